@@ -1,0 +1,30 @@
+/** A scheduled call. */
+export interface Timer {
+  cancel(): void;
+}
+
+/**
+ * The time that deadlines are kept by. Everything in holdfast that waits or measures does it through a clock,
+ * so that tests drive time by hand.
+ */
+export interface Clock {
+  /** Milliseconds on a clock that never jumps; its zero means nothing. */
+  now(): number;
+  /** Microseconds since 1970, as far as this machine knows. Floors fences; never measures a duration. */
+  micros(): number;
+  /** Call `run` once, after at least `delay` milliseconds. Never keeps the process alive. */
+  after(delay: number, run: () => void): Timer;
+}
+
+/** setTimeout runs at once what is further away than this; a longer wait is taken in steps by its caller. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  micros: () => Date.now() * 1000,
+  after(delay, run) {
+    const timer = setTimeout(run, Math.min(Math.max(0, Math.ceil(delay)), LONGEST_TIMER));
+    timer.unref();
+    return { cancel: () => clearTimeout(timer) };
+  },
+};

@@ -1,0 +1,171 @@
+/** What every driver does: send commands and scripts, listen, open connections of its own. A driver knows no lock. */
+import type { Clock } from "./clock.ts";
+import { SchemeError } from "./errors.ts";
+import type { SchemeErrorCode } from "./errors.ts";
+
+/** A Lua script that works on a batch of items, each with keys and arguments of its own. See scripts/generate-lua.ts. */
+export interface Script<Keys extends string[], Shared extends string[], Args extends string[]> {
+  readonly name: string;
+  readonly sha: string;
+  readonly source: string;
+  /** Only for the compiler: what one item is made of. */
+  readonly shape?: { keys: Keys; shared: Shared; args: Args };
+}
+
+/** A channel being listened to, over a connection of its own. */
+export interface Subscription {
+  /** True while messages arrive. */
+  readonly up: boolean;
+  close(): void;
+}
+
+export interface SubscriptionEvents {
+  message(text: string): void;
+  /** The subscription stands: for the first time, or again after a loss. */
+  up(): void;
+}
+
+/** The adapter to one client library. Rejections are the client's own errors. */
+export interface Driver {
+  readonly client: "ioredis" | "node-redis";
+  send(command: readonly string[]): Promise<unknown>;
+  /** MULTI … EXEC. Null when a watched key has changed. A command that failed inside is an Error in the result. */
+  transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null>;
+  /** How often the connection was lost. If it grew during a call, the client may have sent the call twice. */
+  readonly drops: number;
+  /** What the connection last complained of. */
+  readonly complaint: unknown;
+  /** Listen on a connection of our own. Comes back by itself after a loss; never rejects. */
+  subscribe(channel: string, events: SubscriptionEvents): Subscription;
+  /** A connection of our own that is never silently replaced, for WATCH. */
+  session(): Promise<Driver>;
+  /** Take our listeners off the user's client; close what is ours. */
+  close(): void;
+}
+
+/** A command that has not been answered for this long has failed: clients queue for ever while they reconnect. */
+export const COMMAND_LIMIT = 5_000;
+
+/** Bounds the time that calls may take, with one timer for all of them. */
+export class TimeLimit {
+  readonly #clock: Clock;
+  readonly #driver: Driver;
+  /** In the order of their deadlines, which is the order in which they were added. */
+  readonly #calls = new Set<{ readonly end: number; readonly fail: (error: unknown) => void }>();
+  #armed = false;
+
+  constructor(clock: Clock, driver: Driver) {
+    this.#clock = clock;
+    this.#driver = driver;
+  }
+
+  /** Settles as the call does, or rejects with a SchemeError when the call fails or takes too long. */
+  guard<T>(call: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown): void => reject(schemeError(error));
+      const entry = { end: this.#clock.now() + COMMAND_LIMIT, fail };
+      this.#calls.add(entry);
+      this.#arm();
+      call.then(
+        (value) => {
+          this.#calls.delete(entry);
+          resolve(value);
+        },
+        (error: unknown) => {
+          this.#calls.delete(entry);
+          fail(error);
+        },
+      );
+    });
+  }
+
+  #arm(): void {
+    const [first] = this.#calls;
+    if (this.#armed || !first) return;
+    this.#armed = true;
+    this.#clock.after(first.end - this.#clock.now(), () => {
+      this.#armed = false;
+      for (const call of this.#calls) {
+        if (call.end > this.#clock.now()) break;
+        this.#calls.delete(call);
+        call.fail(this.#driver.complaint ?? new Error(`no answer within ${COMMAND_LIMIT} ms`));
+      }
+      this.#arm();
+    });
+  }
+}
+
+/** Run a script on a batch of items; a server that does not know it yet is sent its source. */
+export async function runScript<K extends string[], S extends string[], A extends string[]>(
+  driver: Driver,
+  script: Script<K, S, A>,
+  shared: S,
+  items: readonly { readonly keys: K; readonly args: A }[],
+): Promise<unknown[]> {
+  const tail: string[] = [];
+  let count = 0;
+  for (const { keys } of items) {
+    tail.push(...keys);
+    count += keys.length;
+  }
+  tail.push(...shared);
+  for (const { args } of items) tail.push(...args);
+  try {
+    return (await driver.send(["EVALSHA", script.sha, String(count), ...tail])) as unknown[];
+  } catch (error) {
+    if (!messageOf(error).startsWith("NOSCRIPT")) throw error;
+    return (await driver.send(["EVAL", script.source, String(count), ...tail])) as unknown[];
+  }
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+interface Diagnosis {
+  readonly test: RegExp;
+  readonly code: SchemeErrorCode;
+  readonly transient?: boolean;
+  readonly remedy: string;
+}
+
+/** What servers and clients say, what it means, and what to do about it. The first that fits counts. */
+const DIAGNOSES: readonly Diagnosis[] = [
+  {
+    test: /^NOPERM.*\b(eval|evalsha|script)|unknown command.*\beval|unknown command.*\bscript|scripting|Lua/i,
+    code: "no-scripting",
+    remedy: 'The lua scheme needs EVAL and EVALSHA. Allow them, or use { scheme: "set" }, which needs no scripts.',
+  },
+  {
+    test: /^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH|ERR invalid password)/,
+    code: "not-authorized",
+    remedy: "Give the client a user and password that may use the keys and channels of the prefix.",
+  },
+  {
+    test: /^(READONLY|NOREPLICAS|MASTERDOWN)/,
+    code: "read-only",
+    transient: true,
+    remedy: "Connect to a primary that may write; a replica cannot keep locks.",
+  },
+  { test: /^MISCONF/, code: "read-only", remedy: "The server refuses writes until its disk works again." },
+  { test: /^LOADING/, code: "loading", transient: true, remedy: "The server reads its data; try again when it is up." },
+  { test: /^OOM/, code: "out-of-memory", remedy: "Raise the server's maxmemory or free some." },
+  { test: /^WRONGTYPE/, code: "wrong-type", remedy: "Something else lives under this name: choose another name or prefix." },
+  { test: /^(BUSY|TRYAGAIN|CLUSTERDOWN|MOVED|ASK)\b/, code: "server", transient: true, remedy: "Try again." },
+  { test: /^[A-Z]+ |^ERR/, code: "server", remedy: "See cause." },
+  {
+    test: /^(Connection is closed|The client is closed)/,
+    code: "unreachable",
+    remedy: "The client passed in is closed, or was never connected: connect it first, close it last.",
+  },
+];
+
+/** The client's or the server's error as ours, with what to do about it. */
+export function schemeError(error: unknown): SchemeError {
+  if (error instanceof SchemeError) return error;
+  const said = messageOf(error) || (error instanceof Error ? (error as NodeJS.ErrnoException).code ?? error.name : "");
+  const found = DIAGNOSES.find(({ test }) => test.test(said));
+  const subject = found?.code === "unreachable" || !found ? "The server cannot be reached" : "The server refused";
+  const remedy = found?.remedy ?? "Check that it runs and that the client's address is right.";
+  return new SchemeError(found?.code ?? "unreachable", `${subject}: ${said}. ${remedy}`, [error], found ? !!found.transient : true);
+}

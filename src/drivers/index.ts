@@ -1,0 +1,21 @@
+import type { Driver } from "../driver.ts";
+import { show } from "../options.ts";
+import { IoredisDriver, isIoredis } from "./ioredis.ts";
+import type { IoredisClient } from "./ioredis.ts";
+import { NodeRedisDriver, isNodeRedis } from "./node-redis.ts";
+import type { NodeRedisClient } from "./node-redis.ts";
+
+/** A Redis client that holdfast knows how to drive, recognised by its shape. */
+export type RedisClient = IoredisClient | NodeRedisClient;
+
+/** @throws TypeError for anything that is no client of a known kind. */
+export function driverFor(client: unknown): Driver {
+  if (typeof client === "object" && client !== null) {
+    if (isIoredis(client)) return new IoredisDriver(client);
+    if (isNodeRedis(client)) return new NodeRedisDriver(client);
+  }
+  throw new TypeError(
+    "Expected a Redis client: an ioredis 5 or 6 instance (new Redis()), or a node-redis 5 or 6 client (createClient()); " +
+      `got ${show(client)}. Leave it out for locks within this process.`,
+  );
+}

@@ -1,0 +1,116 @@
+import type { Driver, Subscription, SubscriptionEvents } from "../driver.ts";
+
+/** What is used of an ioredis client (5 or 6; one server, or found through Sentinels). */
+export interface IoredisClient {
+  readonly status: string;
+  readonly options: object;
+  call(command: string, args: string[]): Promise<unknown>;
+  multi(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
+  duplicate(override?: object): IoredisClient;
+  on(event: string, listener: (...args: never[]) => void): unknown;
+  off(event: string, listener: (...args: never[]) => void): unknown;
+}
+
+/** What is used of a connection that we opened ourselves. */
+interface OwnConnection extends IoredisClient {
+  readonly stream?: { unref?(): unknown };
+  connect(): Promise<void>;
+  subscribe(channel: string): Promise<unknown>;
+  disconnect(): void;
+}
+
+export function isIoredis(client: object): client is IoredisClient {
+  const seen = client as Partial<IoredisClient> & { readonly isCluster?: boolean };
+  return (
+    typeof seen.call === "function" &&
+    typeof seen.multi === "function" &&
+    typeof seen.duplicate === "function" &&
+    typeof seen.status === "string" &&
+    !seen.isCluster
+  );
+}
+
+function ignore(): void {}
+
+export class IoredisDriver implements Driver {
+  readonly client = "ioredis";
+  readonly #redis: IoredisClient;
+  readonly #owned: boolean;
+  drops = 0;
+  complaint: unknown;
+
+  readonly #onClose = (): void => {
+    this.drops++;
+  };
+  readonly #onError = (error: unknown): void => {
+    this.complaint = error;
+  };
+  readonly #onReady = (): void => {
+    this.complaint = undefined;
+  };
+
+  constructor(redis: IoredisClient, owned = false) {
+    this.#redis = redis;
+    this.#owned = owned;
+    redis.on("close", this.#onClose);
+    redis.on("error", this.#onError);
+    redis.on("ready", this.#onReady);
+  }
+
+  send(command: readonly string[]): Promise<unknown> {
+    const [name = "", ...args] = command;
+    return this.#redis.call(name, args);
+  }
+
+  async transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
+    const replies = await this.#redis.multi(commands.map(([name = "", ...args]) => [name.toLowerCase(), ...args])).exec();
+    return replies && replies.map(([error, value]) => error ?? value);
+  }
+
+  subscribe(channel: string, events: SubscriptionEvents): Subscription {
+    const connection = this.#duplicate({
+      autoResubscribe: false,
+      maxRetriesPerRequest: null,
+      retryStrategy: (attempt: number) => Math.min(50 * 2 ** attempt, 2_000),
+    });
+    let up = false;
+    connection.on("message", (_: string, text: string) => events.message(text));
+    connection.on("close", () => {
+      up = false;
+    });
+    connection.on("ready", () => {
+      connection.subscribe(channel).then(() => {
+        up = true;
+        events.up();
+      }, ignore);
+    });
+    connection.connect().catch(ignore);
+    return {
+      get up() {
+        return up;
+      },
+      close: () => connection.disconnect(),
+    };
+  }
+
+  async session(): Promise<Driver> {
+    const connection = this.#duplicate({ retryStrategy: null, autoResendUnfulfilledCommands: false });
+    await connection.connect();
+    return new IoredisDriver(connection, true);
+  }
+
+  close(): void {
+    this.#redis.off("close", this.#onClose);
+    this.#redis.off("error", this.#onError);
+    this.#redis.off("ready", this.#onReady);
+    if (this.#owned) (this.#redis as OwnConnection).disconnect();
+  }
+
+  #duplicate(override: object): OwnConnection {
+    const connection = this.#redis.duplicate({ ...override, lazyConnect: true }) as OwnConnection;
+    connection.on("error", ignore);
+    // A process whose own work is done must be able to end without closing its manager.
+    connection.on("connect", () => connection.stream?.unref?.());
+    return connection;
+  }
+}

@@ -1,0 +1,100 @@
+/** What an error of holdfast says in one word; match on it rather than on messages. */
+export type LockErrorCode =
+  /** The lock was not granted within `waitTimeout`. */
+  | "timeout"
+  /** A lock that was held is no longer. */
+  | "lost"
+  /** The manager has been closed. */
+  | "closed"
+  /** The scheme in use cannot do what was asked. */
+  | "unsupported"
+  | SchemeErrorCode;
+
+/** Why a server, or the client library in front of it, did not do its part. */
+export type SchemeErrorCode =
+  /** No answer in time, or no connection. */
+  | "unreachable"
+  /** The server wants another user or password, or the user may not do this. */
+  | "not-authorized"
+  /** The server offers no scripting to this user. */
+  | "no-scripting"
+  /** A replica, or a primary that may not write now. */
+  | "read-only"
+  /** The server is reading its data from disk. */
+  | "loading"
+  /** The server is at its memory limit. */
+  | "out-of-memory"
+  /** The lock's key holds something that is no lock. */
+  | "wrong-type"
+  /** Answers take longer than the ttl. */
+  | "too-slow"
+  /** Anything else the server or the client said. */
+  | "server";
+
+/** The parent of every error of holdfast that the Web Locks specification does not name. */
+export class LockError extends Error {
+  override readonly name: string = "LockError";
+  readonly code: LockErrorCode;
+
+  constructor(code: LockErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The lock was not granted within `waitTimeout`. The request has left the queue. */
+export class LockTimeoutError extends LockError {
+  override readonly name = "LockTimeoutError";
+
+  constructor(lock: string, waited: number) {
+    super(
+      "timeout",
+      `Lock ${quote(lock)} was not granted within ${waited} ms. ` +
+        "Somebody else holds it: wait longer (waitTimeout) or look with query().",
+    );
+  }
+}
+
+/** How a lease ended against the holder's will. */
+export type LossReason =
+  /** Its time ran out, or the server no longer knew it. */
+  | "expired"
+  /** Somebody took it with `steal` or by force. */
+  | "stolen"
+  /** Its time ran out while the server could not be reached to renew it. */
+  | "unreachable";
+
+/** The lease is over. Stop the guarded work; a guarded resource refuses the old fence. */
+export class LockLostError extends LockError {
+  override readonly name = "LockLostError";
+  readonly reason: LossReason;
+
+  constructor(lock: string, fence: number, reason: LossReason, options?: ErrorOptions) {
+    const why = {
+      expired: "its lease ended, or the server no longer knew it",
+      stolen: "somebody stole it",
+      unreachable: "the server could not be reached to renew it",
+    }[reason];
+    super("lost", `Lock ${quote(lock)} (fence ${fence}) was lost: ${why}. Stop the guarded work.`, options);
+    this.reason = reason;
+  }
+}
+
+/** A server, or the client library in front of it, failed. `cause` (and `causes`, per node) hold what it said. */
+export class SchemeError extends LockError {
+  override readonly name = "SchemeError";
+  readonly causes: readonly unknown[];
+  /** True where trying again may help: a lost connection, a server that is loading or failing over. */
+  readonly transient: boolean;
+
+  constructor(code: SchemeErrorCode, message: string, causes: readonly unknown[], transient = false) {
+    super(code, message, { cause: causes[0] });
+    this.causes = causes;
+    this.transient = transient;
+  }
+}
+
+/** A name as it stands in messages: quoted, its control characters escaped, cut where it is long. */
+export function quote(name: string): string {
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}…` : name);
+}

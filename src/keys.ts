@@ -1,0 +1,75 @@
+/**
+ * The one place where keys are named, and read back into names.
+ *
+ * A lock's own key is its prefix and name as they stand, so that any library that does `SET key value NX PX` shares
+ * it. Only what could not be told apart otherwise is escaped, with U+FFFF (no character, and no part of sane names):
+ * lone surrogates, which UTF-8 cannot carry; U+FFFF itself; a name that ends like a key of ours; and braces, where
+ * they would send the keys of one lock to different slots of a Cluster.
+ */
+
+/** The keys of one lock, in the order in which scripts take them. */
+export type LockKeys = [key: string, holders: string, counter: string, queue: string, waiters: string];
+
+const ESCAPE = "\uffff";
+const SIBLING = /:(holders|fence|queue|waiters)$/;
+const CLIENT = /^client:[\w-]{22}$/;
+const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
+const HASH_TAG = /^[^{]*\{[^}]+\}/;
+
+function escaped(character: string): string {
+  return ESCAPE + character.charCodeAt(0).toString(16).padStart(4, "0");
+}
+
+/** The key of a lock: readable, and different for different names. */
+export function lockKey(prefix: string, name: string): string {
+  let encoded = name.replaceAll(ESCAPE, escaped(ESCAPE));
+  if (!encoded.isWellFormed()) encoded = encoded.replace(LONE_SURROGATE, escaped);
+  if (encoded.includes("}") && !HASH_TAG.test(prefix + encoded)) encoded = encoded.replaceAll("}", escaped("}"));
+  if (SIBLING.test(prefix + encoded) || CLIENT.test(encoded)) encoded = encoded.slice(0, -1) + escaped(encoded.slice(-1));
+  // A key without a single character would leave its siblings without a hash tag.
+  return prefix + encoded || ESCAPE;
+}
+
+/** What all keys of the lock have in common; it makes them share a slot. */
+function base(key: string): string {
+  return HASH_TAG.test(key) ? key : `{${key}}`;
+}
+
+export function lockKeys(prefix: string, name: string): LockKeys {
+  const key = lockKey(prefix, name);
+  const shared = base(key);
+  return [key, `${shared}:holders`, `${shared}:fence`, `${shared}:queue`, `${shared}:waiters`];
+}
+
+/**
+ * The name of the lock that a key found on a server belongs to, or undefined if it is no key that tells of a holder
+ * or a waiter (a lock's own key, its queue).
+ */
+export function nameOfKey(prefix: string, found: string): string | undefined {
+  let key = found;
+  const sibling = SIBLING.exec(found);
+  if (sibling) {
+    if (sibling[1] !== "queue") return undefined;
+    const shared = found.slice(0, sibling.index);
+    const inner = shared.startsWith("{") && shared.endsWith("}") ? shared.slice(1, -1) : shared;
+    key = base(inner) === shared ? inner : shared;
+  }
+  if (key === ESCAPE && prefix === "") return "";
+  if (!key.startsWith(prefix) || CLIENT.test(key.slice(prefix.length))) return undefined;
+  return key.slice(prefix.length).replace(/\uffff([0-9a-f]{4})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+}
+
+/** Where a manager's label is kept while it holds or waits. Its random part keeps it apart from any lock. */
+export function clientKey(prefix: string, clientId: string): string {
+  return `${prefix}client:${clientId}`;
+}
+
+/** What the channels of pushes begin with; a manager's id follows. */
+export function channelPrefix(prefix: string): string {
+  return `${prefix}push:`;
+}
+
+/** A glob that matches every key of the prefix, of locks and of their queues, and perhaps others. */
+export function scanPattern(prefix: string): string {
+  return `*${prefix.replace(/[\\*?[\]]/g, "\\$&")}*`;
+}

@@ -1,0 +1,292 @@
+/** Deadlines on the monotonic clock, and the one timer that renews. Knows how to extend and release, not how to wait. */
+import type { Clock, Timer } from "./clock.ts";
+import { diagnostics } from "./diagnostics.ts";
+import { LockLostError } from "./errors.ts";
+import type { LossReason } from "./errors.ts";
+import { duration, SHORTEST_TTL } from "./options.ts";
+import type { Grant, LockRequest, Scheme } from "./scheme.ts";
+import { Schedule } from "./schedule.ts";
+import type { Scheduled } from "./schedule.ts";
+
+/** A share of the ttl, and a bit, by which our deadline comes before the server's: clocks run at different speeds. */
+export function drift(ttl: number): number {
+  return ttl * 0.01 + 2;
+}
+
+/** A lease is renewed when a third of its time has gone, and tried again after a twelfth while that fails. */
+const RENEW_AFTER = 1 / 3;
+const RETRY_AFTER = 1 / 12;
+
+export interface LeaseTerms {
+  readonly ttl: number;
+  readonly renew: boolean;
+  readonly maxHold: number | undefined;
+}
+
+/** "unheard": the server did not answer. */
+export type ReleaseOutcome = "released" | "gone" | "unsure" | "unheard";
+
+type State = "running" | "released" | "lost";
+
+/** A holder's time. */
+export class Lease implements Scheduled {
+  readonly grant: Grant;
+  readonly #keeper: LeaseKeeper;
+  readonly ttl: number;
+  readonly #renew: boolean;
+  /** Renewal may not take the lease beyond this. */
+  readonly #end: number;
+  #deadline: number;
+  #renewAt: number;
+  #renewing = false;
+  /** Whether the latest renewal failed for want of an answer. */
+  #unanswered = false;
+  #state: State = "running";
+  #error: LockLostError | undefined;
+  #abort: AbortController | undefined;
+  #onLost: ((error: LockLostError) => void) | undefined;
+  /** Its place in the keeper's schedule. */
+  position = -1;
+
+  /** @param sentAt when the request that won the grant was sent, by the keeper's clock */
+  constructor(keeper: LeaseKeeper, grant: Grant, sentAt: number, terms: LeaseTerms) {
+    this.grant = grant;
+    this.#keeper = keeper;
+    this.ttl = terms.ttl;
+    this.#renew = terms.renew;
+    this.#end = terms.maxHold === undefined ? Infinity : sentAt + terms.maxHold;
+    this.#deadline = Math.min(sentAt + terms.ttl - drift(terms.ttl), this.#end);
+    this.#renewAt = this.#renew ? sentAt + terms.ttl * RENEW_AFTER : Infinity;
+  }
+
+  /** When the keeper must look at this lease next. */
+  get due(): number {
+    return this.#renewing ? this.#deadline : Math.min(this.#renewAt, this.#deadline);
+  }
+
+  get held(): boolean {
+    this.#checkDeadline();
+    return this.#state === "running";
+  }
+
+  get remaining(): number {
+    return this.held ? this.#deadline - this.#keeper.clock.now() : 0;
+  }
+
+  /** Set once the lease has been lost. */
+  get error(): LockLostError | undefined {
+    this.#checkDeadline();
+    return this.#error;
+  }
+
+  get signal(): AbortSignal {
+    this.#checkDeadline();
+    if (!this.#abort) {
+      this.#abort = new AbortController();
+      if (this.#error) this.#abort.abort(this.#error);
+    }
+    return this.#abort.signal;
+  }
+
+  /** Called at once when the lease is lost; at most one listener. */
+  onLost(listener: (error: LockLostError) => void): void {
+    this.#onLost = listener;
+    if (this.#error) listener(this.#error);
+  }
+
+  async extend(ttl: number = this.ttl): Promise<void> {
+    duration(ttl, "ttl", SHORTEST_TTL);
+    this.#assertHeld();
+    await this.#prolong(ttl);
+    this.#assertHeld();
+  }
+
+  /** Resolves to true if the server agrees that the lock was held until now. Never rejects. */
+  async release(): Promise<boolean> {
+    this.#checkDeadline();
+    if (this.#state === "released") return false;
+    const held = this.#state === "running";
+    if (held) this.#state = "released";
+    const outcome = await this.#keeper.release(this);
+    if (held && outcome === "gone") {
+      this.#state = "running";
+      this.lose("expired");
+    }
+    return held && outcome !== "gone";
+  }
+
+  lose(reason: LossReason, cause?: unknown): void {
+    if (this.#state !== "running") return;
+    this.#state = "lost";
+    const { lock, fence } = this.grant;
+    this.#error = new LockLostError(lock, fence, reason, { cause });
+    this.#keeper.forget(this);
+    diagnostics.lost({ ...this.grant, reason });
+    this.#abort?.abort(this.#error);
+    this.#onLost?.(this.#error);
+  }
+
+  /** Renew if it is time to, end if it is over. */
+  look(now: number): void {
+    if (now >= this.#deadline) this.#checkDeadline();
+    else if (now >= this.#renewAt && !this.#renewing) void this.#renewNow();
+  }
+
+  async #renewNow(): Promise<void> {
+    this.#renewing = true;
+    try {
+      await this.#prolong(this.ttl);
+    } catch (error) {
+      this.#renewAt = this.#keeper.clock.now() + this.ttl * RETRY_AFTER;
+      diagnostics.trouble({ ...this.grant, doing: "renew", error });
+    } finally {
+      this.#renewing = false;
+      this.#keeper.reschedule(this);
+    }
+  }
+
+  /** Ask the server for at least ttl from now. The deadline counts from when that was asked. */
+  async #prolong(ttl: number): Promise<void> {
+    const { clock, scheme } = this.#keeper;
+    const sentAt = clock.now();
+    // Never less than the server has granted already, for our deadline counts on that; never beyond maxHold.
+    const granted = Math.ceil(this.#deadline - sentAt + drift(ttl));
+    const wanted = Math.max(granted, Math.min(ttl, Math.ceil(this.#end - sentAt)));
+    let extension;
+    try {
+      extension = await scheme.extend(this.grant, wanted);
+      this.#unanswered = false;
+    } catch (error) {
+      this.#unanswered = true;
+      throw error;
+    }
+    // Reaching the deadline is final, whatever the server says now.
+    this.#checkDeadline();
+    if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
+    if (this.#state !== "running") return;
+    this.#deadline = Math.max(this.#deadline, Math.min(sentAt + wanted - drift(wanted), this.#end));
+    this.#renewAt = this.#renew && this.#deadline < this.#end ? sentAt + this.ttl * RENEW_AFTER : Infinity;
+    this.#keeper.reschedule(this);
+  }
+
+  #checkDeadline(): void {
+    if (this.#state !== "running" || this.#keeper.clock.now() < this.#deadline) return;
+    this.lose(this.#unanswered || this.#renewing ? "unreachable" : "expired");
+  }
+
+  #assertHeld(): void {
+    const error = this.error;
+    if (error) throw error;
+    if (this.#state === "released") throw new LockLostError(this.grant.lock, this.grant.fence, "expired");
+  }
+}
+
+/** Keeps the leases of one manager: renews them, ends them, releases them. */
+export class LeaseKeeper {
+  readonly clock: Clock;
+  readonly scheme: Scheme;
+  readonly #leases = new Map<string, Lease>();
+  readonly #schedule = new Schedule<Lease>();
+  /** What the server has not yet confirmed to be released. */
+  readonly #releasing = new Set<Promise<ReleaseOutcome>>();
+  #closed = false;
+  #timer: Timer | undefined;
+  #timerAt = Infinity;
+
+  constructor(scheme: Scheme, clock: Clock) {
+    this.scheme = scheme;
+    this.clock = clock;
+  }
+
+  start(grant: Grant, sentAt: number, terms: LeaseTerms): Lease {
+    const lease = new Lease(this, grant, sentAt, terms);
+    this.#leases.set(grant.token, lease);
+    this.#schedule.add(lease);
+    this.#arm();
+    diagnostics.granted(grant);
+    return lease;
+  }
+
+  find(token: string): Lease | undefined {
+    return this.#leases.get(token);
+  }
+
+  get all(): Lease[] {
+    return [...this.#leases.values()];
+  }
+
+  forget(lease: Lease): void {
+    this.#leases.delete(lease.grant.token);
+    this.#schedule.remove(lease);
+  }
+
+  reschedule(lease: Lease): void {
+    if (lease.position < 0) return;
+    this.#schedule.remove(lease);
+    this.#schedule.add(lease);
+    this.#arm();
+  }
+
+  release(lease: Lease): Promise<ReleaseOutcome> {
+    this.forget(lease);
+    diagnostics.released(lease.grant);
+    return this.giveUp(lease.grant, lease.ttl);
+  }
+
+  /**
+   * Tell the server that a request is over. Resolves with the first outcome and never rejects; where the server did
+   * not hear it, telling goes on by itself until it has, or until nothing can be left there (`ttl` has passed).
+   */
+  giveUp(request: Pick<LockRequest, "lock" | "token">, ttl: number): Promise<ReleaseOutcome> {
+    const told = this.#tell(request).then((outcome) => {
+      this.#releasing.delete(told);
+      if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl);
+      return outcome;
+    });
+    this.#releasing.add(told);
+    return told;
+  }
+
+  async #tell(request: Pick<LockRequest, "lock" | "token">): Promise<ReleaseOutcome> {
+    try {
+      return await this.scheme.release(request);
+    } catch (error) {
+      diagnostics.trouble({ ...request, doing: "release", error });
+      return "unheard";
+    }
+  }
+
+  async #keepTelling(request: Pick<LockRequest, "lock" | "token">, until: number): Promise<void> {
+    for (let pause = 100; !this.#closed && this.clock.now() + pause < until; pause = Math.min(2 * pause, 2_000)) {
+      await new Promise<void>((resolve) => this.clock.after(pause, resolve));
+      if ((await this.#tell(request)) !== "unheard") return;
+    }
+  }
+
+  /** Stop renewing; give everything back. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const lease of this.all) void lease.release();
+    await Promise.all(this.#releasing);
+    this.#timer?.cancel();
+  }
+
+  #arm(): void {
+    const first = this.#schedule.first?.due ?? Infinity;
+    if (first >= this.#timerAt) return;
+    this.#timer?.cancel();
+    this.#timerAt = first;
+    this.#timer = this.clock.after(first - this.clock.now(), () => this.#tick());
+  }
+
+  #tick(): void {
+    this.#timerAt = Infinity;
+    const now = this.clock.now();
+    for (let lease = this.#schedule.first; lease && lease.due <= now; lease = this.#schedule.first) {
+      this.#schedule.remove(lease);
+      lease.look(now);
+      if (lease.held) this.#schedule.add(lease);
+    }
+    this.#arm();
+  }
+}

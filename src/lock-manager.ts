@@ -1,0 +1,276 @@
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import { basename } from "node:path";
+import { systemClock } from "./clock.ts";
+import type { RedisClient } from "./drivers/index.ts";
+import { LockError, LockTimeoutError } from "./errors.ts";
+import type { LockLostError } from "./errors.ts";
+import { LeaseKeeper } from "./lease.ts";
+import type { Lease } from "./lease.ts";
+import { Lock } from "./lock.ts";
+import { checkCallback, checkLockOptions, checkManagerOptions, checkName, unsupported } from "./options.ts";
+import type { CheckedManagerOptions, LockOptions, ManagerOptions } from "./options.ts";
+import type { LockMode, LockState, Scheme, Selection } from "./scheme.ts";
+import { openScheme } from "./schemes/index.ts";
+import { MemoryStore } from "./schemes/memory.ts";
+import { Waiting } from "./waiting.ts";
+
+/** One holder or waiter, as `query()` tells it: what the Web Locks specification names, then ours. */
+export interface LockInfo {
+  name: string;
+  mode: LockMode;
+  /** The manager that made the request; "" for a foreign holder (another library's key). */
+  clientId: string;
+  token: string | undefined;
+  /** Who, for people: the request's label, or its manager's. */
+  label: string;
+  /** Of a holder, where its scheme tells. */
+  fence: number | undefined;
+  /** Milliseconds until a holder's lease ends unless renewed. */
+  remaining: number | undefined;
+}
+
+/** What `query()` tells: holders, and waiters in the order of their queues. */
+export interface LockManagerSnapshot {
+  held: LockInfo[];
+  pending: LockInfo[];
+}
+
+/** Options of one request without those that say how to wait. */
+export type TryOptions = Omit<LockOptions, "ifAvailable" | "signal" | "waitTimeout">;
+
+/**
+ * Takes, waits for and releases locks. Its `request` and `query` are those of the Web Locks API, for all processes
+ * that use the same server and prefix.
+ */
+export class LockManager {
+  readonly #options: CheckedManagerOptions;
+  readonly #scheme: Scheme;
+  readonly #leases: LeaseKeeper;
+  readonly #waiting: Waiting;
+  readonly #clientId = randomBytes(16).toString("base64url");
+  #requests = 0;
+  #closed: Promise<void> | undefined;
+
+  /**
+   * @param client an ioredis or node-redis client; nothing for locks within this process
+   * @throws TypeError or RangeError for a client of an unknown kind or options out of bounds
+   */
+  constructor(client?: RedisClient | MemoryStore, options?: ManagerOptions) {
+    this.#options = checkManagerOptions(options);
+    const clock = client instanceof MemoryStore ? client.clock : systemClock;
+    const label = this.#options.label ?? defaultLabel();
+    const scheme = openScheme(client, this.#options, { clientId: this.#clientId, label, clock });
+    this.#scheme = scheme;
+    this.#leases = new LeaseKeeper(scheme, clock);
+    this.#waiting = new Waiting({
+      scheme,
+      clock,
+      newToken: () => this.#newToken(),
+      hold: ({ lock, token, mode }, fence, sentAt, terms) =>
+        this.#leases.start({ lock, token, mode, fence }, sentAt, terms),
+      giveUp: (request) => void this.#leases.giveUp(request, request.ttl),
+    });
+    scheme.listen({
+      granted: (lock, token, fence) => this.#pushed(lock, token, fence),
+      lost: (_, token, fence) => this.#revoked(token, fence),
+      missed: () => this.#waiting.wakeAll(),
+    });
+  }
+
+  /**
+   * Hold the lock while the callback runs; settles as the callback does.
+   *
+   * The Web Locks API: https://w3c.github.io/web-locks/. Beyond it: rejects with `LockTimeoutError` after
+   * `waitTimeout`, with `LockLostError` when the lease ended under a callback that succeeded, with `SchemeError` when
+   * the server fails. Rejects and never throws.
+   */
+  request<T>(name: string, callback: (lock: Lock) => T): Promise<Awaited<T>>;
+  request<T>(
+    name: string,
+    options: LockOptions & { ifAvailable: true },
+    callback: (lock: Lock | null) => T,
+  ): Promise<Awaited<T>>;
+  request<T>(
+    name: string,
+    options: (LockOptions & { ifAvailable?: false | undefined }) | null | undefined,
+    callback: (lock: Lock) => T,
+  ): Promise<Awaited<T>>;
+  request<T>(name: string, options: LockOptions, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
+  async request<T>(...args: unknown[]): Promise<Awaited<T>> {
+    const callback = args.length > 2 ? args[2] : args[1];
+    checkCallback(callback);
+    const lease = await this.#obtain(args[0], args.length > 2 ? args[1] : undefined);
+    const run = async (lock: Lock | null): Promise<Awaited<T>> => await (callback as (lock: Lock | null) => T)(lock);
+    return lease ? this.#holdDuring(lease, run) : run(null);
+  }
+
+  /**
+   * Wait for the lock and keep it until `release()`, or the end of an `await using` block.
+   *
+   * @throws what `request` rejects with
+   */
+  async acquire(name: string, options?: Omit<LockOptions, "ifAvailable">): Promise<Lock> {
+    const lease = await this.#obtain(name, { ...options, ifAvailable: false });
+    // Only ifAvailable is answered with nothing.
+    return new Lock(lease as Lease);
+  }
+
+  /** Take the lock if that is possible at once, else null. */
+  async tryAcquire(name: string, options?: TryOptions): Promise<Lock | null> {
+    const lease = await this.#obtain(name, { ...options, ifAvailable: !options?.steal });
+    return lease && new Lock(lease);
+  }
+
+  /**
+   * Who holds and who waits, for all processes. Each lock is looked at in one instant, not all locks in the same.
+   *
+   * @param selection one lock by name, those that match a glob, or (the default) all under the prefix, which walks
+   *   the server's keys
+   */
+  async query(selection: Selection = "all"): Promise<LockManagerSnapshot> {
+    this.#assertOpen();
+    if (typeof selection === "object" && "name" in selection) checkName(selection.name);
+    const states = await this.#scheme.query(selection);
+    return { held: states.flatMap(holdersOf), pending: states.flatMap(waitersOf) };
+  }
+
+  /**
+   * Take the lock from whoever holds it now; their processes are told, and the next in line follows.
+   *
+   * @param expected tokens that `query()` told: only these are taken from (default: whoever holds)
+   * @returns those that lost the lock
+   */
+  async forceRelease(name: string, expected?: readonly (string | undefined)[]): Promise<LockInfo[]> {
+    this.#assertOpen();
+    const [state] = await this.#scheme.query({ name: checkName(name) });
+    const taken: LockInfo[] = [];
+    for (const holder of state?.holders ?? []) {
+      if (expected && !expected.includes(holder.token)) continue;
+      if (await this.#scheme.evict(name, holder)) taken.push(...holdersOf({ ...(state as LockState), holders: [holder] }));
+    }
+    return taken;
+  }
+
+  /**
+   * Release what is held, withdraw what waits, close the connections that this manager opened; the client passed in
+   * stays open. The manager cannot be used afterwards.
+   */
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      this.#waiting.close();
+      await this.#leases.close();
+      await this.#scheme.close();
+    })();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Null when `ifAvailable` and it is not. Everything is checked before anything is sent. */
+  async #obtain(name: unknown, given: unknown): Promise<Lease | null> {
+    const lock = checkName(name);
+    const options = checkLockOptions(given, this.#options);
+    this.#assertOpen();
+    if (!this.#scheme.modes.has(options.mode)) {
+      throw unsupported(`The scheme "${this.#scheme.name}" has no ${options.mode} locks`, 'Use the scheme "lua".');
+    }
+    options.signal?.throwIfAborted();
+    const { mode, label, waitTimeout, maxHold, renew } = options;
+    const ttl = maxHold === undefined ? options.ttl : Math.min(options.ttl, maxHold);
+    const once = options.ifAvailable || waitTimeout === 0;
+    const lease = await this.#waiting.obtain(
+      { lock, token: this.#newToken(), mode, ttl, label },
+      {
+        manner: options.steal ? "steal" : once ? "try" : "wait",
+        timeout: waitTimeout === 0 ? undefined : waitTimeout,
+        signal: options.signal,
+        lease: { ttl, renew, maxHold },
+      },
+    );
+    if (!lease && waitTimeout === 0) throw new LockTimeoutError(lock, 0);
+    return lease;
+  }
+
+  #holdDuring<T>(lease: Lease, run: (lock: Lock) => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      // The specification settles a stolen request at once, whatever its callback still does.
+      lease.onLost((error) => error.reason === "stolen" && reject(webLocksError(error)));
+      if (lease.error?.reason === "stolen") return;
+      run(new Lock(lease)).then(
+        async (value) => {
+          await lease.release();
+          if (lease.error) reject(webLocksError(lease.error));
+          else resolve(value);
+        },
+        async (error: unknown) => {
+          await lease.release();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** A push is a hint to claim. A grant for a request that is over is given back. */
+  #pushed(lock: string, token: string, fence: number): void {
+    const waiter = this.#waiting.find(token);
+    const lease = this.#leases.find(token);
+    if (waiter) waiter.wake();
+    else if (!lease) void this.#leases.giveUp({ lock, token }, 0);
+    else if (lease.grant.fence < fence) lease.lose("expired");
+  }
+
+  #revoked(token: string, fence: number): void {
+    this.#waiting.find(token)?.revoke(fence);
+    const lease = this.#leases.find(token);
+    if (lease && lease.grant.fence <= fence) lease.lose("stolen");
+  }
+
+  #newToken(): string {
+    return `${this.#clientId}:${(this.#requests++).toString(36)}`;
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new LockError("closed", "Expected an open LockManager; this one has been closed. Make a new one.");
+  }
+}
+
+/** What the Web Locks specification rejects a stolen request with; our own error is its cause. */
+function webLocksError(error: LockLostError): Error {
+  if (error.reason !== "stolen") return error;
+  return new DOMException(error.message, { name: "AbortError", cause: error });
+}
+
+function defaultLabel(): string {
+  return `${hostname()}:${process.pid}:${basename(process.argv[1] ?? process.title)}`.slice(0, 256);
+}
+
+function clientOf(token: string | undefined): string {
+  return token?.slice(0, token.indexOf(":")) ?? "";
+}
+
+function holdersOf({ lock, mode, holders }: LockState): LockInfo[] {
+  return holders.map(({ token, fence, remaining, label }) => ({
+    name: lock,
+    mode: mode ?? "exclusive",
+    clientId: clientOf(token),
+    token,
+    label,
+    fence,
+    remaining,
+  }));
+}
+
+function waitersOf({ lock, waiters }: LockState): LockInfo[] {
+  return waiters.map(({ token, mode, label }) => ({
+    name: lock,
+    mode,
+    clientId: clientOf(token),
+    token,
+    label,
+    fence: undefined,
+    remaining: undefined,
+  }));
+}

@@ -1,0 +1,67 @@
+import type { LockMode } from "./scheme.ts";
+import type { Lease } from "./lease.ts";
+
+/** What a holder is given. It says whether the lock is still held; it is never an object to lock. */
+export class Lock {
+  readonly #lease: Lease;
+
+  /** @internal */
+  constructor(lease: Lease) {
+    this.#lease = lease;
+  }
+
+  get name(): string {
+    return this.#lease.grant.lock;
+  }
+
+  get mode(): LockMode {
+    return this.#lease.grant.mode;
+  }
+
+  /** The fencing token: larger than that of every earlier grant of this lock. Send it along to what the lock guards. */
+  get fence(): number {
+    return this.#lease.grant.fence;
+  }
+
+  /** Names this grant for ever: `<clientId>:<counter>`. */
+  get token(): string {
+    return this.#lease.grant.token;
+  }
+
+  /** True only while the lease lasts by this process's own clock, looked at each time. */
+  get held(): boolean {
+    return this.#lease.held;
+  }
+
+  /** Milliseconds until the lease ends by this process's own clock; 0 when it is over. */
+  get remaining(): number {
+    return this.#lease.remaining;
+  }
+
+  /** Aborted with a `LockLostError` when the lease ends against the holder's will; not by `release()`. */
+  get signal(): AbortSignal {
+    return this.#lease.signal;
+  }
+
+  /**
+   * Make the lease last at least `ttl` milliseconds from now (default: as long as it was asked for). Never shortens.
+   *
+   * @throws LockLostError when the lock is no longer held, SchemeError when the server did not answer.
+   */
+  extend(ttl?: number): Promise<void> {
+    return this.#lease.extend(ttl);
+  }
+
+  /**
+   * Stop holding, at once as far as this process is concerned. Resolves when the server has answered: true if the
+   * lock was held until now. Never rejects: where the server cannot be reached the lock frees itself when its
+   * lease ends, and releasing is tried until then.
+   */
+  release(): Promise<boolean> {
+    return this.#lease.release();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#lease.release().then(() => undefined);
+  }
+}

@@ -1,0 +1,56 @@
+-- Take a lock, or a place in its queue. Asked again it is the claim of a pushed grant, or a waiter's poke.
+-- KEYS key, holders, counter, queue, waiters
+-- ARGV publish, channel, claim, stale | token, mode, ttl, wait, listens, ticket, label
+-- RETURNS {1, fence} granted | {0} busy | {2, ticket, rank, milliseconds until a holder's time ends or -1, foreign} pending
+
+load(lock)
+local fence = holding(lock, token)
+if fence then
+  lengthen(lock, token, ttl)
+  if lock.kind == 'shared' then promote(lock) end
+  return { 1, fence }
+end
+
+local queued = call('EXISTS', lock.queue) == 1
+if queued and wait == '0' then
+  promote(lock)
+  queued = call('EXISTS', lock.queue) == 1
+end
+if not queued and compatible(lock, mode) then return { 1, grant(lock, token, mode, ttl, label) } end
+if wait == '0' then return { 0 } end
+
+local place = call('ZSCORE', lock.queue, token)
+if not place then
+  if ticket == '' then
+    local last = call('ZRANGE', lock.queue, -1, -1, 'WITHSCORES')[2]
+    ticket = digits(max(tonumber(last or 0) + 1, micros))
+  end
+  call('ZADD', lock.queue, ticket, token)
+end
+local stale_at = digits(now + stale)
+call('HSET', lock.waiters, token, table.concat({ mode, ttl, claim, stale_at, listens, label }, ' '))
+call('PEXPIRE', lock.queue, QUEUE_TTL)
+call('PEXPIRE', lock.waiters, QUEUE_TTL)
+
+promote(lock, token, ttl)
+fence = holding(lock, token)
+if fence then return { 1, fence } end
+
+-- Each asker clears away up to two dead waiters right before it, so that a long dead queue is gone in time.
+local rank = call('ZRANK', lock.queue, token)
+if rank > 0 then
+  for _, other in ipairs(call('ZRANGE', lock.queue, max(0, rank - 2), rank - 1)) do
+    local _, _, _, their_stale_at, their_listens = match(call('HGET', lock.waiters, other) or '', RECORD)
+    if not their_stale_at or not alive(other, their_stale_at, their_listens) then
+      leave_queue(lock, other)
+      rank = rank - 1
+    end
+  end
+end
+local left
+if lock.kind == 'shared' then
+  left = tonumber(call('ZRANGE', lock.key, -1, -1, 'WITHSCORES')[2]) - now
+else
+  left = call('PTTL', lock.key)
+end
+return { 2, call('ZSCORE', lock.queue, token), rank, left, lock.kind == 'foreign' and 1 or 0 }

@@ -1,0 +1,153 @@
+-- What every script shares: how a lock is read, granted, dropped and promoted.
+-- A script works on items; `lock` holds the five keys of one lock and what load() found there.
+-- `publish` and `channel` are the first two arguments of every script that may promote.
+
+local call, pcall_redis = redis.call, redis.pcall
+local floor, max, min, match, format = math.floor, math.max, math.min, string.match, string.format
+
+-- Promotions in one step, so that a queue of readers cannot keep the server busy; the next call goes on.
+local MAX_PROMOTIONS = 100
+-- The counter outlives the lock so that fences keep growing while clocks are corrected; the time floor does the rest.
+local FENCE_TTL = 3600000
+-- A queue whose waiters all stopped asking goes by itself.
+local QUEUE_TTL = 120000
+
+local clock = call('TIME')
+local micros = clock[1] * 1000000 + clock[2]
+local now = floor(micros / 1000)
+
+local function digits(number) return format('%.0f', number) end
+
+-- Take holders whose time has ended out of a shared lock.
+local function purge(lock)
+  local ended = call('ZRANGEBYSCORE', lock.key, '-inf', digits(now))
+  for _, token in ipairs(ended) do
+    call('ZREM', lock.key, token)
+    call('HDEL', lock.holders, token)
+  end
+end
+
+-- lock.kind becomes 'exclusive' (with token and fence), 'foreign', 'shared', or nil where nobody holds.
+local function read(lock)
+  local value = pcall_redis('GET', lock.key)
+  if value == false then
+    return
+  elseif type(value) == 'string' then
+    lock.token, lock.fence = match(value, '^([%w_-]+:%w+)#(%d+)')
+    lock.kind = lock.token and 'exclusive' or 'foreign'
+  elseif call('TYPE', lock.key).ok == 'zset' then
+    lock.kind = 'shared'
+  else
+    error({ err = 'WRONGTYPE the key of the lock holds a ' .. call('TYPE', lock.key).ok })
+  end
+end
+
+local function load(lock)
+  read(lock)
+  if lock.kind == 'shared' then
+    purge(lock)
+    if call('EXISTS', lock.key) == 0 then lock.kind = nil end
+  end
+end
+
+-- The fence of this token's grant, or nil.
+local function holding(lock, token)
+  if lock.kind == 'exclusive' and lock.token == token then
+    return lock.fence
+  elseif lock.kind == 'shared' and call('ZSCORE', lock.key, token) then
+    return match(call('HGET', lock.holders, token) or '', '^%d+')
+  end
+end
+
+local function compatible(lock, mode)
+  return lock.kind == nil or (lock.kind == 'shared' and mode == 'shared')
+end
+
+-- Both keys of a shared lock end with its last holder.
+local function expire_with_last(lock)
+  local last = call('ZRANGE', lock.key, -1, -1, 'WITHSCORES')[2]
+  call('PEXPIREAT', lock.key, digits(last))
+  call('PEXPIREAT', lock.holders, digits(last))
+end
+
+-- Make the token a holder for ttl milliseconds; answers its fence.
+local function grant(lock, token, mode, ttl, label)
+  local fence = digits(max(tonumber(call('GET', lock.counter) or 0) + 1, micros))
+  call('SET', lock.counter, fence, 'PX', FENCE_TTL)
+  if mode == 'shared' then
+    call('ZADD', lock.key, digits(now + ttl), token)
+    call('HSET', lock.holders, token, label == '' and fence or fence .. ' ' .. label)
+    expire_with_last(lock)
+    lock.kind = 'shared'
+  else
+    local value = token .. '#' .. fence
+    call('SET', lock.key, label == '' and value or value .. '#' .. label, 'PX', ttl)
+    lock.kind, lock.token, lock.fence = 'exclusive', token, fence
+  end
+  return fence
+end
+
+-- Make a holder's time at least ttl from now; never less than it was.
+local function lengthen(lock, token, ttl)
+  if lock.kind == 'shared' then
+    if tonumber(call('ZSCORE', lock.key, token)) < now + ttl then
+      call('ZADD', lock.key, digits(now + ttl), token)
+      expire_with_last(lock)
+    end
+  elseif call('PTTL', lock.key) < tonumber(ttl) then
+    call('PEXPIRE', lock.key, ttl)
+  end
+end
+
+-- Take the token out of the holders; true if it was one.
+local function drop(lock, token)
+  if lock.kind == 'exclusive' and lock.token == token then
+    call('DEL', lock.key)
+    lock.kind = nil
+    return true
+  elseif lock.kind == 'shared' and call('ZREM', lock.key, token) == 1 then
+    call('HDEL', lock.holders, token)
+    if call('EXISTS', lock.key) == 1 then expire_with_last(lock) else lock.kind = nil end
+    return true
+  end
+  return false
+end
+
+local function leave_queue(lock, token)
+  call('ZREM', lock.queue, token)
+  call('HDEL', lock.waiters, token)
+end
+
+local function tell(lock, token, what, fence)
+  pcall_redis(publish, channel .. match(token, '^[^:]+'), table.concat({ what, fence, token, lock.key }, ' '))
+end
+
+-- A waiter's record: mode, ttl, claim window, until when it counts as alive, whether it listens, label.
+local RECORD = '^(%a+) (%d+) (%d+) (%d+) ([01]) (.*)$'
+
+local function alive(token, stale_at, listens)
+  if tonumber(stale_at) <= now then return false end
+  if listens == '0' then return true end
+  -- Where the user may not ask, staleAt alone decides.
+  local count = pcall_redis('PUBSUB', publish == 'SPUBLISH' and 'SHARDNUMSUB' or 'NUMSUB', channel .. match(token, '^[^:]+'))
+  return count.err ~= nil or tonumber(count[2]) > 0
+end
+
+-- Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl.
+local function promote(lock, me, my_ttl)
+  for _ = 1, MAX_PROMOTIONS do
+    local head = call('ZRANGE', lock.queue, 0, 0)[1]
+    if not head then return end
+    local mode, ttl, claim, stale_at, listens, label = match(call('HGET', lock.waiters, head) or '', RECORD)
+    -- A dead head goes before its mode is looked at: else an incompatible one would block everybody behind it.
+    if not mode or (head ~= me and not alive(head, stale_at, listens)) then
+      leave_queue(lock, head)
+    elseif not compatible(lock, mode) then
+      return
+    else
+      leave_queue(lock, head)
+      local fence = grant(lock, head, mode, head == me and my_ttl or min(ttl, claim), label)
+      if head ~= me then tell(lock, head, 'granted', fence) end
+    end
+  end
+end

@@ -1,0 +1,40 @@
+-- Take a lock by force: from exactly the expected holder, or from everybody where expected is "*".
+-- With a token the thief holds it then, exclusively; with "" the next in line is let through.
+-- KEYS key, holders, counter, queue, waiters
+-- ARGV publish, channel | token, ttl, label, expected
+-- RETURNS {1, fence} granted, {1} taken away | {0} the expected holder no longer holds
+
+load(lock)
+if token ~= '' then
+  -- A repeated call must not rob anybody.
+  local fence = holding(lock, token)
+  if fence then
+    lengthen(lock, token, ttl)
+    return { 1, fence }
+  end
+end
+
+local victims = {}
+if lock.kind == 'shared' then
+  for _, holder in ipairs(call('ZRANGE', lock.key, 0, -1)) do
+    if expected == '*' or expected == holder then victims[#victims + 1] = holder end
+  end
+elseif lock.kind == 'exclusive' then
+  if expected == '*' or expected == lock.token then victims[1] = lock.token end
+elseif lock.kind == 'foreign' then
+  if expected == '*' or expected == call('GET', lock.key) then
+    call('DEL', lock.key)
+    lock.kind = nil
+    expected = '*'
+  end
+end
+if expected ~= '*' and #victims == 0 then return { 0 } end
+
+for _, victim in ipairs(victims) do
+  local fence = holding(lock, victim) or 0
+  drop(lock, victim)
+  tell(lock, victim, 'lost', fence)
+end
+if token ~= '' then return { 1, grant(lock, token, 'exclusive', ttl, label) } end
+promote(lock)
+return { 1 }

@@ -1,0 +1,106 @@
+/**
+ * What every scheme does, and the terms of it. A scheme keeps locks: it decides who holds, who waits, and draws
+ * fences. It knows no manager and no callback; the manager knows no keys and no servers.
+ */
+
+export type LockMode = "exclusive" | "shared";
+
+export type SchemeName = "memory" | "set" | "lua";
+
+/** One wish to hold a lock. The token names it for ever; the same request may be asked again and again. */
+export interface LockRequest {
+  readonly lock: string;
+  readonly token: string;
+  readonly mode: LockMode;
+  /** How long a grant lasts without renewal, in milliseconds. */
+  readonly ttl: number;
+  /** Shown to people who look at the lock; "" means the manager's label. */
+  readonly label: string;
+  /** Its place in the queue, written by the scheme; it keeps the place when a server forgets the queue. */
+  ticket?: string;
+}
+
+/** What a scheme says to a request. */
+export type Answer =
+  | { readonly kind: "granted"; readonly fence: number }
+  /** In line. Ask again when pushed, or after `pokeAfter` milliseconds at the latest. */
+  | { readonly kind: "pending"; readonly pokeAfter: number }
+  | { readonly kind: "busy" };
+
+/** A grant as its holder knows it. */
+export interface Grant {
+  readonly lock: string;
+  readonly token: string;
+  readonly mode: LockMode;
+  readonly fence: number;
+}
+
+/** What became of a wish to extend: the lease is longer, nobody knows it any more, or somebody else has it. */
+export type Extension = "extended" | "gone" | "stolen";
+
+/** What a scheme tells unasked. */
+export interface PushListener {
+  /** The request was granted for a short while: ask again at once to make it whole. */
+  granted(lock: string, token: string, fence: number): void;
+  /** The grant was taken away by force. */
+  lost(lock: string, token: string, fence: number): void;
+  /** Something may have been missed (a subscription is new or back): every waiter should ask again. */
+  missed(): void;
+}
+
+/** One holder, as it can be seen from outside. */
+export interface HolderState {
+  /** Undefined for a foreign holder: another library's key. */
+  readonly token: string | undefined;
+  readonly fence: number | undefined;
+  /** Milliseconds until the lease ends; undefined where it never does (a foreign key without expiry). */
+  readonly remaining: number | undefined;
+  readonly label: string;
+  /** A foreign holder's value, as it stands in the key. */
+  readonly foreign?: string;
+}
+
+export interface WaiterState {
+  readonly token: string;
+  readonly mode: LockMode;
+  readonly label: string;
+}
+
+/** One lock at one instant. Waiters stand in the order of the queue. */
+export interface LockState {
+  readonly lock: string;
+  /** Of the holders; undefined when there is none. */
+  readonly mode: LockMode | undefined;
+  readonly holders: readonly HolderState[];
+  readonly waiters: readonly WaiterState[];
+}
+
+/** Which locks to look at: one by name, those that match a glob (`*`, `?`, `[a-z]`), or all under the prefix. */
+export type Selection = { readonly name: string } | { readonly match: string } | "all";
+
+export interface Scheme {
+  readonly name: SchemeName;
+  readonly modes: ReadonlySet<LockMode>;
+
+  /**
+   * Ask for the lock. Idempotent: a holder that asks again has its lease lengthened to at least `ttl`, a waiter that
+   * asks again shows that it lives. With `wait` false the answer is never "pending".
+   */
+  acquire(request: LockRequest, wait: boolean): Promise<Answer>;
+  /** Become the holder at once, exclusively; whoever held is told. */
+  steal(request: LockRequest): Promise<Answer>;
+  /** Lengthen the lease to at least `ttl` from now, if this very grant still holds. Never shortens. */
+  extend(grant: Grant, ttl: number): Promise<Extension>;
+  /**
+   * Give up the request, whether it holds, waits or neither, and let the next in line through.
+   * "gone" says that it did not hold; "unsure" that it did not but the call may have run twice.
+   */
+  release(request: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone" | "unsure">;
+  /** Take the lock from exactly this holder; its process is told. False if it no longer holds. */
+  evict(lock: string, holder: HolderState): Promise<boolean>;
+  query(selection: Selection): Promise<LockState[]>;
+  /** At most one listener: the manager. */
+  listen(listener: PushListener): void;
+  /** Stop listening and close what the scheme opened; the user's own connection stays open. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,52 @@
+/**
+ * Who the managers are: each one's label, kept under a key of its own beside the locks, for people who look.
+ * Nothing depends on it; where the server refuses it, labels are empty.
+ */
+import type { Clock } from "../clock.ts";
+import type { Driver } from "../driver.ts";
+import { clientKey } from "../keys.ts";
+
+/** How long a label outlasts the leases it explains. */
+const LABEL_MARGIN = 60_000;
+
+export class Clients {
+  readonly #driver: Driver;
+  readonly #clock: Clock;
+  readonly #settings: { readonly prefix: string; readonly clientId: string; readonly label: string };
+  #announcedUntil = -Infinity;
+
+  constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
+    this.#driver = driver;
+    this.#clock = clock;
+    this.#settings = settings;
+  }
+
+  /** See to it that our label lasts at least ttl milliseconds from now. Sends one command a minute at most. */
+  announce(ttl: number): void {
+    const now = this.#clock.now();
+    if (this.#announcedUntil >= now + ttl) return;
+    this.#announcedUntil = now + ttl + LABEL_MARGIN;
+    const { prefix, clientId, label } = this.#settings;
+    this.#driver.send(["SET", clientKey(prefix, clientId), label, "PX", String(ttl + LABEL_MARGIN)]).catch(() => {});
+  }
+
+  /** Take our label away when we close. */
+  async forget(): Promise<void> {
+    if (this.#announcedUntil === -Infinity) return;
+    await this.#driver.send(["DEL", clientKey(this.#settings.prefix, this.#settings.clientId)]).catch(() => {});
+  }
+
+  /** The labels of the managers that made these tokens. */
+  async labels(tokens: Iterable<string>): Promise<(token: string) => string> {
+    const labels = new Map<string, string>();
+    const clientOf = (token: string): string => token.slice(0, token.indexOf(":"));
+    const ids = [...new Set(Array.from(tokens, clientOf))];
+    await Promise.all(
+      ids.map(async (id) => {
+        const label = await this.#driver.send(["GET", clientKey(this.#settings.prefix, id)]).catch(() => undefined);
+        if (label !== null && label !== undefined) labels.set(id, String(label));
+      }),
+    );
+    return (token) => labels.get(clientOf(token)) ?? "";
+  }
+}

@@ -1,0 +1,109 @@
+/** Compare a key's value and act on it in one atomic step, without scripts. */
+import { messageOf } from "../driver.ts";
+import type { Driver, TimeLimit } from "../driver.ts";
+import { clientKey } from "../keys.ts";
+
+export interface Compare {
+  /** Delete the key if it holds exactly this value. */
+  delete(key: string, value: string): Promise<boolean>;
+  /** Let the key live for ttl milliseconds from now if it holds exactly this value. */
+  expire(key: string, value: string, ttl: number): Promise<boolean>;
+  close(): void;
+}
+
+type Delete = (key: string, value: string) => string[];
+
+/** How servers spell compare-and-delete, the best first: Valkey 9, Redis 8.4, Valkey 8.1 (which lets it expire). */
+const SPELLINGS: readonly Delete[] = [
+  (key, value) => ["DELIFEQ", key, value],
+  (key, value) => ["DELEX", key, "IFEQ", value],
+  (key, value) => ["SET", key, value, "IFEQ", value, "PX", "1"],
+];
+
+/** With the server's own commands. All servers that compare and delete also know `SET … IFEQ`. */
+export class NativeCompare implements Compare {
+  readonly #driver: Driver;
+  readonly #delete: Delete;
+
+  private constructor(driver: Driver, spelling: Delete) {
+    this.#driver = driver;
+    this.#delete = spelling;
+  }
+
+  /** Tries each spelling on a key that does not exist. Undefined where the server knows none. */
+  static async detect(driver: Driver, prefix: string): Promise<NativeCompare | undefined> {
+    const nowhere = clientKey(prefix, "probe");
+    for (const spelling of SPELLINGS) {
+      const known = await driver.send(spelling(nowhere, "x")).then(
+        () => true,
+        (error: unknown) => {
+          if (/^(ERR|NOPERM)/.test(messageOf(error))) return false;
+          throw error;
+        },
+      );
+      if (known) return new NativeCompare(driver, spelling);
+    }
+    return undefined;
+  }
+
+  async delete(key: string, value: string): Promise<boolean> {
+    const reply = await this.#driver.send(this.#delete(key, value));
+    return reply === "OK" || Number(reply) === 1;
+  }
+
+  async expire(key: string, value: string, ttl: number): Promise<boolean> {
+    return (await this.#driver.send(["SET", key, value, "IFEQ", value, "PX", String(ttl)])) === "OK";
+  }
+
+  close(): void {}
+}
+
+/**
+ * With WATCH: read, compare, then act in a MULTI that the server drops if the key changed in between. On a connection
+ * of its own, because WATCH belongs to a connection, and one call at a time. A connection that breaks is not
+ * mended, for a new one would have forgotten the WATCH; the next call opens another.
+ */
+export class WatchCompare implements Compare {
+  readonly #driver: Driver;
+  readonly #limit: TimeLimit;
+  #session: Promise<Driver> | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(driver: Driver, limit: TimeLimit) {
+    this.#driver = driver;
+    this.#limit = limit;
+  }
+
+  delete(key: string, value: string): Promise<boolean> {
+    return this.#inTurn(key, value, ["DEL", key]);
+  }
+
+  expire(key: string, value: string, ttl: number): Promise<boolean> {
+    return this.#inTurn(key, value, ["PEXPIRE", key, String(ttl)]);
+  }
+
+  close(): void {
+    this.#session?.then((session) => session.close()).catch(() => {});
+  }
+
+  #inTurn(key: string, value: string, command: string[]): Promise<boolean> {
+    const run = this.#last.then(() => this.#limit.guard(this.#compareAnd(key, value, command)));
+    this.#last = run.catch(() => {
+      this.close();
+      this.#session = undefined;
+    });
+    return run;
+  }
+
+  async #compareAnd(key: string, value: string, command: string[]): Promise<boolean> {
+    this.#session ??= this.#driver.session();
+    const session = await this.#session;
+    const [, found] = await Promise.all([session.send(["WATCH", key]), session.send(["GET", key])]);
+    if (found !== value) {
+      await session.send(["UNWATCH"]);
+      return false;
+    }
+    const replies = await session.transaction([command]);
+    return replies !== null && Number(replies[0]) === 1;
+  }
+}

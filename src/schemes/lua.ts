@@ -1,0 +1,218 @@
+/**
+ * The `lua` scheme: locks on one Redis or Valkey server, each step one atomic script.
+ *
+ * Guarantees, as long as the server keeps its memory and its clock does not jump: one exclusive holder (or shared
+ * holders only) at any instant; first come, first served; a release hands the lock to the next waiter in the same
+ * step and pushes the grant; fences that grow with every grant, also after a failover or a lost counter.
+ *
+ * Does not guarantee mutual exclusion across a failover or restart that loses writes, nor against a holder whose
+ * process was frozen past its lease: that is what the fence is for. Libraries that share a key and poll
+ * (`SET key value NX PX`) exclude us and we them, but they can starve behind a steady queue.
+ */
+import type { Clock } from "../clock.ts";
+import { runScript, schemeError, TimeLimit } from "../driver.ts";
+import type { Driver, Script, Subscription } from "../driver.ts";
+import { channelPrefix, lockKeys, nameOfKey } from "../keys.ts";
+import type { LockKeys } from "../keys.ts";
+import * as lua from "../lua.generated.ts";
+import type {
+  Answer,
+  Extension,
+  Grant,
+  HolderState,
+  LockMode,
+  LockRequest,
+  LockState,
+  PushListener,
+  Scheme,
+  Selection,
+} from "../scheme.ts";
+import { Turn } from "./batch.ts";
+import type { AddToBatch } from "./batch.ts";
+import { Clients } from "./clients.ts";
+import { CLAIM_WINDOW, POKE_INTERVAL, STALE_AFTER } from "./memory.ts";
+import { findNames } from "./scan.ts";
+
+/** A foreign holder tells nobody when it releases. */
+const FOREIGN_POKE = 50;
+/** While no push can arrive, waiters look often enough to find a grant within its claim window. */
+const DEAF_POKE = CLAIM_WINDOW / 4;
+/** A holder's time has certainly ended when the server is asked this much later. */
+const EXPIRY_MARGIN = 2;
+
+export class LuaScheme implements Scheme {
+  readonly name = "lua";
+  readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
+  readonly #driver: Driver;
+  readonly #prefix: string;
+  readonly #clientId: string;
+  readonly #limit: TimeLimit;
+  readonly #clients: Clients;
+  readonly #release: AddToBatch<LockKeys, [string]>;
+  readonly #extend: AddToBatch<[string, string], [string, string, string]>;
+  readonly #acquire: AddToBatch<LockKeys, [string, string, string, string, string, string, string]>;
+  #listener: PushListener | undefined;
+  #subscription: Subscription | undefined;
+  #closed = false;
+
+  constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
+    this.#driver = driver;
+    this.#prefix = settings.prefix;
+    this.#clientId = settings.clientId;
+    this.#limit = new TimeLimit(clock, driver);
+    this.#clients = new Clients(driver, clock, settings);
+    const push: [string, string] = ["PUBLISH", channelPrefix(settings.prefix)];
+    const turn = new Turn();
+    // What is given up first frees room for what is asked for.
+    this.#release = turn.batch((items) => this.#run(lua.release, push, items));
+    this.#extend = turn.batch((items) => this.#run(lua.extend, [], items));
+    const windows: [string, string] = [String(CLAIM_WINDOW), String(STALE_AFTER)];
+    this.#acquire = turn.batch((items) => this.#run(lua.acquire, [...push, ...windows], items));
+  }
+
+  listen(listener: PushListener): void {
+    this.#listener = listener;
+  }
+
+  async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+    this.#clients.announce(request.ttl);
+    if (wait) this.#subscribe();
+    const listens = this.#subscription?.up ? "1" : "0";
+    const { token, mode, ttl, ticket = "", label } = request;
+    const reply = await this.#acquire(lockKeys(this.#prefix, request.lock), [
+      token,
+      mode,
+      String(ttl),
+      wait ? "1" : "0",
+      listens,
+      ticket,
+      label,
+    ]);
+    const [kind, ...rest] = unwrap(reply) as [number, ...unknown[]];
+    if (Number(kind) === 1) return { kind: "granted", fence: Number(rest[0]) };
+    if (Number(kind) === 0) return { kind: "busy" };
+    request.ticket = String(rest[0]);
+    return { kind: "pending", pokeAfter: this.#pokeAfter(Number(rest[1]), Number(rest[2]), Number(rest[3]) === 1) };
+  }
+
+  async steal({ lock, token, ttl, label }: LockRequest): Promise<Answer> {
+    this.#clients.announce(ttl);
+    const [, fence] = (await this.#steal(lock, [token, String(ttl), label, "*"])) as [number, unknown];
+    return { kind: "granted", fence: Number(fence) };
+  }
+
+  async evict(lock: string, holder: HolderState): Promise<boolean> {
+    const expected = holder.token ?? holder.foreign;
+    if (expected === undefined) return false;
+    const [taken] = (await this.#steal(lock, ["", "0", "", expected])) as [number];
+    return Number(taken) === 1;
+  }
+
+  async extend({ lock, token, fence }: Grant, ttl: number): Promise<Extension> {
+    this.#clients.announce(ttl);
+    // Whoever holds for so long wants to know soon when the lock is stolen.
+    this.#subscribe();
+    const [key, holders] = lockKeys(this.#prefix, lock);
+    const reply = Number(unwrap(await this.#extend([key, holders], [token, String(fence), String(ttl)])));
+    return reply === 1 ? "extended" : reply === 0 ? "gone" : "stolen";
+  }
+
+  async release({ lock, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone" | "unsure"> {
+    const drops = this.#driver.drops;
+    const held = unwrap(await this.#release(lockKeys(this.#prefix, lock), [token]));
+    return Number(held) === 1 ? "released" : drops === this.#driver.drops ? "gone" : "unsure";
+  }
+
+  async query(selection: Selection): Promise<LockState[]> {
+    const names = await this.#limit.guard(findNames(this.#driver, this.#prefix, selection));
+    const states: LockState[] = [];
+    for (let i = 0; i < names.length; i += 100) {
+      const items = names.slice(i, i + 100).map((name) => {
+        const [key, holders, , queue, waiters] = lockKeys(this.#prefix, name);
+        return { keys: [key, holders, queue, waiters] as [string, string, string, string], args: [] as [] };
+      });
+      const replies = await this.#run(lua.query, [], items);
+      replies.forEach((reply, j) => states.push(readState(names[i + j] ?? "", unwrap(reply))));
+    }
+    const tokens = states.flatMap(({ holders, waiters }) => [...holders, ...waiters]).flatMap(({ token }) => token ?? []);
+    const labelOf = await this.#limit.guard(this.#clients.labels(tokens));
+    return states.map((state) => ({
+      ...state,
+      holders: state.holders.map((each) => ({ ...each, label: each.label || labelOf(each.token ?? "") })),
+      waiters: state.waiters.map((each) => ({ ...each, label: each.label || labelOf(each.token) })),
+    }));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#subscription?.close();
+    await this.#clients.forget();
+    this.#driver.close();
+  }
+
+  async #steal(lock: string, args: [string, string, string, string]): Promise<unknown[]> {
+    const push: [string, string] = ["PUBLISH", channelPrefix(this.#prefix)];
+    const [reply] = await this.#run(lua.steal, push, [{ keys: lockKeys(this.#prefix, lock), args }]);
+    return unwrap(reply) as unknown[];
+  }
+
+  #run<K extends string[], S extends string[], A extends string[]>(
+    script: Script<K, S, A>,
+    shared: S,
+    items: readonly { readonly keys: K; readonly args: A }[],
+  ): Promise<unknown[]> {
+    return this.#limit.guard(runScript(this.#driver, script, shared, items));
+  }
+
+  #subscribe(): void {
+    if (this.#subscription || this.#closed) return;
+    this.#subscription = this.#driver.subscribe(channelPrefix(this.#prefix) + this.#clientId, {
+      message: (text) => {
+        const [, what, fence, token = "", key = ""] = /^(\w+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
+        const lock = nameOfKey(this.#prefix, key) ?? "";
+        if (what === "granted") this.#listener?.granted(lock, token, Number(fence));
+        else if (what === "lost") this.#listener?.lost(lock, token, Number(fence));
+      },
+      up: () => this.#listener?.missed(),
+    });
+  }
+
+  /** When a waiter asks again by itself: pushes are the rule, this is for what they miss. */
+  #pokeAfter(rank: number, left: number, foreign: boolean): number {
+    const spread = POKE_INTERVAL * (0.9 + 0.2 * Math.random());
+    const atTheHead = rank < 2;
+    const soonest = foreign && atTheHead ? FOREIGN_POKE : this.#subscription?.up ? spread : DEAF_POKE;
+    return atTheHead && left >= 0 ? Math.min(soonest, left + EXPIRY_MARGIN) : soonest;
+  }
+}
+
+/** One item's reply; its own error concerns nobody else in the batch. */
+export function unwrap(reply: unknown): unknown {
+  if (Array.isArray(reply) && reply[0] === "ERR") throw schemeError(new Error(String(reply[1])));
+  return reply;
+}
+
+function readState(lock: string, reply: unknown): LockState {
+  const [kind, held, waiting] = reply as [string, unknown[], unknown[]];
+  const foreign = kind === "foreign";
+  return {
+    lock,
+    mode: kind === "" ? undefined : kind === "shared" ? "shared" : "exclusive",
+    holders: rows(held, 4).map(([token, fence, left, label]) => ({
+      token: foreign ? undefined : String(token),
+      fence: fence === "" ? undefined : Number(fence),
+      remaining: Number(left) < 0 ? undefined : Number(left),
+      label: String(label),
+      ...(foreign && { foreign: String(token) }),
+    })),
+    waiters: rows(waiting, 3).map(([token, mode, label]) => ({
+      token: String(token),
+      mode: mode as LockMode,
+      label: String(label),
+    })),
+  };
+}
+
+function rows(flat: unknown[], width: number): unknown[][] {
+  return Array.from({ length: flat.length / width }, (_, i) => flat.slice(i * width, (i + 1) * width));
+}

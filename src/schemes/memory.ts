@@ -1,0 +1,281 @@
+/**
+ * The `memory` scheme: locks within one process.
+ *
+ * It is the readable specification of what the scripts of the `lua` scheme do, step by step on plain objects. One
+ * address space cannot lose messages or memory, so it guarantees all that the promises ask for, as long as the
+ * process lives. It does not reach beyond the process.
+ */
+import type { Clock } from "../clock.ts";
+import type {
+  Answer,
+  Extension,
+  Grant,
+  HolderState,
+  LockMode,
+  LockRequest,
+  LockState,
+  PushListener,
+  Scheme,
+  Selection,
+} from "../scheme.ts";
+
+/** How long a pushed grant lasts until its holder asks for it. */
+export const CLAIM_WINDOW = 1_000;
+/** How often a waiter asks whether it missed something. */
+export const POKE_INTERVAL = 5_000;
+/** How long a waiter that asks no more counts as alive. */
+export const STALE_AFTER = 3 * POKE_INTERVAL;
+
+interface Holder {
+  readonly fence: number;
+  readonly label: string;
+  expiry: number;
+}
+
+interface Waiter {
+  readonly mode: LockMode;
+  readonly ttl: number;
+  readonly label: string;
+  readonly ticket: number;
+  staleAt: number;
+}
+
+interface LockRecord {
+  readonly name: string;
+  mode: LockMode;
+  readonly holders: Map<string, Holder>;
+  /** In the order of the queue. */
+  readonly waiters: Map<string, Waiter>;
+}
+
+/** Where the locks of several managers of one process live. */
+export class MemoryStore {
+  readonly clock: Clock;
+  readonly clients = new Map<string, { readonly label: string; readonly listener: PushListener }>();
+  readonly #locks = new Map<string, LockRecord>();
+  #fence = 0;
+  #ticket = 0;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
+
+  get keys(): string[] {
+    return [...this.#locks.keys()];
+  }
+
+  /** The lock as it is now, without the holders whose time has ended. */
+  load(key: string, name: string): LockRecord {
+    const lock = this.#locks.get(key) ?? { name, mode: "exclusive", holders: new Map(), waiters: new Map() };
+    this.#locks.set(key, lock);
+    for (const [token, holder] of lock.holders) if (holder.expiry <= this.clock.now()) lock.holders.delete(token);
+    return lock;
+  }
+
+  /** A lock at rest leaves nothing. */
+  tidy(key: string): void {
+    const lock = this.#locks.get(key);
+    if (lock?.holders.size === 0 && lock.waiters.size === 0) this.#locks.delete(key);
+  }
+
+  grant(lock: LockRecord, token: string, mode: LockMode, ttl: number, label: string): number {
+    this.#fence = Math.max(this.#fence + 1, this.clock.micros());
+    lock.mode = mode;
+    lock.holders.set(token, { fence: this.#fence, label, expiry: this.clock.now() + ttl });
+    return this.#fence;
+  }
+
+  /** Stand in the queue: in the place that the ticket names, or at the end. */
+  enqueue(lock: LockRecord, request: LockRequest, staleAt: number): void {
+    const { token, mode, ttl, label } = request;
+    const ticket = Number(request.ticket ?? ++this.#ticket);
+    request.ticket = String(ticket);
+    const returned = !lock.waiters.has(token) && ticket < this.#ticket;
+    lock.waiters.set(token, { mode, ttl, label, ticket, staleAt });
+    if (!returned) return;
+    const sorted = [...lock.waiters].sort(([, a], [, b]) => a.ticket - b.ticket);
+    lock.waiters.clear();
+    for (const [each, waiter] of sorted) lock.waiters.set(each, waiter);
+  }
+
+  alive(token: string, waiter: Waiter): boolean {
+    return waiter.staleAt > this.clock.now() && this.clients.has(clientOf(token));
+  }
+
+  /** Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl. */
+  promote(lock: LockRecord, me?: string): void {
+    for (const [token, waiter] of lock.waiters) {
+      if (token !== me && !this.alive(token, waiter)) {
+        lock.waiters.delete(token);
+        continue;
+      }
+      if (!compatible(lock, waiter.mode)) return;
+      lock.waiters.delete(token);
+      const ttl = token === me ? waiter.ttl : Math.min(waiter.ttl, CLAIM_WINDOW);
+      const fence = this.grant(lock, token, waiter.mode, ttl, waiter.label);
+      if (token !== me) this.tell(token, (listener) => listener.granted(lock.name, token, fence));
+    }
+  }
+
+  tell(token: string, message: (listener: PushListener) => void): void {
+    const client = this.clients.get(clientOf(token));
+    if (client) queueMicrotask(() => message(client.listener));
+  }
+}
+
+function compatible(lock: LockRecord, mode: LockMode): boolean {
+  return lock.holders.size === 0 || (lock.mode === "shared" && mode === "shared");
+}
+
+function clientOf(token: string): string {
+  return token.slice(0, token.indexOf(":"));
+}
+
+export class MemoryScheme implements Scheme {
+  readonly name = "memory";
+  readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
+  readonly #store: MemoryStore;
+  readonly #prefix: string;
+  readonly #clientId: string;
+  readonly #label: string;
+
+  constructor(store: MemoryStore, settings: { prefix: string; clientId: string; label: string }) {
+    this.#store = store;
+    this.#prefix = settings.prefix;
+    this.#clientId = settings.clientId;
+    this.#label = settings.label;
+  }
+
+  listen(listener: PushListener): void {
+    this.#store.clients.set(this.#clientId, { label: this.#label, listener });
+  }
+
+  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+    return this.#step(request.lock, (lock) => {
+      const { token, mode, ttl, label } = request;
+      const now = this.#store.clock.now();
+      const holder = lock.holders.get(token);
+      if (holder) {
+        holder.expiry = Math.max(holder.expiry, now + ttl);
+        return { kind: "granted", fence: holder.fence };
+      }
+      if (!wait) this.#store.promote(lock);
+      if (lock.waiters.size === 0 && compatible(lock, mode)) {
+        return { kind: "granted", fence: this.#store.grant(lock, token, mode, ttl, label) };
+      }
+      if (!wait) return { kind: "busy" };
+
+      this.#store.enqueue(lock, request, now + STALE_AFTER);
+      this.#store.promote(lock, token);
+      const granted = lock.holders.get(token);
+      if (granted) return { kind: "granted", fence: granted.fence };
+      return { kind: "pending", pokeAfter: this.#pokeAfter(lock, token) };
+    });
+  }
+
+  steal({ lock: name, token, ttl, label }: LockRequest): Promise<Answer> {
+    return this.#step(name, (lock) => {
+      const holder = lock.holders.get(token);
+      if (holder) {
+        holder.expiry = Math.max(holder.expiry, this.#store.clock.now() + ttl);
+        return { kind: "granted", fence: holder.fence };
+      }
+      for (const victim of lock.holders.keys()) this.#takeAway(lock, victim);
+      return { kind: "granted", fence: this.#store.grant(lock, token, "exclusive", ttl, label) };
+    });
+  }
+
+  extend({ lock: name, token, fence }: Grant, ttl: number): Promise<Extension> {
+    return this.#step(name, (lock) => {
+      const holder = lock.holders.get(token);
+      if (holder?.fence !== fence) return lock.holders.size > 0 && lock.mode === "exclusive" ? "stolen" : "gone";
+      holder.expiry = Math.max(holder.expiry, this.#store.clock.now() + ttl);
+      return "extended";
+    });
+  }
+
+  release({ lock: name, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone"> {
+    return this.#step(name, (lock) => {
+      const held = lock.holders.delete(token);
+      lock.waiters.delete(token);
+      this.#store.promote(lock);
+      return held ? "released" : "gone";
+    });
+  }
+
+  evict(name: string, holder: HolderState): Promise<boolean> {
+    return this.#step(name, (lock) => {
+      if (!holder.token || !lock.holders.has(holder.token)) return false;
+      this.#takeAway(lock, holder.token);
+      this.#store.promote(lock);
+      return true;
+    });
+  }
+
+  query(selection: Selection): Promise<LockState[]> {
+    const names =
+      typeof selection === "object" && "name" in selection
+        ? [selection.name]
+        : this.#store.keys
+            .filter((key) => key.startsWith(this.#prefix))
+            .map((key) => key.slice(this.#prefix.length))
+            .filter((name) => selection === "all" || globToRegExp(selection.match).test(name));
+    return Promise.all(names.map((name) => this.#step(name, (lock) => this.#look(lock))));
+  }
+
+  close(): Promise<void> {
+    this.#store.clients.delete(this.#clientId);
+    return Promise.resolve();
+  }
+
+  #step<T>(name: string, run: (lock: LockRecord) => T): Promise<T> {
+    const key = this.#prefix + name;
+    const result = run(this.#store.load(key, name));
+    this.#store.tidy(key);
+    return Promise.resolve(result);
+  }
+
+  #takeAway(lock: LockRecord, token: string): void {
+    const fence = lock.holders.get(token)?.fence ?? 0;
+    lock.holders.delete(token);
+    this.#store.tell(token, (listener) => listener.lost(lock.name, token, fence));
+  }
+
+  /** Those at the head ask again when the last holder's time ends, all others only to show that they live. */
+  #pokeAfter(lock: LockRecord, token: string): number {
+    let rank = 0;
+    for (const other of lock.waiters.keys()) {
+      if (other === token || rank > 1) break;
+      rank++;
+    }
+    const last = Math.max(...Array.from(lock.holders.values(), (holder) => holder.expiry));
+    return rank < 2 ? Math.min(POKE_INTERVAL, last - this.#store.clock.now() + 1) : POKE_INTERVAL;
+  }
+
+  #look(lock: LockRecord): LockState {
+    const now = this.#store.clock.now();
+    const labelOf = (token: string, label: string): string =>
+      label || (this.#store.clients.get(clientOf(token))?.label ?? "");
+    return {
+      lock: lock.name,
+      mode: lock.holders.size > 0 ? lock.mode : undefined,
+      holders: Array.from(lock.holders, ([token, { fence, expiry, label }]) => ({
+        token,
+        fence,
+        remaining: expiry - now,
+        label: labelOf(token, label),
+      })),
+      waiters: Array.from(lock.waiters, ([token, { mode, label }]) => ({ token, mode, label: labelOf(token, label) })),
+    };
+  }
+}
+
+/** A Redis glob (`*`, `?`, `[a-z]`, `[^a]`, `\`) as a regular expression. */
+export function globToRegExp(glob: string): RegExp {
+  const source = glob.replace(/\\(.)|\[(\^?)((?:\\.|[^\]])*)\]|([*?])|([^])/g, (_, quoted, not, set, wild, plain) => {
+    if (wild !== undefined) return wild === "*" ? "[^]*" : "[^]";
+    if (set !== undefined) return `[${not}${set.replace(/[[\]^]/g, "\\$&")}]`;
+    return (quoted ?? plain).replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+  });
+  return new RegExp(`^${source}$`);
+}

@@ -1,0 +1,185 @@
+/**
+ * The `set` scheme: locks on one Redis or Valkey server without any script, for accounts and servers that have none.
+ *
+ * Taking a lock is `SET key token NX PX ttl` inside MULTI, beside the INCR that draws its fence. Giving it back
+ * compares and deletes in one step: natively where the server can (`DELIFEQ`, `DELEX`, `SET … IFEQ`), else under
+ * WATCH on a connection of its own.
+ *
+ * Guarantees one exclusive holder on a server that keeps its memory and whose clock does not jump, and fences that
+ * grow. Does not guarantee any order: waiters poll with a growing, random pause, so a handoff takes a while and
+ * luck decides. Exclusive locks only. A counter lost together with the lock is floored by the server's clock as this
+ * process reckons it.
+ */
+import type { Clock } from "../clock.ts";
+import { schemeError, TimeLimit } from "../driver.ts";
+import type { Driver } from "../driver.ts";
+import { lockKey, lockKeys } from "../keys.ts";
+import type {
+  Answer,
+  Extension,
+  Grant,
+  HolderState,
+  LockMode,
+  LockRequest,
+  LockState,
+  PushListener,
+  Scheme,
+  Selection,
+} from "../scheme.ts";
+import { Clients } from "./clients.ts";
+import { NativeCompare, WatchCompare } from "./compare.ts";
+import type { Compare } from "./compare.ts";
+import { findNames } from "./scan.ts";
+
+const FIRST_PAUSE = 10;
+const LONGEST_PAUSE = 250;
+const FENCE_TTL = 3_600_000;
+const TOKEN = /^[\w-]{22}:\w+$/;
+
+export class SetScheme implements Scheme {
+  readonly name = "set";
+  readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive"]);
+  readonly #driver: Driver;
+  readonly #clock: Clock;
+  readonly #prefix: string;
+  readonly #limit: TimeLimit;
+  readonly #clients: Clients;
+  #compare: Promise<Compare> | undefined;
+  /** The server's microseconds since 1970 at our clock's zero. */
+  #serverOrigin: Promise<number> | undefined;
+
+  constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
+    this.#driver = driver;
+    this.#clock = clock;
+    this.#prefix = settings.prefix;
+    this.#limit = new TimeLimit(clock, driver);
+    this.#clients = new Clients(driver, clock, settings);
+  }
+
+  /** Nothing is ever pushed. */
+  listen(_listener: PushListener): void {}
+
+  async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+    const { lock, token, ttl } = request;
+    this.#clients.announce(ttl);
+    const [key, , counter] = lockKeys(this.#prefix, lock);
+    const floor = await this.#serverMicros();
+    const [, value, , fence, , left] = await this.#transaction([
+      ["SET", key, token, "NX", "PX", String(ttl)],
+      ["GET", key],
+      ["SET", counter, floor, "NX", "PX", String(FENCE_TTL)],
+      ["INCR", counter],
+      ["PEXPIRE", counter, String(FENCE_TTL)],
+      ["PTTL", key],
+    ]);
+    if (value === token) return { kind: "granted", fence: Number(fence) };
+    if (!wait) return { kind: "busy" };
+    // The ticket counts the attempts: each pause is longer than the last.
+    const attempt = Number(request.ticket ?? 0);
+    request.ticket = String(attempt + 1);
+    const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 1.5 ** attempt) * (0.5 + Math.random());
+    return { kind: "pending", pokeAfter: Number(left) >= 0 ? Math.min(pause, Number(left) + 1 + 10 * Math.random()) : pause };
+  }
+
+  async steal({ lock, token, ttl }: LockRequest): Promise<Answer> {
+    this.#clients.announce(ttl);
+    const [key, , counter] = lockKeys(this.#prefix, lock);
+    const floor = await this.#serverMicros();
+    const [, , fence] = await this.#transaction([
+      ["SET", key, token, "PX", String(ttl)],
+      ["SET", counter, floor, "NX", "PX", String(FENCE_TTL)],
+      ["INCR", counter],
+      ["PEXPIRE", counter, String(FENCE_TTL)],
+    ]);
+    return { kind: "granted", fence: Number(fence) };
+  }
+
+  async extend({ lock, token }: Grant, ttl: number): Promise<Extension> {
+    this.#clients.announce(ttl);
+    const key = lockKey(this.#prefix, lock);
+    const compare = await this.#comparing();
+    if (await this.#limit.guard(compare.expire(key, token, ttl))) return "extended";
+    return (await this.#limit.guard(this.#driver.send(["EXISTS", key]))) ? "stolen" : "gone";
+  }
+
+  async release({ lock, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone" | "unsure"> {
+    const drops = this.#driver.drops;
+    const compare = await this.#comparing();
+    const deleted = await this.#limit.guard(compare.delete(lockKey(this.#prefix, lock), token));
+    return deleted ? "released" : drops === this.#driver.drops ? "gone" : "unsure";
+  }
+
+  async evict(lock: string, holder: HolderState): Promise<boolean> {
+    const value = holder.foreign ?? (holder.token && holder.fence !== undefined ? `${holder.token}#${holder.fence}` : holder.token);
+    if (value === undefined) return false;
+    const compare = await this.#comparing();
+    return this.#limit.guard(compare.delete(lockKey(this.#prefix, lock), value));
+  }
+
+  async query(selection: Selection): Promise<LockState[]> {
+    const names = await this.#limit.guard(findNames(this.#driver, this.#prefix, selection));
+    const states = await this.#limit.guard(Promise.all(names.map((name) => this.#look(name))));
+    const labelOf = await this.#limit.guard(
+      this.#clients.labels(states.flatMap(({ holders }) => holders.flatMap(({ token }) => token ?? []))),
+    );
+    return states.map((state) => ({
+      ...state,
+      holders: state.holders.map((each) => ({ ...each, label: labelOf(each.token ?? "") })),
+    }));
+  }
+
+  async close(): Promise<void> {
+    await this.#clients.forget();
+    (await this.#compare?.catch(() => undefined))?.close();
+    this.#driver.close();
+  }
+
+  async #look(lock: string): Promise<LockState> {
+    const key = lockKey(this.#prefix, lock);
+    const found = await this.#driver.transaction([
+      ["GET", key],
+      ["PTTL", key],
+    ]);
+    const [value, left] = found ?? [];
+    if (value instanceof Error) throw value;
+    if (value === null || value === undefined) return { lock, mode: undefined, holders: [], waiters: [] };
+    const remaining = Number(left) < 0 ? undefined : Number(left);
+    const [token = "", fence] = String(value).split("#");
+    const holder = TOKEN.test(token)
+      ? { token, fence: fence === undefined ? undefined : Number(fence), remaining, label: "" }
+      : { token: undefined, fence: undefined, remaining, label: "", foreign: String(value) };
+    return { lock, mode: "exclusive", holders: [holder], waiters: [] };
+  }
+
+  /** The server's clock now, as far as we can tell: asked once, then reckoned by our own monotonic clock. */
+  async #serverMicros(): Promise<string> {
+    this.#serverOrigin ??= this.#limit.guard(this.#driver.send(["TIME"])).then((reply) => {
+      const [seconds, micros] = reply as [unknown, unknown];
+      return Number(seconds) * 1e6 + Number(micros) - this.#clock.now() * 1000;
+    });
+    try {
+      return Math.floor((await this.#serverOrigin) + this.#clock.now() * 1000).toString();
+    } catch (error) {
+      this.#serverOrigin = undefined;
+      throw error;
+    }
+  }
+
+  #comparing(): Promise<Compare> {
+    this.#compare ??= this.#limit
+      .guard(NativeCompare.detect(this.#driver, this.#prefix))
+      .then((native) => native ?? new WatchCompare(this.#driver, this.#limit));
+    this.#compare.catch(() => {
+      this.#compare = undefined;
+    });
+    return this.#compare;
+  }
+
+  async #transaction(commands: string[][]): Promise<unknown[]> {
+    const replies = await this.#limit.guard(this.#driver.transaction(commands));
+    const failed = replies?.find((reply) => reply instanceof Error);
+    if (failed) throw schemeError(failed);
+    if (!replies) throw schemeError(new Error("MULTI was not carried out"));
+    return replies;
+  }
+}

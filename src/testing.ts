@@ -1,0 +1,61 @@
+/** For the tests of programs that use holdfast: locks without a server, and time that moves by hand. */
+import type { Clock, Timer } from "./clock.ts";
+import { LockManager } from "./lock-manager.ts";
+import type { ManagerOptions } from "./options.ts";
+import { MemoryStore } from "./schemes/memory.ts";
+
+/** A clock that moves only when told to. */
+export class ManualClock implements Clock {
+  #now = 0;
+  readonly #timers = new Set<{ readonly at: number; readonly run: () => void }>();
+
+  now(): number {
+    return this.#now;
+  }
+
+  micros(): number {
+    return 1e15 + this.#now * 1000;
+  }
+
+  after(delay: number, run: () => void): Timer {
+    const timer = { at: this.#now + Math.max(0, delay), run };
+    this.#timers.add(timer);
+    return { cancel: () => void this.#timers.delete(timer) };
+  }
+
+  /** How many calls are still scheduled. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
+  /** Let time pass, running what falls due in its order; promises settle in between. */
+  async advance(milliseconds: number): Promise<void> {
+    const end = this.#now + milliseconds;
+    await settled();
+    for (;;) {
+      const next = [...this.#timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+      if (!next) break;
+      this.#timers.delete(next);
+      this.#now = Math.max(this.#now, next.at);
+      next.run();
+      await settled();
+    }
+    this.#now = end;
+    await settled();
+  }
+}
+
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** A world of locks of its own: what its managers lock, no others see. */
+export class TestLocks {
+  readonly clock: ManualClock = new ManualClock();
+  readonly #store: MemoryStore = new MemoryStore(this.clock);
+
+  /** A manager as another process would have it. All of them share this world's locks and clock. */
+  manager(options?: ManagerOptions): LockManager {
+    return new LockManager(this.#store, options);
+  }
+}

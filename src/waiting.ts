@@ -1,0 +1,224 @@
+/**
+ * The only waiting loop. Every request on every scheme goes through it: ask; when granted, done; when pending, sleep
+ * until a push, the time to poke, or the end of the wait; ask again. A push is only a hint to ask: the grant counts
+ * from the answer, and its deadline from when the question was sent.
+ */
+import type { Clock, Timer } from "./clock.ts";
+import { diagnostics } from "./diagnostics.ts";
+import { COMMAND_LIMIT } from "./driver.ts";
+import { LockError, LockTimeoutError, SchemeError } from "./errors.ts";
+import { drift } from "./lease.ts";
+import type { Lease, LeaseTerms } from "./lease.ts";
+import type { Answer, LockRequest, Scheme } from "./scheme.ts";
+
+/** How a request may wait. */
+export interface WaitTerms {
+  /** `wait` in line; `try` once; `steal` from whoever holds. */
+  readonly manner: "wait" | "try" | "steal";
+  readonly timeout: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly lease: LeaseTerms;
+}
+
+/** A server that was there and is gone may come back: a waiter in line keeps asking for so long. */
+const PATIENCE = 30_000;
+/** Answers that take longer than the ttl will not get faster by asking again and again. */
+const MOST_LATE_ANSWERS = 3;
+
+/** What the waiting needs to know of its manager. */
+export interface WaitingRoom {
+  readonly scheme: Scheme;
+  readonly clock: Clock;
+  newToken(): string;
+  /** The request is a holder now. */
+  hold(request: LockRequest, fence: number, sentAt: number, terms: LeaseTerms): Lease;
+  /** The request is over: tell the server, and keep telling until it heard. */
+  giveUp(request: LockRequest): void;
+}
+
+export class Waiting {
+  readonly #room: WaitingRoom;
+  readonly #waiters = new Map<string, Waiter>();
+
+  constructor(room: WaitingRoom) {
+    this.#room = room;
+  }
+
+  /** Null when the lock is busy and the request may not wait. Rejects when the wait ends without a grant. */
+  obtain(request: LockRequest, terms: WaitTerms): Promise<Lease | null> {
+    return new Promise((resolve, reject) => {
+      new Waiter(this.#room, this.#waiters, request, terms).run(resolve, reject);
+    });
+  }
+
+  find(token: string): Waiter | undefined {
+    return this.#waiters.get(token);
+  }
+
+  /** Something may have been missed: let every waiter ask. */
+  wakeAll(): void {
+    for (const waiter of this.#waiters.values()) waiter.wake();
+  }
+
+  close(): void {
+    for (const waiter of this.#waiters.values()) {
+      waiter.end(new LockError("closed", "The LockManager was closed while the request waited."));
+    }
+  }
+}
+
+export class Waiter {
+  readonly #room: WaitingRoom;
+  readonly #waiters: Map<string, Waiter>;
+  readonly #terms: WaitTerms;
+  #request: LockRequest;
+  #over = false;
+  #reject: (error: unknown) => void = () => {};
+  /** Set by a wake that came while nobody slept. */
+  #woken = false;
+  #rise: (() => void) | undefined;
+  #timeout: Timer | undefined;
+  readonly #onAbort = (): void => this.end(this.#terms.signal?.reason);
+  /** The highest fence of this request that was taken away. */
+  #revoked = 0;
+
+  constructor(room: WaitingRoom, waiters: Map<string, Waiter>, request: LockRequest, terms: WaitTerms) {
+    this.#room = room;
+    this.#waiters = waiters;
+    this.#request = request;
+    this.#terms = terms;
+  }
+
+  run(resolve: (lease: Lease | null) => void, reject: (error: unknown) => void): void {
+    const { timeout, signal } = this.#terms;
+    this.#reject = reject;
+    this.#waiters.set(this.#request.token, this);
+    signal?.addEventListener("abort", this.#onAbort);
+    if (timeout !== undefined) this.#endAt(this.#room.clock.now() + timeout, timeout);
+    this.#loop().then(
+      (lease) => {
+        if (lease || this.#leave()) resolve(lease);
+      },
+      (error: unknown) => this.end(error),
+    );
+  }
+
+  /** Ask again now. */
+  wake(): void {
+    this.#woken = true;
+    this.#rise?.();
+  }
+
+  revoke(fence: number): void {
+    this.#revoked = Math.max(this.#revoked, fence);
+  }
+
+  /** End the wait without a grant. What the server may still grant is given back. */
+  end(error: unknown): void {
+    if (!this.#leave()) return;
+    this.#reject(error);
+    this.#room.giveUp(this.#request);
+    this.wake();
+  }
+
+  /** False if the wait was over already. */
+  #leave(): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    this.#waiters.delete(this.#request.token);
+    this.#terms.signal?.removeEventListener("abort", this.#onAbort);
+    this.#timeout?.cancel();
+    return true;
+  }
+
+  /** The main path. Ends when granted, when busy, when over, or when the scheme fails for good. */
+  async #loop(): Promise<Lease | null> {
+    const { clock } = this.#room;
+    let patience = COMMAND_LIMIT;
+    let lastAnswer = clock.now();
+    let failures = 0;
+    let late = 0;
+    for (;;) {
+      this.#woken = false;
+      const sentAt = clock.now();
+      let answer: Answer;
+      try {
+        answer = await this.#ask();
+      } catch (error) {
+        diagnostics.trouble({ lock: this.#request.lock, token: this.#request.token, doing: "acquire", error });
+        const hopeless = !(error instanceof SchemeError && error.transient) || clock.now() - lastAnswer >= patience;
+        if (hopeless || this.#over) throw error;
+        await this.#sleep(Math.min(1_000, 25 * 2 ** failures++) * (0.5 + Math.random()));
+        if (this.#over) return null;
+        continue;
+      }
+      failures = 0;
+      lastAnswer = clock.now();
+      if (this.#over) {
+        // It was ended while the question was out; the answer may have won or queued what nobody wants.
+        if (answer.kind !== "busy") this.#room.giveUp(this.#request);
+        return null;
+      }
+      if (answer.kind === "busy") return null;
+      if (answer.kind === "granted") {
+        const { ttl } = this.#request;
+        if (clock.now() < sentAt + ttl - drift(ttl)) return this.#hold(answer.fence, sentAt);
+        if (++late >= MOST_LATE_ANSWERS) throw tooSlow(this.#request, clock.now() - sentAt);
+        this.#startOver();
+      } else {
+        patience = PATIENCE;
+        await this.#sleep(answer.pokeAfter);
+        if (this.#over) return null;
+      }
+    }
+  }
+
+  /** In the same step as the wait ends, so that no push finds the request in neither place. */
+  #hold(fence: number, sentAt: number): Lease {
+    this.#leave();
+    const lease = this.#room.hold(this.#request, fence, sentAt, this.#terms.lease);
+    if (fence <= this.#revoked) lease.lose("stolen");
+    return lease;
+  }
+
+  #ask(): Promise<Answer> {
+    const { scheme } = this.#room;
+    if (this.#terms.manner === "steal") return scheme.steal(this.#request);
+    return scheme.acquire(this.#request, this.#terms.manner === "wait");
+  }
+
+  /** The grant was over before its answer came. A lease that has ended is never revived: the wish gets a new token. */
+  #startOver(): void {
+    this.#room.giveUp(this.#request);
+    this.#waiters.delete(this.#request.token);
+    this.#request = { ...this.#request, token: this.#room.newToken() };
+    this.#waiters.set(this.#request.token, this);
+  }
+
+  /** Until woken, at most so long. Returns at once if a wake came since the question was sent. */
+  async #sleep(longest: number): Promise<void> {
+    if (this.#woken || this.#over) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#room.clock.after(longest, resolve);
+      this.#rise = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+    this.#rise = undefined;
+  }
+
+  #endAt(end: number, timeout: number): void {
+    const { clock } = this.#room;
+    this.#timeout = clock.after(end - clock.now(), () => {
+      if (clock.now() < end) this.#endAt(end, timeout);
+      else this.end(new LockTimeoutError(this.#request.lock, timeout));
+    });
+  }
+}
+
+function tooSlow(request: LockRequest, took: number): SchemeError {
+  const { ttl } = request;
+  const message = `The server answered after ${Math.round(took)} ms, when a lease of ${ttl} ms was over already. Use a longer ttl.`;
+  return new SchemeError("too-slow", message, []);
+}
