@@ -35,7 +35,11 @@ function readSignature(name: string, source: string): Signature {
     if (line === undefined) throw new Error(`${name}.lua: expected a header line "-- ${title} …"`);
     return line.slice(title.length + 1).trim();
   };
-  const list = (text: string): string[] => text.split(",").map((each) => each.trim()).filter(Boolean);
+  const list = (text: string): string[] =>
+    text
+      .split(",")
+      .map((each) => each.trim())
+      .filter(Boolean);
   const [shared = "", item] = field("ARGV").split("|");
   if (item === undefined) throw new Error(`${name}.lua: expected "|" in the ARGV line`);
   const body = source.split("\n\n").slice(1).join("\n\n");
@@ -45,7 +49,13 @@ function readSignature(name: string, source: string): Signature {
       throw new Error(`${name}.lua: the header names ${argument}, the body never reads it`);
     }
   }
-  return { about: about.join(" "), keys: list(field("KEYS")), shared: list(shared), item: list(item), returns: field("RETURNS") };
+  return {
+    about: about.join(" "),
+    keys: list(field("KEYS")),
+    shared: list(shared),
+    item: list(item),
+    returns: field("RETURNS"),
+  };
 }
 
 function compile(signature: Signature, prelude: string, body: string): string {

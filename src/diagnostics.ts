@@ -14,16 +14,23 @@ export interface Trouble {
   readonly error: unknown;
 }
 
-function publisher<Message extends object>(name: string): (message: Message) => void {
+function publisher(name: string): (message: object) => void {
   const target = channel(name);
   return (message) => {
     if (target.hasSubscribers) target.publish(message);
   };
 }
 
-export const diagnostics = {
-  granted: publisher<Grant>("holdfast:granted"),
-  released: publisher<Grant>("holdfast:released"),
-  lost: publisher<Grant & { readonly reason: LossReason }>("holdfast:lost"),
-  trouble: publisher<Trouble>("holdfast:trouble"),
+interface Diagnostics {
+  granted(message: Grant): void;
+  released(message: Grant): void;
+  lost(message: Grant & { readonly reason: LossReason }): void;
+  trouble(message: Trouble): void;
+}
+
+export const diagnostics: Diagnostics = {
+  granted: publisher("holdfast:granted"),
+  released: publisher("holdfast:released"),
+  lost: publisher("holdfast:lost"),
+  trouble: publisher("holdfast:trouble"),
 };

@@ -150,7 +150,11 @@ const DIAGNOSES: readonly Diagnosis[] = [
   { test: /^MISCONF/, code: "read-only", remedy: "The server refuses writes until its disk works again." },
   { test: /^LOADING/, code: "loading", transient: true, remedy: "The server reads its data; try again when it is up." },
   { test: /^OOM/, code: "out-of-memory", remedy: "Raise the server's maxmemory or free some." },
-  { test: /^WRONGTYPE/, code: "wrong-type", remedy: "Something else lives under this name: choose another name or prefix." },
+  {
+    test: /^WRONGTYPE/,
+    code: "wrong-type",
+    remedy: "Something else lives under this name: choose another name or prefix.",
+  },
   { test: /^(BUSY|TRYAGAIN|CLUSTERDOWN|MOVED|ASK)\b/, code: "server", transient: true, remedy: "Try again." },
   { test: /^[A-Z]+ |^ERR/, code: "server", remedy: "See cause." },
   {
@@ -163,9 +167,15 @@ const DIAGNOSES: readonly Diagnosis[] = [
 /** The client's or the server's error as ours, with what to do about it. */
 export function schemeError(error: unknown): SchemeError {
   if (error instanceof SchemeError) return error;
-  const said = messageOf(error) || (error instanceof Error ? (error as NodeJS.ErrnoException).code ?? error.name : "");
+  const said =
+    messageOf(error) || (error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : "");
   const found = DIAGNOSES.find(({ test }) => test.test(said));
   const subject = found?.code === "unreachable" || !found ? "The server cannot be reached" : "The server refused";
   const remedy = found?.remedy ?? "Check that it runs and that the client's address is right.";
-  return new SchemeError(found?.code ?? "unreachable", `${subject}: ${said}. ${remedy}`, [error], found ? !!found.transient : true);
+  return new SchemeError(
+    found?.code ?? "unreachable",
+    `${subject}: ${said}. ${remedy}`,
+    [error],
+    found ? !!found.transient : true,
+  );
 }

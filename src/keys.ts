@@ -25,7 +25,8 @@ export function lockKey(prefix: string, name: string): string {
   let encoded = name.replaceAll(ESCAPE, escaped(ESCAPE));
   if (!encoded.isWellFormed()) encoded = encoded.replace(LONE_SURROGATE, escaped);
   if (encoded.includes("}") && !HASH_TAG.test(prefix + encoded)) encoded = encoded.replaceAll("}", escaped("}"));
-  if (SIBLING.test(prefix + encoded) || CLIENT.test(encoded)) encoded = encoded.slice(0, -1) + escaped(encoded.slice(-1));
+  if (SIBLING.test(prefix + encoded) || CLIENT.test(encoded))
+    encoded = encoded.slice(0, -1) + escaped(encoded.slice(-1));
   // A key without a single character would leave its siblings without a hash tag.
   return prefix + encoded || ESCAPE;
 }
@@ -56,7 +57,9 @@ export function nameOfKey(prefix: string, found: string): string | undefined {
   }
   if (key === ESCAPE && prefix === "") return "";
   if (!key.startsWith(prefix) || CLIENT.test(key.slice(prefix.length))) return undefined;
-  return key.slice(prefix.length).replace(/\uffff([0-9a-f]{4})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+  return key
+    .slice(prefix.length)
+    .replace(/\uffff([0-9a-f]{4})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 }
 
 /** Where a manager's label is kept while it holds or waits. Its random part keeps it apart from any lock. */

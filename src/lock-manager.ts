@@ -147,7 +147,8 @@ export class LockManager {
     const taken: LockInfo[] = [];
     for (const holder of state?.holders ?? []) {
       if (expected && !expected.includes(holder.token)) continue;
-      if (await this.#scheme.evict(name, holder)) taken.push(...holdersOf({ ...(state as LockState), holders: [holder] }));
+      if (await this.#scheme.evict(name, holder))
+        taken.push(...holdersOf({ ...(state as LockState), holders: [holder] }));
     }
     return taken;
   }
@@ -233,7 +234,8 @@ export class LockManager {
   }
 
   #assertOpen(): void {
-    if (this.#closed) throw new LockError("closed", "Expected an open LockManager; this one has been closed. Make a new one.");
+    if (this.#closed)
+      throw new LockError("closed", "Expected an open LockManager; this one has been closed. Make a new one.");
   }
 }
 

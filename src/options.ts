@@ -113,7 +113,9 @@ export function checkLockOptions(options: unknown, manager: { readonly ttl: numb
   if (signal && steal) throw notSupported("signal and steal cannot be combined: stealing never waits");
   if (signal && ifAvailable) throw notSupported("signal and ifAvailable cannot be combined: there is no wait");
   if (waitTimeout !== undefined && (steal || ifAvailable)) {
-    throw new TypeError(`Expected waitTimeout without ${steal ? "steal" : "ifAvailable"}, which never waits; got both.`);
+    throw new TypeError(
+      `Expected waitTimeout without ${steal ? "steal" : "ifAvailable"}, which never waits; got both.`,
+    );
   }
   return { mode, ifAvailable, steal, signal, ttl, waitTimeout, renew, maxHold, label: label(given["label"]) ?? "" };
 }

@@ -50,7 +50,7 @@ export class Schedule<T extends Scheduled> {
   }
 
   #up(start: number): void {
-    for (let at = start; at > 0; ) {
+    for (let at = start; at > 0;) {
       const parent = (at - 1) >> 1;
       if (this.#key(parent) <= this.#key(at)) return;
       this.#swap(at, parent);
@@ -59,7 +59,7 @@ export class Schedule<T extends Scheduled> {
   }
 
   #down(start: number): void {
-    for (let at = start; ; ) {
+    for (let at = start; ;) {
       const left = 2 * at + 1;
       const least = this.#key(left + 1) < this.#key(left) ? left + 1 : left;
       if (this.#key(least) >= this.#key(at)) return;

@@ -1,4 +1,5 @@
 /** For the tests of programs that use holdfast: locks without a server, and time that moves by hand. */
+import { systemClock } from "./clock.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { LockManager } from "./lock-manager.ts";
 import type { ManagerOptions } from "./options.ts";
@@ -51,8 +52,13 @@ function settled(): Promise<void> {
 
 /** A world of locks of its own: what its managers lock, no others see. */
 export class TestLocks {
+  /** Moves by hand; with `"real time"` nothing uses it. */
   readonly clock: ManualClock = new ManualClock();
-  readonly #store: MemoryStore = new MemoryStore(this.clock);
+  readonly #store: MemoryStore;
+
+  constructor(time: "by hand" | "real time" = "by hand") {
+    this.#store = new MemoryStore(time === "by hand" ? this.clock : systemClock);
+  }
 
   /** A manager as another process would have it. All of them share this world's locks and clock. */
   manager(options?: ManagerOptions): LockManager {

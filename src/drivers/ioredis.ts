@@ -7,8 +7,8 @@ export interface IoredisClient {
   call(command: string, args: string[]): Promise<unknown>;
   multi(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
   duplicate(override?: object): IoredisClient;
-  on(event: string, listener: (...args: never[]) => void): unknown;
-  off(event: string, listener: (...args: never[]) => void): unknown;
+  on(event: string, listener: (...args: unknown[]) => void): unknown;
+  off(event: string, listener: (...args: unknown[]) => void): unknown;
 }
 
 /** What is used of a connection that we opened ourselves. */
@@ -63,7 +63,9 @@ export class IoredisDriver implements Driver {
   }
 
   async transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
-    const replies = await this.#redis.multi(commands.map(([name = "", ...args]) => [name.toLowerCase(), ...args])).exec();
+    const replies = await this.#redis
+      .multi(commands.map(([name = "", ...args]) => [name.toLowerCase(), ...args]))
+      .exec();
     return replies && replies.map(([error, value]) => error ?? value);
   }
 
@@ -74,7 +76,7 @@ export class IoredisDriver implements Driver {
       retryStrategy: (attempt: number) => Math.min(50 * 2 ** attempt, 2_000),
     });
     let up = false;
-    connection.on("message", (_: string, text: string) => events.message(text));
+    connection.on("message", (_, text) => events.message(String(text)));
     connection.on("close", () => {
       up = false;
     });

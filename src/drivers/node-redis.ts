@@ -8,8 +8,8 @@ export interface NodeRedisClient {
   sendCommand(args: string[]): Promise<unknown>;
   multi(): NodeRedisMulti;
   duplicate(overrides?: object): NodeRedisClient;
-  on(event: string, listener: (...args: never[]) => void): unknown;
-  off(event: string, listener: (...args: never[]) => void): unknown;
+  on(event: string, listener: (...args: unknown[]) => void): unknown;
+  off(event: string, listener: (...args: unknown[]) => void): unknown;
 }
 
 interface NodeRedisMulti {

@@ -29,7 +29,9 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
   }
   if (client instanceof MemoryStore) return new MemoryScheme(client, terms);
   if (Array.isArray(client)) {
-    throw new TypeError(`Expected one Redis client; got ${show(client)}. Locks over several independent servers are not offered.`);
+    throw new TypeError(
+      `Expected one Redis client; got ${show(client)}. Locks over several independent servers are not offered.`,
+    );
   }
   if (scheme === "memory") throw new TypeError('Expected no client for the scheme "memory"; got one. Leave it out.');
   const driver = driverFor(client);

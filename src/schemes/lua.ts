@@ -134,7 +134,9 @@ export class LuaScheme implements Scheme {
       const replies = await this.#run(lua.query, [], items);
       replies.forEach((reply, j) => states.push(readState(names[i + j] ?? "", unwrap(reply))));
     }
-    const tokens = states.flatMap(({ holders, waiters }) => [...holders, ...waiters]).flatMap(({ token }) => token ?? []);
+    const tokens = states
+      .flatMap(({ holders, waiters }) => [...holders, ...waiters])
+      .flatMap(({ token }) => token ?? []);
     const labelOf = await this.#limit.guard(this.#clients.labels(tokens));
     return states.map((state) => ({
       ...state,

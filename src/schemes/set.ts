@@ -78,7 +78,10 @@ export class SetScheme implements Scheme {
     const attempt = Number(request.ticket ?? 0);
     request.ticket = String(attempt + 1);
     const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 1.5 ** attempt) * (0.5 + Math.random());
-    return { kind: "pending", pokeAfter: Number(left) >= 0 ? Math.min(pause, Number(left) + 1 + 10 * Math.random()) : pause };
+    return {
+      kind: "pending",
+      pokeAfter: Number(left) >= 0 ? Math.min(pause, Number(left) + 1 + 10 * Math.random()) : pause,
+    };
   }
 
   async steal({ lock, token, ttl }: LockRequest): Promise<Answer> {
@@ -110,7 +113,8 @@ export class SetScheme implements Scheme {
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
-    const value = holder.foreign ?? (holder.token && holder.fence !== undefined ? `${holder.token}#${holder.fence}` : holder.token);
+    const value =
+      holder.foreign ?? (holder.token && holder.fence !== undefined ? `${holder.token}#${holder.fence}` : holder.token);
     if (value === undefined) return false;
     const compare = await this.#comparing();
     return this.#limit.guard(compare.delete(lockKey(this.#prefix, lock), value));

@@ -1,0 +1,256 @@
+// Real Redis and Valkey servers for tests and the demo: found, installed if that is possible, started, always stopped.
+
+import { type ChildProcess, type ChildProcessByStdio, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
+import { access, constants, mkdtemp, readFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import type { Writable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+const startTimeoutMs = 10_000;
+const installTimeoutMs = 5 * 60_000;
+const portAttempts = 20;
+
+export interface ServerOptions {
+  /** Passed after our own options, so that they win: `["--appendonly", "yes"]`. */
+  args?: string[];
+  port?: number;
+  binary?: string;
+}
+
+export interface UsedServer {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** The server that `REDIS_URL` names, which is left alone, or else one of our own. */
+export async function useServer(): Promise<UsedServer> {
+  const url = process.env["REDIS_URL"];
+  if (url) return { url, stop: async () => {} };
+  return startServer();
+}
+
+/** Starts a server that holds nothing and keeps nothing, on loopback, and waits until it answers. */
+export async function startServer(options: ServerOptions = {}): Promise<Server> {
+  const binary = options.binary ?? (await findServerBinary());
+  const debug = (await allowsDebugOption(binary)) ? ["--enable-debug-command", "local"] : [];
+  const args = [...debug, ...(options.args ?? [])];
+  for (let attempt = 1; ; attempt++) {
+    const dir = await mkdtemp(join(tmpdir(), "holdfast-server-"));
+    const server = new Server(binary, options.port ?? randomPort(), dir, args);
+    try {
+      await server.start();
+      return server;
+    } catch (error) {
+      await server.stop();
+      const canTryAnother = error instanceof PortTakenError && options.port === undefined;
+      if (!canTryAnother || attempt === portAttempts) throw error;
+    }
+  }
+}
+
+/**
+ * A port below the range that the system gives to outgoing connections. Inside that range, a client that reconnects
+ * while the server is down takes the server's port now and then, or even connects to itself.
+ */
+export function randomPort(): number {
+  return 20_000 + Math.floor(Math.random() * 12_000);
+}
+
+export class Server {
+  readonly port: number;
+  readonly url: string;
+  readonly dir: string;
+  readonly socketPath: string;
+  readonly #binary: string;
+  readonly #args: string[];
+  readonly #keeper: Keeper;
+  #process: ChildProcess | undefined;
+
+  constructor(binary: string, port: number, dir: string, args: string[]) {
+    this.port = port;
+    this.url = `redis://127.0.0.1:${port}`;
+    this.dir = dir;
+    this.socketPath = join(dir, "server.sock");
+    this.#binary = binary;
+    this.#args = args;
+    this.#keeper = startKeeper(dir);
+  }
+
+  get pid(): number {
+    const pid = this.#process?.pid;
+    if (pid === undefined) throw new Error("The server has not been started.");
+    return pid;
+  }
+
+  async start(): Promise<void> {
+    const log = openSync(join(this.dir, "server.log"), "w");
+    const own = ["--port", `${this.port}`, "--bind", "127.0.0.1", "--unixsocket", this.socketPath];
+    const forgetful = ["--save", "", "--appendonly", "no", "--dir", this.dir];
+    const server = spawn(this.#binary, [...own, ...forgetful, ...this.#args], {
+      stdio: ["ignore", log, log],
+      detached: true, // so that Ctrl-C in a terminal reaches us alone, and we choose when the server goes
+    });
+    closeSync(log);
+    this.#process = server;
+    if (server.pid !== undefined) this.#keeper.stdin.write(`${server.pid}\n`);
+    server.once("exit", () => this.#keeper.stdin.write("\n"));
+    server.unref();
+    await this.#answers(server);
+  }
+
+  /** Sends a signal. The server may still be there when this returns. */
+  kill(signal: NodeJS.Signals): void {
+    this.#process?.kill(signal);
+  }
+
+  freeze(): void {
+    this.kill("SIGSTOP");
+  }
+
+  thaw(): void {
+    this.kill("SIGCONT");
+  }
+
+  /** What a crash does: kill -9, then a server without memory on the same port. */
+  async restart(): Promise<void> {
+    await this.crash();
+    await this.start();
+  }
+
+  /** kill -9, and wait until the process is gone. `start()` brings it back on the same port. */
+  async crash(): Promise<void> {
+    const server = this.#process;
+    if (server === undefined || hasEnded(server)) return;
+    server.ref(); // we wait for its end, so it may keep us running
+    const ended = once(server, "exit");
+    server.kill("SIGKILL"); // the only signal that also ends a frozen process
+    await ended;
+  }
+
+  async stop(): Promise<void> {
+    await this.crash();
+    if (hasEnded(this.#keeper)) return;
+    this.#keeper.ref();
+    const ended = once(this.#keeper, "exit");
+    this.#keeper.stdin.end();
+    await ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #answers(server: ChildProcess): Promise<void> {
+    let spawnError: Error | undefined;
+    server.once("error", (error) => (spawnError = error));
+    const deadline = performance.now() + startTimeoutMs;
+    // We ask on the Unix socket because nobody else can have it: whoever answers on the port may be another's server.
+    while (!(await ping(this.socketPath))) {
+      if (spawnError) throw new Error(`${this.#binary} could not be started.`, { cause: spawnError });
+      const ended = hasEnded(server); // looked at before the log is read, which is complete only then
+      const late = performance.now() > deadline;
+      if (ended || late) {
+        const log = await readFile(join(this.dir, "server.log"), "utf8");
+        if (/already in use/i.test(log)) throw new PortTakenError(`Port ${this.port} of 127.0.0.1 is in use.`);
+        const what = ended ? "ended while it started" : `gave no answer within ${startTimeoutMs} ms`;
+        throw new Error(`${this.#binary} ${what}. Its log says:\n${log}`);
+      }
+      await sleep(5);
+    }
+  }
+}
+
+class PortTakenError extends Error {}
+
+type Keeper = ChildProcessByStdio<Writable, null, null>;
+
+/**
+ * A shell that outlives us. It reads the server's pid from a pipe, and when the pipe closes, for whatever reason we
+ * ended (also SIGKILL, where no handler of ours runs), it kills that server and removes its folder.
+ */
+function startKeeper(dir: string): Keeper {
+  const script = 'while read -r line; do pid=$line; done; [ -z "$pid" ] || kill -9 "$pid"; rm -rf "$1"';
+  const keeper = spawn("sh", ["-c", script, "holdfast-keeper", dir], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
+  keeper.stdin.on("error", () => {}); // it is told of an end that it has brought about itself
+  keeper.unref();
+  (keeper.stdin as Writable & { unref(): void }).unref();
+  return keeper;
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+}
+
+/** True if a server answers on this socket, whatever it says (it may want a password), unless it is still loading. */
+function ping(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path });
+    const settle = (answer: boolean): void => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.setTimeout(1_000, () => settle(false));
+    socket.on("connect", () => socket.write("PING\r\n"));
+    socket.on("data", (reply) => settle(!reply.toString().startsWith("-LOADING")));
+    socket.on("error", () => settle(false));
+    socket.on("close", () => settle(false));
+  });
+}
+
+/** Redis refuses options it does not know, and DEBUG has had to be allowed since 7.0 (every Valkey is newer). */
+async function allowsDebugOption(binary: string): Promise<boolean> {
+  const { stdout } = await run(binary, ["--version"]);
+  return Number(/v=(\d+)/.exec(stdout)?.[1] ?? 0) >= 7;
+}
+
+export async function findServerBinary(): Promise<string> {
+  const found = await findOnPath("redis-server", "valkey-server");
+  if (found) return found;
+  const mayInstall = process.getuid?.() === 0 && (await findOnPath("apt-get")) !== undefined;
+  const failure = mayInstall ? await install() : undefined;
+  const installed = await findOnPath("redis-server");
+  if (installed) return installed;
+  throw new Error(
+    "No Redis or Valkey server was found, and these tests never run without one. Install redis-server or " +
+      "valkey-server so that it is on the PATH (Debian and Ubuntu: apt-get install redis-server; macOS: brew install " +
+      "redis), or set REDIS_URL to a server whose data may be lost (tests of crashes and freezes still start their own).",
+    failure === undefined ? {} : { cause: failure },
+  );
+}
+
+async function findOnPath(...names: string[]): Promise<string | undefined> {
+  for (const name of names) {
+    for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
+      const file = join(folder, name);
+      const usable = await access(file, constants.X_OK).then(
+        () => true,
+        () => false,
+      );
+      if (folder !== "" && usable) return file;
+    }
+  }
+  return undefined;
+}
+
+/** Returns why it failed, if it did. Processes that come here at once take turns, and the later ones find it done. */
+async function install(): Promise<unknown> {
+  const script =
+    "command -v redis-server || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }";
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  try {
+    await run("flock", ["/var/lib/apt", "sh", "-c", script], { env, timeout: installTimeoutMs });
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}

@@ -1,0 +1,116 @@
+/** Every scheme on every client library, on a real server; each world opens managers as other processes would. */
+import { Redis } from "ioredis";
+import { Redis as Redis5 } from "ioredis5";
+import { createClient } from "redis";
+import { startServer, type Server } from "../../scripts/servers.ts";
+import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
+import { LockManager as Manager } from "../../src/index.ts";
+import { TestLocks } from "../../src/testing.ts";
+
+export type ClientName = "ioredis 6" | "ioredis 5" | "node-redis 6";
+
+/** A client of a server, and how to end it. */
+export interface OpenClient {
+  readonly client: RedisClient;
+  end(): void;
+}
+
+const clients: Record<ClientName, (url: string) => Promise<OpenClient>> = {
+  "ioredis 6": async (url) => {
+    const client = new Redis(url);
+    client.on("error", () => {});
+    return { client, end: () => client.disconnect() };
+  },
+  "ioredis 5": async (url) => {
+    const client = new Redis5(url);
+    client.on("error", () => {});
+    return { client, end: () => client.disconnect() };
+  },
+  "node-redis 6": async (url) => {
+    const client = createClient({ url });
+    client.on("error", () => {});
+    await client.connect();
+    return { client, end: () => void (client.isOpen && client.destroy()) };
+  },
+};
+
+export const clientNames = Object.keys(clients) as ClientName[];
+
+export function openClient(name: ClientName, url: string): Promise<OpenClient> {
+  return clients[name](url);
+}
+
+/** Managers that share locks, and what they live on. */
+export interface World {
+  /** A manager with a client of its own, as another process would have it. */
+  manager(options?: ManagerOptions): Promise<LockManager>;
+  /** The server; none in memory. */
+  readonly server: Server | undefined;
+  /** A client to look at the server with. */
+  readonly redis: Redis;
+  close(): Promise<void>;
+}
+
+export interface Place {
+  readonly title: string;
+  readonly scheme: "memory" | "lua" | "set";
+  open(): Promise<World>;
+}
+
+export async function openWorld(scheme: "lua" | "set", clientName: ClientName): Promise<World> {
+  const server = await startServer();
+  const redis = new Redis(server.url);
+  redis.on("error", () => {});
+  const opened: { manager: LockManager; end: () => void }[] = [];
+  return {
+    server,
+    redis,
+    manager: async (options) => {
+      const { client, end } = await openClient(clientName, server.url);
+      const manager = new Manager(client, { scheme, ...options });
+      opened.push({ manager, end });
+      return manager;
+    },
+    close: async () => {
+      server.thaw();
+      await Promise.all(opened.map(({ manager }) => manager.close()));
+      for (const { end } of opened) end();
+      redis.disconnect();
+      await server.stop();
+    },
+  };
+}
+
+function serverPlace(scheme: "lua" | "set", clientName: ClientName): Place {
+  return { title: `${scheme} on ${clientName}`, scheme, open: () => openWorld(scheme, clientName) };
+}
+
+/** In memory with real time, in a store that nobody else sees. */
+const memoryPlace: Place = {
+  title: "memory",
+  scheme: "memory",
+  open: async () => {
+    const locks = new TestLocks("real time");
+    const opened: LockManager[] = [];
+    return {
+      server: undefined,
+      get redis(): Redis {
+        throw new Error("There is no server in memory.");
+      },
+      manager: async (options) => {
+        const manager = locks.manager(options);
+        opened.push(manager);
+        return manager;
+      },
+      close: async () => {
+        await Promise.all(opened.map((manager) => manager.close()));
+      },
+    };
+  },
+};
+
+export const places: Place[] = [
+  memoryPlace,
+  ...clientNames.map((name) => serverPlace("lua", name)),
+  ...clientNames.map((name) => serverPlace("set", name)),
+];
