@@ -17,7 +17,7 @@ export interface Clock {
 }
 
 /** setTimeout runs at once what is further away than this; a longer wait is taken in steps by its caller. */
-export const LONGEST_TIMER = 2 ** 31 - 1;
+export const LONGEST_TIMER: number = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => performance.now(),

@@ -1,7 +1,7 @@
 /** Deadlines on the monotonic clock, and the one timer that renews. Knows how to extend and release, not how to wait. */
 import type { Clock, Timer } from "./clock.ts";
 import { diagnostics } from "./diagnostics.ts";
-import { LockLostError } from "./errors.ts";
+import { LockLostError, SchemeError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
 import { duration, SHORTEST_TTL } from "./options.ts";
 import type { Grant, LockRequest, Scheme } from "./scheme.ts";
@@ -171,7 +171,8 @@ export class Lease implements Scheduled {
 
   #checkDeadline(): void {
     if (this.#state !== "running" || this.#keeper.clock.now() < this.#deadline) return;
-    this.lose(this.#unanswered || this.#renewing ? "unreachable" : "expired");
+    const unheard = (this.#unanswered || this.#renewing) && this.#deadline < this.#end;
+    this.lose(unheard ? "unreachable" : "expired");
   }
 
   #assertHeld(): void {
@@ -252,7 +253,8 @@ export class LeaseKeeper {
       return await this.scheme.release(request);
     } catch (error) {
       diagnostics.trouble({ ...request, doing: "release", error });
-      return "unheard";
+      // What the server refuses now it will refuse again.
+      return error instanceof SchemeError && !error.transient ? "unsure" : "unheard";
     }
   }
 

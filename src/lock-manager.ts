@@ -8,8 +8,8 @@ import type { LockLostError } from "./errors.ts";
 import { LeaseKeeper } from "./lease.ts";
 import type { Lease } from "./lease.ts";
 import { Lock } from "./lock.ts";
-import { checkCallback, checkLockOptions, checkManagerOptions, checkName, unsupported } from "./options.ts";
-import type { CheckedManagerOptions, LockOptions, ManagerOptions } from "./options.ts";
+import { checkCallback, checkManagerOptions, checkName, checkRequest, checkSelection, unsupported } from "./options.ts";
+import type { CheckedManagerOptions, LockOptions, ManagerOptions, Verb } from "./options.ts";
 import type { LockMode, LockState, Scheme, Selection } from "./scheme.ts";
 import { openScheme } from "./schemes/index.ts";
 import { MemoryStore } from "./schemes/memory.ts";
@@ -100,7 +100,7 @@ export class LockManager {
   async request<T>(...args: unknown[]): Promise<Awaited<T>> {
     const callback = args.length > 2 ? args[2] : args[1];
     checkCallback(callback);
-    const lease = await this.#obtain(args[0], args.length > 2 ? args[1] : undefined);
+    const lease = await this.#obtain("request", args[0], args.length > 2 ? args[1] : undefined);
     const run = async (lock: Lock | null): Promise<Awaited<T>> => await (callback as (lock: Lock | null) => T)(lock);
     return lease ? this.#holdDuring(lease, run) : run(null);
   }
@@ -111,14 +111,14 @@ export class LockManager {
    * @throws what `request` rejects with
    */
   async acquire(name: string, options?: Omit<LockOptions, "ifAvailable">): Promise<Lock> {
-    const lease = await this.#obtain(name, { ...options, ifAvailable: false });
-    // Only ifAvailable is answered with nothing.
+    const lease = await this.#obtain("acquire", name, options);
+    // Only those who may not wait are answered with nothing.
     return new Lock(lease as Lease);
   }
 
   /** Take the lock if that is possible at once, else null. */
   async tryAcquire(name: string, options?: TryOptions): Promise<Lock | null> {
-    const lease = await this.#obtain(name, { ...options, ifAvailable: !options?.steal });
+    const lease = await this.#obtain("tryAcquire", name, options);
     return lease && new Lock(lease);
   }
 
@@ -130,8 +130,7 @@ export class LockManager {
    */
   async query(selection: Selection = "all"): Promise<LockManagerSnapshot> {
     this.#assertOpen();
-    if (typeof selection === "object" && "name" in selection) checkName(selection.name);
-    const states = await this.#scheme.query(selection);
+    const states = await this.#scheme.query(checkSelection(selection));
     return { held: states.flatMap(holdersOf), pending: states.flatMap(waitersOf) };
   }
 
@@ -171,15 +170,14 @@ export class LockManager {
   }
 
   /** Null when `ifAvailable` and it is not. Everything is checked before anything is sent. */
-  async #obtain(name: unknown, given: unknown): Promise<Lease | null> {
-    const lock = checkName(name);
-    const options = checkLockOptions(given, this.#options);
+  async #obtain(verb: Verb, name: unknown, given: unknown): Promise<Lease | null> {
+    const options = checkRequest(name, given, this.#options, verb);
     this.#assertOpen();
     if (!this.#scheme.modes.has(options.mode)) {
       throw unsupported(`The scheme "${this.#scheme.name}" has no ${options.mode} locks`, 'Use the scheme "lua".');
     }
     options.signal?.throwIfAborted();
-    const { mode, label, waitTimeout, maxHold, renew } = options;
+    const { lock, mode, label, waitTimeout, maxHold, renew } = options;
     const ttl = maxHold === undefined ? options.ttl : Math.min(options.ttl, maxHold);
     const once = options.ifAvailable || waitTimeout === 0;
     const lease = await this.#waiting.obtain(

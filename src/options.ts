@@ -1,6 +1,6 @@
 /** The one place where what users pass in is checked. Nothing is sent before these functions have returned. */
 import { LockError } from "./errors.ts";
-import type { LockMode, SchemeName } from "./scheme.ts";
+import type { LockMode, SchemeName, Selection } from "./scheme.ts";
 
 /** Settings of a {@link LockManager}. Durations are in milliseconds. */
 export interface ManagerOptions {
@@ -48,7 +48,9 @@ export interface CheckedManagerOptions {
   readonly label: string | undefined;
 }
 
-export interface CheckedLockOptions {
+/** One request: its name and its options with every default filled in. */
+export interface CheckedRequest {
+  readonly lock: string;
   readonly mode: LockMode;
   readonly ifAvailable: boolean;
   readonly steal: boolean;
@@ -88,14 +90,19 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
   };
 }
 
+/** The public verbs that make requests. */
+export type Verb = "request" | "acquire" | "tryAcquire";
+
 /**
- * The members that the Web Locks specification names are read and converted as Web IDL does it.
+ * The members that the Web Locks specification names are read and converted as Web IDL does it; only then are the
+ * rules of its algorithm applied, in its order.
  *
- * @throws TypeError, RangeError, or a DOMException `NotSupportedError` for combinations the specification refuses.
+ * @throws TypeError, RangeError, or a DOMException `NotSupportedError` for what the specification refuses.
  */
-export function checkLockOptions(options: unknown, manager: { readonly ttl: number }): CheckedLockOptions {
+export function checkRequest(name: unknown, options: unknown, manager: { ttl: number }, verb: Verb): CheckedRequest {
+  const lock = checkName(name);
   const given = dictionary(options, "options");
-  const ifAvailable = Boolean(given["ifAvailable"]);
+  const ifAvailable = Boolean(given["ifAvailable"]) || (verb === "tryAcquire" && !given["steal"]);
   const mode = oneOf(given["mode"], "mode", ["exclusive", "shared"]) ?? "exclusive";
   const signal = given["signal"];
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
@@ -107,31 +114,63 @@ export function checkLockOptions(options: unknown, manager: { readonly ttl: numb
   const maxHold = duration(given["maxHold"], "maxHold", SHORTEST_TTL);
   const renew = given["renew"] ?? true;
   if (typeof renew !== "boolean") throw new TypeError(`Expected renew to be true or false; got ${show(renew)}.`);
+  if (verb === "acquire" && ifAvailable) {
+    throw new TypeError("Expected acquire without ifAvailable, for it always waits; got it. Use tryAcquire.");
+  }
+  if (waitTimeout !== undefined && (steal || ifAvailable)) {
+    const never = steal ? "steal" : verb === "tryAcquire" ? verb : "ifAvailable";
+    throw new TypeError(`Expected waitTimeout without ${never}, which never waits; got both.`);
+  }
+  const request = {
+    lock,
+    mode,
+    ifAvailable,
+    steal,
+    signal,
+    ttl,
+    waitTimeout,
+    renew,
+    maxHold,
+    label: label(given["label"]) ?? "",
+  };
+  refuseUnsupported(request);
+  return request;
+}
 
+function refuseUnsupported({ lock, mode, ifAvailable, steal, signal }: CheckedRequest): void {
+  if (lock.startsWith("-")) {
+    throw notSupported(`names that start with "-" are reserved by the Web Locks specification; got ${show(lock)}`);
+  }
   if (steal && ifAvailable) throw notSupported("steal and ifAvailable cannot be combined");
   if (steal && mode !== "exclusive") throw notSupported("steal is for exclusive locks only");
   if (signal && steal) throw notSupported("signal and steal cannot be combined: stealing never waits");
   if (signal && ifAvailable) throw notSupported("signal and ifAvailable cannot be combined: there is no wait");
-  if (waitTimeout !== undefined && (steal || ifAvailable)) {
-    throw new TypeError(
-      `Expected waitTimeout without ${steal ? "steal" : "ifAvailable"}, which never waits; got both.`,
-    );
-  }
-  return { mode, ifAvailable, steal, signal, ttl, waitTimeout, renew, maxHold, label: label(given["label"]) ?? "" };
 }
 
-/** @throws TypeError, RangeError, or a DOMException `NotSupportedError` for a name that starts with `-`. */
+/** @throws TypeError or RangeError */
 export function checkName(name: unknown): string {
   if (typeof name !== "string") throw new TypeError(`Expected the lock's name to be a string; got ${show(name)}.`);
-  if (name.startsWith("-")) {
-    throw notSupported(`names that start with "-" are reserved by the Web Locks specification; got ${show(name)}`);
-  }
-  if (name.length > LONGEST_NAME || Buffer.byteLength(name) > LONGEST_NAME) {
+  // A string has at least as many bytes as characters, and at most three times as many.
+  if (name.length * 3 > LONGEST_NAME && Buffer.byteLength(name) > LONGEST_NAME) {
     throw new RangeError(
       `Expected the lock's name to be at most ${LONGEST_NAME} bytes of UTF-8; got ${Buffer.byteLength(name)}. Hash long names.`,
     );
   }
   return name;
+}
+
+/** @throws TypeError for anything that selects no locks */
+export function checkSelection(selection: unknown): Selection {
+  if (selection === "all") return selection;
+  const { name, match } = (typeof selection === "object" && selection !== null ? selection : {}) as Record<
+    string,
+    unknown
+  >;
+  if (name !== undefined && match === undefined) return { name: checkName(name) };
+  if (typeof match === "string" && name === undefined) return { match };
+  throw new TypeError(
+    `Expected a selection of locks: { name: "…" }, { match: "a*" } or "all"; got ${show(selection)}.`,
+  );
 }
 
 /** @throws TypeError if it is no function. */

@@ -1,8 +1,18 @@
 -- Take a lock, or a place in its queue. Asked again it is the claim of a pushed grant, or a waiter's poke.
 -- KEYS key, holders, counter, queue, waiters
--- ARGV publish, channel, claim, stale | token, mode, ttl, wait, listens, ticket, label
+-- ARGV publish, channel | token, mode, ttl, wait, ticket, label
 -- RETURNS {1, fence} granted | {0} busy | {2, ticket, rank, milliseconds until a holder's time ends or -1, foreign} pending
 
+-- QUICK A free lock and nobody in line.
+if mode == 'exclusive' and call('EXISTS', key, queue) == 0 then
+  micros = micros or read_clock()
+  local fence = draw_fence(counter)
+  local value = token .. '#' .. fence
+  call('SET', key, label == '' and value or value .. '#' .. label, 'PX', ttl)
+  reply = { 1, fence }
+end
+
+-- STEP `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard.
 load(lock)
 local fence = holding(lock, token)
 if fence then
@@ -27,8 +37,8 @@ if not place then
   end
   call('ZADD', lock.queue, ticket, token)
 end
-local stale_at = digits(now + stale)
-call('HSET', lock.waiters, token, table.concat({ mode, ttl, claim, stale_at, listens, label }, ' '))
+local listens = wait == '2' and 1 or 0
+call('HSET', lock.waiters, token, table.concat({ mode, ttl, digits(now + STALE), listens, label }, ' '))
 call('PEXPIRE', lock.queue, QUEUE_TTL)
 call('PEXPIRE', lock.waiters, QUEUE_TTL)
 
@@ -40,8 +50,8 @@ if fence then return { 1, fence } end
 local rank = call('ZRANK', lock.queue, token)
 if rank > 0 then
   for _, other in ipairs(call('ZRANGE', lock.queue, max(0, rank - 2), rank - 1)) do
-    local _, _, _, their_stale_at, their_listens = match(call('HGET', lock.waiters, other) or '', RECORD)
-    if not their_stale_at or not alive(other, their_stale_at, their_listens) then
+    local _, _, stale_at, their_ear = match(call('HGET', lock.waiters, other) or '', RECORD)
+    if not stale_at or not alive(other, stale_at, their_ear) then
       leave_queue(lock, other)
       rank = rank - 1
     end

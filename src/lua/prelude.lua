@@ -1,22 +1,19 @@
--- What every script shares: how a lock is read, granted, dropped and promoted.
--- A script works on items; `lock` holds the five keys of one lock and what load() found there.
+-- What all scripts share: how a lock is read, granted, dropped and promoted.
+-- A script works on items; `lock` holds the keys of one lock and what load() found there.
 -- `publish` and `channel` are the first two arguments of every script that may promote.
 
-local call, pcall_redis = redis.call, redis.pcall
-local floor, max, min, match, format = math.floor, math.max, math.min, string.match, string.format
+local floor, max, min, match = math.floor, math.max, math.min, string.match
 
 -- Promotions in one step, so that a queue of readers cannot keep the server busy; the next call goes on.
 local MAX_PROMOTIONS = 100
--- The counter outlives the lock so that fences keep growing while clocks are corrected; the time floor does the rest.
-local FENCE_TTL = 3600000
+-- CLAIM (how long a pushed grant lasts until it is claimed) and STALE (how long a waiter that asks no more counts as
+-- alive) are defined by the generator, in milliseconds.
+
 -- A queue whose waiters all stopped asking goes by itself.
 local QUEUE_TTL = 120000
 
-local clock = call('TIME')
-local micros = clock[1] * 1000000 + clock[2]
+micros = micros or read_clock()
 local now = floor(micros / 1000)
-
-local function digits(number) return format('%.0f', number) end
 
 -- Take holders whose time has ended out of a shared lock.
 local function purge(lock)
@@ -72,8 +69,7 @@ end
 
 -- Make the token a holder for ttl milliseconds; answers its fence.
 local function grant(lock, token, mode, ttl, label)
-  local fence = digits(max(tonumber(call('GET', lock.counter) or 0) + 1, micros))
-  call('SET', lock.counter, fence, 'PX', FENCE_TTL)
+  local fence = draw_fence(lock.counter)
   if mode == 'shared' then
     call('ZADD', lock.key, digits(now + ttl), token)
     call('HSET', lock.holders, token, label == '' and fence or fence .. ' ' .. label)
@@ -122,8 +118,8 @@ local function tell(lock, token, what, fence)
   pcall_redis(publish, channel .. match(token, '^[^:]+'), table.concat({ what, fence, token, lock.key }, ' '))
 end
 
--- A waiter's record: mode, ttl, claim window, until when it counts as alive, whether it listens, label.
-local RECORD = '^(%a+) (%d+) (%d+) (%d+) ([01]) (.*)$'
+-- A waiter's record: mode, ttl, until when it counts as alive, whether it listens, label.
+local RECORD = '^(%a+) (%d+) (%d+) ([01]) (.*)$'
 
 local function alive(token, stale_at, listens)
   if tonumber(stale_at) <= now then return false end
@@ -138,7 +134,7 @@ local function promote(lock, me, my_ttl)
   for _ = 1, MAX_PROMOTIONS do
     local head = call('ZRANGE', lock.queue, 0, 0)[1]
     if not head then return end
-    local mode, ttl, claim, stale_at, listens, label = match(call('HGET', lock.waiters, head) or '', RECORD)
+    local mode, ttl, stale_at, listens, label = match(call('HGET', lock.waiters, head) or '', RECORD)
     -- A dead head goes before its mode is looked at: else an incompatible one would block everybody behind it.
     if not mode or (head ~= me and not alive(head, stale_at, listens)) then
       leave_queue(lock, head)
@@ -146,7 +142,7 @@ local function promote(lock, me, my_ttl)
       return
     else
       leave_queue(lock, head)
-      local fence = grant(lock, head, mode, head == me and my_ttl or min(ttl, claim), label)
+      local fence = grant(lock, head, mode, head == me and my_ttl or min(ttl, CLAIM), label)
       if head ~= me then tell(lock, head, 'granted', fence) end
     end
   end

@@ -12,7 +12,7 @@
 import type { Clock } from "../clock.ts";
 import { runScript, schemeError, TimeLimit } from "../driver.ts";
 import type { Driver, Script, Subscription } from "../driver.ts";
-import { channelPrefix, lockKeys, nameOfKey } from "../keys.ts";
+import { channelPrefix, Keys, nameOfKey } from "../keys.ts";
 import type { LockKeys } from "../keys.ts";
 import * as lua from "../lua.generated.ts";
 import type {
@@ -30,7 +30,7 @@ import type {
 import { Turn } from "./batch.ts";
 import type { AddToBatch } from "./batch.ts";
 import { Clients } from "./clients.ts";
-import { CLAIM_WINDOW, POKE_INTERVAL, STALE_AFTER } from "./memory.ts";
+import { CLAIM_WINDOW, POKE_INTERVAL } from "./memory.ts";
 import { findNames } from "./scan.ts";
 
 /** A foreign holder tells nobody when it releases. */
@@ -45,12 +45,13 @@ export class LuaScheme implements Scheme {
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
   readonly #driver: Driver;
   readonly #prefix: string;
+  readonly #keys: Keys;
   readonly #clientId: string;
   readonly #limit: TimeLimit;
   readonly #clients: Clients;
   readonly #release: AddToBatch<LockKeys, [string]>;
   readonly #extend: AddToBatch<[string, string], [string, string, string]>;
-  readonly #acquire: AddToBatch<LockKeys, [string, string, string, string, string, string, string]>;
+  readonly #acquire: AddToBatch<LockKeys, [string, string, string, string, string, string]>;
   #listener: PushListener | undefined;
   #subscription: Subscription | undefined;
   #closed = false;
@@ -58,6 +59,7 @@ export class LuaScheme implements Scheme {
   constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
+    this.#keys = new Keys(settings.prefix);
     this.#clientId = settings.clientId;
     this.#limit = new TimeLimit(clock, driver);
     this.#clients = new Clients(driver, clock, settings);
@@ -66,8 +68,7 @@ export class LuaScheme implements Scheme {
     // What is given up first frees room for what is asked for.
     this.#release = turn.batch((items) => this.#run(lua.release, push, items));
     this.#extend = turn.batch((items) => this.#run(lua.extend, [], items));
-    const windows: [string, string] = [String(CLAIM_WINDOW), String(STALE_AFTER)];
-    this.#acquire = turn.batch((items) => this.#run(lua.acquire, [...push, ...windows], items));
+    this.#acquire = turn.batch((items) => this.#run(lua.acquire, push, items));
   }
 
   listen(listener: PushListener): void {
@@ -77,14 +78,12 @@ export class LuaScheme implements Scheme {
   async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
     this.#clients.announce(request.ttl);
     if (wait) this.#subscribe();
-    const listens = this.#subscription?.up ? "1" : "0";
     const { token, mode, ttl, ticket = "", label } = request;
-    const reply = await this.#acquire(lockKeys(this.#prefix, request.lock), [
+    const reply = await this.#acquire(this.#keys.of(request.lock), [
       token,
       mode,
       String(ttl),
-      wait ? "1" : "0",
-      listens,
+      !wait ? "0" : this.#subscription?.up ? "2" : "1",
       ticket,
       label,
     ]);
@@ -112,14 +111,14 @@ export class LuaScheme implements Scheme {
     this.#clients.announce(ttl);
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#subscribe();
-    const [key, holders] = lockKeys(this.#prefix, lock);
+    const [key, holders] = this.#keys.of(lock);
     const reply = Number(unwrap(await this.#extend([key, holders], [token, String(fence), String(ttl)])));
     return reply === 1 ? "extended" : reply === 0 ? "gone" : "stolen";
   }
 
   async release({ lock, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone" | "unsure"> {
     const drops = this.#driver.drops;
-    const held = unwrap(await this.#release(lockKeys(this.#prefix, lock), [token]));
+    const held = unwrap(await this.#release(this.#keys.of(lock), [token]));
     return Number(held) === 1 ? "released" : drops === this.#driver.drops ? "gone" : "unsure";
   }
 
@@ -128,7 +127,7 @@ export class LuaScheme implements Scheme {
     const states: LockState[] = [];
     for (let i = 0; i < names.length; i += 100) {
       const items = names.slice(i, i + 100).map((name) => {
-        const [key, holders, , queue, waiters] = lockKeys(this.#prefix, name);
+        const [key, holders, , queue, waiters] = this.#keys.of(name);
         return { keys: [key, holders, queue, waiters] as [string, string, string, string], args: [] as [] };
       });
       const replies = await this.#run(lua.query, [], items);
@@ -154,7 +153,7 @@ export class LuaScheme implements Scheme {
 
   async #steal(lock: string, args: [string, string, string, string]): Promise<unknown[]> {
     const push: [string, string] = ["PUBLISH", channelPrefix(this.#prefix)];
-    const [reply] = await this.#run(lua.steal, push, [{ keys: lockKeys(this.#prefix, lock), args }]);
+    const [reply] = await this.#run(lua.steal, push, [{ keys: this.#keys.of(lock), args }]);
     return unwrap(reply) as unknown[];
   }
 

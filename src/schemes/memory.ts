@@ -24,7 +24,7 @@ export const CLAIM_WINDOW = 1_000;
 /** How often a waiter asks whether it missed something. */
 export const POKE_INTERVAL = 5_000;
 /** How long a waiter that asks no more counts as alive. */
-export const STALE_AFTER = 3 * POKE_INTERVAL;
+export const STALE_AFTER: number = 3 * POKE_INTERVAL;
 
 interface Holder {
   readonly fence: number;
@@ -51,7 +51,7 @@ interface LockRecord {
 /** Where the locks of several managers of one process live. */
 export class MemoryStore {
   readonly clock: Clock;
-  readonly clients = new Map<string, { readonly label: string; readonly listener: PushListener }>();
+  readonly clients: Map<string, { readonly label: string; readonly listener: PushListener }> = new Map();
   readonly #locks = new Map<string, LockRecord>();
   #fence = 0;
   #ticket = 0;
@@ -265,7 +265,9 @@ export class MemoryScheme implements Scheme {
         remaining: expiry - now,
         label: labelOf(token, label),
       })),
-      waiters: Array.from(lock.waiters, ([token, { mode, label }]) => ({ token, mode, label: labelOf(token, label) })),
+      waiters: Array.from(lock.waiters)
+        .filter(([, { staleAt }]) => staleAt > now)
+        .map(([token, { mode, label }]) => ({ token, mode, label: labelOf(token, label) })),
     };
   }
 }

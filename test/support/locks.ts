@@ -1,7 +1,7 @@
 /** What every test of locks needs: a name of its own, a lock that is held until told, and waiting for what one sees. */
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
-import type { Lock, LockManager, LockOptions } from "../../src/index.ts";
+import type { Lock, LockInfo, LockManager, LockOptions } from "../../src/index.ts";
 import { until } from "./until.ts";
 
 /** Two managers of the same locks, as in two processes. */
@@ -77,7 +77,7 @@ export function enqueue(locks: LockManager, name: string, options: LockOptions =
   };
 }
 
-/** The names of `log`, each written when its callback starts, in a lock that is held for a few turns. */
+/** Request the lock, write `entry` into `log` when the callback starts, and hold for a turn of the event loop. */
 export function logged(
   locks: LockManager,
   name: string,
@@ -85,10 +85,12 @@ export function logged(
   entry: string,
   options: LockOptions = {},
 ): Promise<void> {
-  return locks.request(name, options, async () => {
+  const request = locks.request(name, options, async () => {
     log.push(entry);
     await turn();
   });
+  request.catch(() => undefined);
+  return request;
 }
 
 /** Resolve when the event loop has gone round once. */
@@ -105,10 +107,18 @@ export async function waiting(locks: LockManager, name: string, count: number): 
 /** What is held and pending of one lock. */
 export async function stateOf(locks: LockManager, name: string) {
   const { held, pending } = await locks.query();
-  return {
-    held: held.filter((each) => each.name === name),
-    pending: pending.filter((each) => each.name === name),
-  };
+  const ofLock = (each: LockInfo) => each.name === name;
+  return { held: held.filter(ofLock), pending: pending.filter(ofLock) };
+}
+
+/** What the specification says of a holder or waiter, without what holdfast adds. */
+export function specified({ name, mode, clientId }: LockInfo): Pick<LockInfo, "name" | "mode" | "clientId"> {
+  return { name, mode, clientId };
+}
+
+/** Order of UTF-16 code units, which also tells lone surrogates apart. */
+export function byUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** True if nobody has the lock, so that it can be had without waiting. */

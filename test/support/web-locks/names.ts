@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  byUnits,
   expectDOMException,
   expectTypeError,
   hold,
@@ -171,9 +172,4 @@ export function namesSuite(use: () => Managers): void {
       expect(await rejection(locks.request("é".repeat(513), () => undefined))).toBeInstanceOf(RangeError);
     });
   });
-}
-
-/** Order of UTF-16 code units, which also tells lone surrogates apart. */
-function byUnits(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

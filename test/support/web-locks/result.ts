@@ -146,7 +146,12 @@ export function resultSuite(use: () => Managers): void {
       const { locks, other } = use();
       const name = unique();
       const gate = deferred();
-      const request = locks.request(name, () => gate.promise);
+      const running = deferred();
+      const request = locks.request(name, () => {
+        running.resolve();
+        return gate.promise;
+      });
+      await running.promise;
       const after = other.request(name, () => "next");
       await waiting(other, name, 1);
       expect((await stateOf(other, name)).held).toHaveLength(1);
@@ -226,8 +231,8 @@ export function resultSuite(use: () => Managers): void {
       const name = unique();
       const holder = await hold(locks, name);
       const options = { ifAvailable: true } as const;
-      expect(await other.request(name, options, (lock) => `got ${lock}`)).toBe("got null");
-      expect(await other.request(name, options, async (lock) => `got ${lock}`)).toBe("got null");
+      expect(await other.request(name, options, (lock) => ["got", lock])).toEqual(["got", null]);
+      expect(await other.request(name, options, async (lock) => ["got", lock])).toEqual(["got", null]);
       const thrown = new Error("I wanted it");
       const throwing = (): never => {
         throw thrown;
@@ -248,11 +253,12 @@ export function resultSuite(use: () => Managers): void {
         return gate.promise;
       });
       expect(await told.promise).toBe(null);
-      const clientId = (await stateOf(locks, name)).held[0]?.clientId;
-      expect(await stateOf(other, name)).toEqual({ held: [{ name, mode: "exclusive", clientId }], pending: [] });
+      const tokens = async () => (await stateOf(other, name)).held.map((each) => each.token);
+      expect(await tokens()).toEqual([holder.lock.token]);
+      expect((await stateOf(other, name)).pending).toEqual([]);
       gate.resolve();
       await refused;
-      expect((await stateOf(other, name)).held).toEqual([{ name, mode: "exclusive", clientId }]);
+      expect(await tokens()).toEqual([holder.lock.token]);
       expect(await isFree(other, name)).toBe(false);
       await holder.end();
     });

@@ -62,6 +62,7 @@ export function stealSuite(use: () => Managers): void {
         await gate.promise;
         ended.resolve("went on");
       });
+      victim.catch(() => undefined);
       await running.promise;
       await other.request(name, steal, () => "stolen");
       expectDOMException(await rejection(victim), "AbortError");
@@ -186,6 +187,7 @@ export function stealSuite(use: () => Managers): void {
         running.resolve();
         return gate.promise;
       });
+      victim.catch(() => undefined);
       await running.promise;
       await other.request(name, steal, () => undefined);
       const error = await rejection(victim);
@@ -207,6 +209,7 @@ export function stealSuite(use: () => Managers): void {
           running.resolve();
           return gate.promise;
         });
+        victim.catch(() => undefined); // it is rejected before we look
         await running.promise;
         await robber.request(name, steal, () => undefined);
         expectDOMException(await rejection(victim), "AbortError");
