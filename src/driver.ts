@@ -132,12 +132,12 @@ interface Diagnosis {
 /** What servers and clients say, what it means, and what to do about it. The first that fits counts. */
 const DIAGNOSES: readonly Diagnosis[] = [
   {
-    test: /^NOPERM.*\b(eval|evalsha|script)|unknown command.*\beval|unknown command.*\bscript|scripting|Lua/i,
+    test: /^NOPERM.*'(eval|script)|unknown command .?(eval|script)|\b(scripting|Lua)\b/i,
     code: "no-scripting",
     remedy: 'The lua scheme needs EVAL and EVALSHA. Allow them, or use { scheme: "set" }, which needs no scripts.',
   },
   {
-    test: /^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH|ERR invalid password)/,
+    test: /^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH|ERR invalid password|ERR The user executing the script|ERR ACL failure)/,
     code: "not-authorized",
     remedy: "Give the client a user and password that may use the keys and channels of the prefix.",
   },

@@ -4,7 +4,7 @@
  * A lock's own key is its prefix and name as they stand, so that any library that does `SET key value NX PX` shares
  * it. Only what could not be told apart otherwise is escaped, with U+FFFF (no character, and no part of sane names):
  * lone surrogates, which UTF-8 cannot carry; U+FFFF itself; a name that ends like a key of ours; and braces, where
- * they would send the keys of one lock to different slots of a Cluster.
+ * they would send the keys of one lock to different slots of a Cluster, or mix up `{x}` and `x`.
  */
 
 /** The keys of one lock, in the order in which scripts take them. */
@@ -15,6 +15,8 @@ const SIBLING = /:(holders|fence|queue|waiters)$/;
 const CLIENT = /^client:[\w-]{22}$/;
 const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 const HASH_TAG = /^[^{]*\{[^}]+\}/;
+/** A key between braces. The other keys of a lock without a hash tag begin so: no lock's own key may look like it. */
+const WRAPPED = /^\{([^}]+)\}$/;
 
 function escaped(character: string): string {
   return ESCAPE + character.charCodeAt(0).toString(16).padStart(4, "0");
@@ -24,7 +26,9 @@ function escaped(character: string): string {
 export function lockKey(prefix: string, name: string): string {
   let encoded = name.replaceAll(ESCAPE, escaped(ESCAPE));
   if (!encoded.isWellFormed()) encoded = encoded.replace(LONE_SURROGATE, escaped);
-  if (encoded.includes("}") && !HASH_TAG.test(prefix + encoded)) encoded = encoded.replaceAll("}", escaped("}"));
+  const plain = prefix + encoded;
+  if (encoded.includes("}") && (!HASH_TAG.test(plain) || WRAPPED.test(plain)))
+    encoded = encoded.replaceAll("}", escaped("}"));
   if (SIBLING.test(prefix + encoded) || CLIENT.test(encoded))
     encoded = encoded.slice(0, -1) + escaped(encoded.slice(-1));
   // A key without a single character would leave its siblings without a hash tag.
@@ -75,8 +79,8 @@ export function nameOfKey(prefix: string, found: string): string | undefined {
   if (sibling) {
     if (sibling[1] !== "queue") return undefined;
     const shared = found.slice(0, sibling.index);
-    const inner = shared.startsWith("{") && shared.endsWith("}") ? shared.slice(1, -1) : shared;
-    key = base(inner) === shared ? inner : shared;
+    const inner = WRAPPED.exec(shared)?.[1];
+    key = inner?.startsWith(prefix) ? inner : shared;
   }
   if (key === ESCAPE && prefix === "") return "";
   if (!key.startsWith(prefix) || CLIENT.test(key.slice(prefix.length))) return undefined;

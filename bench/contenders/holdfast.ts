@@ -1,0 +1,24 @@
+import { Redis } from "ioredis";
+import { createClient } from "redis";
+import { holdfastEntry } from "../lib/folders.ts";
+import type { Session } from "./index.ts";
+
+const { LockManager } = (await import(holdfastEntry)) as typeof import("../../src/index.ts");
+
+export async function onIoredis(url: string): Promise<Session> {
+  return sessionOf(new Redis(url));
+}
+
+export async function onNodeRedis(url: string): Promise<Session> {
+  return sessionOf(await createClient({ url }).connect());
+}
+
+async function sessionOf(client: ConstructorParameters<typeof LockManager>[0]): Promise<Session> {
+  const locks = new LockManager(client);
+  return {
+    async acquire(name, ttl) {
+      const lock = await locks.acquire(name, { ttl });
+      return () => lock.release();
+    },
+  };
+}

@@ -1,0 +1,136 @@
+/** Ends what `acquire` began. */
+export type Release = () => Promise<unknown>;
+
+/** One connected library or client, in one process. */
+export interface Session {
+  /** Waits for as long as it takes, where the contender can wait. */
+  acquire(name: string, ttl: number): Promise<Release>;
+  /** What the contender has beside locks and one scenario asks for. */
+  readonly extras?: {
+    publish(channel: string): unknown;
+    subscribe(channel: string, heard: () => void): Promise<unknown>;
+  };
+}
+
+export type Open = (url: string) => Promise<Session>;
+
+export interface Contender {
+  readonly id: string;
+  /** As it stands in tables, at most 22 characters. */
+  readonly title: string;
+  /** holdfast; another library; or the bare commands, which cannot wait. */
+  readonly kind: "holdfast" | "rival" | "floor";
+  /** Folders under node_modules, the library first. */
+  readonly packages: readonly string[];
+  /** How it is set up, where that is a choice. */
+  readonly settings: string;
+  load(): Promise<Open>;
+}
+
+const bare = "SET NX PX, then compare-and-delete by EVALSHA";
+const polls = "retryDelay 200, retryJitter 200, driftFactor 0.01 as in the README; retryCount -1, for ever";
+
+export const contenders: readonly Contender[] = [
+  {
+    id: "holdfast",
+    title: "holdfast",
+    kind: "holdfast",
+    packages: ["holdfast", "ioredis"],
+    settings: "defaults, on ioredis 6",
+    load: async () => (await import("./holdfast.ts")).onIoredis,
+  },
+  {
+    id: "holdfast-node-redis",
+    title: "holdfast (node-redis)",
+    kind: "holdfast",
+    packages: ["holdfast", "redis"],
+    settings: "defaults, on node-redis 6",
+    load: async () => (await import("./holdfast.ts")).onNodeRedis,
+  },
+  {
+    id: "redlock4",
+    title: "redlock 4",
+    kind: "rival",
+    packages: ["redlock4", "ioredis"],
+    settings: polls,
+    load: async () => (await import("./redlock4.ts")).open,
+  },
+  {
+    id: "redlock5",
+    title: "redlock 5 beta",
+    kind: "rival",
+    packages: ["redlock5", "ioredis"],
+    settings: polls,
+    load: async () => (await import("./redlock5.ts")).open,
+  },
+  {
+    id: "sesamecare",
+    title: "sesamecare redlock",
+    kind: "rival",
+    packages: ["@sesamecare-oss/redlock", "ioredis"],
+    settings: polls,
+    load: async () => (await import("./sesamecare.ts")).open,
+  },
+  {
+    id: "redis-semaphore",
+    title: "redis-semaphore",
+    kind: "rival",
+    packages: ["redis-semaphore", "ioredis"],
+    settings: "Mutex, retryInterval 10 as by default; acquireTimeout 10 minutes",
+    load: async () => (await import("./redis-semaphore.ts")).open,
+  },
+  {
+    id: "redlock-universal",
+    title: "redlock-universal",
+    kind: "rival",
+    packages: ["redlock-universal", "ioredis"],
+    settings: "createLock, one object a name, retryDelay 100 as by default; a million retryAttempts",
+    load: async () => (await import("./redlock-universal.ts")).open,
+  },
+  {
+    id: "simple-redis-mutex",
+    title: "simple-redis-mutex",
+    kind: "rival",
+    packages: ["simple-redis-mutex", "redis"],
+    settings: "defaults: woken by publish, polls every 10 s, waits for ever; on node-redis 6",
+    load: async () => (await import("./simple-redis-mutex.ts")).open,
+  },
+  {
+    id: "bare-ioredis",
+    title: "bare ioredis 6",
+    kind: "floor",
+    packages: ["ioredis"],
+    settings: bare,
+    load: async () => (await import("./bare-ioredis.ts")).open6,
+  },
+  {
+    id: "bare-ioredis5",
+    title: "bare ioredis 5",
+    kind: "floor",
+    packages: ["ioredis5"],
+    settings: bare,
+    load: async () => (await import("./bare-ioredis.ts")).open5,
+  },
+  {
+    id: "bare-node-redis",
+    title: "bare node-redis 6",
+    kind: "floor",
+    packages: ["redis"],
+    settings: bare,
+    load: async () => (await import("./bare-node-redis.ts")).open,
+  },
+  {
+    id: "bare-glide",
+    title: "bare GLIDE 2",
+    kind: "floor",
+    packages: ["@valkey/valkey-glide"],
+    settings: `${bare} (its Script)`,
+    load: async () => (await import("./bare-glide.ts")).open,
+  },
+];
+
+export function contenderNamed(id: string): Contender {
+  const found = contenders.find((contender) => contender.id === id);
+  if (!found) throw new Error(`Expected a contender among ${contenders.map((each) => each.id).join(", ")}; got ${id}.`);
+  return found;
+}

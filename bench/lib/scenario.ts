@@ -1,0 +1,63 @@
+import type { Contender, Session } from "../contenders/index.ts";
+import type { Server } from "./server.ts";
+
+export type Mode = "full" | "quick";
+
+/** What one measurement of one contender gave. Pools hold single observations; their quantiles are taken over all rounds. */
+export interface Sample {
+  readonly values: Readonly<Record<string, number>>;
+  readonly pools?: Readonly<Record<string, readonly number[]>>;
+}
+
+export interface Column {
+  readonly key: string;
+  readonly title: string;
+  readonly better: "less" | "more" | "neither";
+  /** Take this quantile of the pool of that name instead of the value named `key`. */
+  readonly pool?: { readonly name: string; readonly share: number };
+  /** Also shown in the terminal. */
+  readonly brief?: boolean;
+}
+
+/** What is promised: a ratio (or, without `against`, a value) and its bound. */
+export interface Figure {
+  readonly id: string;
+  readonly says: string;
+  readonly column: string;
+  /** Ids of contenders, of which the best counts, or all rivals. */
+  readonly against?: readonly string[] | "rivals";
+  readonly bound: { readonly atMost: number } | { readonly atLeast: number };
+  /** How much worse than the committed ratio the guard lets pass. */
+  readonly tolerance: number;
+}
+
+/** A process that plays one role with one contender. */
+export interface Player {
+  call<Result = unknown>(method: string, args?: unknown): Promise<Result>;
+}
+
+/** What a scenario has at hand while it measures one contender once. */
+export interface Stage {
+  readonly contender: Contender;
+  readonly server: Server;
+  readonly mode: Mode;
+  readonly round: number;
+  /** Start one more process. All are ended when the measurement is over. */
+  hire(role: string): Promise<Player>;
+}
+
+/** What arguments they take is between the two sides of one scenario's file. */
+export type Methods = Record<string, (args: never) => unknown>;
+
+export interface Scenario {
+  readonly name: string;
+  readonly asks: string;
+  readonly rounds: Readonly<Record<Mode, number>>;
+  readonly columns: readonly Column[];
+  readonly figures: readonly Figure[];
+  takes(contender: Contender): boolean;
+  /** Runs in the conductor's process. */
+  measure(stage: Stage): Promise<Sample>;
+  /** Each runs in processes of its own. */
+  readonly roles: Readonly<Record<string, (session: Session) => Methods>>;
+}

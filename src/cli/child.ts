@@ -1,0 +1,84 @@
+/**
+ * The guarded command: a child in a session, and so a process group, of its own. A group is what can be stopped as a
+ * whole, grandchildren included; only what leaves the group (setsid, a daemon) escapes.
+ *
+ * Its own session has no controlling terminal. Ctrl-C therefore reaches holdfast alone, which forwards it: once, where
+ * a child in the terminal's foreground group would get it twice. Reading from and writing to the terminal work, as
+ * descriptors are inherited and the job control of a terminal ignores other sessions. What does not work is opening
+ * /dev/tty, and the job control of an interactive shell. (A group of its own within our session would be stopped by
+ * SIGTTIN at its first read, and Node cannot make one.)
+ */
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { LONGEST_TIMER } from "../clock.ts";
+import { ExitCode, signalExitCode } from "./exit-codes.ts";
+import { CliError } from "./failures.ts";
+import { plain } from "./messages.ts";
+import { groupRuns, signalGroup } from "./process-group.ts";
+
+/** How often to see whether a group has ended: most of its members are not our children. */
+const FIRST_LOOK = 10;
+const LAST_LOOK = 160;
+/** What SIGKILL has not ended by then is stuck in the kernel, or was never ours to signal. */
+const KILL_LIMIT = 1_000;
+
+export class Child {
+  readonly #process: ChildProcess;
+  /** Its exit code, as a shell would report it. Rejects with a CliError when it could not be started. */
+  readonly ended: Promise<number>;
+
+  /** @throws CliError when it cannot be started */
+  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv) {
+    try {
+      this.#process = spawn(file, args, { stdio: "inherit", detached: true, env });
+    } catch (error) {
+      throw cannotStart(file, error);
+    }
+    this.ended = new Promise((resolve, reject) => {
+      this.#process.once("error", (error) => reject(cannotStart(file, error)));
+      this.#process.once("exit", (code, signal) => resolve(signal ? signalExitCode(signal) : (code ?? 0)));
+    });
+  }
+
+  /** The process group, which is named after its leader. */
+  get group(): number | undefined {
+    return this.#process.pid;
+  }
+
+  /** Send a signal to the whole group. */
+  signal(signal: NodeJS.Signals): void {
+    if (this.group !== undefined) signalGroup(this.group, signal);
+  }
+
+  /** SIGTERM at once, SIGKILL after `grace` milliseconds to what is left. False if something runs on nevertheless. */
+  async stop(grace: number): Promise<boolean> {
+    this.signal("SIGTERM");
+    // What is suspended does not hear SIGTERM.
+    this.signal("SIGCONT");
+    if (await this.#endsWithin(grace)) return true;
+    this.signal("SIGKILL");
+    return this.#endsWithin(KILL_LIMIT);
+  }
+
+  async #endsWithin(limit: number): Promise<boolean> {
+    const end = performance.now() + Math.min(limit, LONGEST_TIMER);
+    for (
+      let pause = FIRST_LOOK;
+      this.group !== undefined && groupRuns(this.group);
+      pause = Math.min(2 * pause, LAST_LOOK)
+    ) {
+      const left = end - performance.now();
+      if (left <= 0) return false;
+      await sleep(Math.min(pause, left));
+    }
+    return true;
+  }
+}
+
+function cannotStart(file: string, error: unknown): CliError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "ENOENT") return new CliError(ExitCode.notFound, `${plain(file)}: command not found`, { cause: error });
+  const why = code === "EACCES" ? "permission denied" : (code ?? message);
+  return new CliError(ExitCode.notExecutable, `${plain(file)}: cannot be executed: ${why}`, { cause: error });
+}

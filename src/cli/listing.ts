@@ -1,0 +1,123 @@
+/** Who holds and who waits, lock by lock: as JSON for programs, as a table for people. */
+import Table from "cli-table3";
+import type { LockManager, LockManagerSnapshot } from "../lock-manager.ts";
+import type { LockMode, Selection } from "../scheme.ts";
+import { formatDuration } from "./durations.ts";
+import { plain } from "./messages.ts";
+
+/** The JSON of `ls` and `show`. Members are only ever added; what is not known is null. */
+export interface ListedLock {
+  readonly name: string;
+  /** Null while nobody holds it. */
+  readonly mode: LockMode | null;
+  readonly holders: readonly ListedHolder[];
+  /** In the order of the queue. */
+  readonly waiters: readonly ListedWaiter[];
+}
+
+export interface ListedHolder {
+  /** host:pid:program, unless another was given. */
+  readonly label: string | null;
+  /** Null where the key is another library's. */
+  readonly token: string | null;
+  readonly fence: number | null;
+  /** Milliseconds until the lease ends unless renewed; null where it never does. */
+  readonly remaining: number | null;
+}
+
+export interface ListedWaiter {
+  readonly label: string | null;
+  readonly token: string;
+  readonly mode: LockMode;
+}
+
+export const LISTING_HELP = `
+Waiters of the scheme "set" stand in no queue, and are not seen.
+
+JSON (per lock; unknown is null, times are milliseconds, waiters are in order):
+  {"name", "mode": "exclusive" | "shared" | null if nobody holds it,
+   "holders": [{"label", "token", "fence", "remaining"}],
+   "waiters": [{"label", "token", "mode"}]}`;
+
+/** The locks that somebody holds or waits for, by name. */
+export async function listLocks(locks: LockManager, selection: Selection): Promise<ListedLock[]> {
+  const { held, pending } = await locks.query(selection);
+  const names = [...new Set([...held, ...pending].map(({ name }) => name))].toSorted();
+  return names.map((name) => describe(name, held, pending));
+}
+
+export async function lookAt(locks: LockManager, name: string): Promise<ListedLock> {
+  const { held, pending } = await locks.query({ name });
+  return describe(name, held, pending);
+}
+
+function describe(
+  lock: string,
+  held: LockManagerSnapshot["held"],
+  pending: LockManagerSnapshot["pending"],
+): ListedLock {
+  const holders = held.filter(({ name }) => name === lock);
+  const waiters = pending.filter(({ name }) => name === lock);
+  return {
+    name: lock,
+    mode: holders[0]?.mode ?? null,
+    holders: holders.map(({ label, token, fence, remaining }) => ({
+      label: label || null,
+      token: token ?? null,
+      fence: fence ?? null,
+      remaining: remaining ?? null,
+    })),
+    waiters: waiters.map(({ label, token = "", mode }) => ({ label: label || null, token, mode })),
+  };
+}
+
+/** One sentence. */
+export function summary({ name, mode, holders, waiters }: ListedLock): string {
+  const queue = waiters.length === 0 ? "nobody waits" : waiters.length === 1 ? "1 waits" : `${waiters.length} wait`;
+  if (!mode) return `${plain(name)} is free; ${queue}.`;
+  const by = mode === "shared" ? `shared by ${holders.length}` : `held by ${whoHolds(holders)}`;
+  return `${plain(name)} is ${by}; ${queue}.`;
+}
+
+/** The holders in a few words. */
+export function whoHolds(holders: readonly ListedHolder[]): string {
+  const [first] = holders;
+  if (!first) return "nobody";
+  return holders.length === 1 ? nameOf(first) : `${nameOf(first)} and ${holders.length - 1} more`;
+}
+
+function nameOf({ label, token }: ListedHolder | ListedWaiter): string {
+  if (label !== null) return plain(label);
+  return token === null ? "(foreign key)" : "(unknown)";
+}
+
+/** A row for each holder and waiter. */
+export function table(locks: readonly ListedLock[]): string {
+  const rows = locks.flatMap(({ name, mode, holders, waiters }) => [
+    ...holders.map((holder) => [plain(name), mode ?? "", nameOf(holder), timeLeft(holder), String(holder.fence ?? "")]),
+    ...waiters.map((waiter, i) => [plain(name), waiter.mode, nameOf(waiter), `waits, #${i + 1}`, ""]),
+  ]);
+  const grid = new Table({
+    head: ["NAME", "MODE", "WHO", "STATE", "FENCE"],
+    chars: BORDERLESS,
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
+  });
+  grid.push(...rows);
+  return grid
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .join("\n");
+}
+
+const EDGES = ["top", "bottom", "left", "right"].flatMap((edge) => [
+  edge,
+  `${edge}-mid`,
+  `${edge}-left`,
+  `${edge}-right`,
+]);
+const BORDERLESS = { ...Object.fromEntries([...EDGES, "mid", "mid-mid"].map((part) => [part, ""])), middle: "  " };
+
+function timeLeft({ remaining }: ListedHolder): string {
+  return remaining === null ? "holds" : `${formatDuration(remaining)} left`;
+}

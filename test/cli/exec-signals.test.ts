@@ -1,0 +1,104 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { startServer } from "../../scripts/servers.ts";
+import type { Server } from "../../scripts/servers.ts";
+import { CommandLine, hasGone, stateOf } from "../support/cli.ts";
+import type { Run } from "../support/cli.ts";
+import { unique } from "../support/locks.ts";
+import { until } from "../support/until.ts";
+
+let server: Server;
+let cli: CommandLine;
+
+beforeAll(async () => {
+  server = await startServer();
+  cli = new CommandLine(server.url);
+});
+afterEach(() => cli.endAll());
+afterAll(async () => {
+  await cli.close();
+  await server.stop();
+});
+
+/** A shell that traps as told and then waits, without a child; it prints its pid when it does. */
+async function start(traps: string, options: string[] = []): Promise<{ run: Run; pid: number }> {
+  const script = `${traps}; echo pid $$.; while :; do read line; done`;
+  const run = cli.start(["exec", unique(), ...options, "--", "sh", "-c", script]);
+  await run.hasPrinted(".");
+  return { run, pid: Number(/pid (\d+)/.exec(run.stdout)?.[1]) };
+}
+
+describe("signals", () => {
+  test.each(["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH"] as const)(
+    "%s is forwarded to the command",
+    async (signal) => {
+      const { run } = await start(`trap 'echo caught; exit 7' ${signal.slice(3)}`);
+      run.signal(signal);
+      expect(await run.ended).toMatchObject({ code: 7, stdout: expect.stringContaining("caught"), stderr: "" });
+    },
+  );
+
+  test("that end the command give 128 + their number", async () => {
+    const { run } = await start("true");
+    run.signal("SIGINT");
+    expect((await run.ended).code).toBe(130);
+  });
+
+  test("are forwarded again while the command takes its time to stop", async () => {
+    const { run } = await start("trap 'echo first; trap \"exit 8\" INT' INT");
+    run.signal("SIGINT");
+    await run.hasPrinted("first");
+    run.signal("SIGINT");
+    expect((await run.ended).code).toBe(8);
+  });
+
+  test("reach the command's own children too", async () => {
+    const { run } = await start("sleep 60 & echo child $!,");
+    const child = Number(/child (\d+),/.exec(run.stdout)?.[1]);
+    run.signal("SIGTERM");
+    await run.ended;
+    await hasGone(child);
+  });
+});
+
+describe("SIGTSTP, which Ctrl-Z sends,", () => {
+  test("suspends the command with holdfast, and SIGCONT continues both", async () => {
+    const { run, pid } = await start("trap 'echo goes on; exit 5' USR1");
+    run.signal("SIGTSTP");
+    await until(async () => (await stateOf(run.pid)) === "T", "holdfast stood still");
+    expect(await stateOf(pid)).toBe("T");
+    run.signal("SIGCONT");
+    await until(async () => (await stateOf(pid)) !== "T", "the command went on");
+    run.signal("SIGUSR1");
+    expect((await run.ended).code).toBe(5);
+  });
+
+  test("never lets a command go on whose lock was lost in the meantime", async () => {
+    const { run, pid } = await start("trap 'echo unguarded' USR1", ["--ttl", "200ms"]);
+    run.signal("SIGTSTP");
+    await until(async () => (await stateOf(run.pid)) === "T", "holdfast stood still");
+    process.kill(pid, "SIGUSR1");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    run.signal("SIGCONT");
+    expect(await run.ended).toMatchObject({ code: 70, stderr: expect.stringContaining("was lost") });
+  });
+});
+
+describe("in a terminal", () => {
+  test("the command reads what is typed", async () => {
+    const run = cli.startInTerminal(["exec", unique(), "--", "sh", "-c", "echo ready; read line; echo got $line"]);
+    await run.hasPrinted("ready");
+    run.type("hello\n");
+    expect(await run.ended).toMatchObject({ code: 0, stdout: expect.stringContaining("got hello") });
+  });
+
+  test("Ctrl-C reaches the command, once", async () => {
+    const script = "trap 'echo caught' INT; echo ready; read line; read line; echo got $line; exit 6";
+    const run = cli.startInTerminal(["exec", unique(), "--", "sh", "-c", script]);
+    await run.hasPrinted("ready");
+    run.type("\x03");
+    await run.hasPrinted("caught");
+    run.type("one\ntwo\n");
+    const { code, stdout } = await run.ended;
+    expect({ code, caught: stdout.match(/caught/g)?.length }).toEqual({ code: 6, caught: 1 });
+  });
+});

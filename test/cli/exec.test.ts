@@ -1,0 +1,187 @@
+import { chmod, readFile, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { startServer } from "../../scripts/servers.ts";
+import type { Server } from "../../scripts/servers.ts";
+import { CommandLine, useFolder } from "../support/cli.ts";
+import { unique } from "../support/locks.ts";
+
+let server: Server;
+let cli: CommandLine;
+
+beforeAll(async () => {
+  server = await startServer();
+  cli = new CommandLine(server.url);
+});
+afterEach(() => cli.endAll());
+afterAll(async () => {
+  await cli.close();
+  await server.stop();
+});
+
+describe("the command", () => {
+  test("has its exit code passed on", async () => {
+    const { code, stderr } = await cli.run(["exec", unique(), "--", "sh", "-c", "exit 3"]);
+    expect({ code, stderr }).toEqual({ code: 3, stderr: "" });
+  });
+
+  test.each([
+    ["SIGTERM", 143],
+    ["SIGKILL", 137],
+  ])("that %s ends gives exit code %i", async (signal, code) => {
+    const ended = await cli.run(["exec", unique(), "--", "sh", "-c", `kill -${signal.slice(3)} $$`]);
+    expect(ended.code).toBe(code);
+  });
+
+  test("finds lock, fence and token in its environment", async () => {
+    const name = unique();
+    const script = 'echo "$HOLDFAST_LOCK|$HOLDFAST_FENCE|$HOLDFAST_TOKEN"; exec sleep 60';
+    const run = cli.start(["exec", name, "--", "sh", "-c", script]);
+    await run.hasPrinted("\n");
+    const { held } = await cli.stateOf(name);
+    expect(run.stdout).toBe(`${name}|${held[0]?.fence}|${held[0]?.token}\n`);
+  });
+
+  test("has the standard streams of holdfast", async () => {
+    const run = cli.start(["exec", unique(), "--", "sh", "-c", "cat; echo trouble >&2"]);
+    run.type("hello");
+    run.endInput();
+    expect(await run.ended).toMatchObject({ code: 0, stdout: "hello", stderr: "trouble\n" });
+  });
+
+  test("gets its arguments as they are: no shell, and no option is holdfast's", async () => {
+    const args = ["$HOME", "a b", "*", "--ttl", "--", "--help", ""];
+    const print = "console.log(JSON.stringify(process.argv.slice(1)))";
+    const { stdout } = await cli.run(["exec", unique(), "--", process.execPath, "-e", print, "--", ...args]);
+    expect(JSON.parse(stdout)).toEqual(args);
+  });
+
+  test("that is not found gives 127, and the lock back", async () => {
+    const name = unique();
+    const { code, stderr } = await cli.run(["exec", name, "--", "no-such-command"]);
+    expect({ code, stderr }).toEqual({ code: 127, stderr: "holdfast: no-such-command: command not found\n" });
+    expect((await cli.stateOf(name)).held).toEqual([]);
+  });
+
+  test("that cannot be executed gives 126", async () => {
+    const file = join(await useFolder(onTestFinished), "data");
+    await writeFile(file, "#!/bin/sh\n");
+    await chmod(file, 0o644);
+    const { code, stderr } = await cli.run(["exec", unique(), "--", file]);
+    expect({ code, stderr }).toEqual({
+      code: 126,
+      stderr: `holdfast: ${file}: cannot be executed: permission denied\n`,
+    });
+  });
+});
+
+describe("the lock", () => {
+  test("lets one command run at a time", async () => {
+    const folder = await useFolder(onTestFinished);
+    const file = join(folder, "count");
+    await writeFile(file, "0");
+    const script = join(folder, "increment.mjs");
+    await writeFile(
+      script,
+      `import { readFileSync, writeFileSync } from "node:fs";
+       const count = Number(readFileSync(${JSON.stringify(file)}, "utf8"));
+       setTimeout(() => writeFileSync(${JSON.stringify(file)}, String(count + 1)), 20);`,
+    );
+    const name = unique();
+    const increment = () => cli.run(["exec", name, "--", process.execPath, script]);
+    const ended = await Promise.all(Array.from({ length: 6 }, increment));
+    expect(ended.map(({ code }) => code)).toEqual(Array(6).fill(0));
+    expect(await readFile(file, "utf8")).toBe("6");
+  });
+
+  test("is free when the command has ended", async () => {
+    const name = unique();
+    await cli.run(["exec", name, "--", "true"]);
+    expect(await cli.stateOf(name)).toEqual({ held: [], pending: [] });
+  });
+
+  test("is shared by those that say --shared, and by nobody else", async () => {
+    const name = unique();
+    await cli.hold(name, "--shared");
+    await cli.hold(name, "--shared");
+    expect((await cli.stateOf(name)).held).toMatchObject([{ mode: "shared" }, { mode: "shared" }]);
+    expect((await cli.run(["exec", name, "--wait", "0", "--", "true"])).code).toBe(75);
+  });
+
+  test("excludes across the schemes lua and set", async () => {
+    const name = unique();
+    const holder = await cli.hold(name, "--scheme", "set");
+    expect((await cli.run(["exec", name, "--wait", "0", "--", "true"])).code).toBe(75);
+    holder.signal("SIGTERM");
+    await holder.ended;
+    await cli.hold(name);
+    expect((await cli.run(["exec", name, "--scheme", "set", "--wait", "0", "--", "true"])).code).toBe(75);
+  });
+
+  test("of another prefix is another lock", async () => {
+    const name = unique();
+    await cli.hold(name);
+    expect((await cli.run(["exec", name, "--prefix", "other:", "--wait", "0", "--", "true"])).code).toBe(0);
+  });
+
+  test("is renewed while the command runs", async () => {
+    const name = unique();
+    const holder = await cli.hold(name, "--ttl", "300ms");
+    const waiter = cli.start(["exec", name, "--wait", "1s", "--", "true"]);
+    expect((await waiter.ended).code).toBe(75);
+    expect(holder.over).toBe(false);
+  });
+
+  test("tells who holds: host, pid and the command's name, or --label", async () => {
+    const name = unique();
+    const run = await cli.hold(name, "--shared");
+    await cli.hold(name, "--shared", "--label", "nightly report");
+    const labels = (await cli.stateOf(name)).held.map(({ label }) => label);
+    expect(new Set(labels)).toEqual(new Set([`${hostname()}:${run.pid}:sh`, "nightly report"]));
+  });
+});
+
+describe("waiting", () => {
+  test.each(["0", "300ms"])("with --wait %s ends with 75 and who holds", async (wait) => {
+    const name = unique();
+    const holder = await cli.hold(name);
+    const { code, stderr } = await cli.run(["exec", name, "--wait", wait, "--quiet", "--", "true"]);
+    expect(code).toBe(75);
+    expect(stderr).toContain(`: held by ${hostname()}:${holder.pid}:sh`);
+  });
+
+  test("ends when the holder ends", async () => {
+    const name = unique();
+    const holder = await cli.hold(name);
+    const waiter = cli.start(["exec", name, "--", "echo", "done"]);
+    await cli.hasWaiters(name, 1);
+    holder.signal("SIGTERM");
+    expect(await waiter.ended).toMatchObject({ code: 0, stdout: "done\n" });
+  });
+
+  test("says for what and for whom, unless --quiet", async () => {
+    const name = unique();
+    const holder = await cli.hold(name);
+    const quiet = cli.start(["exec", name, "--quiet", "--", "true"]);
+    await cli.hasWaiters(name, 1);
+    const waiter = cli.start(["exec", name, "--", "true"]);
+    await waiter.hasSaid(`holdfast: waiting for ${name}: held by ${hostname()}:${holder.pid}:sh; 2 in line\n`);
+    holder.signal("SIGTERM");
+    expect(await quiet.ended).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+    ["SIGHUP", 129],
+  ] as const)("leaves the queue on %s and exits %i", async (signal, code) => {
+    const name = unique();
+    await cli.hold(name);
+    const waiter = cli.start(["exec", name, "--", "echo", "ran"]);
+    await cli.hasWaiters(name, 1);
+    waiter.signal(signal);
+    expect(await waiter.ended).toMatchObject({ code, stdout: "" });
+    expect((await cli.show(name)).waiters).toEqual([]);
+  });
+});

@@ -1,0 +1,182 @@
+import { hostname } from "node:os";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { startServer } from "../../scripts/servers.ts";
+import type { Server } from "../../scripts/servers.ts";
+import { built, CommandLine } from "../support/cli.ts";
+import type { Run } from "../support/cli.ts";
+
+let server: Server;
+let cli: CommandLine;
+
+beforeAll(async () => {
+  server = await startServer();
+  cli = new CommandLine(server.url);
+});
+beforeEach(() => cli.redis.flushall());
+afterEach(() => cli.endAll());
+afterAll(async () => {
+  await cli.close();
+  await server.stop();
+});
+
+/** In line for the lock, one after the other. */
+async function enqueue(name: string, ...modes: string[][]): Promise<Run[]> {
+  const runs: Run[] = [];
+  for (const mode of modes) {
+    runs.push(cli.start(["exec", name, ...mode, "--", "true"]));
+    await cli.hasWaiters(name, runs.length);
+  }
+  return runs;
+}
+
+async function lines(...args: string[]): Promise<string[]> {
+  const { code, stdout, stderr } = await cli.run(args);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return stdout.trimEnd().split("\n");
+}
+
+describe("ls", () => {
+  test("tells a row for each holder and waiter, in order, in 80 columns", async () => {
+    const holder = await cli.hold("deploy");
+    await cli.hold("config", "--shared", "--label", "web1:1:node");
+    const [first, second] = await enqueue("deploy", ["--shared"], []);
+    const found = await lines("ls");
+    expect(
+      found.map((line) =>
+        line
+          .replace(/\b\d+s left/, "N left")
+          .replace(/\d{16}/, "F")
+          .split(/ {2,}/),
+      ),
+    ).toEqual([
+      ["NAME", "MODE", "WHO", "STATE", "FENCE"],
+      ["config", "shared", "web1:1:node", "N left", "F"],
+      ["deploy", "exclusive", `${hostname()}:${holder.pid}:sh`, "N left", "F"],
+      ["deploy", "shared", `${hostname()}:${first?.pid}:true`, "waits, #1"],
+      ["deploy", "exclusive", `${hostname()}:${second?.pid}:true`, "waits, #2"],
+    ]);
+    const host = hostname().length;
+    expect(Math.max(...found.map((line) => line.length))).toBeLessThanOrEqual(70 + host);
+  });
+
+  test("tells only what matches the pattern", async () => {
+    await cli.hold("deploy:web");
+    await cli.hold("report");
+    expect((await lines("ls", "deploy:*")).map((line) => line.split(" ")[0])).toEqual(["NAME", "deploy:web"]);
+  });
+
+  test("says that nothing is held", async () => {
+    expect(await lines("ls")).toEqual(["Nothing is held."]);
+    expect(await lines("ls", "a*")).toEqual(["Nothing that matches a* is held."]);
+    expect(await lines("ls", "--json")).toEqual(["[]"]);
+  });
+
+  test("quotes names that a terminal would obey", async () => {
+    await cli.hold("red \x1b[31m\u202e");
+    expect((await lines("ls"))[1]).toMatch(/^"red \\u001b\[31m\\u202e" {2}/);
+  });
+
+  test("tells keys of other libraries", async () => {
+    await cli.redis.set("lock:other", "theirs");
+    expect((await lines("ls"))[1]).toBe("other  exclusive  (foreign key)  holds");
+  });
+
+  test("ends quietly when its reader has gone", async () => {
+    await cli.hold("deploy");
+    const script = '("$0" "$@"; echo $? >&2) | true';
+    const { stderr } = await cli.startProgram("sh", ["-c", script, process.execPath, built, "ls"]).ended;
+    expect(["0\n", "141\n"]).toContain(stderr); // the write may win the race with the reader's end
+  });
+});
+
+describe("show", () => {
+  test("--json tells holders and waiters, and null for what is not known", async () => {
+    const holder = await cli.hold("deploy");
+    const [waiter] = await enqueue("deploy", ["--shared"]);
+    expect(await cli.show("deploy")).toEqual({
+      name: "deploy",
+      mode: "exclusive",
+      holders: [
+        {
+          label: `${hostname()}:${holder.pid}:sh`,
+          token: expect.stringMatching(/^[\w-]{22}:\w+$/),
+          fence: expect.any(Number),
+          remaining: expect.any(Number),
+        },
+      ],
+      waiters: [
+        {
+          label: `${hostname()}:${waiter?.pid}:true`,
+          token: expect.stringMatching(/^[\w-]{22}:\w+$/),
+          mode: "shared",
+        },
+      ],
+    });
+    await cli.redis.set("lock:other", "theirs");
+    const unknown = { label: null, token: null, fence: null, remaining: null };
+    expect(await cli.show("other")).toEqual({ name: "other", mode: "exclusive", holders: [unknown], waiters: [] });
+  });
+
+  test("tells people in a sentence and a table", async () => {
+    const holder = await cli.hold("deploy");
+    const found = await lines("show", "deploy");
+    expect(found[0]).toBe(`deploy is held by ${hostname()}:${holder.pid}:sh; nobody waits.`);
+    expect(found[2]).toMatch(/^NAME {4}MODE {7}WHO +STATE +FENCE$/);
+  });
+
+  test("exits 0 for a free lock, and says that it is free", async () => {
+    expect(await lines("show", "deploy")).toEqual(["deploy is free; nobody waits."]);
+  });
+
+  test.each(["ioredis", "redis"])("works over TCP and a unix socket with %s", async (client) => {
+    const holder = await cli.hold("deploy", "--client", client);
+    for (const url of [server.url, `unix://${server.socketPath}`, server.socketPath]) {
+      const { holders } = await cli.show("deploy", "--client", client, "--redis", url);
+      expect(holders[0]?.label).toBe(`${hostname()}:${holder.pid}:sh`);
+    }
+  });
+});
+
+describe("release", () => {
+  test("without --force shows who holds, frees nothing, and exits 64", async () => {
+    const holder = await cli.hold("deploy");
+    const { code, stdout, stderr } = await cli.run(["release", "deploy"]);
+    expect({ code, shown: stdout.includes(`${hostname()}:${holder.pid}:sh`) }).toEqual({ code: 64, shown: true });
+    expect(stderr).toMatch(/^holdfast: release takes the lock .* add --force\.\n$/);
+    expect((await cli.stateOf("deploy")).held).toHaveLength(1);
+  });
+
+  test("--force shows who holds, frees the lock, and lets the next one in", async () => {
+    const holder = await cli.hold("deploy");
+    const [waiter] = await enqueue("deploy", []);
+    const found = await lines("release", "deploy", "--force");
+    expect(found[1]).toContain(`${hostname()}:${holder.pid}:sh`);
+    expect(found.at(-1)).toBe("Freed deploy: its holder has lost it, and the next in line follows.");
+    expect((await waiter?.ended)?.code).toBe(0);
+    expect((await holder.ended).code).toBe(70);
+  });
+
+  test("--force frees a shared lock from all that hold it", async () => {
+    const holders = [await cli.hold("deploy", "--shared"), await cli.hold("deploy", "--shared")];
+    expect((await lines("release", "deploy", "--force")).at(-1)).toBe("Freed deploy: 2 holders have lost it.");
+    for (const holder of holders) expect((await holder.ended).code).toBe(70);
+  });
+
+  test.each(["lua", "set"])(
+    "--force --scheme %s frees locks of every scheme, and keys of other libraries",
+    async (scheme) => {
+      await cli.hold("by-lua");
+      await cli.hold("by-set", "--scheme", "set");
+      await cli.redis.set("lock:by-others", "theirs");
+      for (const name of ["by-lua", "by-set", "by-others"]) {
+        const found = await lines("release", name, "--force", "--scheme", scheme);
+        expect(found.at(-1)).toBe(`Freed ${name}: its holder has lost it.`);
+        expect((await cli.stateOf(name)).held).toEqual([]);
+      }
+    },
+  );
+
+  test("--force of a free lock says so and exits 0", async () => {
+    expect(await lines("release", "deploy", "--force")).toEqual(["deploy is free; nobody waits."]);
+  });
+});

@@ -1,0 +1,129 @@
+import { cp, mkdir, symlink } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { randomPort, startServer } from "../../scripts/servers.ts";
+import type { Server } from "../../scripts/servers.ts";
+import { built, CommandLine, useFolder } from "../support/cli.ts";
+
+let server: Server;
+let cli: CommandLine;
+
+beforeAll(async () => {
+  server = await startServer();
+  cli = new CommandLine(server.url);
+});
+afterEach(() => cli.endAll());
+afterAll(async () => {
+  await cli.close();
+  await server.stop();
+});
+
+const root = dirname(dirname(dirname(built)));
+
+describe("wrong usage exits 64 with one line and is not sent", () => {
+  test.each([
+    ["an unknown command", ["lock"], "unknown command 'lock'"],
+    ["an unknown option", ["ls", "--all"], "unknown option '--all'"],
+    ["a missing name", ["show"], "missing required argument 'name'"],
+    ["too many arguments", ["show", "a", "b"], "too many arguments"],
+    ["no command to run", ["exec", "a"], 'expected "--" and a command'],
+    ["a command without --", ["exec", "a", "true"], 'expected "--" and a command'],
+    ["a name that starts with -", ["show", "--", "-a"], 'names that start with "-" are reserved'],
+    ["a duration without unit", ["exec", "a", "--ttl", "30", "--", "true"], "Expected a duration with its unit"],
+    ["a negative duration", ["exec", "a", "--wait=-1s", "--", "true"], "Expected a duration with its unit"],
+    ["a word for a duration", ["exec", "a", "--grace", "soon", "--", "true"], "Expected a duration with its unit"],
+    ["a ttl that is too short", ["exec", "a", "--ttl", "10ms", "--", "true"], "at least 50 milliseconds"],
+    ["an unknown scheme", ["ls", "--scheme", "redlock"], "Allowed choices are lua, set"],
+    ["a mode that the scheme lacks", ["exec", "a", "--shared", "--scheme", "set", "--", "true"], "no shared locks"],
+    ["no address of a server", ["ls", "--redis", "localhost:6379"], "as redis://"],
+  ])("%s", async (_, args, message) => {
+    const { code, stdout, stderr } = await cli.run(args);
+    expect({ code, stdout }).toEqual({ code: 64, stdout: "" });
+    expect(stderr).toMatch(/^holdfast: .*\n$/);
+    expect(stderr).toContain(message);
+  });
+});
+
+describe("help", () => {
+  test("stands on stdout, in 80 columns, with every exit code", async () => {
+    for (const args of [["--help"], ["exec", "--help"], ["ls", "--help"], ["show", "--help"], ["release", "--help"]]) {
+      const { code, stdout, stderr } = await cli.run(args);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(81);
+    }
+    const { stdout } = await cli.run(["exec", "--help"]);
+    for (const exitCode of [64, 69, 70, 71, 75, 126, 127]) expect(stdout).toContain(` ${exitCode}  `);
+  });
+
+  test("--version prints the version of the package", async () => {
+    const { version } = createRequire(import.meta.url)(join(root, "package.json")) as { version: string };
+    expect(await cli.run(["--version"])).toMatchObject({ code: 0, stdout: `${version}\n` });
+  });
+});
+
+describe.each(["ioredis", "redis"])("with %s, a server that cannot be used exits 69 with one line", (client) => {
+  test("when it is down, without telling the password", async () => {
+    const redis = `redis://user:secret@127.0.0.1:${randomPort()}`;
+    for (const args of [["ls"], ["exec", "a", "--", "true"]]) {
+      const [command = "", ...rest] = args;
+      const { code, stderr } = await cli.run([command, "--client", client, "--redis", redis, ...rest].flat());
+      expect(code).toBe(69);
+      expect(stderr).toMatch(/^holdfast: redis:\/\/…@127\.0\.0\.1:\d+: .*ECONNREFUSED.*\n$/);
+    }
+  });
+
+  test("when it does not answer", async () => {
+    const frozen = await startServer();
+    onTestFinished(() => frozen.stop());
+    frozen.freeze();
+    const { code, stderr } = await cli.run(["ls", "--client", client, "--redis", frozen.url]);
+    expect(code).toBe(69);
+    expect(stderr).toMatch(/^holdfast: .*no answer within 4000 ms.*\n$/);
+  });
+
+  test("when it wants a password", async () => {
+    const guarded = await startServer({ args: ["--requirepass", "secret"] });
+    onTestFinished(() => guarded.stop());
+    const { code, stderr } = await cli.run(["ls", "--client", client, "--redis", guarded.url]);
+    expect(code).toBe(69);
+    expect(stderr).toMatch(/^holdfast: .*NOAUTH.*user and password.*\n$/);
+  });
+
+  test("when it has no scripting, and says which scheme needs none", async () => {
+    const bare = await startServer({ args: ["--rename-command", "EVALSHA", "", "--rename-command", "EVAL", ""] });
+    onTestFinished(() => bare.stop());
+    const args = ["exec", "a", "--client", client, "--redis", bare.url];
+    const { code, stderr } = await cli.run([...args, "--", "true"]);
+    expect(code).toBe(69);
+    expect(stderr).toMatch(/^holdfast: .*--scheme set\.\n$/);
+    expect((await cli.run([...args, "--scheme", "set", "--", "true"])).code).toBe(0);
+  });
+});
+
+describe("client libraries", () => {
+  /** The built package, beside which only these libraries are installed. */
+  async function install(...libraries: string[]): Promise<string> {
+    const folder = await useFolder(onTestFinished);
+    await mkdir(join(folder, "node_modules"));
+    await cp(join(root, "dist"), join(folder, "dist"), { recursive: true });
+    await cp(join(root, "package.json"), join(folder, "package.json"));
+    for (const library of ["commander", "ms", "cli-table3", ...libraries]) {
+      await symlink(join(root, "node_modules", library), join(folder, "node_modules", library));
+    }
+    return join(folder, "dist", "cli", "main.js");
+  }
+
+  test.each(["ioredis", "redis"])("%s is enough", async (library) => {
+    const main = await install(library);
+    const run = cli.startProgram(process.execPath, [main, "exec", "a", "--", "echo", "ran"]);
+    expect(await run.ended).toMatchObject({ code: 0, stdout: "ran\n", stderr: "" });
+  });
+
+  test("where there is none, it exits 69 and says what to install", async () => {
+    const main = await install();
+    const { code, stderr } = await cli.startProgram(process.execPath, [main, "ls"]).ended;
+    expect(code).toBe(69);
+    expect(stderr).toMatch(/^holdfast: .*npm install ioredis\n$/);
+  });
+});

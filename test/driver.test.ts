@@ -1,0 +1,232 @@
+/** How long a call may take, what a server's words mean, and how scripts are sent. */
+import { describe, expect, test } from "vitest";
+import { COMMAND_LIMIT, type Driver, runScript, schemeError, TimeLimit } from "../src/driver.ts";
+import { SchemeError, type SchemeErrorCode } from "../src/errors.ts";
+import { ManualClock } from "../src/testing.ts";
+import { deferred, rejection } from "./support/locks.ts";
+
+/** A driver that answers each command as the test says. */
+function driver(send: Driver["send"] = () => Promise.resolve("OK")): Driver & { complaint: unknown } {
+  const unused = (): never => {
+    throw new Error("not used by these tests");
+  };
+  const rest = { transaction: unused, subscribe: unused, session: unused, close: unused };
+  return { client: "ioredis", drops: 0, complaint: undefined, send, ...rest };
+}
+
+describe("the time limit", () => {
+  const limited = () => {
+    const clock = new ManualClock();
+    const to = driver();
+    return { clock, to, limit: new TimeLimit(clock, to) };
+  };
+
+  test("a call that is answered settles as it does, and leaves no call to fail later", async () => {
+    const { clock, limit } = limited();
+    expect(await limit.guard(Promise.resolve(7))).toBe(7);
+    const error = await rejection(limit.guard(Promise.reject(new Error("OOM command not allowed"))));
+    expect(error).toBeInstanceOf(SchemeError);
+    expect(error).toMatchObject({ code: "out-of-memory" });
+    await clock.advance(COMMAND_LIMIT);
+    expect(clock.pending).toBe(0);
+  });
+
+  test("a call that is never answered fails at the limit and not before, as transient", async () => {
+    const { clock, limit } = limited();
+    let failed: unknown;
+    limit.guard(deferred().promise).catch((error: unknown) => (failed = error));
+    await clock.advance(COMMAND_LIMIT - 1);
+    expect(failed).toBeUndefined();
+    await clock.advance(1);
+    expect(failed).toBeInstanceOf(SchemeError);
+    expect(failed).toMatchObject({ code: "unreachable", transient: true });
+    expect((failed as SchemeError).message).toContain(`no answer within ${COMMAND_LIMIT} ms`);
+  });
+
+  test("what the connection last complained of is the reason that is given", async () => {
+    const { clock, limit, to } = limited();
+    const refused = rejection(limit.guard(deferred().promise));
+    to.complaint = new Error("connect ECONNREFUSED 127.0.0.1:6379");
+    await clock.advance(COMMAND_LIMIT);
+    expect(await refused).toMatchObject({ code: "unreachable", causes: [to.complaint], cause: to.complaint });
+    expect(((await refused) as Error).message).toContain("ECONNREFUSED");
+  });
+
+  test("each of several calls has its own time, whichever of them are answered", async () => {
+    const { clock, limit } = limited();
+    const failedAt: Record<string, number> = {};
+    const call = (name: string) => {
+      const { promise, resolve } = deferred();
+      limit.guard(promise).catch(() => (failedAt[name] = clock.now()));
+      return resolve;
+    };
+    call("first");
+    await clock.advance(1_000);
+    const answer = call("second");
+    await clock.advance(1_000);
+    call("third");
+    call("fourth");
+    answer();
+    await clock.advance(COMMAND_LIMIT);
+    expect(failedAt).toEqual({ first: COMMAND_LIMIT, third: COMMAND_LIMIT + 2_000, fourth: COMMAND_LIMIT + 2_000 });
+  });
+
+  test("one timer serves all calls, and none is left when all have failed", async () => {
+    const { clock, limit } = limited();
+    const calls = Array.from({ length: 20 }, () => rejection(limit.guard(deferred().promise)));
+    expect(clock.pending).toBe(1);
+    await clock.advance(COMMAND_LIMIT);
+    await Promise.all(calls);
+    expect(clock.pending).toBe(0);
+  });
+
+  test("an answer that comes after the limit is nobody's unhandled rejection", async () => {
+    const { clock, limit } = limited();
+    const late = deferred();
+    const refused = rejection(limit.guard(late.promise));
+    await clock.advance(COMMAND_LIMIT);
+    await refused;
+    late.reject(new Error("too late"));
+    await clock.advance(0);
+  });
+});
+
+/** Printed by Redis 7.0 (and where marked by others), or by the client libraries. */
+const said: [SchemeErrorCode, "transient" | "final", string][] = [
+  ["no-scripting", "final", "NOPERM this user has no permissions to run the 'eval' command"],
+  ["no-scripting", "final", "NOPERM this user has no permissions to run the 'evalsha' command"],
+  ["no-scripting", "final", "NOPERM User default has no permissions to run the 'evalsha' command"], // Redis 7.2
+  ["no-scripting", "final", "ERR unknown command 'evalsha', with args beginning with: 'abc' '0' "],
+  ["no-scripting", "final", "ERR unknown command `EVALSHA`, with args beginning with: `abc`, `0`, "], // Redis 6
+  ["not-authorized", "final", "NOAUTH Authentication required."],
+  ["not-authorized", "final", "WRONGPASS invalid username-password pair or user is disabled."],
+  ["not-authorized", "final", "NOPERM this user has no permissions to access one of the keys used as arguments"],
+  ["not-authorized", "final", "NOPERM No permissions to access a key"], // Redis 7.2
+  ["not-authorized", "final", "NOPERM this user has no permissions to access one of the channels used as arguments"],
+  ["not-authorized", "final", "ERR invalid password"], // Redis 5
+  [
+    "not-authorized",
+    "final",
+    "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+  ],
+  [
+    "not-authorized",
+    "final",
+    "ERR The user executing the script can't run this command or subcommand script: 131b5f2e, on @user_script:1.",
+  ],
+  [
+    "not-authorized",
+    "final",
+    "ERR ACL failure in script: User bob has no permissions to run the 'set' command script: 131b5f2e, on @user_script:1.", // Redis 7.2
+  ],
+  ["read-only", "transient", "READONLY You can't write against a read only replica."],
+  [
+    "read-only",
+    "transient",
+    "READONLY You can't write against a read only replica. script: 7ec1c1d1, on @user_script:1.",
+  ],
+  ["read-only", "transient", "NOREPLICAS Not enough good replicas to write."],
+  ["read-only", "transient", "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."],
+  [
+    "read-only",
+    "final",
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
+  ],
+  ["loading", "transient", "LOADING Redis is loading the dataset in memory"],
+  ["out-of-memory", "final", "OOM command not allowed when used memory > 'maxmemory'."],
+  [
+    "out-of-memory",
+    "final",
+    "OOM command not allowed when used memory > 'maxmemory'. script: 131b5f2e, on @user_script:1.",
+  ],
+  ["wrong-type", "final", "WRONGTYPE Operation against a key holding the wrong kind of value"],
+  ["wrong-type", "final", "WRONGTYPE the key of the lock holds a list"], // our own scripts
+  ["server", "transient", "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."],
+  ["server", "transient", "CLUSTERDOWN Hash slot not served"],
+  ["server", "transient", "MOVED 3999 127.0.0.1:6381"],
+  ["server", "transient", "ASK 3999 127.0.0.1:6381"],
+  ["server", "transient", "TRYAGAIN Multiple keys request during rehashing of slot"],
+  ["server", "final", "ERR value is not an integer or out of range"],
+  ["server", "final", "ERR unknown command 'DELIFEQ', with args beginning with: 'lock:evaluation' 'x' "],
+  ["server", "final", "EXECABORT Transaction discarded because of previous errors."],
+  ["server", "final", "CROSSSLOT Keys in request don't hash to the same slot"],
+  ["unreachable", "transient", "connect ECONNREFUSED 127.0.0.1:6379"],
+  ["unreachable", "transient", "getaddrinfo ENOTFOUND redis.example"],
+  ["unreachable", "transient", "read ECONNRESET"],
+  ["unreachable", "transient", "Socket closed unexpectedly"], // node-redis
+  ["unreachable", "transient", "Stream isn't writeable and enableOfflineQueue options is false"], // ioredis
+  [
+    "unreachable",
+    "transient",
+    'Reached the max retries per request limit (which is 20). Refer to "maxRetriesPerRequest" option for details.', // ioredis
+  ],
+  ["unreachable", "final", "Connection is closed."], // ioredis
+  ["unreachable", "final", "The client is closed"], // node-redis
+];
+
+describe("what a server or client says", () => {
+  test.each(said)("is %s, %s: %s", (code, kind, text) => {
+    const cause = new Error(text);
+    const error = schemeError(cause);
+    expect({ code: error.code, transient: error.transient }).toEqual({ code, transient: kind === "transient" });
+    expect(error.message, "says what was said").toContain(text);
+    expect(error.message.length, "and what to do").toBeGreaterThan(text.length + "The server refused: . ".length);
+    expect([error.cause, error.causes]).toEqual([cause, [cause]]);
+  });
+
+  test("an error without a message is told by its code", () => {
+    const error = schemeError(Object.assign(new AggregateError([], ""), { code: "ECONNREFUSED" }));
+    expect(error).toMatchObject({ code: "unreachable", transient: true });
+    expect(error.message).toContain("ECONNREFUSED");
+  });
+
+  test("what is no error is shown as it is", () => {
+    expect(schemeError("MOVED 1 host:1")).toMatchObject({ code: "server", causes: ["MOVED 1 host:1"] });
+  });
+
+  test("our own error stays the same one", () => {
+    const error = schemeError(new Error("LOADING"));
+    expect(schemeError(error)).toBe(error);
+  });
+});
+
+describe("a script", () => {
+  const script = { name: "s", sha: "0a1b", source: "return 1" };
+  const items = [
+    { keys: ["a", "b"] as [string, string], args: ["1"] as [string] },
+    { keys: ["c", "d"] as [string, string], args: ["2"] as [string] },
+  ];
+  const tail = ["4", "a", "b", "c", "d", "shared", "1", "2"];
+
+  test("is sent by its SHA: the keys of all items, what they share, the arguments of all items", async () => {
+    const sent: (readonly string[])[] = [];
+    const to = driver((command) => {
+      sent.push(command);
+      return Promise.resolve(["x", "y"]);
+    });
+    expect(await runScript(to, script, ["shared"], items)).toEqual(["x", "y"]);
+    expect(sent).toEqual([["EVALSHA", "0a1b", ...tail]]);
+  });
+
+  test("that the server does not know is sent whole, with the same items", async () => {
+    const sent: (readonly string[])[] = [];
+    const to = driver((command) => {
+      sent.push(command);
+      if (command[0] === "EVALSHA") throw new Error("NOSCRIPT No matching script. Please use EVAL.");
+      return Promise.resolve(["x", "y"]);
+    });
+    expect(await runScript(to, script, ["shared"], items)).toEqual(["x", "y"]);
+    expect(sent[1]).toEqual(["EVAL", "return 1", ...tail]);
+  });
+
+  test("that fails for any other reason is not sent again", async () => {
+    const cause = new Error("READONLY You can't write against a read only replica.");
+    let sent = 0;
+    const to = driver(() => {
+      sent++;
+      return Promise.reject(cause);
+    });
+    expect(await rejection(runScript(to, script, ["shared"], items))).toBe(cause);
+    expect(sent).toBe(1);
+  });
+});

@@ -1,0 +1,204 @@
+/**
+ * The memory scheme is the specification of the `lua` scheme: both are driven by the same random operations, and all
+ * that they say is compared. A failure prints its seed and the shortest sequence that shows it; MODEL_SEED repeats it,
+ * MODEL_RUNS looks longer.
+ */
+import fc from "fast-check";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Server, startServer } from "../scripts/servers.ts";
+import * as scripts from "../src/lua.generated.ts";
+import { LOCKS, type Mistake, mistaken, SLOW, TwoWorlds, type Wish } from "./support/two-worlds.ts";
+
+let server: Server;
+let redis: Redis;
+
+beforeAll(async () => {
+  server = await startServer();
+  redis = new Redis(server.url);
+});
+afterAll(async () => {
+  redis.disconnect();
+  await server.stop();
+});
+
+type Step = (worlds: TwoWorlds) => Promise<unknown>;
+
+/** A step that shrinks and prints as its parameters. */
+interface Operation {
+  readonly step: Step;
+  readonly [fc.toStringMethod]: () => string;
+}
+
+function operation<T>(
+  name: string,
+  parameters: fc.Arbitrary<T>,
+  step: (parameters: T) => Step,
+): fc.Arbitrary<Operation> {
+  return parameters.map((values) => ({
+    step: step(values),
+    [fc.toStringMethod]: () => `${name}(${fc.stringify(values)})`,
+  }));
+}
+
+/** Chooses among what there is; nothing to choose from is nothing to do. */
+function pick<T>(all: readonly T[], index: number): T | undefined {
+  return all[all.length - 1 - (index % all.length)];
+}
+
+const client = fc.nat(2);
+const index = fc.nat(20);
+const ttl = fc.constantFrom(2_000, 20_000, 60_000, 5_000);
+const manner: fc.Arbitrary<"wait" | "try"> = fc.constantFrom("wait", "wait", "wait", "try");
+const wish = fc.record({
+  manner,
+  lock: fc.constantFrom(...LOCKS),
+  mode: fc.constantFrom("exclusive", "shared"),
+  ttl,
+  label: fc.constantFrom("", "a b"),
+});
+const several = fc.array(fc.nat(20), { minLength: 1, maxLength: 4 });
+
+/** Of one client, because only then do their calls travel together, in this order. */
+function chosen(worlds: TwoWorlds, indexes: readonly number[]): Wish[] {
+  const living = worlds.wishes.filter((each) => worlds.lives(each));
+  const wishes = new Set(indexes.flatMap((each) => pick(living, each) ?? []));
+  const [first] = wishes;
+  return [...wishes].filter((each) => each.client === first?.client);
+}
+
+const operations = fc.array(
+  fc.oneof(
+    {
+      weight: 12,
+      arbitrary: operation(
+        "acquire",
+        fc.tuple(client, fc.oneof({ weight: 5, arbitrary: fc.tuple(wish) }, fc.array(wish, { maxLength: 4 }))),
+        ([by, wishes]) =>
+          (worlds) =>
+            worlds.ask(wishes.map(({ manner: how, ...terms }) => worlds.newWish(by, how, terms))),
+      ),
+    },
+    {
+      weight: 6,
+      arbitrary: operation(
+        "ask again",
+        several,
+        (indexes) => (worlds) => worlds.ask(chosen(worlds, indexes).filter((each) => each.manner !== "steal")),
+      ),
+    },
+    {
+      weight: 2,
+      arbitrary: operation(
+        "steal again",
+        index,
+        (i) => (worlds) => worlds.ask(chosen(worlds, [i]).filter((each) => each.manner === "steal")),
+      ),
+    },
+    {
+      weight: 4,
+      arbitrary: operation(
+        "extend",
+        fc.tuple(index, ttl, fc.constantFrom(0, 0, 0, -1, 1)),
+        ([i, longer, error]) =>
+          async (worlds) => {
+            for (const each of chosen(worlds, [i])) await worlds.extend(each, longer, error);
+          },
+      ),
+    },
+    { weight: 6, arbitrary: operation("release", several, (i) => (worlds) => worlds.release(chosen(worlds, i))) },
+    {
+      weight: 2,
+      arbitrary: operation(
+        "steal",
+        fc.tuple(client, wish),
+        ([by, { lock, ttl: long, label }]) =>
+          (worlds) =>
+            worlds.ask([worlds.newWish(by, "steal", { lock, mode: "exclusive", ttl: long, label })]),
+      ),
+    },
+    {
+      weight: 2,
+      arbitrary: operation("evict", fc.tuple(client, index), ([by, i]) => async (worlds) => {
+        const holder = pick(worlds.seen, i);
+        if (holder) await worlds.evict(by, holder.lock, holder.holders);
+      }),
+    },
+    { weight: 1, arbitrary: operation("query all", client, (by) => (worlds) => worlds.queryAll(by)) },
+    { weight: 1, arbitrary: operation("crash", client, (by) => (worlds) => worlds.crash(by)) },
+    {
+      weight: 5,
+      arbitrary: operation(
+        "pass",
+        fc.constantFrom(1, 1, 2, 5, 14, 16, 40),
+        (seconds) => (worlds) => worlds.pass(seconds),
+      ),
+    },
+  ),
+  { maxLength: 30, size: "max" },
+);
+
+/** Once more when the machine was too busy for the two worlds to keep the same time. */
+async function run(steps: readonly Operation[], mistake?: Mistake): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const worlds = await TwoWorlds.open(redis, mistake);
+    try {
+      for (const { step } of steps) await step(worlds);
+      await worlds.nothingLeft();
+      return;
+    } catch (error) {
+      if (worlds.slowest < SLOW || attempt === 5) throw error;
+    } finally {
+      await worlds.close();
+    }
+  }
+}
+
+const numRuns = Number(process.env["MODEL_RUNS"] ?? 150);
+const seed = process.env["MODEL_SEED"] === undefined ? {} : { seed: Number(process.env["MODEL_SEED"]) };
+
+test(
+  "the lua scheme says what the memory scheme says, whatever is done to both",
+  () =>
+    fc.assert(
+      fc.asyncProperty(operations, (steps) => run(steps)),
+      { numRuns, ...seed },
+    ),
+  numRuns * 1_000,
+);
+
+/** So that the comparison cannot become blind: with each of these in the scripts it must find a difference. */
+const mistakes: (Mistake & { readonly title: string })[] = [
+  {
+    title: "a dead waiter that is incompatible blocks the queue",
+    from: `if not mode or (head ~= me and not alive(head, stale_at, listens)) then
+leave_queue(lock, head)
+elseif not compatible(lock, mode) then
+return
+else`,
+    to: `if mode and not compatible(lock, mode) then
+return
+elseif not mode or (head ~= me and not alive(head, stale_at, listens)) then
+leave_queue(lock, head)
+else`,
+  },
+  { title: "extend without the fence", from: "holding(lock, token) == fence", to: "holding(lock, token)" },
+  {
+    title: "a withdrawn waiter lets nobody through",
+    from: "leave_queue(lock, token)\npromote(lock)",
+    to: "leave_queue(lock, token)\nif held then promote(lock) end",
+  },
+  { title: "a pushed grant lasts for its whole ttl", from: "min(ttl, CLAIM)", to: "ttl" },
+  { title: "a reader barges past a waiting writer", from: "if not queued and compatible", to: "if compatible" },
+  { title: "whoever is stolen from is not told", from: "tell(lock, victim, 'lost', fence)", to: "" },
+];
+
+test.each(mistakes)("a planted mistake is found: $title", { timeout: 120_000 }, async (mistake) => {
+  const fits = Object.values(scripts).some(({ source }) => mistaken(source, mistake) !== source);
+  expect(fits, "the mistake can be planted in a script").toBe(true);
+  const found = await fc.check(
+    fc.asyncProperty(operations, (steps) => run(steps, mistake)),
+    { numRuns: 400, endOnFailure: true },
+  );
+  expect(found.failed).toBe(true);
+});
