@@ -2,7 +2,7 @@
  * Makes src/lua.generated.ts from src/lua/*.lua. A script's header is its signature:
  *
  *   -- What it does.
- *   -- KEYS each key of one item
+ *   -- KEYS keys of the call | keys of each item
  *   -- ARGV arguments of the call | arguments of each item
  *   -- RETURNS what one item is answered
  *
@@ -21,13 +21,18 @@ const folder = new URL("../src/lua/", import.meta.url);
 const target = new URL("../src/lua.generated.ts", import.meta.url);
 
 /** Arguments that only the shared part reads. */
-const SHARED_BY_ALL = new Set(["publish", "channel"]);
+const SHARED_BY_ALL = ["counter", "publish", "channel"];
+
+/** What stands left of "|" comes once in a call, what stands right of it with each item. */
+interface Names {
+  readonly call: string[];
+  readonly item: string[];
+}
 
 interface Signature {
   readonly about: string;
-  readonly keys: string[];
-  readonly shared: string[];
-  readonly item: string[];
+  readonly keys: Names;
+  readonly args: Names;
   readonly returns: string;
 }
 
@@ -39,27 +44,26 @@ export function readSignature(name: string, source: string): Signature {
     if (line === undefined) throw new Error(`${name}.lua: expected a header line "-- ${title} …"`);
     return line.slice(title.length + 1).trim();
   };
-  const list = (text: string): string[] => text.split(/\s*,\s*/).filter(Boolean);
-  const [shared = "", item] = field("ARGV")
-    .split("|")
-    .map((part) => part.trim());
-  if (item === undefined) throw new Error(`${name}.lua: expected "|" in the ARGV line`);
-  const about = lines.slice(0, lines.indexOf(`KEYS ${field("KEYS")}`)).join(" ");
-  const signature = {
-    about,
-    keys: list(field("KEYS")),
-    shared: list(shared),
-    item: list(item),
-    returns: field("RETURNS"),
+  const names = (title: string): Names => {
+    const [call = "", item] = field(title).split("|");
+    if (item === undefined) throw new Error(`${name}.lua: expected "|" in the ${title} line`);
+    const list = (text: string): string[] =>
+      text
+        .split(",")
+        .map((each) => each.trim())
+        .filter(Boolean);
+    return { call: list(call), item: list(item) };
   };
+  const about = lines.slice(0, lines.indexOf(`KEYS ${field("KEYS")}`)).join(" ");
+  const signature = { about, keys: names("KEYS"), args: names("ARGV"), returns: field("RETURNS") };
   checkBody(name, bodyOf(source), signature);
   return signature;
 }
 
-function checkBody(name: string, body: string, { shared, item }: Signature): void {
+function checkBody(name: string, body: string, { args }: Signature): void {
   if (/\b(KEYS|ARGV)\b/.test(body)) throw new Error(`${name}.lua: name KEYS and ARGV in the header, not in the body`);
-  for (const argument of [...shared, ...item]) {
-    if (!SHARED_BY_ALL.has(argument) && !new RegExp(`\\b${argument}\\b`).test(body)) {
+  for (const argument of [...args.call, ...args.item]) {
+    if (!SHARED_BY_ALL.includes(argument) && !new RegExp(`\\b${argument}\\b`).test(body)) {
       throw new Error(`${name}.lua: the header names ${argument}, the body never reads it`);
     }
   }
@@ -71,14 +75,16 @@ function bodyOf(source: string): string {
 
 /** A script's parts in their order: head, quick paths, prelude, steps. */
 export function compile(signature: Signature, source: string, shared: { head: string; prelude: string }): string {
+  const { keys, args } = signature;
   const [first = "", second] = bodyOf(source).split(/^-- STEP.*$/m);
   const step = second ?? first;
   const quick = second === undefined ? undefined : first;
   return [
-    "local publish, channel",
-    ...signature.shared.map((name, i) => `${SHARED_BY_ALL.has(name) ? "" : "local "}${name} = ARGV[${i + 1}]`),
+    `local ${SHARED_BY_ALL.join(", ")}`,
+    ...keys.call.map((name, i) => `${name} = KEYS[${i + 1}]`),
+    ...args.call.map((name, i) => `${name} = ARGV[${i + 1}]`),
+    `local replies, done, count = {}, 0, (#KEYS - ${keys.call.length}) / ${keys.item.length}`,
     shared.head,
-    "local replies, done = {}, 0",
     quick ? quickLoop(signature, quick) : "",
     `local CLAIM, STALE = ${CLAIM_WINDOW}, ${STALE_AFTER}`,
     shared.prelude,
@@ -94,52 +100,55 @@ export function compile(signature: Signature, source: string, shared: { head: st
 
 /** Answers items from the first on for as long as the quick path knows the answer; an order of requests is kept. */
 function quickLoop(signature: Signature, quick: string): string {
-  const names = [...signature.keys, ...signature.item].filter((name) => new RegExp(`\\b${name}\\b`).test(quick));
+  const names = [...signature.keys.item, ...signature.args.item].filter((name) =>
+    new RegExp(`\\b${name}\\b`).test(quick),
+  );
   return `
-local function quick(${names.join(", ")})
+while done < count do
+${base(signature)}
+local ${names.join(", ")} = ${names.map((name) => place(signature, name)).join(", ")}
 local reply
 ${quick}
-return reply
-end
-while done < #KEYS / ${signature.keys.length} do
-${base(signature)}
-local ok, reply = pcall(quick, ${names.map((name) => place(signature, name)).join(", ")})
-if not ok or reply == nil then break end
+if reply == nil then break end
 done = done + 1
 replies[done] = reply
 end
-if done == #KEYS / ${signature.keys.length} then return replies end`;
+if done == count then return replies end`;
 }
 
 function stepLoop(signature: Signature, step: string): string {
-  const lock = signature.keys.map((name) => `${name} = ${place(signature, name)}`).join(", ");
+  const { keys, args } = signature;
+  const lock = keys.item.map((name) => `${name} = ${place(signature, name)}`).join(", ");
   return `
-local function step(${["lock", ...signature.item].join(", ")})
+local function step(${["lock", ...args.item].join(", ")})
 ${step}
 end
-while done < #KEYS / ${signature.keys.length} do
+while done < count do
 ${base(signature)}
 local lock = { ${lock} }
-local ok, reply = pcall(${["step", "lock", ...signature.item.map((name) => place(signature, name))].join(", ")})
+local ok, reply = pcall(${["step", "lock", ...args.item.map((name) => place(signature, name))].join(", ")})
 done = done + 1
 replies[done] = ok and reply or { 'ERR', type(reply) == 'table' and reply.err or tostring(reply) }
 end`;
 }
 
-function base({ keys, shared, item }: Signature): string {
-  return `local k, a = done * ${keys.length}, ${shared.length} + done * ${item.length}`;
+function base({ keys, args }: Signature): string {
+  const offset = ({ call, item }: Names): string => `${call.length} + done * ${item.length}`;
+  return `local k, a = ${offset(keys)}, ${offset(args)}`;
 }
 
-function place({ keys, item }: Signature, name: string): string {
-  return keys.includes(name) ? `KEYS[k + ${keys.indexOf(name) + 1}]` : `ARGV[a + ${item.indexOf(name) + 1}]`;
+function place({ keys, args }: Signature, name: string): string {
+  const key = keys.item.indexOf(name);
+  return key >= 0 ? `KEYS[k + ${key + 1}]` : `ARGV[a + ${args.item.indexOf(name) + 1}]`;
 }
 
 function declaration(name: string, source: string, shared: { head: string; prelude: string }): string {
   const signature = readSignature(name, source);
   const lua = compile(signature, source, shared);
   const tuple = (fields: string[]): string => `[${fields.map((field) => `${field}: string`).join(", ")}]`;
+  const shape = ({ call, item }: Names): string => `{ call: ${tuple(call)}; item: ${tuple(item)} }`;
   return `/** ${signature.about} Answers each item with ${signature.returns}. */
-export const ${name}: Script<${tuple(signature.keys)}, ${tuple(signature.shared)}, ${tuple(signature.item)}> = {
+export const ${name}: Script<${shape(signature.keys)}, ${shape(signature.args)}> = {
   name: ${JSON.stringify(name)},
   sha: ${JSON.stringify(createHash("sha1").update(lua).digest("hex"))},
   source: ${JSON.stringify(lua)},

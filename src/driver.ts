@@ -3,13 +3,19 @@ import type { Clock } from "./clock.ts";
 import { SchemeError } from "./errors.ts";
 import type { SchemeErrorCode } from "./errors.ts";
 
+/** Strings that come once in a script call, and those that come with each item of its batch. */
+export interface ScriptStrings {
+  call: string[];
+  item: string[];
+}
+
 /** A Lua script that works on a batch of items, each with keys and arguments of its own. See scripts/generate-lua.ts. */
-export interface Script<Keys extends string[], Shared extends string[], Args extends string[]> {
+export interface Script<Keys extends ScriptStrings, Args extends ScriptStrings> {
   readonly name: string;
   readonly sha: string;
   readonly source: string;
-  /** Only for the compiler: what one item is made of. */
-  readonly shape?: { keys: Keys; shared: Shared; args: Args };
+  /** Only for the compiler: what a call is made of. */
+  readonly shape?: { keys: Keys; args: Args };
 }
 
 /** A channel being listened to, over a connection of its own. */
@@ -96,19 +102,16 @@ export class TimeLimit {
 }
 
 /** Run a script on a batch of items; a server that does not know it yet is sent its source. */
-export async function runScript<K extends string[], S extends string[], A extends string[]>(
+export async function runScript<K extends ScriptStrings, A extends ScriptStrings>(
   driver: Driver,
-  script: Script<K, S, A>,
-  shared: S,
-  items: readonly { readonly keys: K; readonly args: A }[],
+  script: Script<K, A>,
+  call: { readonly keys: K["call"]; readonly args: A["call"] },
+  items: readonly { readonly keys: K["item"]; readonly args: A["item"] }[],
 ): Promise<unknown[]> {
-  const tail: string[] = [];
-  let count = 0;
-  for (const { keys } of items) {
-    tail.push(...keys);
-    count += keys.length;
-  }
-  tail.push(...shared);
+  const tail = [...call.keys];
+  for (const { keys } of items) tail.push(...keys);
+  const count = tail.length;
+  tail.push(...call.args);
   for (const { args } of items) tail.push(...args);
   try {
     return (await driver.send(["EVALSHA", script.sha, String(count), ...tail])) as unknown[];

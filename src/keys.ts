@@ -8,7 +8,7 @@
  */
 
 /** The keys of one lock, in the order in which scripts take them. */
-export type LockKeys = [key: string, holders: string, counter: string, queue: string, waiters: string];
+export type LockKeys = [key: string, holders: string, queue: string, waiters: string];
 
 const ESCAPE = "\uffff";
 const SIBLING = /:(holders|fence|queue|waiters)$/;
@@ -43,7 +43,7 @@ function base(key: string): string {
 export function lockKeys(prefix: string, name: string): LockKeys {
   const key = lockKey(prefix, name);
   const shared = base(key);
-  return [key, `${shared}:holders`, `${shared}:fence`, `${shared}:queue`, `${shared}:waiters`];
+  return [key, `${shared}:holders`, `${shared}:queue`, `${shared}:waiters`];
 }
 
 /** So many locks' keys are remembered; naming them costs more than looking them up. */
@@ -87,6 +87,11 @@ export function nameOfKey(prefix: string, found: string): string | undefined {
   return key
     .slice(prefix.length)
     .replace(/\uffff([0-9a-f]{4})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+}
+
+/** The fence counter of all locks under the prefix. No lock's key ends like it. */
+export function counterKey(prefix: string): string {
+  return `${prefix}:fence`;
 }
 
 /** Where a manager's label is kept while it holds or waits. Its random part keeps it apart from any lock. */

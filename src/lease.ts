@@ -190,6 +190,8 @@ export class LeaseKeeper {
   readonly #schedule = new Schedule<Lease>();
   /** What the server has not yet confirmed to be released. */
   readonly #releasing = new Set<Promise<ReleaseOutcome>>();
+  /** Before the server is told again. */
+  readonly #pauses = new Set<Timer>();
   #closed = false;
   #timer: Timer | undefined;
   #timerAt = Infinity;
@@ -260,14 +262,26 @@ export class LeaseKeeper {
 
   async #keepTelling(request: Pick<LockRequest, "lock" | "token">, until: number): Promise<void> {
     for (let pause = 100; !this.#closed && this.clock.now() + pause < until; pause = Math.min(2 * pause, 2_000)) {
-      await new Promise<void>((resolve) => this.clock.after(pause, resolve));
+      await this.#pause(pause);
       if ((await this.#tell(request)) !== "unheard") return;
     }
+  }
+
+  /** Has no end once the keeper is closed. */
+  #pause(delay: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.clock.after(delay, () => {
+        this.#pauses.delete(timer);
+        resolve();
+      });
+      this.#pauses.add(timer);
+    });
   }
 
   /** Stop renewing; give everything back. */
   async close(): Promise<void> {
     this.#closed = true;
+    for (const timer of this.#pauses) timer.cancel();
     for (const lease of this.all) void lease.release();
     await Promise.all(this.#releasing);
     this.#timer?.cancel();

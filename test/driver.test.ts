@@ -196,7 +196,8 @@ describe("a script", () => {
     { keys: ["a", "b"] as [string, string], args: ["1"] as [string] },
     { keys: ["c", "d"] as [string, string], args: ["2"] as [string] },
   ];
-  const tail = ["4", "a", "b", "c", "d", "shared", "1", "2"];
+  const call = { keys: ["once"] as [string], args: ["shared"] as [string] };
+  const tail = ["5", "once", "a", "b", "c", "d", "shared", "1", "2"];
 
   test("is sent by its SHA: the keys of all items, what they share, the arguments of all items", async () => {
     const sent: (readonly string[])[] = [];
@@ -204,7 +205,7 @@ describe("a script", () => {
       sent.push(command);
       return Promise.resolve(["x", "y"]);
     });
-    expect(await runScript(to, script, ["shared"], items)).toEqual(["x", "y"]);
+    expect(await runScript(to, script, call, items)).toEqual(["x", "y"]);
     expect(sent).toEqual([["EVALSHA", "0a1b", ...tail]]);
   });
 
@@ -215,7 +216,7 @@ describe("a script", () => {
       if (command[0] === "EVALSHA") throw new Error("NOSCRIPT No matching script. Please use EVAL.");
       return Promise.resolve(["x", "y"]);
     });
-    expect(await runScript(to, script, ["shared"], items)).toEqual(["x", "y"]);
+    expect(await runScript(to, script, call, items)).toEqual(["x", "y"]);
     expect(sent[1]).toEqual(["EVAL", "return 1", ...tail]);
   });
 
@@ -226,7 +227,7 @@ describe("a script", () => {
       sent++;
       return Promise.reject(cause);
     });
-    expect(await rejection(runScript(to, script, ["shared"], items))).toBe(cause);
+    expect(await rejection(runScript(to, script, call, items))).toBe(cause);
     expect(sent).toBe(1);
   });
 });

@@ -1,7 +1,7 @@
 /** Keys of different names never meet, are read back into names, and stay together in a Cluster. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { clientKey, lockKey, lockKeys, nameOfKey, scanPattern } from "../src/keys.ts";
+import { clientKey, counterKey, lockKey, lockKeys, nameOfKey, scanPattern } from "../src/keys.ts";
 import { checkManagerOptions } from "../src/options.ts";
 import { globToRegExp } from "../src/schemes/memory.ts";
 
@@ -86,7 +86,8 @@ describe("whatever the names", () => {
     fc.assert(
       fc.property(prefix, name, name, (each, one, other) => {
         const names = [...new Set([one, other, ...lookalikes(each, one)])];
-        const keys = [...names.flatMap((which) => lockKeys(each, which)), clientKey(each, clientId)];
+        const ours = [clientKey(each, clientId), counterKey(each)];
+        const keys = [...names.flatMap((which) => lockKeys(each, which)), ...ours];
         expect(new Set(keys).size).toBe(keys.length);
       }),
       { numRuns: 2_000 },
@@ -108,7 +109,7 @@ describe("whatever the names", () => {
   test("the name is read back from the lock's own key and from its queue", () => {
     fc.assert(
       fc.property(prefix, name, (each, one) => {
-        const [key, , , queue] = lockKeys(each, one);
+        const [key, , queue] = lockKeys(each, one);
         expect(nameOfKey(each, key)).toBe(one);
         expect(nameOfKey(each, queue)).toBe(one);
       }),
@@ -119,8 +120,8 @@ describe("whatever the names", () => {
   test("keys that tell of no holder and no waiter are read as no lock", () => {
     fc.assert(
       fc.property(prefix, name, (each, one) => {
-        const [, holders, fence, , waiters] = lockKeys(each, one);
-        for (const key of [holders, fence, waiters, clientKey(each, clientId)])
+        const [, holders, , waiters] = lockKeys(each, one);
+        for (const key of [holders, waiters, counterKey(each), clientKey(each, clientId)])
           expect(nameOfKey(each, key)).toBeUndefined();
       }),
     );
@@ -139,7 +140,7 @@ describe("whatever the names", () => {
   test("a walk through the key space finds the lock and its queue", () => {
     fc.assert(
       fc.property(prefix, name, (each, one) => {
-        const [key, , , queue] = lockKeys(each, one);
+        const [key, , queue] = lockKeys(each, one);
         const pattern = globToRegExp(scanPattern(each));
         expect(pattern.test(key) && pattern.test(queue)).toBe(true);
       }),
@@ -164,7 +165,6 @@ describe("what people see", () => {
     expect(lockKeys("lock:", "invoice:42")).toEqual([
       "lock:invoice:42",
       "{lock:invoice:42}:holders",
-      "{lock:invoice:42}:fence",
       "{lock:invoice:42}:queue",
       "{lock:invoice:42}:waiters",
     ]);

@@ -29,15 +29,14 @@ describe("each generated script", () => {
 
 describe("a script's header", () => {
   const header = (argv: string): string =>
-    `-- What it does,\n-- in words.\n-- KEYS key, queue\n-- ARGV ${argv}\n-- RETURNS 1\n`;
+    `-- What it does,\n-- in words.\n-- KEYS counter | key, queue\n-- ARGV ${argv}\n-- RETURNS 1\n`;
 
   test("is its signature", () => {
     const source = `${header("publish, channel, limit | token, ttl")}\nreturn { limit, token, ttl }\n`;
     expect(readSignature("example", source)).toEqual({
       about: "What it does, in words.",
-      keys: ["key", "queue"],
-      shared: ["publish", "channel", "limit"],
-      item: ["token", "ttl"],
+      keys: { call: ["counter"], item: ["key", "queue"] },
+      args: { call: ["publish", "channel", "limit"], item: ["token", "ttl"] },
       returns: "1",
     });
   });

@@ -40,7 +40,7 @@ export const fairness: Scenario = {
     { key: "p50", title: "wait p50 ms", better: "less", brief: true },
     { key: "p99", title: "wait p99 ms", better: "less", brief: true },
     { key: "tail", title: "p99 / p50", better: "less" },
-    { key: "rate", title: "grants/s", better: "more", brief: true },
+    { key: "rate", title: "grants/s", better: "more" },
     { key: "utilisation", title: "in use %", better: "more", brief: true },
     { key: "sent", title: "sent/grant", better: "less", brief: true },
     { key: "commands", title: "run/grant", better: "less" },

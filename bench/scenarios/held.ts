@@ -23,7 +23,7 @@ export const held: Scenario = {
   asks: "Many locks held at once by one process (100,000; quick: 20,000), ttl 30 s, renewed: what holding costs",
   rounds: { full: 1, quick: 1 },
   columns: [
-    { key: "count", title: "held", better: "neither", brief: true },
+    { key: "count", title: "held", better: "neither" },
     { key: "lost", title: "lost", better: "less", brief: true },
     { key: "clientShare", title: "client, % of a core", better: "less", brief: true },
     { key: "serverShare", title: "server, % of a core", better: "less", brief: true },

@@ -1,6 +1,8 @@
 /**
  * Hold a lock while a command runs.
  *
+ * The lock is released when the command ends; what the command leaves running in the background is not waited for.
+ *
  * Guarantees that the command is told to stop when the lock is lost, at the local deadline of the lease, also while
  * the server does not answer. Does not guarantee that it has stopped by then: SIGTERM takes its time, and nothing
  * can stop it once holdfast itself is killed with SIGKILL. What the command changes is safe if it passes on
@@ -86,8 +88,7 @@ async function obtain(
     const holders = await courtesy(locks, name);
     if (!settled) await complain(`waiting for ${plain(name)}${holders}`);
   };
-  const notice = setTimeout(() => void announce(), NOTICE_AFTER);
-  if (quiet) clearTimeout(notice);
+  const notice = quiet ? undefined : setTimeout(() => void announce(), NOTICE_AFTER);
   try {
     return await locks.acquire(name, { mode: shared ? "shared" : "exclusive", waitTimeout: wait, signal });
   } catch (error) {

@@ -17,12 +17,12 @@ import type { ReleaseOptions } from "./release.ts";
 import { show } from "./show.ts";
 
 const EXEC_HELP = `
-The command runs while the lock is held, without a shell; it finds HOLDFAST_LOCK,
-HOLDFAST_FENCE and HOLDFAST_TOKEN in its environment. It has a process group and
-session of its own: signals to holdfast are forwarded to the group, Ctrl-Z
-suspends both, /dev/tty cannot be opened. When the lock is lost the group gets
-SIGTERM, then SIGKILL. If holdfast itself is killed with SIGKILL the command
-runs on: let what it changes refuse an older HOLDFAST_FENCE.
+The command runs while the lock is held, without a shell. Its environment has
+HOLDFAST_LOCK, HOLDFAST_FENCE and HOLDFAST_TOKEN. It has a session of its own:
+signals to holdfast are forwarded to it and its children, Ctrl-Z suspends all,
+/dev/tty cannot be opened. When the lock is lost they get SIGTERM, then SIGKILL.
+If holdfast itself is killed with SIGKILL the command runs on: let what it
+changes refuse an older HOLDFAST_FENCE.
 
 Durations: 500ms, 30s, 2m, 1h.
 ${EXIT_CODES_HELP}`;
@@ -69,7 +69,7 @@ function addExec(program: Command, words: readonly string[], finish: Finish): vo
     .argument("<name>")
     .allowExcessArguments()
     .addOption(
-      new Option("--ttl <time>", "how long the lock outlives us unless renewed")
+      new Option("--ttl <time>", "how long the lock outlives a crash; it is renewed")
         .default(30_000, "30s")
         .argParser(parseDuration),
     )

@@ -1,12 +1,11 @@
 -- Take a lock, or a place in its queue. Asked again it is the claim of a pushed grant, or a waiter's poke.
--- KEYS key, holders, counter, queue, waiters
+-- KEYS counter | key, holders, queue, waiters
 -- ARGV publish, channel | token, mode, ttl, wait, ticket, label
 -- RETURNS {1, fence} granted | {0} busy | {2, ticket, rank, milliseconds until a holder's time ends or -1, foreign} pending
 
 -- QUICK A free lock and nobody in line.
 if mode == 'exclusive' and call('EXISTS', key, queue) == 0 then
-  micros = micros or read_clock()
-  local fence = draw_fence(counter)
+  local fence = draw_fence()
   local value = token .. '#' .. fence
   call('SET', key, label == '' and value or value .. '#' .. label, 'PX', ttl)
   reply = { 1, fence }

@@ -1,5 +1,5 @@
 -- Lengthen a lease, if this very grant still holds.
--- KEYS key, holders
+-- KEYS | key, holders
 -- ARGV | token, fence, ttl
 -- RETURNS 1 extended | 0 nobody holds it any more | -1 somebody else does
 

@@ -3,30 +3,39 @@
 local call, pcall_redis = redis.call, redis.pcall
 local format = string.format
 
--- The counter outlives the lock so that fences keep growing while clocks are corrected; the time floor does the rest.
+-- The counter outlives the locks so that fences keep growing while clocks are corrected; the time floor does the rest.
 local FENCE_TTL = 3600000
 
--- The server's microseconds since 1970, read when first needed.
-local micros
+-- The server's microseconds since 1970.
 local function read_clock()
   local clock = call('TIME')
   return clock[1] * 1000000 + clock[2]
 end
 
--- Lua's own conversion would write 1.7e15.
-local function digits(number) return format('%.0f', number) end
+local micros
+local next_fence, last_fence = 1, 0
 
--- max(last + 1, now in microseconds): grows also when the counter was lost. Writes the likely value while it reads
--- the last one where the server can (6.2; the version number is known from 7.0).
-local function draw_fence(counter)
-  local fence, last = digits(micros), nil
-  if redis.REDIS_VERSION_NUM then
-    last = call('SET', counter, fence, 'PX', FENCE_TTL, 'GET')
-    if not last or tonumber(last) < micros then return fence end
-  else
-    last = call('GET', counter)
+-- max(last + 1, now in microseconds): grows also when the counter was lost. All locks of a prefix share one counter,
+-- and a call draws for all its items (`count`) at once. Where the server can (6.2; the version is known from 7.0), the likely
+-- value is written while the last one is read. Lua's own conversion of numbers would write 1.7e15.
+local function draw_fence()
+  if next_fence > last_fence then
+    micros = micros or read_clock()
+    next_fence, last_fence = micros, micros + count
+    local last
+    if redis.REDIS_VERSION_NUM then
+      last = call('SET', counter, format('%.0f', last_fence), 'PX', FENCE_TTL, 'GET')
+    else
+      last = call('GET', counter)
+      call('SET', counter, format('%.0f', last_fence), 'PX', FENCE_TTL)
+    end
+    last = tonumber(last) or 0
+    if last >= micros then
+      next_fence, last_fence = last + 1, last + 1 + count
+      call('SET', counter, format('%.0f', last_fence), 'PX', FENCE_TTL)
+    end
   end
-  if last and tonumber(last) >= micros then fence = digits(last + 1) end
-  call('SET', counter, fence, 'PX', FENCE_TTL)
+  local fence = format('%.0f', next_fence)
+  next_fence = next_fence + 1
   return fence
 end

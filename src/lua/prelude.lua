@@ -1,6 +1,6 @@
 -- What all scripts share: how a lock is read, granted, dropped and promoted.
 -- A script works on items; `lock` holds the keys of one lock and what load() found there.
--- `publish` and `channel` are the first two arguments of every script that may promote.
+-- `counter`, `publish` and `channel` are what every script that may promote is given once.
 
 local floor, max, min, match = math.floor, math.max, math.min, string.match
 
@@ -11,6 +11,9 @@ local MAX_PROMOTIONS = 100
 
 -- A queue whose waiters all stopped asking goes by itself.
 local QUEUE_TTL = 120000
+
+-- Lua's own conversion of numbers would write 1.7e12.
+local function digits(number) return format('%.0f', number) end
 
 micros = micros or read_clock()
 local now = floor(micros / 1000)
@@ -69,7 +72,7 @@ end
 
 -- Make the token a holder for ttl milliseconds; answers its fence.
 local function grant(lock, token, mode, ttl, label)
-  local fence = draw_fence(lock.counter)
+  local fence = draw_fence()
   if mode == 'shared' then
     call('ZADD', lock.key, digits(now + ttl), token)
     call('HSET', lock.holders, token, label == '' and fence or fence .. ' ' .. label)

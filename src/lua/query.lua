@@ -1,5 +1,5 @@
 -- Tell who holds and who waits. Writes nothing.
--- KEYS key, holders, queue, waiters
+-- KEYS | key, holders, queue, waiters
 -- ARGV |
 -- RETURNS {kind, {token, fence, milliseconds left, label, …}, {token, mode, label, …}}
 

@@ -1,5 +1,5 @@
 -- Give up a request, whether it holds, waits or neither, and let the next in line through.
--- KEYS key, holders, counter, queue, waiters
+-- KEYS counter | key, holders, queue, waiters
 -- ARGV publish, channel | token
 -- RETURNS 1 if it held, else 0
 

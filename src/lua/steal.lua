@@ -1,6 +1,6 @@
 -- Take a lock by force: from exactly the expected holder, or from everybody where expected is "*".
 -- With a token the thief holds it then, exclusively; with "" the next in line is let through.
--- KEYS key, holders, counter, queue, waiters
+-- KEYS counter | key, holders, queue, waiters
 -- ARGV publish, channel | token, ttl, label, expected
 -- RETURNS {1, fence} granted, {1} taken away | {0} the expected holder no longer holds
 

@@ -1,5 +1,5 @@
 /** More items in one call would keep the server from others for too long: an item costs it some 10 µs. */
-const MOST_ITEMS = 128;
+const MOST_ITEMS = 64;
 
 /** What one script call works on, item by item. */
 export interface BatchItem<Keys, Args> {

@@ -11,8 +11,8 @@
  */
 import type { Clock } from "../clock.ts";
 import { runScript, schemeError, TimeLimit } from "../driver.ts";
-import type { Driver, Script, Subscription } from "../driver.ts";
-import { channelPrefix, Keys, nameOfKey } from "../keys.ts";
+import type { Driver, Script, ScriptStrings, Subscription } from "../driver.ts";
+import { channelPrefix, counterKey, Keys, nameOfKey } from "../keys.ts";
 import type { LockKeys } from "../keys.ts";
 import * as lua from "../lua.generated.ts";
 import type {
@@ -28,7 +28,7 @@ import type {
   Selection,
 } from "../scheme.ts";
 import { Turn } from "./batch.ts";
-import type { AddToBatch } from "./batch.ts";
+import type { AddToBatch, BatchItem } from "./batch.ts";
 import { Clients } from "./clients.ts";
 import { CLAIM_WINDOW, POKE_INTERVAL } from "./memory.ts";
 import { findNames } from "./scan.ts";
@@ -46,6 +46,8 @@ export class LuaScheme implements Scheme {
   readonly #driver: Driver;
   readonly #prefix: string;
   readonly #keys: Keys;
+  /** What every call that may grant is given once: the fence counter, and how to push. */
+  readonly #call: { readonly keys: [counter: string]; readonly args: [publish: string, channel: string] };
   readonly #clientId: string;
   readonly #limit: TimeLimit;
   readonly #clients: Clients;
@@ -60,15 +62,16 @@ export class LuaScheme implements Scheme {
     this.#driver = driver;
     this.#prefix = settings.prefix;
     this.#keys = new Keys(settings.prefix);
+    this.#call = { keys: [counterKey(settings.prefix)], args: ["PUBLISH", channelPrefix(settings.prefix)] };
     this.#clientId = settings.clientId;
     this.#limit = new TimeLimit(clock, driver);
     this.#clients = new Clients(driver, clock, settings);
-    const push: [string, string] = ["PUBLISH", channelPrefix(settings.prefix)];
+    const call = this.#call;
     const turn = new Turn();
     // What is given up first frees room for what is asked for.
-    this.#release = turn.batch((items) => this.#run(lua.release, push, items));
-    this.#extend = turn.batch((items) => this.#run(lua.extend, [], items));
-    this.#acquire = turn.batch((items) => this.#run(lua.acquire, push, items));
+    this.#release = turn.batch((items) => this.#run(lua.release, call, items));
+    this.#extend = turn.batch((items) => this.#run(lua.extend, { keys: [], args: [] }, items));
+    this.#acquire = turn.batch((items) => this.#run(lua.acquire, call, items));
   }
 
   listen(listener: PushListener): void {
@@ -127,10 +130,9 @@ export class LuaScheme implements Scheme {
     const states: LockState[] = [];
     for (let i = 0; i < names.length; i += 100) {
       const items = names.slice(i, i + 100).map((name) => {
-        const [key, holders, , queue, waiters] = this.#keys.of(name);
-        return { keys: [key, holders, queue, waiters] as [string, string, string, string], args: [] as [] };
+        return { keys: this.#keys.of(name), args: [] as [] };
       });
-      const replies = await this.#run(lua.query, [], items);
+      const replies = await this.#run(lua.query, { keys: [], args: [] }, items);
       replies.forEach((reply, j) => states.push(readState(names[i + j] ?? "", unwrap(reply))));
     }
     const tokens = states
@@ -152,17 +154,16 @@ export class LuaScheme implements Scheme {
   }
 
   async #steal(lock: string, args: [string, string, string, string]): Promise<unknown[]> {
-    const push: [string, string] = ["PUBLISH", channelPrefix(this.#prefix)];
-    const [reply] = await this.#run(lua.steal, push, [{ keys: this.#keys.of(lock), args }]);
+    const [reply] = await this.#run(lua.steal, this.#call, [{ keys: this.#keys.of(lock), args }]);
     return unwrap(reply) as unknown[];
   }
 
-  #run<K extends string[], S extends string[], A extends string[]>(
-    script: Script<K, S, A>,
-    shared: S,
-    items: readonly { readonly keys: K; readonly args: A }[],
+  #run<K extends ScriptStrings, A extends ScriptStrings>(
+    script: Script<K, A>,
+    call: { readonly keys: K["call"]; readonly args: A["call"] },
+    items: readonly BatchItem<K["item"], A["item"]>[],
   ): Promise<unknown[]> {
-    return this.#limit.guard(runScript(this.#driver, script, shared, items));
+    return this.#limit.guard(runScript(this.#driver, script, call, items));
   }
 
   #subscribe(): void {

@@ -13,7 +13,7 @@
 import type { Clock } from "../clock.ts";
 import { schemeError, TimeLimit } from "../driver.ts";
 import type { Driver } from "../driver.ts";
-import { lockKey, lockKeys } from "../keys.ts";
+import { counterKey, lockKey } from "../keys.ts";
 import type {
   Answer,
   Extension,
@@ -62,7 +62,8 @@ export class SetScheme implements Scheme {
   async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token, ttl } = request;
     this.#clients.announce(ttl);
-    const [key, , counter] = lockKeys(this.#prefix, lock);
+    const key = lockKey(this.#prefix, lock);
+    const counter = counterKey(this.#prefix);
     const floor = await this.#serverMicros();
     const [, value, , fence, , left] = await this.#transaction([
       ["SET", key, token, "NX", "PX", String(ttl)],
@@ -86,7 +87,8 @@ export class SetScheme implements Scheme {
 
   async steal({ lock, token, ttl }: LockRequest): Promise<Answer> {
     this.#clients.announce(ttl);
-    const [key, , counter] = lockKeys(this.#prefix, lock);
+    const key = lockKey(this.#prefix, lock);
+    const counter = counterKey(this.#prefix);
     const floor = await this.#serverMicros();
     const [, , fence] = await this.#transaction([
       ["SET", key, token, "PX", String(ttl)],
