@@ -97,15 +97,17 @@ async function openServer(): Promise<UsedServer | undefined> {
 }
 
 async function connect(url: string): Promise<Redis> {
-  const redis = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: 1 });
-  redis.on("error", () => {}); // what fails because of it says so
+  const redis = new Redis(url, { lazyConnect: true, retryStrategy: () => null });
+  let complaint: Error | undefined;
+  redis.on("error", (error: Error) => (complaint = error));
   try {
     await redis.connect();
     await redis.ping();
     return redis;
   } catch (error) {
     redis.disconnect();
-    throw new Error(`The server at ${new URL(url).host} cannot be used: ${(error as Error).message}`, { cause: error });
+    const said = complaint ?? (error as Error); // the client's own error only says that the connection is closed
+    throw new Error(`The server that REDIS_URL names cannot be used: ${said.message}`, { cause: error });
   }
 }
 

@@ -20,7 +20,7 @@ import { Session } from "./connection.ts";
 import type { ConnectionOptions } from "./connection.ts";
 import { formatDuration } from "./durations.ts";
 import { ExitCode, signalExitCode } from "./exit-codes.ts";
-import { CliError, failureOf } from "./failures.ts";
+import { CliError } from "./failures.ts";
 import { lookAt, whoHolds } from "./listing.ts";
 import { complain, plain } from "./messages.ts";
 
@@ -39,33 +39,36 @@ const NOTICE_AFTER = 300;
 /** Saying who holds a lock is a courtesy, not worth a longer wait. */
 const COURTESY_LIMIT = 1_000;
 
-/** Whatever would end or concern a command that was started without us. Of the ones left out, Node keeps some. */
+/** Handled from the start to the end, so that none finds holdfast between two states. What the state is says `receive`. */
 const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH"] as const;
+const HANDLED = [...FORWARDED, "SIGTSTP", "SIGCONT"] as const;
+type Handled = (typeof HANDLED)[number];
 
 /** @returns the exit code */
 export async function exec(name: string, words: readonly string[], options: ExecOptions): Promise<number> {
   const [file = "", ...args] = words;
   checkName(name);
   const interruption = new AbortController();
-  let receive = (signal: NodeJS.Signals): void => {
-    if (signal === "SIGWINCH") return;
-    interruption.abort(new CliError(signalExitCode(signal), `stopped waiting for ${plain(name)} (${signal})`));
-  };
-  for (const signal of FORWARDED) process.on(signal, () => receive(signal));
+  let receive = (signal: Handled): void => whileWaiting(signal, name, interruption);
+  for (const signal of HANDLED) process.on(signal, () => receive(signal));
+  const crash = new Promise<never>((_, reject) => process.on("uncaughtException", reject));
+  const orCrash = <T>(work: Promise<T>): Promise<T> => Promise.race([work, crash]);
 
   const label = options.label ?? `${hostname()}:${process.pid}:${basename(file)}`.slice(0, 256).toWellFormed();
-  await using session = await Session.open(options, { ttl: options.ttl, label }, interruption.signal);
-  const lock = await obtain(session.locks, name, options, interruption.signal);
+  await using session = await orCrash(Session.open(options, { ttl: options.ttl, label }, interruption.signal));
+  const lock = await orCrash(obtain(session.locks, name, options, interruption.signal));
   const child = new Child(file, args, {
     ...process.env,
     HOLDFAST_LOCK: name,
     HOLDFAST_FENCE: String(lock.fence),
     HOLDFAST_TOKEN: lock.token,
   });
-  receive = (signal) => child.signal(signal);
-  suspendTogether(lock, child);
-  stopOnFailure(child, options.grace);
-  const end = await guard(lock, child, options.grace);
+  receive = (signal) => whileRunning(signal, lock, child);
+  const end = await orCrash(guard(lock, child, options.grace)).catch(async (error: unknown) => {
+    // A bug in here or in a client library must not leave the command running without a guard.
+    await child.stop(options.grace);
+    throw error;
+  });
   receive = () => {};
   if (end instanceof LockLostError) {
     // Waiting for a server that is gone would help nobody.
@@ -75,6 +78,28 @@ export async function exec(name: string, words: readonly string[], options: Exec
   const wasHeld = await giveBack(session, lock, options);
   // A failure of the command's own is not masked.
   return wasHeld || end !== 0 ? end : ExitCode.lost;
+}
+
+function whileWaiting(signal: Handled, name: string, interruption: AbortController): void {
+  if (signal === "SIGTSTP") suspend();
+  else if (signal !== "SIGCONT" && signal !== "SIGWINCH") {
+    interruption.abort(new CliError(signalExitCode(signal), `stopped waiting for ${plain(name)} (${signal})`));
+  }
+}
+
+/**
+ * Ctrl-Z: a suspended holdfast renews nothing, so the command stands still with it, and goes on only if the lock is
+ * still held then. It gets SIGSTOP, because the system discards SIGTSTP in a session without a terminal.
+ */
+function whileRunning(signal: Handled, lock: Lock, child: Child): void {
+  if (signal === "SIGTSTP") {
+    child.signal("SIGSTOP");
+    suspend();
+  } else if (signal !== "SIGCONT" || lock.held) child.signal(signal);
+}
+
+function suspend(): void {
+  process.kill(process.pid, "SIGSTOP");
 }
 
 async function obtain(
@@ -163,30 +188,4 @@ function lossOf(lock: Lock): string {
     unreachable: "the server could not be reached to renew it",
   }[reason];
   return `${plain(lock.name)} (fence ${lock.fence}) was lost: ${why}`;
-}
-
-/**
- * Ctrl-Z. A suspended holdfast renews nothing, so the command stands still with it, and goes on only if the lock is
- * still held then. SIGSTOP, because the system discards SIGTSTP in a session without a terminal.
- */
-function suspendTogether(lock: Lock, child: Child): void {
-  process.on("SIGTSTP", () => {
-    child.signal("SIGSTOP");
-    process.kill(process.pid, "SIGSTOP");
-  });
-  process.on("SIGCONT", () => {
-    if (lock.held) child.signal("SIGCONT");
-  });
-}
-
-/** A bug in here or in a client library must not leave the command running without a guard. */
-function stopOnFailure(child: Child, grace: number): void {
-  const fail = async (error: unknown): Promise<void> => {
-    const stopped = child.stop(grace);
-    const { exitCode, message } = failureOf(error);
-    await complain(message);
-    await stopped;
-    process.exit(exitCode);
-  };
-  process.on("uncaughtException", (error) => void fail(error));
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
-import { built, CommandLine, hasGone, useFolder } from "../support/cli.ts";
+import { built, CommandLine, hasGone, stateOf, useFolder } from "../support/cli.ts";
 import type { Run } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
@@ -64,12 +64,15 @@ test("a server that is gone does not keep the command alive", async () => {
   for (const pid of pids) await hasGone(pid);
 });
 
-test("a suspended command is stopped too", async () => {
+test("a suspended command is stopped too, with SIGTERM", async () => {
   const name = unique();
-  const run = cli.start(["exec", name, "--", "sh", "-c", "echo held; kill -STOP $$"]);
-  await run.hasPrinted("held");
+  const script = "trap 'echo stopped; exit' TERM; echo pid $$.; kill -STOP $$; while :; do sleep 0.05; done";
+  const run = cli.start(["exec", name, "--", "sh", "-c", script]);
+  await run.hasPrinted(".");
+  const pid = Number(/pid (\d+)/.exec(run.stdout)?.[1]);
+  await until(async () => (await stateOf(pid)) === "T", "the command stood still");
   await cli.run(["release", name, "--force"]);
-  expect((await run.ended).code).toBe(70);
+  expect(await run.ended).toMatchObject({ code: 70, stdout: expect.stringContaining("stopped") });
 });
 
 test("a standing stderr does not delay the end of the command", async () => {

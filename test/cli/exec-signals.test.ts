@@ -1,7 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
-import { CommandLine, hasGone, stateOf } from "../support/cli.ts";
+import { CommandLine, hasGone, stateOf, useFolder } from "../support/cli.ts";
 import type { Run } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
@@ -20,9 +23,9 @@ afterAll(async () => {
 });
 
 /** A shell that traps as told and then waits, without a child; it prints its pid when it does. */
-async function start(traps: string, options: string[] = []): Promise<{ run: Run; pid: number }> {
+async function start(traps: string): Promise<{ run: Run; pid: number }> {
   const script = `${traps}; echo pid $$.; while :; do read line; done`;
-  const run = cli.start(["exec", unique(), ...options, "--", "sh", "-c", script]);
+  const run = cli.start(["exec", unique(), "--", "sh", "-c", script]);
   await run.hasPrinted(".");
   return { run, pid: Number(/pid (\d+)/.exec(run.stdout)?.[1]) };
 }
@@ -65,7 +68,7 @@ describe("SIGTSTP, which Ctrl-Z sends,", () => {
     const { run, pid } = await start("trap 'echo goes on; exit 5' USR1");
     run.signal("SIGTSTP");
     await until(async () => (await stateOf(run.pid)) === "T", "holdfast stood still");
-    expect(await stateOf(pid)).toBe("T");
+    await until(async () => (await stateOf(pid)) === "T", "the command stood still");
     run.signal("SIGCONT");
     await until(async () => (await stateOf(pid)) !== "T", "the command went on");
     run.signal("SIGUSR1");
@@ -73,13 +76,19 @@ describe("SIGTSTP, which Ctrl-Z sends,", () => {
   });
 
   test("never lets a command go on whose lock was lost in the meantime", async () => {
-    const { run, pid } = await start("trap 'echo unguarded' USR1", ["--ttl", "200ms"]);
+    const file = join(await useFolder(onTestFinished), "written");
+    const script = `echo pid $$.; while :; do echo x; done > '${file}'`;
+    const run = cli.start(["exec", unique(), "--ttl", "2s", "--", "sh", "-c", script]);
+    await run.hasPrinted(".");
+    const pid = Number(/pid (\d+)/.exec(run.stdout)?.[1]);
     run.signal("SIGTSTP");
+    await until(async () => (await stateOf(pid)) === "T", "the command stood still");
     await until(async () => (await stateOf(run.pid)) === "T", "holdfast stood still");
-    process.kill(pid, "SIGUSR1");
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const { size } = await stat(file);
+    await sleep(2_000);
     run.signal("SIGCONT");
     expect(await run.ended).toMatchObject({ code: 70, stderr: expect.stringContaining("was lost") });
+    expect((await stat(file)).size).toBe(size);
   });
 });
 

@@ -127,8 +127,8 @@ describe("the lock", () => {
 
   test("is renewed while the command runs", async () => {
     const name = unique();
-    const holder = await cli.hold(name, "--ttl", "300ms");
-    const waiter = cli.start(["exec", name, "--wait", "1s", "--", "true"]);
+    const holder = await cli.hold(name, "--ttl", "1500ms");
+    const waiter = cli.start(["exec", name, "--wait", "3s", "--", "true"]);
     expect((await waiter.ended).code).toBe(75);
     expect(holder.over).toBe(false);
   });

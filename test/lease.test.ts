@@ -1,0 +1,582 @@
+/** Leases against a scheme that the test answers for, with time that moves by hand. */
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { LockLostError, SchemeError } from "../src/errors.ts";
+import { drift, type Lease, LeaseKeeper, type LeaseTerms } from "../src/lease.ts";
+import { Lock } from "../src/lock.ts";
+import { ManualClock } from "../src/testing.ts";
+import { rejection } from "./support/locks.ts";
+import { CuttingClock, ScriptedScheme } from "./support/scripted.ts";
+
+/** A third of it is whole, and so is the local deadline: 1 % and 2 ms before the server's. */
+const TTL = 30_000;
+const DEADLINE = 29_698;
+const RENEWAL = 10_000;
+const RETRY = 2_500;
+
+const down = (): SchemeError => new SchemeError("unreachable", "down", [], true);
+
+interface Stage {
+  readonly clock: ManualClock;
+  readonly scheme: ScriptedScheme;
+  readonly keeper: LeaseKeeper;
+  /** A lease of a request that was sent now. */
+  start(terms?: Partial<LeaseTerms>): Lease;
+}
+
+let stage: Stage | undefined;
+
+function setUp(clock: ManualClock = new ManualClock()): Stage {
+  const scheme = new ScriptedScheme(clock);
+  const keeper = new LeaseKeeper(scheme, clock);
+  let count = 0;
+  stage = {
+    clock,
+    scheme,
+    keeper,
+    start: (terms) => {
+      const grant = { lock: "a", token: `client:${count++}`, mode: "exclusive", fence: 7 } as const;
+      return keeper.start(grant, clock.now(), { ttl: TTL, renew: true, maxHold: undefined, ...terms });
+    },
+  };
+  return stage;
+}
+
+/** Whatever happened, a keeper that is closed leaves no timer and no lease. */
+afterEach(async () => {
+  const { keeper, clock } = stage as Stage;
+  await keeper.close();
+  expect(clock.pending, "timers left").toBe(0);
+  expect(keeper.all, "leases left").toEqual([]);
+});
+
+describe("the local deadline", () => {
+  test("is the ttl less 1 % and 2 ms after the request was sent: held until then, and not at that instant", async () => {
+    const { clock, start } = setUp();
+    const lease = start({ renew: false });
+    await clock.advance(DEADLINE - 1);
+    expect([lease.held, lease.remaining]).toEqual([true, 1]);
+    await clock.advance(1);
+    expect([lease.held, lease.remaining]).toEqual([false, 0]);
+  });
+
+  test("counts from when the request was sent, however late the answer came", async () => {
+    const { clock, keeper } = setUp();
+    await clock.advance(20_000);
+    const grant = { lock: "a", token: "client:x", mode: "exclusive", fence: 7 } as const;
+    const lease = keeper.start(grant, 5_000, { ttl: TTL, renew: false, maxHold: undefined });
+    expect(lease.remaining).toBe(5_000 + DEADLINE - 20_000);
+  });
+
+  test("aborts the signal by itself, with the reason expired where nobody renews", async () => {
+    const { clock, start } = setUp();
+    const lease = start({ renew: false });
+    const { signal } = lease;
+    await clock.advance(DEADLINE - 1);
+    expect(signal.aborted).toBe(false);
+    await clock.advance(1);
+    expect(signal.aborted).toBe(true);
+    expect(signal.reason).toBeInstanceOf(LockLostError);
+    expect(signal.reason).toMatchObject({ code: "lost", reason: "expired" });
+  });
+
+  test("is seen also while no timer could run, as under a blocked event loop", () => {
+    const { clock, start } = setUp();
+    const lease = start({ renew: false });
+    const { signal } = lease;
+    vi.spyOn(clock, "now").mockReturnValue(DEADLINE);
+    expect(lease.held).toBe(false);
+    expect(signal.aborted).toBe(true);
+  });
+
+  test("comes also while a renewal hangs, with the reason unreachable", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start();
+    const { signal } = lease;
+    await clock.advance(DEADLINE - 1);
+    expect(scheme.extends.count).toBe(1);
+    expect([lease.held, signal.aborted]).toEqual([true, false]);
+    await clock.advance(1);
+    expect(signal.aborted).toBe(true);
+    expect(signal.reason).toMatchObject({ reason: "unreachable" });
+  });
+
+  test("comes also while renewals fail, with the reason unreachable", async () => {
+    const { clock, scheme, start } = setUp();
+    scheme.extends.always = () => {
+      throw down();
+    };
+    const lease = start();
+    await clock.advance(DEADLINE - 1);
+    expect(lease.held).toBe(true);
+    await clock.advance(1);
+    expect(lease.error).toMatchObject({ reason: "unreachable" });
+    await clock.advance(TTL);
+    expect(scheme.extends.all.every(({ at }) => at < DEADLINE)).toBe(true);
+  });
+
+  test("is final: a renewal that succeeds after it revives nothing", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start();
+    await clock.advance(DEADLINE);
+    scheme.extends.last.answer("extended");
+    await clock.advance(0);
+    expect(lease.held).toBe(false);
+    await clock.advance(TTL);
+    expect(scheme.extends.count).toBe(1);
+  });
+
+  test("is final also for an extension that was answered in a blocked event loop", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start({ renew: false });
+    const refused = rejection(lease.extend(60_000));
+    vi.spyOn(clock, "now").mockReturnValue(DEADLINE);
+    scheme.extends.last.answer("extended");
+    expect(await refused).toBeInstanceOf(LockLostError);
+    expect(lease.held).toBe(false);
+  });
+});
+
+describe("renewal", () => {
+  test("is asked for when a third of the ttl has gone, and not before", async () => {
+    const { clock, scheme, start } = setUp();
+    start();
+    await clock.advance(RENEWAL - 1);
+    expect(scheme.extends.count).toBe(0);
+    await clock.advance(1);
+    expect(scheme.extends.all.map(({ what }) => what)).toEqual([
+      { lock: "a", token: "client:0", mode: "exclusive", fence: 7, ttl: TTL },
+    ]);
+  });
+
+  test("goes on as long as it succeeds, each time a third of the ttl after the last was sent", async () => {
+    const { clock, scheme, start } = setUp();
+    scheme.extends.always = () => "extended";
+    const lease = start();
+    await clock.advance(10 * TTL);
+    expect(lease.held).toBe(true);
+    expect(scheme.extends.all.map(({ at }) => at)).toEqual(Array.from({ length: 30 }, (_, i) => (i + 1) * RENEWAL));
+  });
+
+  test("makes the deadline count from when the renewal was sent", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start();
+    await clock.advance(RENEWAL + 4_000);
+    scheme.extends.last.answer("extended");
+    await clock.advance(0);
+    expect(lease.remaining).toBe(DEADLINE - 4_000);
+    await clock.advance(RENEWAL - 4_000);
+    expect(scheme.extends.all.map(({ at }) => at)).toEqual([RENEWAL, 2 * RENEWAL]);
+  });
+
+  test("that failed is tried again after a twelfth of the ttl, and the lease goes on", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start();
+    await clock.advance(RENEWAL);
+    scheme.extends.last.fail(down());
+    await clock.advance(RETRY);
+    expect(scheme.extends.all.map(({ at }) => at)).toEqual([RENEWAL, RENEWAL + RETRY]);
+    scheme.extends.last.answer("extended");
+    await clock.advance(0);
+    expect(lease.remaining).toBe(DEADLINE);
+    await clock.advance(DEADLINE);
+    expect(lease.error, "the failure was forgotten").toMatchObject({ reason: "unreachable" });
+    expect(scheme.extends.count).toBe(3);
+  });
+
+  test("is not sent a second time while the first is on its way", async () => {
+    const { clock, scheme, start } = setUp();
+    start();
+    await clock.advance(DEADLINE);
+    expect(scheme.extends.count).toBe(1);
+  });
+
+  test.each([
+    ["gone", "expired"],
+    ["stolen", "stolen"],
+  ] as const)("answered with %s ends the lease at once: %s", async (answer, reason) => {
+    const { clock, scheme, start } = setUp();
+    const lease = start();
+    const { signal } = lease;
+    await clock.advance(RENEWAL);
+    scheme.extends.last.answer(answer);
+    await clock.advance(0);
+    expect(lease.held).toBe(false);
+    expect(signal.reason).toMatchObject({ reason });
+    await clock.advance(TTL);
+    expect(scheme.extends.count).toBe(1);
+  });
+
+  test("never happens with renew: false", async () => {
+    const { clock, scheme, start } = setUp();
+    start({ renew: false });
+    await clock.advance(2 * TTL);
+    expect(scheme.extends.count).toBe(0);
+  });
+
+  test("of many leases that are due at once is asked for in one turn of the event loop", async () => {
+    const { clock, scheme, start } = setUp();
+    let inTheFirstTurn = 0;
+    scheme.extends.always = () => {
+      if (scheme.extends.count === 1) queueMicrotask(() => (inTheFirstTurn = scheme.extends.count));
+      return "extended";
+    };
+    for (let i = 0; i < 200; i++) start();
+    await clock.advance(RENEWAL);
+    expect(inTheFirstTurn).toBe(200);
+  });
+
+  test("of many leases needs one timer for all of them", () => {
+    const { clock, start } = setUp();
+    for (let i = 0; i < 200; i++) start({ ttl: TTL + i });
+    expect(clock.pending).toBe(1);
+  });
+
+  test("of a lease that is due sooner than all others is not kept waiting by them", async () => {
+    const { clock, scheme, start } = setUp();
+    start();
+    start({ ttl: 300 });
+    await clock.advance(100);
+    expect(scheme.extends.all.map(({ at, what }) => [at, what.ttl])).toEqual([[100, 300]]);
+  });
+
+  test("of a ttl that is longer than any timer comes at its third", async () => {
+    const { clock, scheme, start } = setUp(new CuttingClock());
+    const ttl = 3 * 2 ** 33;
+    start({ ttl });
+    await clock.advance(ttl / 3 - 1);
+    expect(scheme.extends.count).toBe(0);
+    await clock.advance(1);
+    expect(scheme.extends.count).toBe(1);
+  });
+});
+
+describe("maxHold", () => {
+  test("ends the lease at its time (less the drift) however often it was renewed, with the reason expired", async () => {
+    const { clock, scheme, start } = setUp();
+    scheme.extends.always = () => "extended";
+    const lease = start({ maxHold: 100_000 });
+    await clock.advance(100_000 - drift(TTL) - 1);
+    expect(lease.held).toBe(true);
+    await clock.advance(drift(TTL) + 1);
+    expect(lease.held).toBe(false);
+    expect(lease.error).toMatchObject({ reason: "expired" });
+  });
+
+  test("lets no renewal ask for more than what is left (and the drift)", async () => {
+    const { clock, scheme, start } = setUp();
+    scheme.extends.always = () => "extended";
+    start({ maxHold: 100_000 });
+    await clock.advance(TTL * 4);
+    for (const { at, what } of scheme.extends.all) expect(at + what.ttl).toBeLessThanOrEqual(100_000 + drift(TTL));
+    expect(scheme.extends.last.at).toBeGreaterThan(100_000 - TTL);
+  });
+
+  test("is what ended the lease, also while a renewal hangs", async () => {
+    const { clock, start } = setUp();
+    const lease = start({ maxHold: 20_000 });
+    await clock.advance(20_000);
+    expect(lease.error).toMatchObject({ reason: "expired" });
+  });
+
+  test("bounds extend() too", async () => {
+    const { clock, scheme, start } = setUp();
+    scheme.extends.always = () => "extended";
+    const lease = start({ maxHold: 40_000, renew: false });
+    await lease.extend(500_000);
+    expect(lease.remaining).toBeLessThanOrEqual(40_000);
+    await clock.advance(40_000);
+    expect(lease.held).toBe(false);
+  });
+});
+
+describe("extend()", () => {
+  test("makes the lease last for so long from when it was sent", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start({ renew: false });
+    await clock.advance(1_000);
+    const extended = lease.extend(100_000);
+    await clock.advance(500);
+    scheme.extends.last.answer("extended");
+    await extended;
+    expect(lease.remaining).toBe(100_000 * 0.99 - 2 - 500);
+    expect(scheme.extends.last.what.ttl).toBe(100_000);
+  });
+
+  test("never shortens, neither here nor on the server", async () => {
+    const { clock, scheme, start } = setUp();
+    scheme.extends.always = () => "extended";
+    const lease = start({ renew: false });
+    await clock.advance(1_000);
+    await lease.extend(100);
+    expect(lease.remaining).toBe(DEADLINE - 1_000);
+    expect(scheme.extends.last.what.ttl).toBeGreaterThanOrEqual(DEADLINE - 1_000);
+  });
+
+  test("without an argument takes the ttl that was asked for", async () => {
+    const { clock, scheme, start } = setUp();
+    scheme.extends.always = () => "extended";
+    const lease = start({ renew: false });
+    await clock.advance(20_000);
+    await lease.extend();
+    expect(lease.remaining).toBe(DEADLINE);
+  });
+
+  test("that is not answered rejects with the server's error, and the lease goes on", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start({ renew: false });
+    const refused = rejection(lease.extend());
+    const error = down();
+    scheme.extends.last.fail(error);
+    expect(await refused).toBe(error);
+    await clock.advance(DEADLINE - 1);
+    expect(lease.held).toBe(true);
+  });
+
+  test.each([
+    ["gone", "expired"],
+    ["stolen", "stolen"],
+  ] as const)("answered with %s rejects with LockLostError: %s", async (answer, reason) => {
+    const { scheme, start } = setUp();
+    scheme.extends.always = () => answer;
+    const lease = start();
+    expect(await rejection(lease.extend())).toMatchObject({ name: "LockLostError", reason });
+    expect(lease.held).toBe(false);
+  });
+
+  test("of a lease that is over rejects with LockLostError and sends nothing", async () => {
+    const { clock, scheme, start } = setUp();
+    const [lost, released] = [start({ renew: false }), start({ renew: false })];
+    await released.release();
+    await clock.advance(DEADLINE);
+    for (const lease of [lost, released]) expect(await rejection(lease.extend())).toBeInstanceOf(LockLostError);
+    expect(scheme.extends.count).toBe(0);
+  });
+
+  test.each([49, 100.5, NaN])("refuses %d before anything is sent", async (ttl) => {
+    const { scheme, start } = setUp();
+    expect(await rejection(start().extend(ttl))).toBeInstanceOf(RangeError);
+    expect(scheme.extends.count).toBe(0);
+  });
+
+  test("of a lease that is renewed keeps it renewed", async () => {
+    const { clock, scheme, start } = setUp();
+    scheme.extends.always = () => "extended";
+    const lease = start();
+    await lease.extend(100_000);
+    await clock.advance(200_000);
+    expect(lease.held).toBe(true);
+  });
+});
+
+describe("the signal", () => {
+  test("is made only when it is asked for, and once", async () => {
+    const { clock, start } = setUp();
+    const made = vi.fn();
+    const Original = AbortController;
+    vi.stubGlobal(
+      "AbortController",
+      class extends Original {
+        constructor() {
+          super();
+          made();
+        }
+      },
+    );
+    try {
+      const lease = start({ renew: false });
+      const never = start({ renew: false });
+      await clock.advance(1_000);
+      expect(made).not.toHaveBeenCalled();
+      expect(lease.signal).toBe(lease.signal);
+      expect(made).toHaveBeenCalledTimes(1);
+      await clock.advance(TTL);
+      expect(never.error).toBeInstanceOf(LockLostError);
+      expect(made).toHaveBeenCalledTimes(1);
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
+  test("that is asked for after the loss comes aborted, with the same error", async () => {
+    const { clock, start } = setUp();
+    const lease = start({ renew: false });
+    await clock.advance(DEADLINE);
+    expect(lease.signal.aborted).toBe(true);
+    expect(lease.signal.reason).toBe(lease.error);
+  });
+
+  test("is not aborted by release", async () => {
+    const { clock, start } = setUp();
+    const lease = start();
+    const { signal } = lease;
+    await lease.release();
+    await clock.advance(TTL);
+    expect(signal.aborted).toBe(false);
+  });
+});
+
+describe("release", () => {
+  test("is seen at once and resolves with true when the server has agreed", async () => {
+    const { scheme, start } = setUp();
+    scheme.releases.always = undefined;
+    const lease = start();
+    const released = lease.release();
+    expect([lease.held, lease.remaining]).toEqual([false, 0]);
+    scheme.releases.last.answer("released");
+    expect(await released).toBe(true);
+    expect(lease.error).toBeUndefined();
+  });
+
+  test("counts once: the second resolves with false and sends nothing", async () => {
+    const { scheme, start } = setUp();
+    const lease = start();
+    await lease.release();
+    expect(await lease.release()).toBe(false);
+    expect(scheme.releases.count).toBe(1);
+  });
+
+  test("that the server answers with gone was a loss", async () => {
+    const { scheme, start } = setUp();
+    scheme.releases.always = () => "gone";
+    const lease = start();
+    const { signal } = lease;
+    expect(await lease.release()).toBe(false);
+    expect(lease.held).toBe(false);
+    expect(signal.reason).toMatchObject({ reason: "expired" });
+  });
+
+  test("that may have run twice counts as released", async () => {
+    const { scheme, start } = setUp();
+    scheme.releases.always = () => "unsure";
+    const lease = start();
+    expect(await lease.release()).toBe(true);
+    expect(lease.error).toBeUndefined();
+  });
+
+  test("of a lease that was lost resolves with false, and tells the server all the same", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start({ renew: false });
+    await clock.advance(DEADLINE);
+    expect(await lease.release()).toBe(false);
+    expect(scheme.releases.count).toBe(1);
+  });
+
+  test.each(["extended", "gone", "stolen", "failed"] as const)(
+    "while a renewal is on its way leaves nothing, when that is answered with %s",
+    async (answer) => {
+      const { clock, scheme, keeper, start } = setUp();
+      const lease = start();
+      const { signal } = lease;
+      await clock.advance(RENEWAL);
+      expect(await lease.release()).toBe(true);
+      if (answer === "failed") scheme.extends.last.fail(down());
+      else scheme.extends.last.answer(answer);
+      await clock.advance(0);
+      expect(lease.held).toBe(false);
+      expect(signal.aborted).toBe(false);
+      expect(keeper.all).toEqual([]);
+      await clock.advance(2 * TTL);
+      expect(scheme.extends.count).toBe(1);
+      expect(clock.pending).toBe(0);
+    },
+  );
+
+  test("that fails does not reject, and is told again until the server has heard", async () => {
+    const { clock, scheme, start } = setUp();
+    let failures = 3;
+    scheme.releases.always = () => {
+      if (failures-- > 0) throw down();
+      return "released";
+    };
+    const lease = start();
+    expect(await lease.release()).toBe(true);
+    await clock.advance(TTL);
+    expect(scheme.releases.all.map(({ at }) => at)).toEqual([0, 100, 300, 700]);
+    expect(clock.pending).toBe(0);
+  });
+
+  test("that keeps failing is told until the ttl has passed, when nothing can be left, and then no more", async () => {
+    const { clock, scheme, start } = setUp();
+    scheme.releases.always = () => {
+      throw down();
+    };
+    await start().release();
+    await clock.advance(10 * TTL);
+    const last = scheme.releases.last.at;
+    expect(last).toBeLessThanOrEqual(TTL);
+    expect(last).toBeGreaterThan(TTL - 2_500);
+    expect(clock.pending).toBe(0);
+  });
+
+  test("that the server refuses for good is not told again", async () => {
+    const { clock, scheme, start } = setUp();
+    scheme.releases.always = () => {
+      throw new SchemeError("not-authorized", "NOPERM", []);
+    };
+    await start().release();
+    await clock.advance(TTL);
+    expect(scheme.releases.count).toBe(1);
+  });
+});
+
+describe("close", () => {
+  test("releases all leases, renews none any more and waits for the server", async () => {
+    const { clock, scheme, keeper, start } = setUp();
+    const leases = [start(), start(), start()];
+    scheme.releases.always = undefined;
+    let closed = false;
+    void keeper.close().then(() => (closed = true));
+    await clock.advance(0);
+    expect(leases.map((lease) => lease.held)).toEqual([false, false, false]);
+    expect(scheme.releases.count).toBe(3);
+    expect(closed).toBe(false);
+    for (const call of scheme.releases.all) call.answer("released");
+    await clock.advance(0);
+    expect(closed).toBe(true);
+    expect(scheme.extends.count).toBe(0);
+  });
+
+  test("leaves no timer, of no lease", async () => {
+    const { clock, keeper, start } = setUp();
+    for (let i = 0; i < 10; i++) start({ ttl: 1_000 + i });
+    await keeper.close();
+    expect(clock.pending).toBe(0);
+  });
+
+  test("ends also the telling of what the server has not heard", async () => {
+    const { clock, scheme, keeper, start } = setUp();
+    scheme.releases.always = () => {
+      throw down();
+    };
+    await start().release();
+    await clock.advance(150);
+    const before = scheme.releases.count;
+    await keeper.close();
+    expect(clock.pending).toBe(0);
+    await clock.advance(TTL);
+    expect(scheme.releases.count).toBe(before);
+  });
+
+  test("is not kept by a renewal that hangs", async () => {
+    const { clock, keeper, start } = setUp();
+    start();
+    await clock.advance(RENEWAL);
+    await keeper.close();
+    expect(clock.pending).toBe(0);
+  });
+});
+
+describe("a lock", () => {
+  test("is its lease seen from outside", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start({ renew: false });
+    const lock = new Lock(lease);
+    expect(lock).toMatchObject({ name: "a", mode: "exclusive", fence: 7, token: "client:0", held: true });
+    expect(lock.remaining).toBe(DEADLINE);
+    await clock.advance(DEADLINE);
+    expect(lock).toMatchObject({ held: false, remaining: 0 });
+    expect(lock.signal.aborted).toBe(true);
+    await lock[Symbol.asyncDispose]();
+    expect(scheme.releases.count).toBe(1);
+  });
+});

@@ -1,0 +1,43 @@
+/** The code of the README is a program: its blocks, one after the other, compile and run. */
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { useServer, type UsedServer } from "../scripts/servers.ts";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("..", import.meta.url));
+let folder: string;
+let server: UsedServer;
+
+beforeAll(async () => {
+  mkdirSync(join(root, ".cache"), { recursive: true });
+  folder = mkdtempSync(join(root, ".cache", "readme-"));
+  const blocks = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)];
+  expect(blocks.length).toBeGreaterThan(5);
+  writeFileSync(join(folder, "tour.ts"), blocks.map(([, code]) => code).join("\n"));
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", include: ["tour.ts"] }));
+  server = await useServer();
+});
+afterAll(async () => {
+  rmSync(folder, { recursive: true, force: true });
+  await server.stop();
+});
+
+test("the README's code compiles", async () => {
+  const { stdout } = await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", folder]);
+  expect(stdout).toBe("");
+});
+
+test("the README's code runs and says what it should", async () => {
+  const env = { ...process.env, REDIS_URL: server.url };
+  const { stdout } = await run(process.execPath, ["--import", "tsx", join(folder, "tour.ts")], { env, cwd: root });
+  expect(stdout).toMatch(/fence \d{16}, lost: false/);
+  expect(stdout).toMatch(/true 29\d\d\d/);
+  expect(stdout).toContain("I do it");
+  expect(stdout).toContain("first come first served");
+  expect(stdout).toContain('Lock "busy" was not granted within 100 ms.');
+  expect(stdout).toContain("1 holds, 0 wait");
+});
