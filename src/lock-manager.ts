@@ -12,7 +12,7 @@ import { checkCallback, checkManagerOptions, checkName, checkRequest, checkSelec
 import type { CheckedManagerOptions, LockOptions, ManagerOptions, Verb } from "./options.ts";
 import type { LockMode, LockState, Scheme, Selection } from "./scheme.ts";
 import { openScheme } from "./schemes/index.ts";
-import { MemoryStore } from "./schemes/memory.ts";
+import { EXPIRY_MARGIN, MemoryStore } from "./schemes/memory.ts";
 import { Waiting } from "./waiting.ts";
 
 /** One holder or waiter, as `query()` tells it: what the Web Locks specification names, then ours. */
@@ -73,6 +73,7 @@ export class LockManager {
     });
     scheme.listen({
       granted: (lock, token, fence) => this.#pushed(lock, token, fence),
+      next: (_, token, remaining) => this.#waiting.find(token)?.wakeWithin(remaining + EXPIRY_MARGIN),
       lost: (_, token, fence) => this.#revoked(token, fence),
       missed: () => this.#waiting.wakeAll(),
     });

@@ -42,6 +42,8 @@ export type Extension = "extended" | "gone" | "stolen";
 export interface PushListener {
   /** The request was granted for a short while: ask again at once to make it whole. */
   granted(lock: string, token: string, fence: number): void;
+  /** The request has become the first in line; the present holder's time ends after so many milliseconds. */
+  next(lock: string, token: string, remaining: number): void;
   /** The grant was taken away by force. */
   lost(lock: string, token: string, fence: number): void;
   /** Something may have been missed (a subscription is new or back): every waiter should ask again. */

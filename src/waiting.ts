@@ -77,6 +77,9 @@ export class Waiter {
   /** Set by a wake that came while nobody slept. */
   #woken = false;
   #rise: (() => void) | undefined;
+  /** Sleep until then at the longest; and how to tell a sleeper. */
+  #latest = Infinity;
+  #hurry: (() => void) | undefined;
   #timeout: Timer | undefined;
   readonly #onAbort = (): void => this.end(this.#terms.signal?.reason);
   /** The highest fence of this request that was taken away. */
@@ -107,6 +110,12 @@ export class Waiter {
   wake(): void {
     this.#woken = true;
     this.#rise?.();
+  }
+
+  /** Ask again after so long at the latest. */
+  wakeWithin(delay: number): void {
+    this.#latest = this.#room.clock.now() + delay;
+    this.#hurry?.();
   }
 
   revoke(fence: number): void {
@@ -197,15 +206,25 @@ export class Waiter {
 
   /** Until woken, at most so long. Returns at once if a wake came since the question was sent. */
   async #sleep(longest: number): Promise<void> {
-    if (this.#woken || this.#over) return;
-    await new Promise<void>((resolve) => {
-      const timer = this.#room.clock.after(longest, resolve);
-      this.#rise = () => {
-        timer.cancel();
-        resolve();
-      };
-    });
+    const { clock } = this.#room;
+    const end = clock.now() + longest;
+    if (!this.#woken && !this.#over) {
+      await new Promise<void>((resolve) => {
+        let timer: Timer | undefined;
+        this.#rise = () => {
+          timer?.cancel();
+          resolve();
+        };
+        this.#hurry = () => {
+          timer?.cancel();
+          timer = clock.after(Math.min(end, this.#latest) - clock.now(), resolve);
+        };
+        this.#hurry();
+      });
+    }
     this.#rise = undefined;
+    this.#hurry = undefined;
+    this.#latest = Infinity;
   }
 
   #endAt(end: number, timeout: number): void {

@@ -11,7 +11,16 @@ export type RedisClient = IoredisClient | NodeRedisClient;
 /** @throws TypeError for anything that is no client of a known kind. */
 export function driverFor(client: unknown): Driver {
   if (typeof client === "object" && client !== null) {
-    if (isIoredis(client)) return new IoredisDriver(client);
+    if (isIoredis(client)) {
+      const { keyPrefix } = client.options as { readonly keyPrefix?: string };
+      if (keyPrefix) {
+        throw new TypeError(
+          `Expected an ioredis client without keyPrefix, which does not reach channels and scripts; got ${show(keyPrefix)}. ` +
+            "Use the manager's prefix instead.",
+        );
+      }
+      return new IoredisDriver(client);
+    }
     if (isNodeRedis(client)) return new NodeRedisDriver(client);
   }
   throw new TypeError(

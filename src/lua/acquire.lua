@@ -56,10 +56,4 @@ if rank > 0 then
     end
   end
 end
-local left
-if lock.kind == 'shared' then
-  left = tonumber(call('ZRANGE', lock.key, -1, -1, 'WITHSCORES')[2]) - now
-else
-  left = call('PTTL', lock.key)
-end
-return { 2, call('ZSCORE', lock.queue, token), rank, left, lock.kind == 'foreign' and 1 or 0 }
+return { 2, call('ZSCORE', lock.queue, token), rank, time_left(lock), lock.kind == 'foreign' and 1 or 0 }

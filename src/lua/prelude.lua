@@ -112,13 +112,25 @@ local function drop(lock, token)
   return false
 end
 
+local function first_in_line(lock)
+  return call('ZRANGE', lock.queue, 0, 0)[1]
+end
+
+-- Milliseconds until the last holder's time ends; negative where it never does.
+local function time_left(lock)
+  if lock.kind == 'shared' then
+    return tonumber(call('ZRANGE', lock.key, -1, -1, 'WITHSCORES')[2]) - now
+  end
+  return call('PTTL', lock.key)
+end
+
 local function leave_queue(lock, token)
   call('ZREM', lock.queue, token)
   call('HDEL', lock.waiters, token)
 end
 
-local function tell(lock, token, what, fence)
-  pcall_redis(publish, channel .. match(token, '^[^:]+'), table.concat({ what, fence, token, lock.key }, ' '))
+local function tell(lock, token, what, number)
+  pcall_redis(publish, channel .. match(token, '^[^:]+'), table.concat({ what, number, token, lock.key }, ' '))
 end
 
 -- A waiter's record: mode, ttl, until when it counts as alive, whether it listens, label.
@@ -133,20 +145,25 @@ local function alive(token, stale_at, listens)
 end
 
 -- Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl.
-local function promote(lock, me, my_ttl)
+-- `moved` says that the line has moved already. Whoever becomes the first in line is told when to look for itself:
+-- the new holder may be frozen, or die.
+local function promote(lock, me, my_ttl, moved)
   for _ = 1, MAX_PROMOTIONS do
-    local head = call('ZRANGE', lock.queue, 0, 0)[1]
+    local head = first_in_line(lock)
     if not head then return end
     local mode, ttl, stale_at, listens, label = match(call('HGET', lock.waiters, head) or '', RECORD)
     -- A dead head goes before its mode is looked at: else an incompatible one would block everybody behind it.
     if not mode or (head ~= me and not alive(head, stale_at, listens)) then
       leave_queue(lock, head)
     elseif not compatible(lock, mode) then
-      return
+      break
     else
       leave_queue(lock, head)
       local fence = grant(lock, head, mode, head == me and my_ttl or min(ttl, CLAIM), label)
       if head ~= me then tell(lock, head, 'granted', fence) end
     end
+    moved = true
   end
+  local first = moved and first_in_line(lock)
+  if first and first ~= me then tell(lock, first, 'next', max(0, time_left(lock))) end
 end

@@ -14,7 +14,8 @@ end
 load(lock)
 local held = drop(lock, token)
 if call('EXISTS', lock.queue) == 1 then
+  local moved = first_in_line(lock) == token
   leave_queue(lock, token)
-  promote(lock)
+  promote(lock, nil, nil, moved)
 end
 return held and 1 or 0

@@ -30,15 +30,13 @@ import type {
 import { Turn } from "./batch.ts";
 import type { AddToBatch, BatchItem } from "./batch.ts";
 import { Clients } from "./clients.ts";
-import { CLAIM_WINDOW, POKE_INTERVAL } from "./memory.ts";
+import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
 import { findNames } from "./scan.ts";
 
 /** A foreign holder tells nobody when it releases. */
 const FOREIGN_POKE = 50;
 /** While no push can arrive, waiters look often enough to find a grant within its claim window. */
 const DEAF_POKE = CLAIM_WINDOW / 4;
-/** A holder's time has certainly ended when the server is asked this much later. */
-const EXPIRY_MARGIN = 2;
 
 export class LuaScheme implements Scheme {
   readonly name = "lua";
@@ -126,7 +124,7 @@ export class LuaScheme implements Scheme {
   }
 
   async query(selection: Selection): Promise<LockState[]> {
-    const names = await this.#limit.guard(findNames(this.#driver, this.#prefix, selection));
+    const names = await findNames((command) => this.#limit.guard(this.#driver.send(command)), this.#prefix, selection);
     const states: LockState[] = [];
     for (let i = 0; i < names.length; i += 100) {
       const items = names.slice(i, i + 100).map((name) => {
@@ -170,10 +168,11 @@ export class LuaScheme implements Scheme {
     if (this.#subscription || this.#closed) return;
     this.#subscription = this.#driver.subscribe(channelPrefix(this.#prefix) + this.#clientId, {
       message: (text) => {
-        const [, what, fence, token = "", key = ""] = /^(\w+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
+        const [, what, number, token = "", key = ""] = /^(\w+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
         const lock = nameOfKey(this.#prefix, key) ?? "";
-        if (what === "granted") this.#listener?.granted(lock, token, Number(fence));
-        else if (what === "lost") this.#listener?.lost(lock, token, Number(fence));
+        if (what === "granted") this.#listener?.granted(lock, token, Number(number));
+        else if (what === "next") this.#listener?.next(lock, token, Number(number));
+        else if (what === "lost") this.#listener?.lost(lock, token, Number(number));
       },
       up: () => this.#listener?.missed(),
     });
@@ -182,9 +181,9 @@ export class LuaScheme implements Scheme {
   /** When a waiter asks again by itself: pushes are the rule, this is for what they miss. */
   #pokeAfter(rank: number, left: number, foreign: boolean): number {
     const spread = POKE_INTERVAL * (0.9 + 0.2 * Math.random());
-    const atTheHead = rank < 2;
-    const soonest = foreign && atTheHead ? FOREIGN_POKE : this.#subscription?.up ? spread : DEAF_POKE;
-    return atTheHead && left >= 0 ? Math.min(soonest, left + EXPIRY_MARGIN) : soonest;
+    const first = rank === 0;
+    const longest = foreign && first ? FOREIGN_POKE : this.#subscription?.up ? spread : DEAF_POKE;
+    return first && left >= 0 ? Math.min(longest, left + EXPIRY_MARGIN) : longest;
   }
 }
 

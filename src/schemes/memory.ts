@@ -26,6 +26,9 @@ export const POKE_INTERVAL = 5_000;
 /** How long a waiter that asks no more counts as alive. */
 export const STALE_AFTER: number = 3 * POKE_INTERVAL;
 
+/** A holder's time has certainly ended when one looks so much later. */
+export const EXPIRY_MARGIN = 2;
+
 interface Holder {
   readonly fence: number;
   readonly label: string;
@@ -102,25 +105,45 @@ export class MemoryStore {
     return waiter.staleAt > this.clock.now() && this.clients.has(clientOf(token));
   }
 
-  /** Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl. */
-  promote(lock: LockRecord, me?: string): void {
+  /**
+   * Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl.
+   * `moved` says that the line has moved already. Whoever becomes the first in line is told when to look for itself:
+   * the new holder may be frozen, or die.
+   */
+  promote(lock: LockRecord, me?: string, moved = false): void {
     for (const [token, waiter] of lock.waiters) {
       if (token !== me && !this.alive(token, waiter)) {
         lock.waiters.delete(token);
-        continue;
+      } else if (!compatible(lock, waiter.mode)) {
+        break;
+      } else {
+        lock.waiters.delete(token);
+        const ttl = token === me ? waiter.ttl : Math.min(waiter.ttl, CLAIM_WINDOW);
+        const fence = this.grant(lock, token, waiter.mode, ttl, waiter.label);
+        if (token !== me) this.tell(token, (listener) => listener.granted(lock.name, token, fence));
       }
-      if (!compatible(lock, waiter.mode)) return;
-      lock.waiters.delete(token);
-      const ttl = token === me ? waiter.ttl : Math.min(waiter.ttl, CLAIM_WINDOW);
-      const fence = this.grant(lock, token, waiter.mode, ttl, waiter.label);
-      if (token !== me) this.tell(token, (listener) => listener.granted(lock.name, token, fence));
+      moved = true;
     }
+    const first = moved ? firstInLine(lock) : undefined;
+    if (first === undefined || first === me) return;
+    const remaining = Math.max(0, this.timeLeft(lock));
+    this.tell(first, (listener) => listener.next(lock.name, first, remaining));
+  }
+
+  /** Milliseconds until the last holder's time ends. */
+  timeLeft(lock: LockRecord): number {
+    return Math.max(...Array.from(lock.holders.values(), (holder) => holder.expiry)) - this.clock.now();
   }
 
   tell(token: string, message: (listener: PushListener) => void): void {
     const client = this.clients.get(clientOf(token));
     if (client) queueMicrotask(() => message(client.listener));
   }
+}
+
+function firstInLine(lock: LockRecord): string | undefined {
+  const [first] = lock.waiters.keys();
+  return first;
 }
 
 function compatible(lock: LockRecord, mode: LockMode): boolean {
@@ -197,8 +220,9 @@ export class MemoryScheme implements Scheme {
   release({ lock: name, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone"> {
     return this.#step(name, (lock) => {
       const held = lock.holders.delete(token);
+      const moved = firstInLine(lock) === token;
       lock.waiters.delete(token);
-      this.#store.promote(lock);
+      this.#store.promote(lock, undefined, moved);
       return held ? "released" : "gone";
     });
   }
@@ -241,15 +265,10 @@ export class MemoryScheme implements Scheme {
     this.#store.tell(token, (listener) => listener.lost(lock.name, token, fence));
   }
 
-  /** Those at the head ask again when the last holder's time ends, all others only to show that they live. */
+  /** The first in line asks again when the last holder's time ends, all others only to show that they live. */
   #pokeAfter(lock: LockRecord, token: string): number {
-    let rank = 0;
-    for (const other of lock.waiters.keys()) {
-      if (other === token || rank > 1) break;
-      rank++;
-    }
-    const last = Math.max(...Array.from(lock.holders.values(), (holder) => holder.expiry));
-    return rank < 2 ? Math.min(POKE_INTERVAL, last - this.#store.clock.now() + 1) : POKE_INTERVAL;
+    if (firstInLine(lock) !== token) return POKE_INTERVAL;
+    return Math.min(POKE_INTERVAL, this.#store.timeLeft(lock) + EXPIRY_MARGIN);
   }
 
   #look(lock: LockRecord): LockState {

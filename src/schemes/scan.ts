@@ -1,16 +1,18 @@
-import type { Driver } from "../driver.ts";
 import { nameOfKey, scanPattern } from "../keys.ts";
 import type { Selection } from "../scheme.ts";
 import { globToRegExp } from "./memory.ts";
 
+/** Sends one command, within the time limit of commands. */
+export type Send = (command: readonly string[]) => Promise<unknown>;
+
 /** The names of the selected locks that somebody holds or waits for. Walks the key space in small steps (SCAN). */
-export async function findNames(driver: Driver, prefix: string, selection: Selection): Promise<string[]> {
+export async function findNames(send: Send, prefix: string, selection: Selection): Promise<string[]> {
   if (typeof selection === "object" && "name" in selection) return [selection.name];
   const wanted = selection === "all" ? undefined : globToRegExp(selection.match);
   const names = new Set<string>();
   let cursor = "0";
   do {
-    const reply = await driver.send(["SCAN", cursor, "MATCH", scanPattern(prefix), "COUNT", "1000"]);
+    const reply = await send(["SCAN", cursor, "MATCH", scanPattern(prefix), "COUNT", "1000"]);
     const [next, keys] = reply as [unknown, string[]];
     cursor = String(next);
     for (const key of keys) {

@@ -123,8 +123,8 @@ export class SetScheme implements Scheme {
   }
 
   async query(selection: Selection): Promise<LockState[]> {
-    const names = await this.#limit.guard(findNames(this.#driver, this.#prefix, selection));
-    const states = await this.#limit.guard(Promise.all(names.map((name) => this.#look(name))));
+    const names = await findNames((command) => this.#limit.guard(this.#driver.send(command)), this.#prefix, selection);
+    const states = await Promise.all(names.map((name) => this.#limit.guard(this.#look(name))));
     const labelOf = await this.#limit.guard(
       this.#clients.labels(states.flatMap(({ holders }) => holders.flatMap(({ token }) => token ?? []))),
     );
