@@ -209,11 +209,32 @@ function ping(path: string): Promise<boolean> {
 
 /** Redis refuses options it does not know, and DEBUG has had to be allowed since 7.0 (every Valkey is newer). */
 async function allowsDebugOption(binary: string): Promise<boolean> {
-  const { stdout } = await run(binary, ["--version"]);
-  return Number(/v=(\d+)/.exec(stdout)?.[1] ?? 0) >= 7;
+  const { version } = await readVersion(binary);
+  return Number.parseInt(version, 10) >= 7;
 }
 
+export interface ServerVersion {
+  readonly product: "Redis" | "Valkey";
+  readonly version: string;
+}
+
+/** What the server says of itself when asked on the command line (to a client, Valkey says that it is Redis 7.2.4). */
+export async function readVersion(binary: string): Promise<ServerVersion> {
+  const { stdout } = await run(binary, ["--version"]);
+  const [, product, version] = /^(Redis|Valkey) server v=(\S+)/.exec(stdout) ?? [];
+  if (product === undefined || version === undefined) {
+    throw new Error(`${binary} --version: expected "Redis server v=…" or "Valkey server v=…", got ${stdout.trim()}`);
+  }
+  return { product: product as ServerVersion["product"], version };
+}
+
+/** The server that `HOLDFAST_SERVER` names (the path of a binary), or else the first on the PATH. */
 export async function findServerBinary(): Promise<string> {
+  const named = process.env["HOLDFAST_SERVER"];
+  if (named) {
+    if (await isExecutable(named)) return named;
+    throw new Error(`HOLDFAST_SERVER: expected the path of a server's binary that can be run, got ${named}`);
+  }
   const found = await findOnPath("redis-server", "valkey-server");
   if (found) return found;
   const mayInstall = process.getuid?.() === 0 && (await findOnPath("apt-get")) !== undefined;
@@ -232,14 +253,17 @@ async function findOnPath(...names: string[]): Promise<string | undefined> {
   for (const name of names) {
     for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
       const file = join(folder, name);
-      const usable = await access(file, constants.X_OK).then(
-        () => true,
-        () => false,
-      );
-      if (folder !== "" && usable) return file;
+      if (folder !== "" && (await isExecutable(file))) return file;
     }
   }
   return undefined;
+}
+
+function isExecutable(file: string): Promise<boolean> {
+  return access(file, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Returns why it failed, if it did. Processes that come here at once take turns, and the later ones find it done. */

@@ -49,6 +49,9 @@ export interface Driver {
   close(): void;
 }
 
+/** Sends one command, within the time limit. */
+export type Send = (command: readonly string[]) => Promise<unknown>;
+
 /** A command that has not been answered for this long has failed: clients queue for ever while they reconnect. */
 export const COMMAND_LIMIT = 5_000;
 
@@ -140,7 +143,7 @@ const DIAGNOSES: readonly Diagnosis[] = [
     remedy: 'The lua scheme needs EVAL and EVALSHA. Allow them, or use { scheme: "set" }, which needs no scripts.',
   },
   {
-    test: /^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH|ERR invalid password|ERR The user executing the script|ERR ACL failure)/,
+    test: /^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH|ERR invalid password|ERR The user executing the script|ERR ACL failure|ERR Protocol error: unauth)/,
     code: "not-authorized",
     remedy: "Give the client a user and password that may use the keys and channels of the prefix.",
   },
@@ -177,7 +180,7 @@ export function schemeError(error: unknown): SchemeError {
   const remedy = found?.remedy ?? "Check that it runs and that the client's address is right.";
   return new SchemeError(
     found?.code ?? "unreachable",
-    `${subject}: ${said}. ${remedy}`,
+    `${subject}: ${said.replace(/\.$/, "")}. ${remedy}`,
     [error],
     found ? !!found.transient : true,
   );

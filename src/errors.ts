@@ -83,6 +83,7 @@ export class LockLostError extends LockError {
 /** A server, or the client library in front of it, failed. `cause` (and `causes`, per node) hold what it said. */
 export class SchemeError extends LockError {
   override readonly name = "SchemeError";
+  declare readonly code: SchemeErrorCode;
   readonly causes: readonly unknown[];
   /** True where trying again may help: a lost connection, a server that is loading or failing over. */
   readonly transient: boolean;

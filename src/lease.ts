@@ -37,6 +37,8 @@ export class Lease implements Scheduled {
   /** Renewal may not take the lease beyond this. */
   readonly #end: number;
   #deadline: number;
+  /** The server keeps the lease at least until then. */
+  #granted: number;
   #renewAt: number;
   #renewing = false;
   /** Whether the latest renewal failed for want of an answer. */
@@ -56,6 +58,7 @@ export class Lease implements Scheduled {
     this.#renew = terms.renew;
     this.#end = terms.maxHold === undefined ? Infinity : sentAt + terms.maxHold;
     this.#deadline = Math.min(sentAt + terms.ttl - drift(terms.ttl), this.#end);
+    this.#granted = sentAt + terms.ttl;
     this.#renewAt = this.#renew ? sentAt + terms.ttl * RENEW_AFTER : Infinity;
   }
 
@@ -150,8 +153,7 @@ export class Lease implements Scheduled {
     const { clock, scheme } = this.#keeper;
     const sentAt = clock.now();
     // Never less than the server has granted already, for our deadline counts on that; never beyond maxHold.
-    const granted = Math.ceil(this.#deadline - sentAt + drift(ttl));
-    const wanted = Math.max(granted, Math.min(ttl, Math.ceil(this.#end - sentAt)));
+    const wanted = Math.ceil(Math.max(this.#granted - sentAt, Math.min(ttl, this.#end - sentAt)));
     let extension;
     try {
       extension = await scheme.extend(this.grant, wanted);
@@ -164,14 +166,15 @@ export class Lease implements Scheduled {
     this.#checkDeadline();
     if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
     if (this.#state !== "running") return;
-    this.#deadline = Math.max(this.#deadline, Math.min(sentAt + wanted - drift(wanted), this.#end));
-    this.#renewAt = this.#renew && this.#deadline < this.#end ? sentAt + this.ttl * RENEW_AFTER : Infinity;
+    this.#granted = sentAt + wanted;
+    this.#deadline = Math.max(this.#deadline, Math.min(this.#granted - drift(wanted), this.#end));
+    this.#renewAt = this.#renew ? sentAt + this.ttl * RENEW_AFTER : Infinity;
     this.#keeper.reschedule(this);
   }
 
   #checkDeadline(): void {
     if (this.#state !== "running" || this.#keeper.clock.now() < this.#deadline) return;
-    const unheard = (this.#unanswered || this.#renewing) && this.#deadline < this.#end;
+    const unheard = (this.#unanswered || this.#renewing) && this.#granted < this.#end;
     this.lose(unheard ? "unreachable" : "expired");
   }
 

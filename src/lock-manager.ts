@@ -12,7 +12,7 @@ import { checkCallback, checkManagerOptions, checkName, checkRequest, checkSelec
 import type { CheckedManagerOptions, LockOptions, ManagerOptions, Verb } from "./options.ts";
 import type { LockMode, LockState, Scheme, Selection } from "./scheme.ts";
 import { openScheme } from "./schemes/index.ts";
-import { EXPIRY_MARGIN, MemoryStore } from "./schemes/memory.ts";
+import { EXPIRY_MARGIN, MemoryStore, STALE_AFTER } from "./schemes/memory.ts";
 import { Waiting } from "./waiting.ts";
 
 /** One holder or waiter, as `query()` tells it: what the Web Locks specification names, then ours. */
@@ -69,7 +69,8 @@ export class LockManager {
       newToken: () => this.#newToken(),
       hold: ({ lock, token, mode }, fence, sentAt, terms) =>
         this.#leases.start({ lock, token, mode, fence }, sentAt, terms),
-      giveUp: (request) => void this.#leases.giveUp(request, request.ttl),
+      // A place in a queue is forgotten by the server only when nobody has asked for a while.
+      giveUp: (request) => void this.#leases.giveUp(request, Math.max(request.ttl, STALE_AFTER)),
     });
     scheme.listen({
       granted: (lock, token, fence) => this.#pushed(lock, token, fence),

@@ -20,6 +20,9 @@ export interface LockRequest {
   ticket?: string;
 }
 
+/** What a token looks like: `<clientId>:<counter>`, the id 128 random bits. */
+export const TOKEN: RegExp = /^[\w-]{22}:\w+$/;
+
 /** What a scheme says to a request. */
 export type Answer =
   | { readonly kind: "granted"; readonly fence: number }

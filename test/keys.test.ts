@@ -41,7 +41,7 @@ const name = fc.oneof(
   fc.string({ unit: fc.nat(0xffff).map((unit) => String.fromCharCode(unit)) }),
 );
 const prefix = fc
-  .constantFrom("lock:", "", "{app}:", "{app}", "a{b}", "{a", "\uffff", "client:", "x")
+  .constantFrom("lock:", "", "{app}:", "{app}", "a{b}", "{a", "[a]*?\\", "\uffff", "client:", "x")
   .filter((each) => {
     try {
       return checkManagerOptions({ prefix: each }).prefix === each;

@@ -262,12 +262,12 @@ describe("maxHold", () => {
     expect(lease.error).toMatchObject({ reason: "expired" });
   });
 
-  test("lets no renewal ask for more than what is left (and the drift)", async () => {
+  test("lets no renewal ask for more than what is left", async () => {
     const { clock, scheme, start } = setUp();
     scheme.extends.always = () => "extended";
     start({ maxHold: 100_000 });
     await clock.advance(TTL * 4);
-    for (const { at, what } of scheme.extends.all) expect(at + what.ttl).toBeLessThanOrEqual(100_000 + drift(TTL));
+    for (const { at, what } of scheme.extends.all) expect(at + what.ttl).toBeLessThanOrEqual(100_000);
     expect(scheme.extends.last.at).toBeGreaterThan(100_000 - TTL);
   });
 
@@ -278,12 +278,24 @@ describe("maxHold", () => {
     expect(lease.error).toMatchObject({ reason: "expired" });
   });
 
-  test("bounds extend() too", async () => {
+  test("is what ended the lease also when renewals failed since the server granted all of it", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start({ ttl: 20_000, maxHold: 20_000 });
+    scheme.extends.always = () => {
+      throw down();
+    };
+    await clock.advance(20_000);
+    expect(scheme.extends.count).toBeGreaterThan(0);
+    expect(lease.error).toMatchObject({ reason: "expired" });
+  });
+
+  test("bounds extend() too, here and on the server, however often it is called", async () => {
     const { clock, scheme, start } = setUp();
     scheme.extends.always = () => "extended";
     const lease = start({ maxHold: 40_000, renew: false });
-    await lease.extend(500_000);
-    expect(lease.remaining).toBeLessThanOrEqual(40_000);
+    for (let i = 0; i < 3; i++) await lease.extend(1_000_000);
+    expect(scheme.extends.all.map(({ what }) => what.ttl)).toEqual([40_000, 40_000, 40_000]);
+    expect(lease.remaining).toBe(40_000 - drift(40_000));
     await clock.advance(40_000);
     expect(lease.held).toBe(false);
   });
@@ -308,8 +320,9 @@ describe("extend()", () => {
     const lease = start({ renew: false });
     await clock.advance(1_000);
     await lease.extend(100);
-    expect(lease.remaining).toBe(DEADLINE - 1_000);
-    expect(scheme.extends.last.what.ttl).toBeGreaterThanOrEqual(DEADLINE - 1_000);
+    expect(lease.remaining).toBeGreaterThanOrEqual(DEADLINE - 1_000);
+    expect(lease.remaining).toBeLessThan(TTL - 1_000);
+    expect(scheme.extends.last.what.ttl).toBe(TTL - 1_000);
   });
 
   test("without an argument takes the ttl that was asked for", async () => {
@@ -330,6 +343,18 @@ describe("extend()", () => {
     expect(await refused).toBe(error);
     await clock.advance(DEADLINE - 1);
     expect(lease.held).toBe(true);
+  });
+
+  test("that fails and later succeeds leaves no mark: the lease ends as expired", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start({ renew: false });
+    const refused = rejection(lease.extend());
+    scheme.extends.last.fail(down());
+    await refused;
+    scheme.extends.always = () => "extended";
+    await lease.extend();
+    await clock.advance(DEADLINE);
+    expect(lease.error).toMatchObject({ reason: "expired" });
   });
 
   test.each([

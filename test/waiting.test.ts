@@ -2,6 +2,7 @@
  * The waiting loop as a manager runs it, against a scheme whose answers and pushes come in whatever order the test
  * wants, and with time that moves by hand.
  */
+import { getEventListeners } from "node:events";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { LONGEST_TIMER } from "../src/clock.ts";
 import { LockError, LockLostError, LockTimeoutError, SchemeError } from "../src/errors.ts";
@@ -111,6 +112,18 @@ describe("a push", () => {
     on.scheme.acquires.last.answer(granted(7));
     await on.clock.advance(0);
     expect(request.lock?.held).toBe(true);
+  });
+
+  test("whose claim is answered with pending leads to no more questions until the next push or poke", async () => {
+    const on = setUp();
+    const request = await waiting(on);
+    on.scheme.listener.granted("a", request.token, 7);
+    await on.clock.advance(0);
+    on.scheme.acquires.last.answer(pending());
+    await on.clock.advance(0);
+    expect(on.scheme.acquires.count).toBe(2);
+    await on.clock.advance(5_000);
+    expect(on.scheme.acquires.count).toBe(3);
   });
 
   test("that overtakes its own granted reply asks nothing more", async () => {
@@ -320,6 +333,20 @@ describe("a request that ends while it waits", () => {
     expect(request.lock?.held).toBe(true);
     expect(on.scheme.releases.count).toBe(0);
   });
+
+  test("however it ends, leaves no listener on its signal", async () => {
+    const on = setUp();
+    const { signal } = new AbortController();
+    const won = await asked(on, { signal });
+    expect(getEventListeners(signal, "abort")).toHaveLength(1);
+    on.scheme.acquires.last.answer(granted());
+    await asked(on, { signal });
+    on.scheme.acquires.last.fail(new SchemeError("server", "no", []));
+    await waiting(on, { signal, waitTimeout: 10 });
+    await on.clock.advance(10);
+    expect(won.lock?.held).toBe(true);
+    expect(getEventListeners(signal, "abort")).toHaveLength(0);
+  });
 });
 
 describe("close", () => {
@@ -404,6 +431,24 @@ describe("an answer that comes when its lease would be over", () => {
     expect(request.lock).toMatchObject({ held: true, fence: 8, token: again });
   });
 
+  test("is followed by a wait in line like any other: a push for the new token is heard", async () => {
+    const on = setUp();
+    const request = await asked(on);
+    await on.clock.advance(TTL);
+    on.scheme.acquires.last.answer(granted(7));
+    await on.clock.advance(0);
+    const { token } = on.scheme.acquires.last.what;
+    on.scheme.acquires.last.answer(pending());
+    await on.clock.advance(0);
+    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", token, 8);
+    await on.clock.advance(0);
+    expect(on.scheme.acquires.count).toBe(3);
+    on.scheme.acquires.last.answer(granted(8));
+    await on.clock.advance(0);
+    expect(request.lock).toMatchObject({ held: true, token });
+  });
+
   test("is one that comes at the local deadline; just before it is in time", async () => {
     for (const [late, questions] of [
       [TTL * 0.99 - 2, 2],
@@ -478,6 +523,21 @@ describe("an error", () => {
     expect(times.slice(0, 8)).toEqual([0, 25, 75, 175, 375, 775, 1_575, 2_575]);
     expect(new Set(on.scheme.acquires.all.map(({ what }) => what.token)).size).toBe(1);
     expect(request.error).toBeUndefined();
+  });
+
+  test("after an answer is tried again as soon as the first was: the pauses begin anew", async () => {
+    const on = setUp();
+    const random = vi.spyOn(Math, "random").mockReturnValue(0.5);
+    const replies: (Answer | undefined)[] = [undefined, undefined, pending(1_000), undefined, undefined];
+    on.scheme.acquires.always = () => {
+      const reply = replies.shift();
+      if (reply) return reply;
+      throw down();
+    };
+    watch(on.locks.acquire("a"));
+    await on.clock.advance(1_150);
+    random.mockRestore();
+    expect(on.scheme.acquires.all.map(({ at }) => at)).toEqual([0, 25, 75, 1_075, 1_100, 1_150]);
   });
 
   test("that is transient and passes leads to the lock", async () => {
@@ -564,6 +624,15 @@ describe("how a request asks", () => {
     expect(await on.locks.tryAcquire("a")).toBeNull();
     expect(await rejection(on.locks.acquire("a", { waitTimeout: 0 }))).toBeInstanceOf(LockTimeoutError);
     expect(on.clock.pending).toBe(0);
+  });
+
+  test("a waitTimeout of 0 lets the one try take its time", async () => {
+    const on = setUp();
+    const request = await asked(on, { waitTimeout: 0 });
+    await on.clock.advance(500);
+    on.scheme.acquires.last.answer(granted());
+    await on.clock.advance(0);
+    expect(request.lock?.held).toBe(true);
   });
 
   test("a thief steals and does nothing else, and tries again with the same token when that fails", async () => {

@@ -23,8 +23,9 @@ export function driverFor(client: unknown): Driver {
     }
     if (isNodeRedis(client)) return new NodeRedisDriver(client);
   }
+  const came = (client as { readonly isCluster?: unknown } | null)?.isCluster ? "an ioredis Cluster" : show(client);
   throw new TypeError(
     "Expected a Redis client: an ioredis 5 or 6 instance (new Redis()), or a node-redis 5 or 6 client (createClient()); " +
-      `got ${show(client)}. Leave it out for locks within this process.`,
+      `got ${came}. Leave it out for locks within this process.`,
   );
 }

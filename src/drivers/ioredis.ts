@@ -65,7 +65,11 @@ export class IoredisDriver implements Driver {
   async transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
     const replies = await this.#redis
       .multi(commands.map(([name = "", ...args]) => [name.toLowerCase(), ...args]))
-      .exec();
+      .exec()
+      .catch((error: { readonly previousErrors?: Error[] }) => {
+        // EXECABORT only says that some command was refused; this says which, and why.
+        throw error.previousErrors?.[0] ?? error;
+      });
     return replies && replies.map(([error, value]) => error ?? value);
   }
 

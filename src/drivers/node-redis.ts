@@ -27,13 +27,15 @@ interface OwnConnection extends NodeRedisClient {
 }
 
 export function isNodeRedis(client: object): client is NodeRedisClient {
-  const seen = client as Partial<NodeRedisClient>;
+  const seen = client as Partial<OwnConnection>;
   return (
     typeof seen.sendCommand === "function" &&
     typeof seen.multi === "function" &&
     typeof seen.duplicate === "function" &&
     typeof seen.isOpen === "boolean" &&
-    typeof seen.isReady === "boolean"
+    typeof seen.isReady === "boolean" &&
+    // Its cluster and Sentinel clients look the same, and take other arguments.
+    typeof seen.unref === "function"
   );
 }
 

@@ -3,20 +3,20 @@
  * Nothing depends on it; where the server refuses it, labels are empty.
  */
 import type { Clock } from "../clock.ts";
-import type { Driver } from "../driver.ts";
+import type { Send } from "../driver.ts";
 import { clientKey } from "../keys.ts";
 
 /** How long a label outlasts the leases it explains. */
 const LABEL_MARGIN = 60_000;
 
 export class Clients {
-  readonly #driver: Driver;
+  readonly #send: Send;
   readonly #clock: Clock;
   readonly #settings: { readonly prefix: string; readonly clientId: string; readonly label: string };
   #announcedUntil = -Infinity;
 
-  constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
-    this.#driver = driver;
+  constructor(send: Send, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
+    this.#send = send;
     this.#clock = clock;
     this.#settings = settings;
   }
@@ -27,13 +27,13 @@ export class Clients {
     if (this.#announcedUntil >= now + ttl) return;
     this.#announcedUntil = now + ttl + LABEL_MARGIN;
     const { prefix, clientId, label } = this.#settings;
-    this.#driver.send(["SET", clientKey(prefix, clientId), label, "PX", String(ttl + LABEL_MARGIN)]).catch(() => {});
+    this.#send(["SET", clientKey(prefix, clientId), label, "PX", String(ttl + LABEL_MARGIN)]).catch(() => {});
   }
 
   /** Take our label away when we close. */
   async forget(): Promise<void> {
     if (this.#announcedUntil === -Infinity) return;
-    await this.#driver.send(["DEL", clientKey(this.#settings.prefix, this.#settings.clientId)]).catch(() => {});
+    await this.#send(["DEL", clientKey(this.#settings.prefix, this.#settings.clientId)]).catch(() => {});
   }
 
   /** The labels of the managers that made these tokens. */
@@ -43,7 +43,7 @@ export class Clients {
     const ids = [...new Set(Array.from(tokens, clientOf))];
     await Promise.all(
       ids.map(async (id) => {
-        const label = await this.#driver.send(["GET", clientKey(this.#settings.prefix, id)]).catch(() => undefined);
+        const label = await this.#send(["GET", clientKey(this.#settings.prefix, id)]).catch(() => undefined);
         if (label !== null && label !== undefined) labels.set(id, String(label));
       }),
     );

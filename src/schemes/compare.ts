@@ -1,6 +1,7 @@
 /** Compare a key's value and act on it in one atomic step, without scripts. */
 import { messageOf } from "../driver.ts";
 import type { Driver, TimeLimit } from "../driver.ts";
+import { SchemeError } from "../errors.ts";
 import { clientKey } from "../keys.ts";
 
 export interface Compare {
@@ -37,7 +38,8 @@ export class NativeCompare implements Compare {
       const known = await driver.send(spelling(nowhere, "x")).then(
         () => true,
         (error: unknown) => {
-          if (/^(ERR|NOPERM)/.test(messageOf(error))) return false;
+          // A server that may not write now refuses the probe that is a SET before it looks at its words.
+          if (/^(ERR|NOPERM|OOM|READONLY|MISCONF)/.test(messageOf(error))) return false;
           throw error;
         },
       );
@@ -87,7 +89,7 @@ export class WatchCompare implements Compare {
   }
 
   #inTurn(key: string, value: string, command: string[]): Promise<boolean> {
-    const run = this.#last.then(() => this.#limit.guard(this.#compareAnd(key, value, command)));
+    const run = this.#last.then(() => this.#limit.guard(this.#compareAnd(key, value, command))).catch(broken);
     this.#last = run.catch(() => {
       this.close();
       this.#session = undefined;
@@ -106,4 +108,15 @@ export class WatchCompare implements Compare {
     const replies = await session.transaction([command]);
     return replies !== null && Number(replies[0]) === 1;
   }
+}
+
+/** It is our own connection that broke, not the user's: the next call opens another. */
+function broken(error: unknown): never {
+  if (!(error instanceof SchemeError) || error.code !== "unreachable") throw error;
+  throw new SchemeError(
+    "unreachable",
+    `The connection for WATCH broke: ${messageOf(error.cause)}.`,
+    error.causes,
+    true,
+  );
 }

@@ -11,10 +11,11 @@
  */
 import type { Clock } from "../clock.ts";
 import { runScript, schemeError, TimeLimit } from "../driver.ts";
-import type { Driver, Script, ScriptStrings, Subscription } from "../driver.ts";
+import type { Driver, Script, ScriptStrings, Send, Subscription } from "../driver.ts";
 import { channelPrefix, counterKey, Keys, nameOfKey } from "../keys.ts";
 import type { LockKeys } from "../keys.ts";
 import * as lua from "../lua.generated.ts";
+import { TOKEN } from "../scheme.ts";
 import type {
   Answer,
   Extension,
@@ -48,6 +49,7 @@ export class LuaScheme implements Scheme {
   readonly #call: { readonly keys: [counter: string]; readonly args: [publish: string, channel: string] };
   readonly #clientId: string;
   readonly #limit: TimeLimit;
+  readonly #send: Send;
   readonly #clients: Clients;
   readonly #release: AddToBatch<LockKeys, [string]>;
   readonly #extend: AddToBatch<[string, string], [string, string, string]>;
@@ -63,7 +65,8 @@ export class LuaScheme implements Scheme {
     this.#call = { keys: [counterKey(settings.prefix)], args: ["PUBLISH", channelPrefix(settings.prefix)] };
     this.#clientId = settings.clientId;
     this.#limit = new TimeLimit(clock, driver);
-    this.#clients = new Clients(driver, clock, settings);
+    this.#send = (command) => this.#limit.guard(driver.send(command));
+    this.#clients = new Clients(this.#send, clock, settings);
     const call = this.#call;
     const turn = new Turn();
     // What is given up first frees room for what is asked for.
@@ -124,19 +127,23 @@ export class LuaScheme implements Scheme {
   }
 
   async query(selection: Selection): Promise<LockState[]> {
-    const names = await findNames((command) => this.#limit.guard(this.#driver.send(command)), this.#prefix, selection);
+    const names = await findNames(this.#send, this.#prefix, selection);
     const states: LockState[] = [];
     for (let i = 0; i < names.length; i += 100) {
       const items = names.slice(i, i + 100).map((name) => {
         return { keys: this.#keys.of(name), args: [] as [] };
       });
       const replies = await this.#run(lua.query, { keys: [], args: [] }, items);
-      replies.forEach((reply, j) => states.push(readState(names[i + j] ?? "", unwrap(reply))));
+      replies.forEach((reply, j) => {
+        // Among all keys of the prefix there may be some that are no locks.
+        if (typeof selection === "object" && "name" in selection) unwrap(reply);
+        if (!isFailure(reply)) states.push(readState(names[i + j] ?? "", reply));
+      });
     }
     const tokens = states
       .flatMap(({ holders, waiters }) => [...holders, ...waiters])
       .flatMap(({ token }) => token ?? []);
-    const labelOf = await this.#limit.guard(this.#clients.labels(tokens));
+    const labelOf = await this.#clients.labels(tokens);
     return states.map((state) => ({
       ...state,
       holders: state.holders.map((each) => ({ ...each, label: each.label || labelOf(each.token ?? "") })),
@@ -189,13 +196,18 @@ export class LuaScheme implements Scheme {
 
 /** One item's reply; its own error concerns nobody else in the batch. */
 export function unwrap(reply: unknown): unknown {
-  if (Array.isArray(reply) && reply[0] === "ERR") throw schemeError(new Error(String(reply[1])));
+  if (isFailure(reply)) throw schemeError(new Error(String(reply[1])));
   return reply;
+}
+
+function isFailure(reply: unknown): reply is ["ERR", unknown] {
+  return Array.isArray(reply) && reply[0] === "ERR";
 }
 
 function readState(lock: string, reply: unknown): LockState {
   const [kind, held, waiting] = reply as [string, unknown[], unknown[]];
-  const foreign = kind === "foreign";
+  // The set scheme writes bare tokens: foreign to the queue, for it pushes nothing, but one of us.
+  const foreign = kind === "foreign" && !TOKEN.test(String(held[0]));
   return {
     lock,
     mode: kind === "" ? undefined : kind === "shared" ? "shared" : "exclusive",

@@ -1,9 +1,7 @@
+import type { Send } from "../driver.ts";
 import { nameOfKey, scanPattern } from "../keys.ts";
 import type { Selection } from "../scheme.ts";
 import { globToRegExp } from "./memory.ts";
-
-/** Sends one command, within the time limit of commands. */
-export type Send = (command: readonly string[]) => Promise<unknown>;
 
 /** The names of the selected locks that somebody holds or waits for. Walks the key space in small steps (SCAN). */
 export async function findNames(send: Send, prefix: string, selection: Selection): Promise<string[]> {

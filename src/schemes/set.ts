@@ -12,8 +12,9 @@
  */
 import type { Clock } from "../clock.ts";
 import { schemeError, TimeLimit } from "../driver.ts";
-import type { Driver } from "../driver.ts";
+import type { Driver, Send } from "../driver.ts";
 import { counterKey, lockKey } from "../keys.ts";
+import { TOKEN } from "../scheme.ts";
 import type {
   Answer,
   Extension,
@@ -34,7 +35,6 @@ import { findNames } from "./scan.ts";
 const FIRST_PAUSE = 10;
 const LONGEST_PAUSE = 250;
 const FENCE_TTL = 3_600_000;
-const TOKEN = /^[\w-]{22}:\w+$/;
 
 export class SetScheme implements Scheme {
   readonly name = "set";
@@ -43,6 +43,7 @@ export class SetScheme implements Scheme {
   readonly #clock: Clock;
   readonly #prefix: string;
   readonly #limit: TimeLimit;
+  readonly #send: Send;
   readonly #clients: Clients;
   #compare: Promise<Compare> | undefined;
   /** The server's microseconds since 1970 at our clock's zero. */
@@ -53,7 +54,8 @@ export class SetScheme implements Scheme {
     this.#clock = clock;
     this.#prefix = settings.prefix;
     this.#limit = new TimeLimit(clock, driver);
-    this.#clients = new Clients(driver, clock, settings);
+    this.#send = (command) => this.#limit.guard(driver.send(command));
+    this.#clients = new Clients(this.#send, clock, settings);
   }
 
   /** Nothing is ever pushed. */
@@ -72,7 +74,7 @@ export class SetScheme implements Scheme {
       ["INCR", counter],
       ["PEXPIRE", counter, String(FENCE_TTL)],
       ["PTTL", key],
-    ]);
+    ]).catch((error: unknown) => this.#nothingIfShared(key, error));
     if (value === token) return { kind: "granted", fence: Number(fence) };
     if (!wait) return { kind: "busy" };
     // The ticket counts the attempts: each pause is longer than the last.
@@ -90,6 +92,8 @@ export class SetScheme implements Scheme {
     const key = lockKey(this.#prefix, lock);
     const counter = counterKey(this.#prefix);
     const floor = await this.#serverMicros();
+    // SET takes the place of whatever is there; what is no lock must stay.
+    await this.#send(["GET", key]).catch((error: unknown) => this.#nothingIfShared(key, error));
     const [, , fence] = await this.#transaction([
       ["SET", key, token, "PX", String(ttl)],
       ["SET", counter, floor, "NX", "PX", String(FENCE_TTL)],
@@ -104,7 +108,7 @@ export class SetScheme implements Scheme {
     const key = lockKey(this.#prefix, lock);
     const compare = await this.#comparing();
     if (await this.#limit.guard(compare.expire(key, token, ttl))) return "extended";
-    return (await this.#limit.guard(this.#driver.send(["EXISTS", key]))) ? "stolen" : "gone";
+    return Number(await this.#send(["EXISTS", key])) === 1 ? "stolen" : "gone";
   }
 
   async release({ lock, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone" | "unsure"> {
@@ -115,18 +119,24 @@ export class SetScheme implements Scheme {
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
-    const value =
-      holder.foreign ?? (holder.token && holder.fence !== undefined ? `${holder.token}#${holder.fence}` : holder.token);
-    if (value === undefined) return false;
+    const key = lockKey(this.#prefix, lock);
+    const value = await this.#send(["GET", key]);
+    const expected = holder.foreign ?? holder.token;
+    // A holder of the lua scheme has more in its value than its token.
+    if (typeof value !== "string" || (value !== expected && value.split("#")[0] !== holder.token)) return false;
     const compare = await this.#comparing();
-    return this.#limit.guard(compare.delete(lockKey(this.#prefix, lock), value));
+    return this.#limit.guard(compare.delete(key, value));
   }
 
   async query(selection: Selection): Promise<LockState[]> {
-    const names = await findNames((command) => this.#limit.guard(this.#driver.send(command)), this.#prefix, selection);
-    const states = await Promise.all(names.map((name) => this.#limit.guard(this.#look(name))));
-    const labelOf = await this.#limit.guard(
-      this.#clients.labels(states.flatMap(({ holders }) => holders.flatMap(({ token }) => token ?? []))),
+    const names = await findNames(this.#send, this.#prefix, selection);
+    const looks = await Promise.all(names.map((name) => this.#look(name)));
+    // Among all keys of the prefix there may be some that are no locks.
+    const failure = looks.find((look) => look instanceof Error);
+    if (failure && typeof selection === "object" && "name" in selection) throw schemeError(failure);
+    const states = looks.filter((look): look is LockState => !(look instanceof Error));
+    const labelOf = await this.#clients.labels(
+      states.flatMap(({ holders }) => holders.flatMap(({ token }) => token ?? [])),
     );
     return states.map((state) => ({
       ...state,
@@ -140,14 +150,17 @@ export class SetScheme implements Scheme {
     this.#driver.close();
   }
 
-  async #look(lock: string): Promise<LockState> {
+  /** An Error where the key holds no lock of this scheme. */
+  async #look(lock: string): Promise<LockState | Error> {
     const key = lockKey(this.#prefix, lock);
-    const found = await this.#driver.transaction([
-      ["GET", key],
-      ["PTTL", key],
-    ]);
+    const found = await this.#limit.guard(
+      this.#driver.transaction([
+        ["GET", key],
+        ["PTTL", key],
+      ]),
+    );
     const [value, left] = found ?? [];
-    if (value instanceof Error) throw value;
+    if (value instanceof Error) return value;
     if (value === null || value === undefined) return { lock, mode: undefined, holders: [], waiters: [] };
     const remaining = Number(left) < 0 ? undefined : Number(left);
     const [token = "", fence] = String(value).split("#");
@@ -159,7 +172,7 @@ export class SetScheme implements Scheme {
 
   /** The server's clock now, as far as we can tell: asked once, then reckoned by our own monotonic clock. */
   async #serverMicros(): Promise<string> {
-    this.#serverOrigin ??= this.#limit.guard(this.#driver.send(["TIME"])).then((reply) => {
+    this.#serverOrigin ??= this.#send(["TIME"]).then((reply) => {
       const [seconds, micros] = reply as [unknown, unknown];
       return Number(seconds) * 1e6 + Number(micros) - this.#clock.now() * 1000;
     });
@@ -179,6 +192,13 @@ export class SetScheme implements Scheme {
       this.#compare = undefined;
     });
     return this.#compare;
+  }
+
+  /** A sorted set is a shared lock of the `lua` scheme: somebody else holds. Anything else is no lock. */
+  async #nothingIfShared(key: string, error: unknown): Promise<[]> {
+    const { code } = schemeError(error);
+    if (code !== "wrong-type" || (await this.#send(["TYPE", key])) !== "zset") throw error;
+    return [];
   }
 
   async #transaction(commands: string[][]): Promise<unknown[]> {
