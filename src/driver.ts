@@ -157,7 +157,7 @@ const DIAGNOSES: readonly Diagnosis[] = [
   { test: /^LOADING/, code: "loading", transient: true, remedy: "The server reads its data; try again when it is up." },
   { test: /^OOM/, code: "out-of-memory", remedy: "Raise the server's maxmemory or free some." },
   {
-    test: /^WRONGTYPE/,
+    test: /^(WRONGTYPE|ERR Key should be of string type)/, // the second is how DELEX says it
     code: "wrong-type",
     remedy: "Something else lives under this name: choose another name or prefix.",
   },

@@ -1,14 +1,13 @@
 -- Take a lock, or a place in its queue. Asked again it is the claim of a pushed grant, or a waiter's poke.
 -- KEYS counter | key, holders, queue, waiters
 -- ARGV publish, channel | token, mode, ttl, wait, ticket, label
--- RETURNS {1, fence} granted | {0} busy | {2, ticket, rank, milliseconds until a holder's time ends or -1, foreign} pending
+-- RETURNS fence granted | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign} pending
 
 -- QUICK A free lock and nobody in line.
 if mode == 'exclusive' and call('EXISTS', key, queue) == 0 then
-  local fence = draw_fence()
-  local value = token .. '#' .. fence
+  reply = draw_fence()
+  local value = token .. '#' .. reply
   call('SET', key, label == '' and value or value .. '#' .. label, 'PX', ttl)
-  reply = { 1, fence }
 end
 
 -- STEP `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard.
@@ -17,7 +16,7 @@ local fence = holding(lock, token)
 if fence then
   lengthen(lock, token, ttl)
   if lock.kind == 'shared' then promote(lock) end
-  return { 1, fence }
+  return fence
 end
 
 local queued = call('EXISTS', lock.queue) == 1
@@ -25,8 +24,8 @@ if queued and wait == '0' then
   promote(lock)
   queued = call('EXISTS', lock.queue) == 1
 end
-if not queued and compatible(lock, mode) then return { 1, grant(lock, token, mode, ttl, label) } end
-if wait == '0' then return { 0 } end
+if not queued and compatible(lock, mode) then return grant(lock, token, mode, ttl, label) end
+if wait == '0' then return 0 end
 
 local place = call('ZSCORE', lock.queue, token)
 if not place then
@@ -43,7 +42,7 @@ call('PEXPIRE', lock.waiters, QUEUE_TTL)
 
 promote(lock, token, ttl)
 fence = holding(lock, token)
-if fence then return { 1, fence } end
+if fence then return fence end
 
 -- Each asker clears away up to two dead waiters right before it, so that a long dead queue is gone in time.
 local rank = call('ZRANK', lock.queue, token)
@@ -56,4 +55,4 @@ if rank > 0 then
     end
   end
 end
-return { 2, call('ZSCORE', lock.queue, token), rank, time_left(lock), lock.kind == 'foreign' and 1 or 0 }
+return { call('ZSCORE', lock.queue, token), rank, time_left(lock), lock.kind == 'foreign' and 1 or 0 }

@@ -91,11 +91,14 @@ export class LuaScheme implements Scheme {
       ticket,
       label,
     ]);
-    const [kind, ...rest] = unwrap(reply) as [number, ...unknown[]];
-    if (Number(kind) === 1) return { kind: "granted", fence: Number(rest[0]) };
-    if (Number(kind) === 0) return { kind: "busy" };
-    request.ticket = String(rest[0]);
-    return { kind: "pending", pokeAfter: this.#pokeAfter(Number(rest[1]), Number(rest[2]), Number(rest[3]) === 1) };
+    const answer = unwrap(reply);
+    if (Array.isArray(answer)) {
+      const [place, rank, left, foreign] = answer as unknown[];
+      request.ticket = String(place);
+      return { kind: "pending", pokeAfter: this.#pokeAfter(Number(rank), Number(left), Number(foreign) === 1) };
+    }
+    const fence = Number(answer);
+    return fence > 0 ? { kind: "granted", fence } : { kind: "busy" };
   }
 
   async steal({ lock, token, ttl, label }: LockRequest): Promise<Answer> {
