@@ -37,36 +37,16 @@ export function lockKey(prefix: string, name: string): string {
 
 /** What all keys of the lock have in common; it makes them share a slot. */
 function base(key: string): string {
-  return HASH_TAG.test(key) ? key : `{${key}}`;
+  return key.includes("}") && HASH_TAG.test(key) ? key : `{${key}}`;
 }
+
+/** A name that may need more than to be written behind its prefix. */
+const ODD = /[\uffff\ud800-\udfff{}]|(holders|fence|queue|waiters)$|^client:|^$/;
 
 export function lockKeys(prefix: string, name: string): LockKeys {
-  const key = lockKey(prefix, name);
+  const key = ODD.test(name) ? lockKey(prefix, name) : prefix + name;
   const shared = base(key);
   return [key, `${shared}:holders`, `${shared}:queue`, `${shared}:waiters`];
-}
-
-/** So many locks' keys are remembered; naming them costs more than looking them up. */
-const MEMORY = 1_000;
-
-/** The keys of the locks under one prefix. */
-export class Keys {
-  readonly #prefix: string;
-  readonly #known = new Map<string, LockKeys>();
-
-  constructor(prefix: string) {
-    this.#prefix = prefix;
-  }
-
-  of(name: string): LockKeys {
-    let keys = this.#known.get(name);
-    if (!keys) {
-      keys = lockKeys(this.#prefix, name);
-      if (this.#known.size >= MEMORY) this.#known.clear();
-      this.#known.set(name, keys);
-    }
-    return keys;
-  }
 }
 
 /**

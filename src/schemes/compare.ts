@@ -100,13 +100,16 @@ export class WatchCompare implements Compare {
   async #compareAnd(key: string, value: string, command: string[]): Promise<boolean> {
     this.#session ??= this.#driver.session();
     const session = await this.#session;
-    const [, found] = await Promise.all([session.send(["WATCH", key]), session.send(["GET", key])]);
-    if (found !== value) {
-      await session.send(["UNWATCH"]);
-      return false;
+    for (;;) {
+      const [, found] = await Promise.all([session.send(["WATCH", key]), session.send(["GET", key])]);
+      if (found !== value) {
+        await session.send(["UNWATCH"]);
+        return false;
+      }
+      const replies = await session.transaction([command]);
+      if (replies) return Number(replies[0]) === 1;
+      // Dropped, which says no more than that the key was touched: its holder may have renewed it. So we look again.
     }
-    const replies = await session.transaction([command]);
-    return replies !== null && Number(replies[0]) === 1;
   }
 }
 

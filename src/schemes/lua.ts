@@ -12,7 +12,7 @@
 import type { Clock } from "../clock.ts";
 import { runScript, schemeError, TimeLimit } from "../driver.ts";
 import type { Driver, Script, ScriptStrings, Send, Subscription } from "../driver.ts";
-import { channelPrefix, counterKey, Keys, nameOfKey } from "../keys.ts";
+import { channelPrefix, counterKey, lockKeys, nameOfKey } from "../keys.ts";
 import type { LockKeys } from "../keys.ts";
 import * as lua from "../lua.generated.ts";
 import { TOKEN } from "../scheme.ts";
@@ -44,7 +44,6 @@ export class LuaScheme implements Scheme {
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
   readonly #driver: Driver;
   readonly #prefix: string;
-  readonly #keys: Keys;
   /** What every call that may grant is given once: the fence counter, and how to push. */
   readonly #call: { readonly keys: [counter: string]; readonly args: [publish: string, channel: string] };
   readonly #clientId: string;
@@ -61,7 +60,6 @@ export class LuaScheme implements Scheme {
   constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
-    this.#keys = new Keys(settings.prefix);
     this.#call = { keys: [counterKey(settings.prefix)], args: ["PUBLISH", channelPrefix(settings.prefix)] };
     this.#clientId = settings.clientId;
     this.#limit = new TimeLimit(clock, driver);
@@ -83,7 +81,7 @@ export class LuaScheme implements Scheme {
     this.#clients.announce(request.ttl);
     if (wait) this.#subscribe();
     const { token, mode, ttl, ticket = "", label } = request;
-    const reply = await this.#acquire(this.#keys.of(request.lock), [
+    const reply = await this.#acquire(lockKeys(this.#prefix, request.lock), [
       token,
       mode,
       String(ttl),
@@ -118,14 +116,14 @@ export class LuaScheme implements Scheme {
     this.#clients.announce(ttl);
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#subscribe();
-    const [key, holders] = this.#keys.of(lock);
+    const [key, holders] = lockKeys(this.#prefix, lock);
     const reply = Number(unwrap(await this.#extend([key, holders], [token, String(fence), String(ttl)])));
     return reply === 1 ? "extended" : reply === 0 ? "gone" : "stolen";
   }
 
   async release({ lock, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone" | "unsure"> {
     const drops = this.#driver.drops;
-    const held = unwrap(await this.#release(this.#keys.of(lock), [token]));
+    const held = unwrap(await this.#release(lockKeys(this.#prefix, lock), [token]));
     return Number(held) === 1 ? "released" : drops === this.#driver.drops ? "gone" : "unsure";
   }
 
@@ -134,7 +132,7 @@ export class LuaScheme implements Scheme {
     const states: LockState[] = [];
     for (let i = 0; i < names.length; i += 100) {
       const items = names.slice(i, i + 100).map((name) => {
-        return { keys: this.#keys.of(name), args: [] as [] };
+        return { keys: lockKeys(this.#prefix, name), args: [] as [] };
       });
       const replies = await this.#run(lua.query, { keys: [], args: [] }, items);
       replies.forEach((reply, j) => {
@@ -162,7 +160,7 @@ export class LuaScheme implements Scheme {
   }
 
   async #steal(lock: string, args: [string, string, string, string]): Promise<unknown[]> {
-    const [reply] = await this.#run(lua.steal, this.#call, [{ keys: this.#keys.of(lock), args }]);
+    const [reply] = await this.#run(lua.steal, this.#call, [{ keys: lockKeys(this.#prefix, lock), args }]);
     return unwrap(reply) as unknown[];
   }
 
