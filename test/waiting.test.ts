@@ -8,6 +8,7 @@ import { LONGEST_TIMER } from "../src/clock.ts";
 import { LockError, LockLostError, LockTimeoutError, SchemeError } from "../src/errors.ts";
 import { type Lock, LockManager, type LockOptions } from "../src/index.ts";
 import type { Answer } from "../src/scheme.ts";
+import { EXPIRY_MARGIN } from "../src/schemes/memory.ts";
 import { ManualClock } from "../src/testing.ts";
 import { expectDOMException, rejection } from "./support/locks.ts";
 import { CuttingClock, type ScriptedScheme, ScriptedStore } from "./support/scripted.ts";
@@ -195,6 +196,49 @@ describe("a push", () => {
     on.scheme.acquires.all[2]?.answer(pending());
     await on.clock.advance(0);
     expect(on.scheme.acquires.count).toBe(6);
+  });
+});
+
+describe("the notice of being first in line", () => {
+  test("leads to a question when the holder's time has ended, and not before", async () => {
+    const on = setUp();
+    const request = await waiting(on, {}, 5_000);
+    await on.clock.advance(500);
+    on.scheme.listener.next("a", request.token, 1_000);
+    await on.clock.advance(1_000);
+    expect(on.scheme.acquires.count).toBe(1);
+    await on.clock.advance(EXPIRY_MARGIN);
+    expect(on.scheme.acquires.all.map(({ at }) => at)).toEqual([0, 1_500 + EXPIRY_MARGIN]);
+  });
+
+  test("that overtakes its own pending reply is not lost", async () => {
+    const on = setUp();
+    const request = await asked(on);
+    on.scheme.listener.next("a", request.token, 1_000);
+    await on.clock.advance(100);
+    on.scheme.acquires.last.answer(pending(5_000));
+    await on.clock.advance(900 + EXPIRY_MARGIN);
+    expect(on.scheme.acquires.all.map(({ at }) => at)).toEqual([0, 1_000 + EXPIRY_MARGIN]);
+  });
+
+  test("puts off no poke that comes sooner, and counts for one wait only", async () => {
+    const on = setUp();
+    const request = await waiting(on, {}, 300);
+    on.scheme.acquires.always = () => pending(5_000);
+    on.scheme.listener.next("a", request.token, 1_000);
+    await on.clock.advance(6_000);
+    expect(on.scheme.acquires.all.map(({ at }) => at)).toEqual([0, 300, 5_300]);
+  });
+
+  test("of a request that is over or holds does nothing", async () => {
+    const on = setUp();
+    const request = await asked(on);
+    on.scheme.acquires.last.answer(granted(7));
+    await on.clock.advance(0);
+    for (const token of [request.token, "somebody:else"]) on.scheme.listener.next("a", token, 0);
+    await on.clock.advance(1_000);
+    expect(request.lock?.held).toBe(true);
+    expect([on.scheme.acquires.count, on.scheme.releases.count]).toEqual([1, 0]);
   });
 });
 

@@ -118,7 +118,7 @@ describe.concurrent("when the server breaks connections", () => {
     await listening(stage.redis, 2);
     const kill = async (type: string): Promise<void> => {
       const before = (await connections(stage.redis)).map(({ id }) => id);
-      await stage.redis.client("KILL", "TYPE", type as "normal", "SKIPME", "yes");
+      await stage.redis.call("CLIENT", "KILL", "TYPE", type, "SKIPME", "yes");
       await until(async () => {
         const now = (await connections(stage.redis)).filter(({ id }) => !before.includes(id));
         return now.length >= 2;
@@ -126,7 +126,7 @@ describe.concurrent("when the server breaks connections", () => {
     };
     await kill("normal");
     await holder.end();
-    const first = await until(() => Promise.race([waiters[0]!.granted]), "the first was served", BEFORE_ANY_POKE);
+    const first = await until(() => waiters[0]!.granted, "the first was served", BEFORE_ANY_POKE);
     await kill("pubsub");
     await listening(stage.redis, 2);
     expect(first.held).toBe(true);
@@ -140,14 +140,14 @@ describe.concurrent("when the server breaks connections", () => {
     expect(rejections).toEqual([]);
   });
 
-  test.for(clientNames)("the set scheme's session is opened again (%s)", async (on, t) => {
+  test.for(clientNames)("the set scheme's connection for WATCH is opened again (%s)", async (on, t) => {
     const stage = await openStage(t);
     const rejections = unhandledRejections(t);
     const locks = await stage.manager({ on, scheme: "set" });
     await warmUp(locks);
     const lock = await locks.acquire(unique());
     const watching = (await connections(stage.redis)).filter(({ cmd }) => /exec|unwatch|watch/i.test(cmd ?? ""));
-    expect(watching.length, "the servers of these tests cannot compare and delete").toBeGreaterThan(0);
+    t.skip(watching.length === 0, "This server compares and deletes by itself: no WATCH is needed.");
     for (const { id } of watching) await stage.redis.client("KILL", "ID", id!);
     await lock.release();
     await cleared(stage.redis);
@@ -160,7 +160,6 @@ describe.concurrent("a client that was set up in its own way gets pushes, and gi
   const casts: Record<string, Cast> = {
     "ioredis with db": { settings: { db: 2 } },
     "ioredis with stringNumbers": { settings: { stringNumbers: true } },
-    "ioredis with keyPrefix": { settings: { keyPrefix: "app:" } },
     "ioredis with lazyConnect": { settings: { lazyConnect: true } },
     "ioredis with enableAutoPipelining": { settings: { enableAutoPipelining: true } },
     "ioredis with showFriendlyErrorStack": { settings: { showFriendlyErrorStack: true } },
@@ -170,13 +169,13 @@ describe.concurrent("a client that was set up in its own way gets pushes, and gi
     "node-redis with disableOfflineQueue": { on: "node-redis 6", settings: { disableOfflineQueue: true } },
   };
 
-  async function change(test: Finishing, title: string, cast: Cast, url: string): Promise<Cast> {
+  async function change(t: Finishing, title: string, cast: Cast, url: string): Promise<Cast> {
     if (title !== "node-redis with RESP 3") return cast;
     // Numbers and maps as the user wants them for his own commands.
     const client = createClient({ url, RESP: 3, commandOptions: { typeMapping: { 58: String } } });
     client.on("error", () => {});
     await client.connect();
-    test.onTestFinished(() => client.destroy());
+    t.onTestFinished(() => client.destroy());
     return { client: client as unknown as RedisClient };
   }
 

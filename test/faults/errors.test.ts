@@ -1,5 +1,7 @@
 /** What is said when the server or the client cannot do its part: always a typed error, in bounded time. */
+import { mkdir } from "node:fs/promises";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import { describe, expect, test } from "vitest";
@@ -12,6 +14,7 @@ import {
   cleared,
   connectClient,
   leftovers,
+  onEach,
   openStage,
   unhandledRejections,
 } from "../support/stage.ts";
@@ -43,15 +46,16 @@ async function user(stage: Stage, ...rules: string[]): Promise<string> {
 }
 
 describe.concurrent("a server that", () => {
-  test.for(everywhere)("is down is unreachable, within the time limit ($scheme on $on)", async (kind, t) => {
+  test("is down is unreachable, within the time limit", async (t) => {
     const rejections = unhandledRejections(t);
     const stage = await openStage(t);
     const proxy = await stage.proxy();
     await proxy.refuse();
-    const locks = await stage.manager({ ...kind, url: proxy.url });
-    const error = await failure(locks);
-    expect(error).toMatchObject({ code: "unreachable", transient: true });
-    expect(error.message).toContain("Check that it runs");
+    await onEach(everywhere, async (kind) => {
+      const error = await failure(await stage.manager({ ...kind, url: proxy.url }));
+      expect(error).toMatchObject({ code: "unreachable", transient: true });
+      expect(error.message).toContain("Check that it runs");
+    });
     expect(rejections).toEqual([]);
   });
 
@@ -63,16 +67,19 @@ describe.concurrent("a server that", () => {
     expect(await rejection(locks.query())).toMatchObject({ code: "unreachable" });
   });
 
-  test.for(clientNames)("never answers is unreachable, within the time limit (%s)", async (on, t) => {
+  test("never answers is unreachable, within the time limit", async (t) => {
+    const rejections = unhandledRejections(t);
     const stage = await openStage(t);
-    const proxy = await stage.proxy();
-    const locks = await stage.manager({ on, url: proxy.url });
-    await (await locks.acquire(unique())).release();
-    proxy.blackHole();
-    const error = await failure(locks);
-    expect(error).toMatchObject({ code: "unreachable", transient: true });
-    await proxy.heal();
+    await onEach(everywhere, async (kind) => {
+      const proxy = await stage.proxy();
+      const locks = await stage.manager({ ...kind, url: proxy.url });
+      await (await locks.acquire(unique())).release();
+      proxy.blackHole();
+      expect(await failure(locks)).toMatchObject({ code: "unreachable", transient: true });
+      await proxy.heal();
+    });
     await cleared(stage.redis);
+    expect(rejections).toEqual([]);
   });
 
   test.for(everywhere)("wants a password is not authorized ($scheme on $on)", async (kind, t) => {
@@ -80,7 +87,7 @@ describe.concurrent("a server that", () => {
     const stage = await openStage(t, { args: ["--requirepass", "secret"] });
     const none = await failure(await stage.manager(kind));
     expect(none.code).toBe("not-authorized");
-    expect(none.message).toMatch(/NOAUTH|Authentication required/i);
+    expect(none.message).toMatch(/NOAUTH|Authentication required|unauthenticated/i);
     expect(none.message).toContain("user and password");
     expect(rejections).toEqual([]);
   });
@@ -123,15 +130,16 @@ describe.concurrent("a server that", () => {
     await cleared(stage.redis);
   });
 
-  test.for(everywhere)("is a replica is read-only ($scheme on $on)", async (kind, t) => {
+  test("is a replica is read-only", async (t) => {
     const rejections = unhandledRejections(t);
     const stage = await openStage(t, { args: ["--replicaof", "127.0.0.1 1"] });
-    const locks = await stage.manager(kind);
-    const error = await failure(locks);
-    expect(error).toMatchObject({ code: "read-only", transient: true });
-    expect(error.message).toContain("Connect to a primary");
+    await onEach(everywhere, async (kind) => {
+      const error = await failure(await stage.manager(kind));
+      expect(error).toMatchObject({ code: "read-only", transient: true });
+      expect(error.message).toContain("Connect to a primary");
+    });
     // Asked again while it may change, but with pauses that grow.
-    expect(await calls(stage.redis, "evalsha", "eval", "exec")).toBeLessThan(60);
+    expect(await calls(stage.redis, "evalsha", "eval", "multi")).toBeLessThan(everywhere.length * 30);
     expect(rejections).toEqual([]);
   });
 
@@ -146,43 +154,46 @@ describe.concurrent("a server that", () => {
     },
   );
 
-  test.for(everywhere)("is out of memory says so, and frees what was held ($scheme on $on)", async (kind, t) => {
+  test.for(everywhere)("is out of memory says so ($scheme on $on)", async (kind, t) => {
     const rejections = unhandledRejections(t);
     const stage = await openStage(t);
     const locks = await stage.manager(kind);
-    const holder = await hold(locks, unique(), { ttl: 60_000 });
+    const holder = await hold(locks, unique(), { ttl: 2_000, renew: false });
     await stage.redis.config("SET", "maxmemory", "1");
     const error = await failure(locks);
-    expect(error.code).toBe("out-of-memory");
+    expect(error).toMatchObject({ code: "out-of-memory", transient: false });
     expect(error.message).toContain("maxmemory");
-    await holder.lock.extend(90_000);
+    // Under WATCH nothing can be renewed or deleted now: what the set scheme holds ends with its lease.
+    if (kind.scheme === "lua") await holder.lock.extend(60_000);
     await holder.end();
     await cleared(stage.redis);
     expect(rejections).toEqual([]);
   });
 
-  test.for(clientNames)("reads its data says that it is loading (%s)", async (on, t) => {
+  test("reads its data says that it is loading", async (t) => {
     // Each key takes 1 ms to read, and the server answers in between.
     const args = ["--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"];
     const stage = await openStage(t, { args });
     await stage.redis.call("DEBUG", "POPULATE", "9000", "filler", "10");
     await stage.redis.save();
     await stage.server.crash();
-    const up = stage.server.start();
-    up.catch(() => {});
+    stage.server.start().catch(() => {}); // resolves when all has been read, which the test does not wait for
     t.onTestFinished(() => stage.server.crash());
-    // An ioredis client asks by itself whether the server is loading, unless told not to.
-    const settings = on === "node-redis 6" ? {} : { enableReadyCheck: false };
-    const error = await failure(await stage.manager({ on, settings }));
-    expect(error).toMatchObject({ code: "loading", transient: true });
-    expect(error.message).toContain("LOADING");
+    await onEach(everywhere, async (kind) => {
+      // An ioredis client asks by itself whether the server is loading, unless told not to.
+      const settings = kind.on === "node-redis 6" ? {} : { enableReadyCheck: false };
+      const error = await failure(await stage.manager({ ...kind, settings }));
+      expect(error).toMatchObject({ code: "loading", transient: true });
+      expect(error.message).toContain("LOADING");
+    });
   });
 
   test("cannot write to its disk is read-only for now", async (t) => {
     const stage = await openStage(t);
-    await stage.redis.config("SET", "dir", "/proc/self");
+    // The file that it would write is a folder.
+    await mkdir(join(stage.server.dir, "dump.rdb", "taken"), { recursive: true });
     await stage.redis.config("SET", "save", "3600 1");
-    await stage.redis.bgsave().catch(() => {});
+    await stage.redis.bgsave();
     await until(async () => /rdb_last_bgsave_status:err/.test(await stage.redis.info("persistence")), "a save failed");
     const error = await failure(await stage.manager());
     expect(error.code).toBe("read-only");
@@ -276,7 +287,8 @@ describe("a client that", () => {
     ["an array", [{}, {}], "an array of 2"],
     ["an empty array", [], "an array of 0"],
     ["a number", 6379, "6379"],
-    ["an ioredis Cluster", cluster, "an object (Cluster)"],
+    ["an ioredis Cluster", cluster, "an ioredis Cluster"],
+    ["an ioredis client with keyPrefix", new Redis({ keyPrefix: "app:", lazyConnect: true }), '"app:"'],
     ["a node-redis cluster", createCluster({ rootNodes }), "an object"],
     ["a node-redis sentinel", createSentinel({ name: "x", sentinelRootNodes: [{ host: "h", port: 1 }] }), "an object"],
     ["a node-redis pool", createClientPool({ url: "redis://127.0.0.1:1" }), "an object"],

@@ -28,13 +28,13 @@ interface Trouble {
 }
 
 /** What went wrong with one lock, from now on. */
-function troubles(test: Finishing, name: string): Trouble[] {
+function troubles(t: Finishing, name: string): Trouble[] {
   const seen: Trouble[] = [];
   const see = (message: unknown): void => {
     if ((message as Trouble).lock === name) seen.push(message as Trouble);
   };
   subscribe("holdfast:trouble", see);
-  test.onTestFinished(() => void unsubscribe("holdfast:trouble", see));
+  t.onTestFinished(() => void unsubscribe("holdfast:trouble", see));
   return seen;
 }
 

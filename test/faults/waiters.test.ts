@@ -13,13 +13,12 @@ import { clientNames } from "../support/worlds.ts";
 const BEFORE_ANY_POKE = 3_000;
 
 /** Says so when the promise is not fulfilled in time. */
-function soon<T>(promise: Promise<T>, what: string, timeoutMs = BEFORE_ANY_POKE): Promise<T> {
-  let settled: { value: T } | undefined;
-  promise.then(
-    (value) => (settled = { value }),
-    () => {},
-  );
-  return until(() => settled, what, timeoutMs).then(({ value }) => value);
+async function soon<T>(promise: Promise<T>, what: string, timeoutMs = BEFORE_ANY_POKE): Promise<T> {
+  let settled = false;
+  const settle = (): void => void (settled = true);
+  promise.then(settle, settle);
+  await until(() => settled, what, timeoutMs);
+  return promise;
 }
 
 /** Every push that the server sends, whoever it is for. */
@@ -33,11 +32,11 @@ async function pushes(stage: Stage): Promise<string[]> {
 
 /** The tokens in the queue of the lock, in their order. */
 function queue(stage: Stage, name: string): Promise<string[]> {
-  return stage.redis.zrange(`{lock:${name}}:queue`, 0, -1);
+  return stage.redis.zrange(`{lock:${name}}:queue`, "0", "-1");
 }
 
 /** A client whose subscriptions receive nothing. */
-function deafClient(test: Finishing, url: string): Redis {
+function deafClient(t: Finishing, url: string): Redis {
   const redis = new Redis(url);
   const duplicate = redis.duplicate.bind(redis);
   redis.duplicate = (override) => {
@@ -46,7 +45,7 @@ function deafClient(test: Finishing, url: string): Redis {
     copy.on = ((event: string, listener: () => void) => (event === "message" ? copy : on(event, listener))) as never;
     return copy;
   };
-  test.onTestFinished(() => redis.disconnect());
+  t.onTestFinished(() => redis.disconnect());
   return redis;
 }
 
@@ -169,11 +168,27 @@ describe.concurrent("a waiter is served", () => {
     await waiting(locks, name, 1);
     expect(lock.held).toBe(true);
     await waiter.end();
-    const late = (await until(async () => {
-      const state = await frozen.state();
-      return state.held && state;
-    }, "the thawed process was served"))!;
-    expect(late.fence).toBeGreaterThan(lock.fence);
+    await until(async () => (await frozen.state()).held, "the thawed process was served");
+    expect((await frozen.state()).fence).toBeGreaterThan(lock.fence);
+  });
+
+  test("after a poke and their claim windows when several before it are frozen", async (t) => {
+    const stage = await openStage(t);
+    const name = unique();
+    const holder = await hold(await stage.manager(), name);
+    const frozen = await participant(t, stage.server.url);
+    await frozen.tell("enqueue", name);
+    await frozen.tell("enqueue", name);
+    const locks = await stage.manager();
+    await waiting(locks, name, 2);
+    await listening(stage.redis, 2);
+    const waiter = enqueue(locks, name);
+    await waiting(locks, name, 3);
+    await listening(stage.redis, 3);
+    frozen.freeze();
+    await holder.end();
+    await soon(waiter.granted, "the living one was served", 8_500);
+    await waiter.end();
   });
 });
 

@@ -71,7 +71,7 @@ function answer(value: unknown): void {
 
 const input = createInterface({ input: process.stdin });
 input.on("line", (line) => {
-  const [name = "", ...args] = JSON.parse(line) as [string, ...never[]];
+  const [name, ...args] = JSON.parse(line) as [string, ...never[]];
   void Promise.resolve(commands[name]?.(...args)).then(answer);
 });
 answer("ready");

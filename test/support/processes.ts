@@ -74,13 +74,9 @@ export class Participant {
 }
 
 /** Start a process with a manager; it is gone when the test is over, however that ends. */
-export async function participant(
-  test: Finishing,
-  url: string,
-  options: ParticipantOptions = {},
-): Promise<Participant> {
+export async function participant(t: Finishing, url: string, options: ParticipantOptions = {}): Promise<Participant> {
   const started = new Participant(url, options);
-  test.onTestFinished(() => started.kill());
+  t.onTestFinished(() => started.kill());
   await started.said();
   return started;
 }

@@ -37,13 +37,13 @@ export interface Stage {
   client(url?: string, settings?: object): Redis;
 }
 
-export async function openStage(test: Finishing, options: ServerOptions = {}): Promise<Stage> {
+export async function openStage(t: Finishing, options: ServerOptions = {}): Promise<Stage> {
   const server = await startServer(options);
-  test.onTestFinished(() => server.stop());
+  t.onTestFinished(() => server.stop());
   const client = (url = server.url, settings = {}): Redis => {
     const redis = new Redis(url, { maxRetriesPerRequest: null, retryStrategy: () => 20, ...settings });
     redis.on("error", () => {}); // these tests break connections on purpose
-    test.onTestFinished(() => redis.disconnect());
+    t.onTestFinished(() => redis.disconnect());
     return redis;
   };
   return {
@@ -53,7 +53,7 @@ export async function openStage(test: Finishing, options: ServerOptions = {}): P
     manager: async ({ on = "ioredis 6", url = server.url, settings, client: given, ...managerOptions } = {}) => {
       const { client: made, end } = given ? { client: given, end: () => {} } : await connectClient(on, url, settings);
       const manager = new Manager(made, managerOptions);
-      test.onTestFinished(() => {
+      t.onTestFinished(() => {
         // Not waited for: it may be the fault itself that keeps it from ending. Its server goes in any case.
         manager.close().then(end, end);
         end();
@@ -62,7 +62,7 @@ export async function openStage(test: Finishing, options: ServerOptions = {}): P
     },
     proxy: async () => {
       const proxy = await startProxy(server.port);
-      test.onTestFinished(() => proxy.close());
+      t.onTestFinished(() => proxy.close());
       return proxy;
     },
   };
@@ -82,7 +82,7 @@ export async function connectClient(on: ClientName, url: string, settings: objec
     await Promise.race([connected, new Promise((resolve) => setTimeout(resolve, 300).unref())]);
     return { client, end: () => void (client.isOpen && client.destroy()) };
   }
-  const client = new (on === "ioredis 5" ? Redis5 : Redis)(url, settings);
+  const client = on === "ioredis 5" ? new Redis5(url, settings) : new Redis(url, settings);
   client.on("error", () => {});
   return { client: client as RedisClient, end: () => client.disconnect() };
 }
@@ -132,10 +132,18 @@ export async function cleared(redis: Redis, timeoutMs?: number): Promise<void> {
 }
 
 /** Rejections that nobody looked after, from now on until the test is over. */
-export function unhandledRejections(test: Finishing): readonly unknown[] {
+export function unhandledRejections(t: Finishing): readonly unknown[] {
   const seen: unknown[] = [];
   const see = (reason: unknown): void => void seen.push(reason);
   process.on("unhandledRejection", see);
-  test.onTestFinished(() => void process.off("unhandledRejection", see));
+  t.onTestFinished(() => void process.off("unhandledRejection", see));
   return seen;
+}
+
+/** The same on each, all at once, because some of it takes seconds; a failure says on which. */
+export async function onEach<T extends object>(kinds: readonly T[], run: (kind: T) => Promise<void>): Promise<void> {
+  const failed = (kind: T) => (error: unknown) => {
+    throw new Error(`On ${Object.values(kind).join(" with ")}: ${String(error)}`, { cause: error });
+  };
+  await Promise.all(kinds.map((kind) => run(kind).catch(failed(kind))));
 }
