@@ -18,7 +18,10 @@ beforeAll(async () => {
   const blocks = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)];
   expect(blocks.length).toBeGreaterThan(5);
   writeFileSync(join(folder, "tour.ts"), blocks.map(([, code]) => code).join("\n"));
-  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", include: ["tour.ts"] }));
+  writeFileSync(
+    join(folder, "tsconfig.json"),
+    JSON.stringify({ extends: "../../tsconfig.json", include: ["tour.ts"] }),
+  );
   server = await useServer();
 });
 afterAll(async () => {
