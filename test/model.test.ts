@@ -155,7 +155,7 @@ async function run(steps: readonly Operation[], mistake?: Mistake): Promise<void
   }
 }
 
-const numRuns = Number(process.env["MODEL_RUNS"] ?? 100);
+const numRuns = Number(process.env["MODEL_RUNS"] ?? 200);
 const seed = process.env["MODEL_SEED"] === undefined ? {} : { seed: Number(process.env["MODEL_SEED"]) };
 
 test(

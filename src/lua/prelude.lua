@@ -35,7 +35,8 @@ local function read(lock)
   elseif type(value) == 'string' then
     lock.token, lock.fence = match(value, '^([%w_-]+:%w+)#(%d+)')
     lock.kind = lock.token and 'exclusive' or 'foreign'
-  elseif call('TYPE', lock.key).ok == 'zset' then
+  elseif call('TYPE', lock.key).ok == 'zset' and call('EXISTS', lock.holders) == 1 then
+    -- Somebody else's sorted set has no holders beside it, and must not be purged.
     lock.kind = 'shared'
   else
     error({ err = 'WRONGTYPE the key of the lock holds a ' .. call('TYPE', lock.key).ok })

@@ -88,17 +88,18 @@ export class MemoryStore {
     return this.#fence;
   }
 
-  /** Stand in the queue: in the place that the ticket names, or at the end. */
-  enqueue(lock: LockRecord, request: LockRequest, staleAt: number): void {
+  /** Stand in the queue: in the place that the ticket names, or at the end. Answers with the ticket. */
+  enqueue(lock: LockRecord, request: LockRequest, staleAt: number): string {
     const { token, mode, ttl, label } = request;
     const ticket = Number(request.ticket ?? ++this.#ticket);
-    request.ticket = String(ticket);
     const returned = !lock.waiters.has(token) && ticket < this.#ticket;
     lock.waiters.set(token, { mode, ttl, label, ticket, staleAt });
-    if (!returned) return;
-    const sorted = [...lock.waiters].sort(([, a], [, b]) => a.ticket - b.ticket);
-    lock.waiters.clear();
-    for (const [each, waiter] of sorted) lock.waiters.set(each, waiter);
+    if (returned) {
+      const sorted = [...lock.waiters].sort(([, a], [, b]) => a.ticket - b.ticket);
+      lock.waiters.clear();
+      for (const [each, waiter] of sorted) lock.waiters.set(each, waiter);
+    }
+    return String(ticket);
   }
 
   alive(token: string, waiter: Waiter): boolean {
@@ -180,6 +181,7 @@ export class MemoryScheme implements Scheme {
       const holder = lock.holders.get(token);
       if (holder) {
         holder.expiry = Math.max(holder.expiry, now + ttl);
+        if (lock.mode === "shared") this.#store.promote(lock);
         return { kind: "granted", fence: holder.fence };
       }
       if (!wait) this.#store.promote(lock);
@@ -188,10 +190,11 @@ export class MemoryScheme implements Scheme {
       }
       if (!wait) return { kind: "busy" };
 
-      this.#store.enqueue(lock, request, now + STALE_AFTER);
+      const ticket = this.#store.enqueue(lock, request, now + STALE_AFTER);
       this.#store.promote(lock, token);
       const granted = lock.holders.get(token);
       if (granted) return { kind: "granted", fence: granted.fence };
+      request.ticket = ticket;
       return { kind: "pending", pokeAfter: this.#pokeAfter(lock, token) };
     });
   }

@@ -13,7 +13,7 @@
 import type { Clock } from "../clock.ts";
 import { schemeError, TimeLimit } from "../driver.ts";
 import type { Driver, Send } from "../driver.ts";
-import { counterKey, lockKey } from "../keys.ts";
+import { counterKey, lockKey, lockKeys } from "../keys.ts";
 import { TOKEN } from "../scheme.ts";
 import type {
   Answer,
@@ -45,6 +45,8 @@ export class SetScheme implements Scheme {
   readonly #limit: TimeLimit;
   readonly #send: Send;
   readonly #clients: Clients;
+  /** By token: what was sent to take a lock and is not answered yet. The server may still do it, also after we gave up. */
+  readonly #asked = new Map<string, Promise<unknown>>();
   #compare: Promise<Compare> | undefined;
   /** The server's microseconds since 1970 at our clock's zero. */
   #serverOrigin: Promise<number> | undefined;
@@ -67,14 +69,17 @@ export class SetScheme implements Scheme {
     const key = lockKey(this.#prefix, lock);
     const counter = counterKey(this.#prefix);
     const floor = await this.#serverMicros();
-    const [, value, , fence, , left] = await this.#transaction([
+    const replies = await this.#take(token, [
       ["SET", key, token, "NX", "PX", String(ttl)],
       ["GET", key],
       ["SET", counter, floor, "NX", "PX", String(FENCE_TTL)],
       ["INCR", counter],
       ["PEXPIRE", counter, String(FENCE_TTL)],
       ["PTTL", key],
-    ]).catch((error: unknown) => this.#nothingIfShared(key, error));
+    ]);
+    const [, value, , fence, , left] = replies;
+    if (value instanceof Error) await this.#assertShared(lock, key, value);
+    else assertDone(replies);
     if (value === token) return { kind: "granted", fence: Number(fence) };
     if (!wait) return { kind: "busy" };
     // The ticket counts the attempts: each pause is longer than the last.
@@ -93,14 +98,15 @@ export class SetScheme implements Scheme {
     const counter = counterKey(this.#prefix);
     const floor = await this.#serverMicros();
     // SET takes the place of whatever is there; what is no lock must stay.
-    await this.#send(["GET", key]).catch((error: unknown) => this.#nothingIfShared(key, error));
-    const [, , fence] = await this.#transaction([
+    await this.#send(["GET", key]).catch((error: unknown) => this.#assertShared(lock, key, error));
+    const replies = await this.#take(token, [
       ["SET", key, token, "PX", String(ttl)],
       ["SET", counter, floor, "NX", "PX", String(FENCE_TTL)],
       ["INCR", counter],
       ["PEXPIRE", counter, String(FENCE_TTL)],
     ]);
-    return { kind: "granted", fence: Number(fence) };
+    assertDone(replies);
+    return { kind: "granted", fence: Number(replies[2]) };
   }
 
   async extend({ lock, token }: Grant, ttl: number): Promise<Extension> {
@@ -113,6 +119,9 @@ export class SetScheme implements Scheme {
 
   async release({ lock, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone" | "unsure"> {
     const drops = this.#driver.drops;
+    // Comparing may take another connection, and so overtake what still has to land on the first.
+    const asked = this.#asked.get(token);
+    if (asked) await this.#limit.guard(asked.catch(() => {}));
     const compare = await this.#comparing();
     const deleted = await this.#limit.guard(compare.delete(lockKey(this.#prefix, lock), token));
     return deleted ? "released" : drops === this.#driver.drops ? "gone" : "unsure";
@@ -194,18 +203,33 @@ export class SetScheme implements Scheme {
     return this.#compare;
   }
 
-  /** A sorted set is a shared lock of the `lua` scheme: somebody else holds. Anything else is no lock. */
-  async #nothingIfShared(key: string, error: unknown): Promise<[]> {
-    const { code } = schemeError(error);
-    if (code !== "wrong-type" || (await this.#send(["TYPE", key])) !== "zset") throw error;
-    return [];
+  /**
+   * A sorted set with its holders beside it is a shared lock of the `lua` scheme: somebody else holds, or held until
+   * just now. Anything else is no lock.
+   */
+  async #assertShared(lock: string, key: string, error: unknown): Promise<void> {
+    const failure = schemeError(error);
+    if (failure.code !== "wrong-type") throw failure;
+    const [, holders] = lockKeys(this.#prefix, lock);
+    if (Number(await this.#send(["EXISTS", holders])) === 1) return;
+    const type = await this.#send(["TYPE", key]);
+    if (type !== "none" && type !== "string") throw failure;
   }
 
-  async #transaction(commands: string[][]): Promise<unknown[]> {
-    const replies = await this.#limit.guard(this.#driver.transaction(commands));
-    const failed = replies?.find((reply) => reply instanceof Error);
-    if (failed) throw schemeError(failed);
+  async #take(token: string, commands: string[][]): Promise<unknown[]> {
+    const call = this.#driver.transaction(commands);
+    this.#asked.set(token, call);
+    const answered = (): void => {
+      if (this.#asked.get(token) === call) this.#asked.delete(token);
+    };
+    call.then(answered, answered);
+    const replies = await this.#limit.guard(call);
     if (!replies) throw schemeError(new Error("MULTI was not carried out"));
     return replies;
   }
+}
+
+function assertDone(replies: unknown[]): void {
+  const failed = replies.find((reply) => reply instanceof Error);
+  if (failed) throw schemeError(failed);
 }

@@ -132,9 +132,9 @@ describe.concurrent("a foreign key", () => {
     const stage = await openStage(t);
     const locks = await stage.manager({ scheme });
     const name = unique();
-    await stage.redis.rpush(`lock:${name}`, "precious");
+    await stage.redis.zadd(`lock:${name}`, 1, "precious");
     expect(await rejection(locks.acquire(name, { steal: true }))).toMatchObject({ code: "wrong-type" });
-    expect(await stage.redis.lrange(`lock:${name}`, 0, -1)).toEqual(["precious"]);
+    expect(await stage.redis.zrange(`lock:${name}`, "0", "-1")).toEqual(["precious"]);
     const foreign = unique();
     await stage.redis.set(`lock:${foreign}`, "theirs");
     const stolen = await locks.acquire(foreign, { steal: true });

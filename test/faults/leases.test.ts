@@ -115,11 +115,11 @@ describe.concurrent("a holder whose server does not answer", () => {
     const locks = await stage.manager(kind);
     const name = unique();
     const end = deferred();
-    const request = locks.request(name, { ttl: 700 }, async (lock) => {
+    const request = locks.request(name, { ttl: 1_500 }, async (lock) => {
       stage.server.freeze();
       const { signal } = lock;
       // Long before a command that is not answered fails.
-      await until(() => signal.aborted, "the signal was aborted", 3_000);
+      await until(() => signal.aborted, "the signal was aborted", 4_500);
       expect(lock.held).toBe(false);
       expect((signal.reason as LockLostError).reason).toBe("unreachable");
       stage.server.thaw();
