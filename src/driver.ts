@@ -1,5 +1,5 @@
 /** What every driver does: send commands and scripts, listen, open connections of its own. A driver knows no lock. */
-import type { Clock } from "./clock.ts";
+import type { Clock, Timer } from "./clock.ts";
 import { SchemeError } from "./errors.ts";
 import type { SchemeErrorCode } from "./errors.ts";
 
@@ -61,7 +61,7 @@ export class TimeLimit {
   readonly #driver: Driver;
   /** In the order of their deadlines, which is the order in which they were added. */
   readonly #calls = new Set<{ readonly end: number; readonly fail: (error: unknown) => void }>();
-  #armed = false;
+  #timer: Timer | undefined;
 
   constructor(clock: Clock, driver: Driver) {
     this.#clock = clock;
@@ -88,12 +88,17 @@ export class TimeLimit {
     });
   }
 
+  /** Keep no timer: calls that are still out are not bounded any more. */
+  close(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
   #arm(): void {
     const [first] = this.#calls;
-    if (this.#armed || !first) return;
-    this.#armed = true;
-    this.#clock.after(first.end - this.#clock.now(), () => {
-      this.#armed = false;
+    if (this.#timer || !first) return;
+    this.#timer = this.#clock.after(first.end - this.#clock.now(), () => {
+      this.#timer = undefined;
       for (const call of this.#calls) {
         if (call.end > this.#clock.now()) break;
         this.#calls.delete(call);

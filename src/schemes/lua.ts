@@ -156,6 +156,7 @@ export class LuaScheme implements Scheme {
     this.#closed = true;
     this.#subscription?.close();
     await this.#clients.forget();
+    this.#limit.close();
     this.#driver.close();
   }
 

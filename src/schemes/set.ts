@@ -156,6 +156,7 @@ export class SetScheme implements Scheme {
   async close(): Promise<void> {
     await this.#clients.forget();
     (await this.#compare?.catch(() => undefined))?.close();
+    this.#limit.close();
     this.#driver.close();
   }
 
