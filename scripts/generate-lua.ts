@@ -7,9 +7,9 @@
  *   -- RETURNS what one item is answered
  *
  * The unpacking of KEYS and ARGV is generated from it, on the Lua side and in the TypeScript types alike, so that the
- * two cannot disagree. The body (all of it, or what follows "-- STEP") sees `lock`, a table of the item's keys, and its
- * arguments by name. A section "-- QUICK" before it sees keys and arguments by name; it may set `reply`, and as long as
- * it does so for every item, the rest of the script is not even defined.
+ * two cannot disagree. The body sees `lock`, a table of the item's keys, its arguments by name, and all of prelude.lua.
+ * A script that ends its header with "-- QUICK" does without those: it sees keys and arguments by name and answers by
+ * setting `reply` (0 unless it does).
  */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -73,22 +73,21 @@ function bodyOf(source: string): string {
   return source.split("\n\n").slice(1).join("\n\n");
 }
 
-/** A script's parts in their order: head, quick paths, prelude, steps. */
+/** A whole script. What it does not need is left out, for a server defines it anew in each call. */
 export function compile(signature: Signature, source: string, shared: { head: string; prelude: string }): string {
   const { keys, args } = signature;
-  const [first = "", second] = bodyOf(source).split(/^-- STEP.*$/m);
-  const step = second ?? first;
-  const quick = second === undefined ? undefined : first;
+  const body = bodyOf(source);
+  const isQuick = /^-- QUICK$/m.test(source);
+  const parts = isQuick
+    ? [body.includes("draw_fence") ? shared.head : "", quickLoop(signature, body)]
+    : [shared.head, `local CLAIM, STALE = ${CLAIM_WINDOW}, ${STALE_AFTER}`, shared.prelude, stepLoop(signature, body)];
   return [
+    "local call, pcall_redis = redis.call, redis.pcall",
     `local ${SHARED_BY_ALL.join(", ")}`,
     ...keys.call.map((name, i) => `${name} = KEYS[${i + 1}]`),
     ...args.call.map((name, i) => `${name} = ARGV[${i + 1}]`),
     `local replies, done, count = {}, 0, (#KEYS - ${keys.call.length}) / ${keys.item.length}`,
-    shared.head,
-    quick ? quickLoop(signature, quick) : "",
-    `local CLAIM, STALE = ${CLAIM_WINDOW}, ${STALE_AFTER}`,
-    shared.prelude,
-    stepLoop(signature, step),
+    ...parts,
     "return replies",
   ]
     .join("\n")
@@ -98,22 +97,17 @@ export function compile(signature: Signature, source: string, shared: { head: st
     .join("\n");
 }
 
-/** Answers items from the first on for as long as the quick path knows the answer; an order of requests is kept. */
-function quickLoop(signature: Signature, quick: string): string {
-  const names = [...signature.keys.item, ...signature.args.item].filter((name) =>
-    new RegExp(`\\b${name}\\b`).test(quick),
-  );
+function quickLoop(signature: Signature, body: string): string {
+  const names = [...signature.keys.item, ...signature.args.item];
   return `
 while done < count do
 ${base(signature)}
 local ${names.join(", ")} = ${names.map((name) => place(signature, name)).join(", ")}
 local reply
-${quick}
-if reply == nil then break end
+${body}
 done = done + 1
-replies[done] = reply
-end
-if done == count then return replies end`;
+replies[done] = reply or 0
+end`;
 }
 
 function stepLoop(signature: Signature, step: string): string {

@@ -4,7 +4,7 @@ import { diagnostics } from "./diagnostics.ts";
 import { LockLostError, SchemeError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
 import { duration, SHORTEST_TTL } from "./options.ts";
-import type { Grant, LockRequest, Scheme } from "./scheme.ts";
+import type { GivenUp, Grant, Scheme } from "./scheme.ts";
 import { Schedule } from "./schedule.ts";
 import type { Scheduled } from "./schedule.ts";
 
@@ -243,7 +243,7 @@ export class LeaseKeeper {
    * Tell the server that a request is over. Resolves with the first outcome and never rejects; where the server did
    * not hear it, telling goes on by itself until it has, or until nothing can be left there (`ttl` has passed).
    */
-  giveUp(request: Pick<LockRequest, "lock" | "token">, ttl: number): Promise<ReleaseOutcome> {
+  giveUp(request: GivenUp, ttl: number): Promise<ReleaseOutcome> {
     const told = this.#tell(request).then((outcome) => {
       this.#releasing.delete(told);
       if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl);
@@ -253,7 +253,7 @@ export class LeaseKeeper {
     return told;
   }
 
-  async #tell(request: Pick<LockRequest, "lock" | "token">): Promise<ReleaseOutcome> {
+  async #tell(request: GivenUp): Promise<ReleaseOutcome> {
     try {
       return await this.scheme.release(request);
     } catch (error) {
@@ -263,7 +263,7 @@ export class LeaseKeeper {
     }
   }
 
-  async #keepTelling(request: Pick<LockRequest, "lock" | "token">, until: number): Promise<void> {
+  async #keepTelling(request: GivenUp, until: number): Promise<void> {
     for (let pause = 100; !this.#closed && this.clock.now() + pause < until; pause = Math.min(2 * pause, 2_000)) {
       await this.#pause(pause);
       if ((await this.#tell(request)) !== "unheard") return;

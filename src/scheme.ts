@@ -38,6 +38,9 @@ export interface Grant {
   readonly fence: number;
 }
 
+/** A request that is over; as much as is known of it. */
+export type GivenUp = Pick<LockRequest, "lock" | "token"> & Partial<Grant>;
+
 /** What became of a wish to extend: the lease is longer, nobody knows it any more, or somebody else has it. */
 export type Extension = "extended" | "gone" | "stolen";
 
@@ -100,7 +103,7 @@ export interface Scheme {
    * Give up the request, whether it holds, waits or neither, and let the next in line through.
    * "gone" says that it did not hold; "unsure" that it did not but the call may have run twice.
    */
-  release(request: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone" | "unsure">;
+  release(request: GivenUp): Promise<"released" | "gone" | "unsure">;
   /** Take the lock from exactly this holder; its process is told. False if it no longer holds. */
   evict(lock: string, holder: HolderState): Promise<boolean>;
   query(selection: Selection): Promise<LockState[]>;

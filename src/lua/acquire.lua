@@ -3,14 +3,7 @@
 -- ARGV publish, channel | token, mode, ttl, wait, ticket, label
 -- RETURNS fence granted | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign} pending
 
--- QUICK A free lock and nobody in line.
-if mode == 'exclusive' and call('EXISTS', key, queue) == 0 then
-  reply = draw_fence()
-  local value = token .. '#' .. reply
-  call('SET', key, label == '' and value or value .. '#' .. label, 'PX', ttl)
-end
-
--- STEP `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard.
+-- `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard.
 load(lock)
 local fence = holding(lock, token)
 if fence then

@@ -1,6 +1,5 @@
--- What even the quickest script needs. Nothing else is defined before the quick paths, for defining costs time too.
+-- What even a quick script needs.
 
-local call, pcall_redis = redis.call, redis.pcall
 local format = string.format
 
 -- The counter outlives the locks so that fences keep growing while clocks are corrected; the time floor does the rest.

@@ -19,6 +19,7 @@ import { TOKEN } from "../scheme.ts";
 import type {
   Answer,
   Extension,
+  GivenUp,
   Grant,
   HolderState,
   LockMode,
@@ -39,6 +40,9 @@ const FOREIGN_POKE = 50;
 /** While no push can arrive, waiters look often enough to find a grant within its claim window. */
 const DEAF_POKE = CLAIM_WINDOW / 4;
 
+/** So many locks are remembered as wanted by others. */
+const MOST_HINTS = 10_000;
+
 export class LuaScheme implements Scheme {
   readonly name = "lua";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
@@ -50,9 +54,15 @@ export class LuaScheme implements Scheme {
   readonly #limit: TimeLimit;
   readonly #send: Send;
   readonly #clients: Clients;
+  readonly #give: AddToBatch<[string, string], [string]>;
+  readonly #take: AddToBatch<[string, string], [string, string]>;
   readonly #release: AddToBatch<LockKeys, [string]>;
   readonly #extend: AddToBatch<[string, string], [string, string, string]>;
   readonly #acquire: AddToBatch<LockKeys, [string, string, string, string, string, string]>;
+  /** Quick attempts that are out. Later requests for the same lock wait for their outcome, to stay behind them. */
+  readonly #taking = new Map<string, Promise<unknown>>();
+  /** Locks that others wanted when we last looked: there a quick attempt would be in vain. Only a hint. */
+  readonly #wanted = new Set<string>();
   #listener: PushListener | undefined;
   #subscription: Subscription | undefined;
   #closed = false;
@@ -68,9 +78,12 @@ export class LuaScheme implements Scheme {
     const call = this.#call;
     const turn = new Turn();
     // What is given up first frees room for what is asked for.
+    this.#give = turn.batch((items) => this.#run(lua.give, { keys: [], args: [] }, items));
     this.#release = turn.batch((items) => this.#run(lua.release, call, items));
     this.#extend = turn.batch((items) => this.#run(lua.extend, { keys: [], args: [] }, items));
+    // Who takes the long way was not behind anybody who tries the quick one: they would have waited for the outcome.
     this.#acquire = turn.batch((items) => this.#run(lua.acquire, call, items));
+    this.#take = turn.batch((items) => this.#run(lua.take, { keys: call.keys, args: [] }, items));
   }
 
   listen(listener: PushListener): void {
@@ -80,23 +93,41 @@ export class LuaScheme implements Scheme {
   async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
     this.#clients.announce(request.ttl);
     if (wait) this.#subscribe();
-    const { token, mode, ttl, ticket = "", label } = request;
-    const reply = await this.#acquire(lockKeys(this.#prefix, request.lock), [
-      token,
-      mode,
-      String(ttl),
-      !wait ? "0" : this.#subscription?.up ? "2" : "1",
-      ticket,
-      label,
-    ]);
-    const answer = unwrap(reply);
+    const { lock, token, mode, ttl, ticket = "", label } = request;
+    const keys = lockKeys(this.#prefix, lock);
+    const earlier = this.#taking.get(lock);
+    if (earlier) {
+      await earlier.catch(() => {});
+    } else if (mode === "exclusive" && label === "" && ticket === "" && !this.#wanted.has(lock)) {
+      const fence = Number(await this.#tryToTake(lock, keys, [token, String(ttl)]));
+      if (fence > 0) return { kind: "granted", fence };
+    }
+    const listens = this.#subscription?.up ? "2" : "1";
+    const args = [token, mode, String(ttl), wait ? listens : "0", ticket, label] as const;
+    const answer = unwrap(await this.#acquire(keys, [...args]));
     if (Array.isArray(answer)) {
       const [place, rank, left, foreign] = answer as unknown[];
       request.ticket = String(place);
+      this.#noteWanted(lock);
       return { kind: "pending", pokeAfter: this.#pokeAfter(Number(rank), Number(left), Number(foreign) === 1) };
     }
     const fence = Number(answer);
     return fence > 0 ? { kind: "granted", fence } : { kind: "busy" };
+  }
+
+  /** Answers the fence, or 0 where it takes more than that. */
+  #tryToTake(lock: string, [key, , queue]: LockKeys, args: [string, string]): Promise<unknown> {
+    const attempt = this.#take([key, queue], args);
+    this.#taking.set(lock, attempt);
+    // Not before those who waited for the outcome have gone on, in their order.
+    const forget = (): void => process.nextTick(() => this.#taking.delete(lock));
+    attempt.then(forget, forget);
+    return attempt;
+  }
+
+  #noteWanted(lock: string): void {
+    if (this.#wanted.size >= MOST_HINTS) this.#wanted.clear();
+    this.#wanted.add(lock);
   }
 
   async steal({ lock, token, ttl, label }: LockRequest): Promise<Answer> {
@@ -121,10 +152,19 @@ export class LuaScheme implements Scheme {
     return reply === 1 ? "extended" : reply === 0 ? "gone" : "stolen";
   }
 
-  async release({ lock, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone" | "unsure"> {
+  async release(request: GivenUp): Promise<"released" | "gone" | "unsure"> {
+    const { lock, token, mode, fence } = request;
     const drops = this.#driver.drops;
-    const held = unwrap(await this.#release(lockKeys(this.#prefix, lock), [token]));
-    return Number(held) === 1 ? "released" : drops === this.#driver.drops ? "gone" : "unsure";
+    const keys = lockKeys(this.#prefix, lock);
+    if (mode === "exclusive" && fence && !this.#wanted.has(lock)) {
+      const [key, , queue] = keys;
+      if (Number(await this.#give([key, queue], [`${token}#${fence}`])) === 1) return "released";
+    }
+    const held = Number(unwrap(await this.#release(keys, [token])));
+    if (held === 2) this.#noteWanted(lock);
+    else this.#wanted.delete(lock);
+    if (held > 0) return "released";
+    return drops === this.#driver.drops ? "gone" : "unsure";
   }
 
   async query(selection: Selection): Promise<LockState[]> {

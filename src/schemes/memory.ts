@@ -9,6 +9,7 @@ import type { Clock } from "../clock.ts";
 import type {
   Answer,
   Extension,
+  GivenUp,
   Grant,
   HolderState,
   LockMode,
@@ -220,7 +221,7 @@ export class MemoryScheme implements Scheme {
     });
   }
 
-  release({ lock: name, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone"> {
+  release({ lock: name, token }: GivenUp): Promise<"released" | "gone"> {
     return this.#step(name, (lock) => {
       const held = lock.holders.delete(token);
       const moved = firstInLine(lock) === token;

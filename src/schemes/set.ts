@@ -18,6 +18,7 @@ import { TOKEN } from "../scheme.ts";
 import type {
   Answer,
   Extension,
+  GivenUp,
   Grant,
   HolderState,
   LockMode,
@@ -117,7 +118,7 @@ export class SetScheme implements Scheme {
     return Number(await this.#send(["EXISTS", key])) === 1 ? "stolen" : "gone";
   }
 
-  async release({ lock, token }: Pick<LockRequest, "lock" | "token">): Promise<"released" | "gone" | "unsure"> {
+  async release({ lock, token }: GivenUp): Promise<"released" | "gone" | "unsure"> {
     const drops = this.#driver.drops;
     // Comparing may take another connection, and so overtake what still has to land on the first.
     const asked = this.#asked.get(token);

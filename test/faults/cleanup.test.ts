@@ -3,7 +3,7 @@ import { type EventEmitter, getEventListeners } from "node:events";
 import { describe, expect, test } from "vitest";
 import { LockManager } from "../../src/index.ts";
 import { deferred, enqueue, hold, rejection, unique, waiting } from "../support/locks.ts";
-import { participant } from "../support/processes.ts";
+import { PROCESSES, participant } from "../support/processes.ts";
 import {
   cleared,
   connectClient,
@@ -102,7 +102,7 @@ describe.concurrent("a program whose work is done", () => {
     { on: "ioredis", how: "leave" },
     { on: "node-redis", how: "close" },
     { on: "node-redis", how: "leave" },
-  ] as const)("ends by itself, also while it holds and waits ($on, $how)", async ({ on, how }, t) => {
+  ] as const)("ends by itself, also while it holds and waits ($on, $how)", PROCESSES, async ({ on, how }, t) => {
     const stage = await openStage(t);
     const name = unique();
     const program = await participant(t, stage.server.url, { on });
@@ -113,14 +113,14 @@ describe.concurrent("a program whose work is done", () => {
     expect(await program.tell("finish", how)).toBe("finished");
     let code: number | null | undefined;
     void program.exited.then((value) => (code = value));
-    await until(() => code !== undefined, "it had ended by itself");
+    await until(() => code !== undefined, "it had ended by itself", 10_000);
     expect(code).toBe(0);
     if (how === "close") expect(await leftovers(stage.redis)).toEqual([]);
   });
 });
 
 describe.concurrent("a waiter", () => {
-  test("that is killed leaves keys that end by themselves", async (t) => {
+  test("that is killed leaves keys that end by themselves", PROCESSES, async (t) => {
     const stage = await openStage(t);
     const name = unique();
     const holder = await hold(await stage.manager(), name);

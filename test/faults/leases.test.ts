@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import type { LockLostError, SchemeError } from "../../src/index.ts";
 import { deferred, hold, rejection, unique } from "../support/locks.ts";
-import { participant } from "../support/processes.ts";
+import { PROCESSES, participant } from "../support/processes.ts";
 import {
   type Finishing,
   type Stage,
@@ -58,6 +58,7 @@ describe("a holder whose process stopped past its lease", () => {
     { scheme: "set", on: "node-redis 6" },
   ] as const)(
     "knows it in the very turn in which it goes on, and does its successor no harm ($scheme on $on)",
+    PROCESSES,
     async ({ scheme, on }, t) => {
       const stage = await openStage(t);
       const name = unique();

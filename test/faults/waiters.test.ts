@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import type { LockManager } from "../../src/index.ts";
 import { LockTimeoutError } from "../../src/index.ts";
 import { enqueue, hold, rejection, unique, waiting } from "../support/locks.ts";
-import { participant } from "../support/processes.ts";
+import { PROCESSES, participant } from "../support/processes.ts";
 import { type Finishing, type Stage, listening, openStage } from "../support/stage.ts";
 import { until } from "../support/until.ts";
 import { clientNames } from "../support/worlds.ts";
@@ -110,7 +110,7 @@ describe.concurrent("a waiter is served", () => {
     }
   });
 
-  test("after the ttl when the process that held was killed, and not before", async (t) => {
+  test("after the ttl when the process that held was killed, and not before", PROCESSES, async (t) => {
     const stage = await openStage(t);
     const name = unique();
     const holder = await participant(t, stage.server.url, { ttl: 900 });
@@ -125,7 +125,7 @@ describe.concurrent("a waiter is served", () => {
     await waiter.end();
   });
 
-  test("at once when the process before it in the queue was killed", async (t) => {
+  test("at once when the process before it in the queue was killed", PROCESSES, async (t) => {
     const stage = await openStage(t);
     const name = unique();
     const holder = await hold(await stage.manager(), name);
@@ -148,7 +148,7 @@ describe.concurrent("a waiter is served", () => {
     await waiter.end();
   });
 
-  test("after a claim window when the process before it in the queue is frozen", async (t) => {
+  test("after a claim window when the process before it in the queue is frozen", PROCESSES, async (t) => {
     const stage = await openStage(t);
     const name = unique();
     const holder = await hold(await stage.manager(), name);
@@ -172,7 +172,7 @@ describe.concurrent("a waiter is served", () => {
     expect((await frozen.state()).fence).toBeGreaterThan(lock.fence);
   });
 
-  test("after a poke and their claim windows when several before it are frozen", async (t) => {
+  test("after a poke and their claim windows when several before it are frozen", PROCESSES, async (t) => {
     const stage = await openStage(t);
     const name = unique();
     const holder = await hold(await stage.manager(), name);

@@ -8,6 +8,9 @@ import type { Finishing } from "./stage.ts";
 
 const program = fileURLToPath(new URL("participant.ts", import.meta.url));
 
+/** How long a test of processes may take: to start one takes seconds where the machine is busy. */
+export const PROCESSES = { timeout: 60_000 };
+
 /** What a participant says of the lock that it took last. */
 export interface ParticipantState {
   readonly held?: boolean;
