@@ -49,6 +49,29 @@ export function lockKeys(prefix: string, name: string): LockKeys {
   return [key, `${shared}:holders`, `${shared}:queue`, `${shared}:waiters`];
 }
 
+/** So many locks' keys are remembered: naming them anew costs more than looking them up. */
+const MEMORY = 10_000;
+
+/** The keys of the locks under one prefix. */
+export class Keys {
+  readonly #prefix: string;
+  readonly #known = new Map<string, LockKeys>();
+
+  constructor(prefix: string) {
+    this.#prefix = prefix;
+  }
+
+  of(name: string): LockKeys {
+    let keys = this.#known.get(name);
+    if (!keys) {
+      if (this.#known.size >= MEMORY) this.#known.clear();
+      keys = lockKeys(this.#prefix, name);
+      this.#known.set(name, keys);
+    }
+    return keys;
+  }
+}
+
 /**
  * The name of the lock that a key found on a server belongs to, or undefined if it is no key that tells of a holder
  * or a waiter (a lock's own key, its queue).

@@ -12,7 +12,7 @@
 import type { Clock } from "../clock.ts";
 import { runScript, schemeError, TimeLimit } from "../driver.ts";
 import type { Driver, Script, ScriptStrings, Send, Subscription } from "../driver.ts";
-import { channelPrefix, counterKey, lockKeys, nameOfKey } from "../keys.ts";
+import { channelPrefix, counterKey, Keys, nameOfKey } from "../keys.ts";
 import type { LockKeys } from "../keys.ts";
 import * as lua from "../lua.generated.ts";
 import { TOKEN } from "../scheme.ts";
@@ -48,6 +48,7 @@ export class LuaScheme implements Scheme {
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
   readonly #driver: Driver;
   readonly #prefix: string;
+  readonly #keys: Keys;
   /** What every call that may grant is given once: the fence counter, and how to push. */
   readonly #call: { readonly keys: [counter: string]; readonly args: [publish: string, channel: string] };
   readonly #clientId: string;
@@ -70,6 +71,7 @@ export class LuaScheme implements Scheme {
   constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
+    this.#keys = new Keys(settings.prefix);
     this.#call = { keys: [counterKey(settings.prefix)], args: ["PUBLISH", channelPrefix(settings.prefix)] };
     this.#clientId = settings.clientId;
     this.#limit = new TimeLimit(clock, driver);
@@ -94,12 +96,12 @@ export class LuaScheme implements Scheme {
     this.#clients.announce(request.ttl);
     if (wait) this.#subscribe();
     const { lock, token, mode, ttl, ticket = "", label } = request;
-    const keys = lockKeys(this.#prefix, lock);
+    const keys = this.#keys.of(lock);
     const earlier = this.#taking.get(lock);
     if (earlier) {
       await earlier.catch(() => {});
     } else if (mode === "exclusive" && label === "" && ticket === "" && !this.#wanted.has(lock)) {
-      const fence = Number(await this.#tryToTake(lock, keys, [token, String(ttl)]));
+      const fence = await this.#tryToTake(lock, keys, [token, String(ttl)]);
       if (fence > 0) return { kind: "granted", fence };
     }
     const listens = this.#subscription?.up ? "2" : "1";
@@ -115,14 +117,15 @@ export class LuaScheme implements Scheme {
     return fence > 0 ? { kind: "granted", fence } : { kind: "busy" };
   }
 
-  /** Answers the fence, or 0 where it takes more than that. */
-  #tryToTake(lock: string, [key, , queue]: LockKeys, args: [string, string]): Promise<unknown> {
+  /** The fence, or 0 where it takes more than that. Who waits for the outcome goes on right behind us. */
+  async #tryToTake(lock: string, [key, , queue]: LockKeys, args: [string, string]): Promise<number> {
     const attempt = this.#take([key, queue], args);
     this.#taking.set(lock, attempt);
-    // Not before those who waited for the outcome have gone on, in their order.
-    const forget = (): void => process.nextTick(() => this.#taking.delete(lock));
-    attempt.then(forget, forget);
-    return attempt;
+    try {
+      return Number(await attempt);
+    } finally {
+      this.#taking.delete(lock);
+    }
   }
 
   #noteWanted(lock: string): void {
@@ -147,7 +150,7 @@ export class LuaScheme implements Scheme {
     this.#clients.announce(ttl);
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#subscribe();
-    const [key, holders] = lockKeys(this.#prefix, lock);
+    const [key, holders] = this.#keys.of(lock);
     const reply = Number(unwrap(await this.#extend([key, holders], [token, String(fence), String(ttl)])));
     return reply === 1 ? "extended" : reply === 0 ? "gone" : "stolen";
   }
@@ -155,7 +158,7 @@ export class LuaScheme implements Scheme {
   async release(request: GivenUp): Promise<"released" | "gone" | "unsure"> {
     const { lock, token, mode, fence } = request;
     const drops = this.#driver.drops;
-    const keys = lockKeys(this.#prefix, lock);
+    const keys = this.#keys.of(lock);
     if (mode === "exclusive" && fence && !this.#wanted.has(lock)) {
       const [key, , queue] = keys;
       if (Number(await this.#give([key, queue], [`${token}#${fence}`])) === 1) return "released";
@@ -172,7 +175,7 @@ export class LuaScheme implements Scheme {
     const states: LockState[] = [];
     for (let i = 0; i < names.length; i += 100) {
       const items = names.slice(i, i + 100).map((name) => {
-        return { keys: lockKeys(this.#prefix, name), args: [] as [] };
+        return { keys: this.#keys.of(name), args: [] as [] };
       });
       const replies = await this.#run(lua.query, { keys: [], args: [] }, items);
       replies.forEach((reply, j) => {
@@ -201,7 +204,7 @@ export class LuaScheme implements Scheme {
   }
 
   async #steal(lock: string, args: [string, string, string, string]): Promise<unknown[]> {
-    const [reply] = await this.#run(lua.steal, this.#call, [{ keys: lockKeys(this.#prefix, lock), args }]);
+    const [reply] = await this.#run(lua.steal, this.#call, [{ keys: this.#keys.of(lock), args }]);
     return unwrap(reply) as unknown[];
   }
 
