@@ -148,7 +148,7 @@ const DIAGNOSES: readonly Diagnosis[] = [
     remedy: 'The lua scheme needs EVAL and EVALSHA. Allow them, or use { scheme: "set" }, which needs no scripts.',
   },
   {
-    test: /^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH|ERR invalid password|ERR The user executing the script|ERR ACL failure|ERR Protocol error: unauth)/,
+    test: /^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH|ERR invalid password|(ERR )?The user executing the script|ERR ACL failure|ERR Protocol error: unauth)/,
     code: "not-authorized",
     remedy: "Give the client a user and password that may use the keys and channels of the prefix.",
   },
@@ -175,11 +175,15 @@ const DIAGNOSES: readonly Diagnosis[] = [
   },
 ];
 
+/** Redis before 7 tells the line of the script before the error that a command met there. */
+const IN_SCRIPT = /^[^]*@user_script: ?\d+: -?/;
+
 /** The client's or the server's error as ours, with what to do about it. */
 export function schemeError(error: unknown): SchemeError {
   if (error instanceof SchemeError) return error;
-  const said =
+  const message =
     messageOf(error) || (error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : "");
+  const said = IN_SCRIPT.test(message) ? message.replace(IN_SCRIPT, "").trim() : message;
   const found = DIAGNOSES.find(({ test }) => test.test(said));
   const subject = found?.code === "unreachable" || !found ? "The server cannot be reached" : "The server refused";
   const remedy = found?.remedy ?? "Check that it runs and that the client's address is right.";

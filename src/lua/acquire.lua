@@ -37,9 +37,9 @@ promote(lock, token, ttl)
 fence = holding(lock, token)
 if fence then return fence end
 
--- Each asker clears away up to two dead waiters right before it, so that a long dead queue is gone in time.
+-- Each poke clears away up to two dead waiters right before it, so that a long dead queue is gone in time.
 local rank = call('ZRANK', lock.queue, token)
-if rank > 0 then
+if place and rank > 0 then
   for _, other in ipairs(call('ZRANGE', lock.queue, max(0, rank - 2), rank - 1)) do
     local _, _, stale_at, their_ear = match(call('HGET', lock.waiters, other) or '', RECORD)
     if not stale_at or not alive(other, stale_at, their_ear) then

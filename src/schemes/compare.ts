@@ -14,11 +14,11 @@ export interface Compare {
 
 type Delete = (key: string, value: string) => string[];
 
-/** How servers spell compare-and-delete, the best first: Valkey 9, Redis 8.4, Valkey 8.1 (which lets it expire). */
+/** How servers spell compare-and-delete, the best first: Valkey 9, Redis 8.4, Valkey 8.1 (to which 1970 is long over). */
 const SPELLINGS: readonly Delete[] = [
   (key, value) => ["DELIFEQ", key, value],
   (key, value) => ["DELEX", key, "IFEQ", value],
-  (key, value) => ["SET", key, value, "IFEQ", value, "PX", "1"],
+  (key, value) => ["SET", key, value, "IFEQ", value, "PXAT", "1"],
 ];
 
 /** With the server's own commands. All servers that compare and delete also know `SET … IFEQ`. */

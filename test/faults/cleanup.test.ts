@@ -44,7 +44,9 @@ describe.concurrent("close()", () => {
       const lock = await locks.acquire(unique());
       await lock.extend();
       const waiter = rejection(locks.acquire(name));
-      await until(async () => (await connections(stage.redis)).length > before, "it had a connection of its own");
+      const more = async (): Promise<boolean> => (await connections(stage.redis)).length > before;
+      // The set scheme opens one only where the server cannot compare and delete.
+      if (scheme === "lua") await until(more, "it had a connection of its own");
       await locks.close();
       expect(await waiter).toMatchObject({ code: "closed" });
     }

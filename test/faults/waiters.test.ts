@@ -65,7 +65,10 @@ describe.concurrent("a waiter is served", () => {
 
   test("within its claim window when its account may not subscribe", async (t) => {
     const stage = await openStage(t);
-    await stage.redis.call("ACL", "SETUSER", "quiet", "on", ">pw", "~*", "+@all", "resetchannels");
+    const rules = ["on", ">pw", "~*", "+@all", "-subscribe"];
+    await stage.redis.call("ACL", "SETUSER", "quiet", ...rules);
+    // Before 6.2 channels were everybody's.
+    await stage.redis.call("ACL", "SETUSER", "quiet", "resetchannels").catch(() => {});
     const name = unique();
     const url = stage.server.url.replace("//", "//quiet:pw@");
     const quiet = await stage.manager({ url });
