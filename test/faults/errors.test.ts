@@ -21,8 +21,8 @@ import {
 import { until } from "../support/until.ts";
 import { clientNames } from "../support/worlds.ts";
 
-/** A command fails after 5 s at the latest, and a request soon after. */
-const BOUND = 8_000;
+/** A failing server is asked for 5 s; the question that is out then has 5 s of its own. Mostly it takes 5 s in all. */
+const BOUND = 11_000;
 
 const schemes = ["lua", "set"] as const;
 const everywhere = schemes.flatMap((scheme) => clientNames.map((on) => ({ scheme, on })));
