@@ -180,8 +180,9 @@ export class LuaScheme implements Scheme {
       const replies = await this.#run(lua.query, { keys: [], args: [] }, items);
       replies.forEach((reply, j) => {
         // Among all keys of the prefix there may be some that are no locks.
-        if (typeof selection === "object" && "name" in selection) unwrap(reply);
-        if (!isFailure(reply)) states.push(readState(names[i + j] ?? "", reply));
+        const named = typeof selection === "object" && "name" in selection;
+        if (isFailure(reply) && !named && String(reply[1]).startsWith("WRONGTYPE")) return;
+        states.push(readState(names[i + j] ?? "", unwrap(reply)));
       });
     }
     const tokens = states
