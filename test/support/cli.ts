@@ -107,7 +107,9 @@ export class CommandLine {
   startInTerminal(args: readonly string[]): Run {
     const words = [process.execPath, built, ...args];
     const quoted = words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
-    const options = process.platform === "linux" ? ["-qec", quoted, "/dev/null"] : ["-q", "/dev/null", ...words];
+    // script runs this with $SHELL, and a shell that stayed between would die of the terminal's SIGINT itself.
+    const options =
+      process.platform === "linux" ? ["-qec", `exec ${quoted}`, "/dev/null"] : ["-q", "/dev/null", ...words];
     return this.startProgram("script", options);
   }
 
