@@ -4,7 +4,7 @@ import { diagnostics } from "./diagnostics.ts";
 import { LockLostError, SchemeError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
 import { duration, SHORTEST_TTL } from "./options.ts";
-import type { GivenUp, Grant, Scheme } from "./scheme.ts";
+import type { GivenUp, Grant, Release, Scheme } from "./scheme.ts";
 import { Schedule } from "./schedule.ts";
 import type { Scheduled } from "./schedule.ts";
 
@@ -24,7 +24,7 @@ export interface LeaseTerms {
 }
 
 /** "unheard": the server did not answer. */
-export type ReleaseOutcome = "released" | "gone" | "unsure" | "unheard";
+export type ReleaseOutcome = Release | "unheard";
 
 type State = "running" | "released" | "lost";
 
@@ -50,16 +50,21 @@ export class Lease implements Scheduled {
   /** Its place in the keeper's schedule. */
   position = -1;
 
-  /** @param sentAt when the request that won the grant was sent, by the keeper's clock */
-  constructor(keeper: LeaseKeeper, grant: Grant, sentAt: number, terms: LeaseTerms) {
+  /**
+   * Times are by the keeper's clock.
+   *
+   * @param sentAt when the request that won the grant was sent
+   * @param until when the server's own lease ends at the earliest
+   */
+  constructor(keeper: LeaseKeeper, grant: Grant, sentAt: number, terms: LeaseTerms, until: number) {
     this.grant = grant;
     this.#keeper = keeper;
     this.ttl = terms.ttl;
     this.#renew = terms.renew;
     this.#end = terms.maxHold === undefined ? Infinity : sentAt + terms.maxHold;
-    this.#deadline = Math.min(sentAt + terms.ttl - drift(terms.ttl), this.#end);
-    this.#granted = sentAt + terms.ttl;
-    this.#renewAt = this.#renew ? sentAt + terms.ttl * RENEW_AFTER : Infinity;
+    this.#deadline = Math.min(until - drift(terms.ttl), this.#end);
+    this.#granted = until;
+    this.#renewAt = this.#renew ? until - terms.ttl + terms.ttl * RENEW_AFTER : Infinity;
   }
 
   /** When the keeper must look at this lease next. */
@@ -204,8 +209,8 @@ export class LeaseKeeper {
     this.clock = clock;
   }
 
-  start(grant: Grant, sentAt: number, terms: LeaseTerms): Lease {
-    const lease = new Lease(this, grant, sentAt, terms);
+  start(grant: Grant, sentAt: number, terms: LeaseTerms, until: number = sentAt + terms.ttl): Lease {
+    const lease = new Lease(this, grant, sentAt, terms, until);
     this.#leases.set(grant.token, lease);
     this.#schedule.add(lease);
     this.#arm();

@@ -21,6 +21,7 @@ export interface LockInfo {
   mode: LockMode;
   /** The manager that made the request; "" for a foreign holder (another library's key). */
   clientId: string;
+  /** Undefined for a foreign holder, and for those of another process who wait behind its first. */
   token: string | undefined;
   /** Who, for people: the request's label, or its manager's. */
   label: string;
@@ -67,8 +68,8 @@ export class LockManager {
       scheme,
       clock,
       newToken: () => this.#newToken(),
-      hold: ({ lock, token, mode }, fence, sentAt, terms) =>
-        this.#leases.start({ lock, token, mode, fence }, sentAt, terms),
+      hold: ({ lock, token, mode }, fence, sentAt, terms, until) =>
+        this.#leases.start({ lock, token, mode, fence }, sentAt, terms, until),
       // A place in a queue is forgotten by the server only when nobody has asked for a while.
       giveUp: (request) => void this.#leases.giveUp(request, Math.max(request.ttl, STALE_AFTER)),
     });
@@ -76,6 +77,7 @@ export class LockManager {
       granted: (lock, token, fence) => this.#pushed(lock, token, fence),
       next: (_, token, remaining) => this.#waiting.find(token)?.wakeWithin(remaining + EXPIRY_MARGIN),
       lost: (_, token, fence) => this.#revoked(token, fence),
+      again: (_, token) => this.#waiting.find(token)?.wake(),
       missed: () => this.#waiting.wakeAll(),
     });
   }
@@ -266,13 +268,9 @@ function holdersOf({ lock, mode, holders }: LockState): LockInfo[] {
 }
 
 function waitersOf({ lock, waiters }: LockState): LockInfo[] {
-  return waiters.map(({ token, mode, label }) => ({
-    name: lock,
-    mode,
-    clientId: clientOf(token),
-    token,
-    label,
-    fence: undefined,
-    remaining: undefined,
-  }));
+  return waiters.flatMap(({ token, mode, label, waiting }) => {
+    const info = { name: lock, mode, clientId: clientOf(token), token, label, fence: undefined, remaining: undefined };
+    // Of those who share a place elsewhere, only the number is known.
+    return Array.from({ length: waiting }, (_, i) => (i === 0 ? info : { ...info, token: undefined }));
+  });
 }

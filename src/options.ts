@@ -12,6 +12,12 @@ export interface ManagerOptions {
   scheme?: "lua" | "set" | undefined;
   /** Who holds, for people who look (default `host:pid:program`). */
   label?: string | undefined;
+  /**
+   * How many waiters of this process may follow one another on a lock before another process has its turn (default
+   * 16). They share one place in the queue, which makes contention within a process cheap. 1: each waiter stands in
+   * the queue by itself, in strict order over all processes. Only the scheme `lua` has turns.
+   */
+  turn?: number | undefined;
 }
 
 /** Settings of one request: those of the Web Locks API, then ours. Durations are in milliseconds. */
@@ -39,6 +45,7 @@ export interface LockOptions {
 export const SHORTEST_TTL = 50;
 export const LONGEST_NAME = 1024;
 const LONGEST_LABEL = 256;
+const LONGEST_TURN = 1_000;
 
 /** Options with every default filled in. */
 export interface CheckedManagerOptions {
@@ -46,6 +53,7 @@ export interface CheckedManagerOptions {
   readonly ttl: number;
   readonly scheme: SchemeName | undefined;
   readonly label: string | undefined;
+  readonly turn: number;
 }
 
 /** One request: its name and its options with every default filled in. */
@@ -62,7 +70,7 @@ export interface CheckedRequest {
   readonly label: string;
 }
 
-const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label"]);
+const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label", "turn"]);
 
 /** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
 export function checkManagerOptions(options: unknown): CheckedManagerOptions {
@@ -87,6 +95,7 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
     ttl: duration(given["ttl"], "ttl", SHORTEST_TTL) ?? 30_000,
     scheme: oneOf(given["scheme"], "scheme", ["memory", "set", "lua"]),
     label: label(given["label"]),
+    turn: count(given["turn"], "turn", LONGEST_TURN) ?? 16,
   };
 }
 
@@ -212,6 +221,15 @@ function oneOf<T extends string>(value: unknown, name: string, allowed: readonly
   const found = allowed.find((each) => each === text);
   if (!found) throw new TypeError(`Expected ${name} to be ${allowed.map(show).join(" or ")}; got ${show(value)}.`);
   return found;
+}
+
+function count(value: unknown, name: string, most: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== "number" || !Number.isInteger(value)) {
+    throw new TypeError(`Expected ${name} to be a whole number; got ${show(value)}.`);
+  }
+  if (value < 1 || value > most) throw new RangeError(`Expected ${name} to be from 1 to ${most}; got ${value}.`);
+  return value;
 }
 
 function label(value: unknown): string | undefined {

@@ -18,6 +18,10 @@ export interface LockRequest {
   readonly label: string;
   /** Its place in the queue, written by the scheme; it keeps the place when a server forgets the queue. */
   ticket?: string;
+  /** How many of its process wait at this place, for people who look (default 1: itself). */
+  waiting?: number;
+  /** How many fences in a row a grant should carry (default 1). */
+  readonly fences?: number;
 }
 
 /** What a token looks like: `<clientId>:<counter>`, the id 128 random bits. */
@@ -25,7 +29,11 @@ export const TOKEN: RegExp = /^[\w-]{22}:\w+$/;
 
 /** What a scheme says to a request. */
 export type Answer =
-  | { readonly kind: "granted"; readonly fence: number }
+  /**
+   * `fences` of them in a row, from `fence` on (default 1). The scheme keeps the grant at least until `until` by this
+   * process's clock (default: the ttl from when it was asked for).
+   */
+  | { readonly kind: "granted"; readonly fence: number; readonly fences?: number; readonly until?: number }
   /** In line. Ask again when pushed, or after `pokeAfter` milliseconds at the latest. */
   | { readonly kind: "pending"; readonly pokeAfter: number }
   | { readonly kind: "busy" };
@@ -44,6 +52,9 @@ export type GivenUp = Pick<LockRequest, "lock" | "token"> & Partial<Grant>;
 /** What became of a wish to extend: the lease is longer, nobody knows it any more, or somebody else has it. */
 export type Extension = "extended" | "gone" | "stolen";
 
+/** What became of a wish to release: "gone" if it did not hold; "unsure" if so, but the call may have run twice. */
+export type Release = "released" | "gone" | "unsure";
+
 /** What a scheme tells unasked. */
 export interface PushListener {
   /** The request was granted for a short while: ask again at once to make it whole. */
@@ -52,6 +63,8 @@ export interface PushListener {
   next(lock: string, token: string, remaining: number): void;
   /** The grant was taken away by force. */
   lost(lock: string, token: string, fence: number): void;
+  /** The request should ask again at once. */
+  again(lock: string, token: string): void;
   /** Something may have been missed (a subscription is new or back): every waiter should ask again. */
   missed(): void;
 }
@@ -72,6 +85,8 @@ export interface WaiterState {
   readonly token: string;
   readonly mode: LockMode;
   readonly label: string;
+  /** How many of one process wait at this place. */
+  readonly waiting: number;
 }
 
 /** One lock at one instant. Waiters stand in the order of the queue. */
@@ -99,11 +114,8 @@ export interface Scheme {
   steal(request: LockRequest): Promise<Answer>;
   /** Lengthen the lease to at least `ttl` from now, if this very grant still holds. Never shortens. */
   extend(grant: Grant, ttl: number): Promise<Extension>;
-  /**
-   * Give up the request, whether it holds, waits or neither, and let the next in line through.
-   * "gone" says that it did not hold; "unsure" that it did not but the call may have run twice.
-   */
-  release(request: GivenUp): Promise<"released" | "gone" | "unsure">;
+  /** Give up the request, whether it holds, waits or neither, and let the next in line through. */
+  release(request: GivenUp): Promise<Release>;
   /** Take the lock from exactly this holder; its process is told. False if it no longer holds. */
   evict(lock: string, holder: HolderState): Promise<boolean>;
   query(selection: Selection): Promise<LockState[]>;

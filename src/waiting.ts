@@ -31,7 +31,7 @@ export interface WaitingRoom {
   readonly clock: Clock;
   newToken(): string;
   /** The request is a holder now. */
-  hold(request: LockRequest, fence: number, sentAt: number, terms: LeaseTerms): Lease;
+  hold(request: LockRequest, fence: number, sentAt: number, terms: LeaseTerms, until: number): Lease;
   /** The request is over: tell the server, and keep telling until it heard. */
   giveUp(request: LockRequest): void;
 }
@@ -171,7 +171,8 @@ export class Waiter {
       if (answer.kind === "busy") return null;
       if (answer.kind === "granted") {
         const { ttl } = this.#request;
-        if (clock.now() < sentAt + ttl - drift(ttl)) return this.#hold(answer.fence, sentAt);
+        const { fence, until = sentAt + ttl } = answer;
+        if (clock.now() < until - drift(ttl)) return this.#hold(fence, sentAt, until);
         if (++late >= MOST_LATE_ANSWERS) throw tooSlow(this.#request, clock.now() - sentAt);
         this.#startOver();
       } else {
@@ -183,9 +184,9 @@ export class Waiter {
   }
 
   /** In the same step as the wait ends, so that no push finds the request in neither place. */
-  #hold(fence: number, sentAt: number): Lease {
+  #hold(fence: number, sentAt: number, until: number): Lease {
     this.#leave();
-    const lease = this.#room.hold(this.#request, fence, sentAt, this.#terms.lease);
+    const lease = this.#room.hold(this.#request, fence, sentAt, this.#terms.lease, until);
     if (fence <= this.#revoked) lease.lose("stolen");
     return lease;
   }
@@ -217,7 +218,8 @@ export class Waiter {
         };
         this.#hurry = () => {
           timer?.cancel();
-          timer = clock.after(Math.min(end, this.#latest) - clock.now(), resolve);
+          const latest = Math.min(end, this.#latest);
+          if (latest < Infinity) timer = clock.after(latest - clock.now(), resolve);
         };
         this.#hurry();
       });

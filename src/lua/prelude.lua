@@ -71,9 +71,9 @@ local function expire_with_last(lock)
   call('PEXPIREAT', lock.holders, digits(last))
 end
 
--- Make the token a holder for ttl milliseconds; answers its fence.
-local function grant(lock, token, mode, ttl, label)
-  local fence = draw_fence()
+-- Make the token a holder for ttl milliseconds; answers the first of its fences.
+local function grant(lock, token, mode, ttl, fences, label)
+  local fence = draw_fence(fences)
   if mode == 'shared' then
     call('ZADD', lock.key, digits(now + ttl), token)
     call('HSET', lock.holders, token, label == '' and fence or fence .. ' ' .. label)
@@ -134,8 +134,9 @@ local function tell(lock, token, what, number)
   pcall_redis(publish, channel .. match(token, '^[^:]+'), table.concat({ what, number, token, lock.key }, ' '))
 end
 
--- A waiter's record: mode, ttl, until when it counts as alive, whether it listens, label.
-local RECORD = '^(%a+) (%d+) (%d+) ([01]) (.*)$'
+-- A waiter's record: mode, ttl, until when it counts as alive, whether it listens, how many of its process wait there,
+-- how many fences its grant should carry, label.
+local RECORD = '^(%a+) (%d+) (%d+) ([01]) (%d+) (%d+) (.*)$'
 
 local function alive(token, stale_at, listens)
   if tonumber(stale_at) <= now then return false end
@@ -152,7 +153,7 @@ local function promote(lock, me, my_ttl, moved)
   for _ = 1, MAX_PROMOTIONS do
     local head = first_in_line(lock)
     if not head then return end
-    local mode, ttl, stale_at, listens, label = match(call('HGET', lock.waiters, head) or '', RECORD)
+    local mode, ttl, stale_at, listens, _, fences, label = match(call('HGET', lock.waiters, head) or '', RECORD)
     -- A dead head goes before its mode is looked at: else an incompatible one would block everybody behind it.
     if not mode or (head ~= me and not alive(head, stale_at, listens)) then
       leave_queue(lock, head)
@@ -160,7 +161,7 @@ local function promote(lock, me, my_ttl, moved)
       break
     else
       leave_queue(lock, head)
-      local fence = grant(lock, head, mode, head == me and my_ttl or min(ttl, CLAIM), label)
+      local fence = grant(lock, head, mode, head == me and my_ttl or min(ttl, CLAIM), fences, label)
       if head ~= me then tell(lock, head, 'granted', fence) end
     end
     moved = true

@@ -5,6 +5,6 @@
 -- QUICK
 
 if call('EXISTS', key, queue) == 0 then
-  reply = draw_fence()
+  reply = draw_fence(1)
   call('SET', key, token .. '#' .. reply, 'PX', ttl)
 end

@@ -26,11 +26,12 @@ import type {
   LockRequest,
   LockState,
   PushListener,
+  Release,
   Scheme,
   Selection,
 } from "../scheme.ts";
-import { Turn } from "./batch.ts";
-import type { AddToBatch, BatchItem } from "./batch.ts";
+import { Outbox } from "./outbox.ts";
+import type { AddToBatch, BatchItem } from "./outbox.ts";
 import { Clients } from "./clients.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
 import { findNames } from "./scan.ts";
@@ -59,7 +60,7 @@ export class LuaScheme implements Scheme {
   readonly #take: AddToBatch<[string, string], [string, string]>;
   readonly #release: AddToBatch<LockKeys, [string]>;
   readonly #extend: AddToBatch<[string, string], [string, string, string]>;
-  readonly #acquire: AddToBatch<LockKeys, [string, string, string, string, string, string]>;
+  readonly #acquire: AddToBatch<LockKeys, [string, string, string, string, string, string, string, string]>;
   /** Quick attempts that are out. Later requests for the same lock wait for their outcome, to stay behind them. */
   readonly #taking = new Map<string, Promise<unknown>>();
   /** Locks that others wanted when we last looked: there a quick attempt would be in vain. Only a hint. */
@@ -78,14 +79,14 @@ export class LuaScheme implements Scheme {
     this.#send = (command) => this.#limit.guard(driver.send(command));
     this.#clients = new Clients(this.#send, clock, settings);
     const call = this.#call;
-    const turn = new Turn();
+    const outbox = new Outbox();
     // What is given up first frees room for what is asked for.
-    this.#give = turn.batch((items) => this.#run(lua.give, { keys: [], args: [] }, items));
-    this.#release = turn.batch((items) => this.#run(lua.release, call, items));
-    this.#extend = turn.batch((items) => this.#run(lua.extend, { keys: [], args: [] }, items));
+    this.#give = outbox.batch((items) => this.#run(lua.give, { keys: [], args: [] }, items));
+    this.#release = outbox.batch((items) => this.#run(lua.release, call, items));
+    this.#extend = outbox.batch((items) => this.#run(lua.extend, { keys: [], args: [] }, items));
     // Who takes the long way was not behind anybody who tries the quick one: they would have waited for the outcome.
-    this.#acquire = turn.batch((items) => this.#run(lua.acquire, call, items));
-    this.#take = turn.batch((items) => this.#run(lua.take, { keys: call.keys, args: [] }, items));
+    this.#acquire = outbox.batch((items) => this.#run(lua.acquire, call, items));
+    this.#take = outbox.batch((items) => this.#run(lua.take, { keys: call.keys, args: [] }, items));
   }
 
   listen(listener: PushListener): void {
@@ -95,7 +96,7 @@ export class LuaScheme implements Scheme {
   async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
     this.#clients.announce(request.ttl);
     if (wait) this.#subscribe();
-    const { lock, token, mode, ttl, ticket = "", label } = request;
+    const { lock, token, mode, ttl, ticket = "", waiting = 1, fences = 1, label } = request;
     const keys = this.#keys.of(lock);
     const earlier = this.#taking.get(lock);
     if (earlier) {
@@ -105,8 +106,10 @@ export class LuaScheme implements Scheme {
       if (fence > 0) return { kind: "granted", fence };
     }
     const listens = this.#subscription?.up ? "2" : "1";
-    const args = [token, mode, String(ttl), wait ? listens : "0", ticket, label] as const;
-    const answer = unwrap(await this.#acquire(keys, [...args]));
+    const manner = wait ? listens : "0";
+    const answer = unwrap(
+      await this.#acquire(keys, [token, mode, String(ttl), manner, ticket, String(waiting), String(fences), label]),
+    );
     if (Array.isArray(answer)) {
       const [place, rank, left, foreign] = answer as unknown[];
       request.ticket = String(place);
@@ -114,7 +117,7 @@ export class LuaScheme implements Scheme {
       return { kind: "pending", pokeAfter: this.#pokeAfter(Number(rank), Number(left), Number(foreign) === 1) };
     }
     const fence = Number(answer);
-    return fence > 0 ? { kind: "granted", fence } : { kind: "busy" };
+    return fence > 0 ? { kind: "granted", fence, fences } : { kind: "busy" };
   }
 
   /** The fence, or 0 where it takes more than that. Who waits for the outcome goes on right behind us. */
@@ -155,7 +158,7 @@ export class LuaScheme implements Scheme {
     return reply === 1 ? "extended" : reply === 0 ? "gone" : "stolen";
   }
 
-  async release(request: GivenUp): Promise<"released" | "gone" | "unsure"> {
+  async release(request: GivenUp): Promise<Release> {
     const { lock, token, mode, fence } = request;
     const drops = this.#driver.drops;
     const keys = this.#keys.of(lock);
@@ -264,9 +267,10 @@ function readState(lock: string, reply: unknown): LockState {
       label: String(label),
       ...(foreign && { foreign: String(token) }),
     })),
-    waiters: rows(waiting, 3).map(([token, mode, label]) => ({
+    waiters: rows(waiting, 4).map(([token, mode, count, label]) => ({
       token: String(token),
       mode: mode as LockMode,
+      waiting: Number(count),
       label: String(label),
     })),
   };

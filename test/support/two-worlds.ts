@@ -258,6 +258,7 @@ export class TwoWorlds {
         },
         lost: (lock, token, fence) => pushes.push({ what: "lost", lock, token, number: fence }),
         next: (lock, token, remaining) => pushes.push({ what: "next", lock, token, number: remaining }),
+        again: () => {},
         missed: () => listening.resolve(),
       });
     });

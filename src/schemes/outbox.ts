@@ -22,7 +22,7 @@ export type AddToBatch<Keys, Args> = (keys: Keys, args: Args) => Promise<unknown
  * Gathers the calls of one turn of the event loop, so that calls of the same script travel as one. A call that is
  * alone in its turn is sent no later than it would be without.
  */
-export class Turn {
+export class Outbox {
   readonly #flushes: (() => void)[] = [];
   #scheduled = false;
 

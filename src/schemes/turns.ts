@@ -1,0 +1,428 @@
+/**
+ * Local turns: all who wait for one lock in one process share one place in the scheme's queue. When the place is
+ * granted, the lock goes from hand to hand in memory, first come first served, each with a fence of its own: to those
+ * who waited when the turn began, so many at most, and not after {@link TURN_TIME}. Then it is released, and the next
+ * process has its turn.
+ *
+ * A request that is alone in its process goes through as it is. Others, who look from outside, see the first grant of
+ * a turn while it lasts, and how many wait at a place.
+ */
+import type { Clock } from "../clock.ts";
+import { EXPIRY_MARGIN } from "./memory.ts";
+import type {
+  Answer,
+  Extension,
+  GivenUp,
+  Grant,
+  HolderState,
+  LockMode,
+  LockRequest,
+  LockState,
+  PushListener,
+  Release,
+  Scheme,
+  SchemeName,
+  Selection,
+  WaiterState,
+} from "../scheme.ts";
+
+/** After so long a turn hands the lock to nobody else: slow work alternates between processes. */
+const TURN_TIME = 50;
+/** Nor is a lease handed on of which less than this is left, as a share of its ttl. */
+const FRESH = 2 / 3;
+/** How soon after a question the scheme is told that the number of those at a place has changed. */
+const COUNT_INTERVAL = 200;
+
+/** Only a wake ends this sleep: another one asks for all. */
+const ASLEEP: Answer = { kind: "pending", pokeAfter: Infinity };
+
+/** Where a line stands in the scheme's queue. */
+interface Place {
+  /** Its token is that of the waiter that opened it, also when that one has been served or is gone. */
+  readonly request: LockRequest;
+  askedAt: number;
+  /** Not asked again before, unless a push comes. */
+  due: number;
+  /** The highest fence that was taken from it by force. */
+  revoked: number;
+}
+
+/** Who waits here for one lock. The first of them asks for all. */
+class Line {
+  readonly waiters = new Map<string, LockRequest>();
+  place: Place | undefined;
+  /** The question that is out. */
+  asking: Promise<unknown> | undefined;
+  /** What the latest question failed with. */
+  failure: unknown;
+  /** The token of the turn that ended last: a push for it comes too late. */
+  ended: string | undefined;
+
+  get first(): LockRequest | undefined {
+    return this.waiters.values().next().value;
+  }
+}
+
+/** A grant that goes from hand to hand. */
+interface Turn {
+  readonly grant: Grant;
+  readonly request: LockRequest;
+  readonly startedAt: number;
+  /** The scheme keeps the grant at least until then. */
+  until: number;
+  /** The tokens of those who hold now, and their fences. */
+  readonly holders: Map<string, number>;
+  /** So many may still follow. */
+  left: number;
+  nextFence: number;
+}
+
+export class Turns implements Scheme {
+  readonly name: SchemeName;
+  readonly modes: ReadonlySet<LockMode>;
+  readonly #scheme: Scheme;
+  readonly #clock: Clock;
+  readonly #length: number;
+  /** By lock: those that somebody here waits for. */
+  readonly #lines = new Map<string, Line>();
+  /** By the token of the grant. */
+  readonly #turns = new Map<string, Turn>();
+  /** By the token of the holder. */
+  readonly #turnOf = new Map<string, Turn>();
+  /** By the token of a holder or waiter that was the last to need it: what the scheme must hear is over. */
+  readonly #owed = new Map<string, GivenUp[]>();
+  #listener: PushListener | undefined;
+
+  /** @param length how many grants a turn may have */
+  constructor(scheme: Scheme, clock: Clock, length: number) {
+    this.name = scheme.name;
+    this.modes = scheme.modes;
+    this.#scheme = scheme;
+    this.#clock = clock;
+    this.#length = length;
+  }
+
+  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+    if (!wait) return this.#scheme.acquire(request, false);
+    const { lock, token } = request;
+    const turn = this.#turnOf.get(token);
+    if (turn) return Promise.resolve(handedOn(turn, token));
+    let line = this.#lines.get(lock);
+    if (!line) this.#lines.set(lock, (line = new Line()));
+    if (!line.waiters.has(token)) {
+      line.waiters.set(token, request);
+      this.#countChanged(line);
+    }
+    if (line.asking) return this.#follow(line, request);
+    return this.#mustAsk(line, request) ? this.#ask(line, request) : this.#rest(line, request);
+  }
+
+  /** A question is out already: what it meets with concerns everybody in line. */
+  async #follow(line: Line, request: LockRequest): Promise<Answer> {
+    do await line.asking;
+    while (line.asking && line.first === request);
+    return this.#mustAsk(line, request) ? this.#ask(line, request) : this.#rest(line, request);
+  }
+
+  #mustAsk(line: Line, request: LockRequest): boolean {
+    const { place, first } = line;
+    if (first !== request || line.asking) return false;
+    return !place || this.#clock.now() >= place.due || !alike(place.request, request);
+  }
+
+  async #rest(line: Line, request: LockRequest): Promise<Answer> {
+    const turn = this.#turnOf.get(request.token);
+    if (turn) return handedOn(turn, request.token);
+    if (!line.waiters.has(request.token)) return { kind: "busy" };
+    if (line.first === request && line.place)
+      return { kind: "pending", pokeAfter: Math.max(0, line.place.due - this.#clock.now()) };
+    if (line.failure !== undefined) throw line.failure;
+    return ASLEEP;
+  }
+
+  #ask(line: Line, first: LockRequest): Promise<Answer> {
+    const place = this.#placeFor(line, first);
+    place.askedAt = this.#clock.now();
+    place.request.waiting = line.waiters.size;
+    place.due = Infinity;
+    const asking = this.#askFor(line, place, first);
+    line.asking = asking;
+    return asking;
+  }
+
+  async #askFor(line: Line, place: Place, first: LockRequest): Promise<Answer> {
+    let answer;
+    try {
+      answer = await this.#scheme.acquire(place.request, true);
+    } catch (error) {
+      line.asking = undefined;
+      line.failure = error;
+      place.due = 0;
+      for (const { lock, token } of line.waiters.values()) this.#listener?.again(lock, token);
+      throw error;
+    }
+    line.asking = undefined;
+    line.failure = undefined;
+    if (answer.kind === "granted") return this.#begin(line, place, first, answer);
+    if (answer.kind === "pending") {
+      // A turn that ended, or a push that came, while the question was out has set it already.
+      place.due = Math.min(place.due, this.#clock.now() + answer.pokeAfter);
+      if (place.request.waiting !== line.waiters.size) this.#countChanged(line);
+      if (line.first !== first) this.#wakeFirst(line);
+    }
+    return this.#rest(line, first);
+  }
+
+  /** A place suits those who want the same as whoever opened it. Else it is given up for one that keeps its rank. */
+  #placeFor(line: Line, first: LockRequest): Place {
+    const old = line.place;
+    if (old && alike(old.request, first)) return old;
+    if (old) this.#scheme.release(old.request).catch(() => {});
+    const { ticket } = old?.request ?? first;
+    const request = { ...first, fences: this.#length, ...(ticket !== undefined && { ticket }) };
+    return (line.place = { request, askedAt: 0, due: Infinity, revoked: 0 });
+  }
+
+  /** The place has been granted: to those at the front of the line who want just that. */
+  #begin(line: Line, place: Place, asker: LockRequest, answer: Answer & { kind: "granted" }): Promise<Answer> | Answer {
+    const { request } = place;
+    const { fence, fences = 1 } = answer;
+    let ready = 0;
+    for (const waiter of line.waiters.values()) {
+      if (ready === fences || !alike(waiter, request)) break;
+      ready++;
+    }
+    if (ready === 0) {
+      // Everybody has left meanwhile: whoever was the last gives it back. A newcomer finds it granted.
+      place.due = 0;
+      this.#wakeFirst(line);
+      return this.#rest(line, asker);
+    }
+    line.place = undefined;
+    if (ready === 1 && line.first === asker && asker.token === request.token) {
+      this.#leave(line, asker);
+      return answer;
+    }
+    const now = this.#clock.now();
+    this.#forgetEnded(now);
+    const { lock, token, mode, ttl } = request;
+    const left = fence <= place.revoked ? 1 : ready;
+    const until = place.askedAt + ttl;
+    const grant = { lock, token, mode, fence };
+    const turn: Turn = { grant, request, startedAt: now, until, holders: new Map(), left, nextFence: fence };
+    this.#turns.set(token, turn);
+    do this.#hand(turn, line);
+    while (mode === "shared" && turn.left > 0);
+    return this.#rest(line, asker);
+  }
+
+  #hand(turn: Turn, line: Line): void {
+    const next = line.first as LockRequest;
+    const fence = turn.nextFence++;
+    turn.left--;
+    turn.holders.set(next.token, fence);
+    this.#turnOf.set(next.token, turn);
+    this.#leave(line, next);
+    this.#listener?.granted(next.lock, next.token, fence);
+  }
+
+  /** The next one asks from now on. Where nobody is left, whoever holds sees to the place that may still stand. */
+  #leave(line: Line, request: LockRequest): void {
+    line.waiters.delete(request.token);
+    if (line.waiters.size > 0) this.#wakeFirst(line);
+    else if (!line.place && !line.asking) this.#lines.delete(request.lock);
+  }
+
+  steal(request: LockRequest): Promise<Answer> {
+    return this.#scheme.steal(request);
+  }
+
+  async extend(grant: Grant, ttl: number): Promise<Extension> {
+    const turn = this.#turnOf.get(grant.token);
+    if (!turn) return this.#scheme.extend(grant, ttl);
+    const askedAt = this.#clock.now();
+    const extension = await this.#scheme.extend(turn.grant, ttl);
+    if (extension === "extended") turn.until = Math.max(turn.until, askedAt + ttl);
+    else turn.left = 0;
+    return extension;
+  }
+
+  release(request: GivenUp): Promise<Release> {
+    const { lock, token } = request;
+    const owed = this.#owed.get(token);
+    if (owed) return this.#tell(token, owed);
+    const turn = this.#turnOf.get(token);
+    if (turn) return this.#passOn(turn, token);
+    const line = this.#lines.get(lock);
+    const waiter = line?.waiters.get(token);
+    if (line && waiter) return this.#withdraw(line, waiter);
+    // The name is still borne by a place of others, or by their turn.
+    if (line?.place?.request.token === token || this.#turns.has(token)) return Promise.resolve("gone");
+    return this.#scheme.release(request);
+  }
+
+  /** The holder is done: the next one's turn, or the end of it. */
+  async #passOn(turn: Turn, token: string): Promise<Release> {
+    const { grant, request } = turn;
+    turn.holders.delete(token);
+    this.#turnOf.delete(token);
+    const line = this.#lines.get(grant.lock);
+    const now = this.#clock.now();
+    const inTime = now < turn.startedAt + TURN_TIME && now < turn.until - request.ttl * FRESH;
+    const next = line?.first;
+    if (line && next && turn.left > 0 && inTime && grant.mode === "exclusive" && alike(next, request)) {
+      this.#hand(turn, line);
+      return "released";
+    }
+    if (turn.holders.size > 0) return "released";
+    this.#turns.delete(grant.token);
+    const over: GivenUp[] = [grant];
+    if (line) {
+      line.ended = grant.token;
+      // Asked in the same step, right behind the release.
+      if (line.place) line.place.due = 0;
+      if (line.waiters.size > 0) this.#wakeFirst(line);
+      else over.unshift(...(await this.#vacated(line, grant.lock)));
+    }
+    return this.#tell(token, over);
+  }
+
+  /** The waiter gives up. Its place stays for those who remain. */
+  async #withdraw(line: Line, waiter: LockRequest): Promise<Release> {
+    this.#leave(line, waiter);
+    const over = line.waiters.size > 0 ? [] : await this.#vacated(line, waiter.lock);
+    return over.length > 0 ? this.#tell(waiter.token, over) : "gone";
+  }
+
+  /** The place that nobody stands at any more, unless somebody came while the latest question was out. */
+  async #vacated(line: Line, lock: string): Promise<GivenUp[]> {
+    if (line.asking) await line.asking.catch(() => {});
+    const { place } = line;
+    if (line.waiters.size > 0 || !place) return [];
+    line.place = undefined;
+    if (this.#lines.get(lock) === line) this.#lines.delete(lock);
+    return [place.request];
+  }
+
+  /** Answers with what became of the last. The rest is owed until the scheme has heard it. */
+  async #tell(token: string, over: GivenUp[]): Promise<Release> {
+    this.#owed.set(token, over);
+    const outcomes = await Promise.all(over.map((each) => this.#scheme.release(each)));
+    this.#owed.delete(token);
+    return outcomes.at(-1) ?? "gone";
+  }
+
+  evict(lock: string, holder: HolderState): Promise<boolean> {
+    const turn = this.#turnOf.get(holder.token ?? "");
+    return this.#scheme.evict(lock, turn ? { ...holder, token: turn.grant.token } : holder);
+  }
+
+  async query(selection: Selection): Promise<LockState[]> {
+    const states = await this.#scheme.query(selection);
+    return states.map((state) => ({
+      ...state,
+      holders: state.holders.flatMap((holder) => this.#holdersBehind(holder)),
+      waiters: state.waiters.flatMap((waiter) => this.#waitersBehind(state.lock, waiter)),
+    }));
+  }
+
+  #holdersBehind(holder: HolderState): HolderState[] {
+    const holders = this.#turns.get(holder.token ?? "")?.holders;
+    if (!holders || holders.size === 0) return [holder];
+    return Array.from(holders, ([token, fence]) => ({ ...holder, token, fence }));
+  }
+
+  #waitersBehind(lock: string, waiter: WaiterState): WaiterState[] {
+    const line = this.#lines.get(lock);
+    if (line?.place?.request.token !== waiter.token) return [waiter];
+    return Array.from(line.waiters.values(), ({ token, mode, label }) => ({
+      token,
+      mode,
+      label: label || waiter.label,
+      waiting: 1,
+    }));
+  }
+
+  listen(listener: PushListener): void {
+    this.#listener = listener;
+    this.#scheme.listen({
+      granted: (lock, token, fence) => {
+        const line = this.#lines.get(lock);
+        if (line?.place?.request.token === token) this.#askSoon(line);
+        else if (!this.#turns.has(token) && line?.ended !== token) listener.granted(lock, token, fence);
+      },
+      next: (lock, token, remaining) => {
+        const line = this.#lines.get(lock);
+        if (line?.place?.request.token === token) this.#askWithin(line, remaining);
+        else listener.next(lock, token, remaining);
+      },
+      lost: (lock, token, fence) => {
+        const turn = this.#turns.get(token);
+        const line = this.#lines.get(lock);
+        if (turn) this.#robbed(turn);
+        else if (line?.place?.request.token === token) {
+          line.place.revoked = Math.max(line.place.revoked, fence);
+          if (line.first) listener.lost(lock, line.first.token, fence);
+          this.#askSoon(line);
+        } else listener.lost(lock, token, fence);
+      },
+      again: (lock, token) => listener.again(lock, token),
+      missed: () => {
+        for (const { place } of this.#lines.values()) if (place) place.due = 0;
+        listener.missed();
+      },
+    });
+  }
+
+  #robbed(turn: Turn): void {
+    turn.left = 0;
+    for (const [token, fence] of turn.holders) this.#listener?.lost(turn.grant.lock, token, fence);
+  }
+
+  #askSoon(line: Line): void {
+    if (line.place) line.place.due = 0;
+    this.#wakeFirst(line);
+  }
+
+  #askWithin(line: Line, delay: number): void {
+    const { place, first } = line;
+    if (!place || !first) return;
+    place.due = Math.min(place.due, this.#clock.now() + delay);
+    this.#listener?.next(first.lock, first.token, delay);
+  }
+
+  /** Those who look from outside learn it with the next question, which is asked earlier for that. */
+  #countChanged(line: Line): void {
+    const { place } = line;
+    if (!place || line.asking) return;
+    const soon = place.askedAt + COUNT_INTERVAL;
+    if (place.due > soon) this.#askWithin(line, Math.max(0, soon - this.#clock.now()));
+  }
+
+  #wakeFirst(line: Line): void {
+    const { first } = line;
+    if (first) this.#listener?.again(first.lock, first.token);
+  }
+
+  /** A holder that lost its lease may never release it. */
+  #forgetEnded(now: number): void {
+    for (const turn of this.#turns.values()) {
+      if (turn.until + EXPIRY_MARGIN > now) return;
+      this.#turns.delete(turn.grant.token);
+      for (const token of turn.holders.keys()) this.#turnOf.delete(token);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#scheme.close();
+  }
+}
+
+/** Whether one grant would do for both. */
+function alike(a: LockRequest, b: LockRequest): boolean {
+  return a.mode === b.mode && a.ttl === b.ttl && a.label === b.label;
+}
+
+function handedOn(turn: Turn, token: string): Answer {
+  return { kind: "granted", fence: turn.holders.get(token) as number, until: turn.until };
+}
