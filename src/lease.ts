@@ -13,9 +13,17 @@ export function drift(ttl: number): number {
   return ttl * 0.01 + 2;
 }
 
+/** Our own deadline, for a lease that a server keeps until then. Counted from `from`, when it was surely running. */
+export function deadline(until: number, from: number): number {
+  return until - drift(until - from);
+}
+
 /** A lease is renewed when a third of its time has gone, and tried again after a twelfth while that fails. */
 const RENEW_AFTER = 1 / 3;
 const RETRY_AFTER = 1 / 12;
+/** Of the time that is left: a short lease must not end while it is waited for the next attempt. */
+const RETRY_SOON = 1 / 4;
+const SHORTEST_RETRY = 20;
 
 export interface LeaseTerms {
   readonly ttl: number;
@@ -62,9 +70,11 @@ export class Lease implements Scheduled {
     this.ttl = terms.ttl;
     this.#renew = terms.renew;
     this.#end = terms.maxHold === undefined ? Infinity : sentAt + terms.maxHold;
-    this.#deadline = Math.min(until - drift(terms.ttl), this.#end);
+    this.#deadline = Math.min(deadline(until, sentAt), this.#end);
     this.#granted = until;
-    this.#renewAt = this.#renew ? until - terms.ttl + terms.ttl * RENEW_AFTER : Infinity;
+    const renewAt = until - terms.ttl + terms.ttl * RENEW_AFTER;
+    // A pushed grant is short, and made whole at once whether renewal is wanted or not.
+    this.#renewAt = this.#renew || renewAt <= sentAt ? renewAt : Infinity;
   }
 
   /** When the keeper must look at this lease next. */
@@ -145,7 +155,9 @@ export class Lease implements Scheduled {
     try {
       await this.#prolong(this.ttl);
     } catch (error) {
-      this.#renewAt = this.#keeper.clock.now() + this.ttl * RETRY_AFTER;
+      this.#renewAt =
+        this.#keeper.clock.now() +
+        Math.min(this.ttl * RETRY_AFTER, Math.max(this.remaining * RETRY_SOON, SHORTEST_RETRY));
       diagnostics.trouble({ ...this.grant, doing: "renew", error });
     } finally {
       this.#renewing = false;
@@ -172,7 +184,7 @@ export class Lease implements Scheduled {
     if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
     if (this.#state !== "running") return;
     this.#granted = sentAt + wanted;
-    this.#deadline = Math.max(this.#deadline, Math.min(this.#granted - drift(wanted), this.#end));
+    this.#deadline = Math.max(this.#deadline, Math.min(deadline(this.#granted, sentAt), this.#end));
     this.#renewAt = this.#renew ? sentAt + this.ttl * RENEW_AFTER : Infinity;
     this.#keeper.reschedule(this);
   }
@@ -212,6 +224,7 @@ export class LeaseKeeper {
   start(grant: Grant, sentAt: number, terms: LeaseTerms, until: number = sentAt + terms.ttl): Lease {
     const lease = new Lease(this, grant, sentAt, terms, until);
     this.#leases.set(grant.token, lease);
+    lease.look(this.clock.now());
     this.#schedule.add(lease);
     this.#arm();
     diagnostics.granted(grant);

@@ -74,7 +74,7 @@ export class LockManager {
       giveUp: (request) => void this.#leases.giveUp(request, Math.max(request.ttl, STALE_AFTER)),
     });
     scheme.listen({
-      granted: (lock, token, fence) => this.#pushed(lock, token, fence),
+      granted: (lock, token, fence, until) => this.#pushed(lock, token, fence, until),
       next: (_, token, remaining) => this.#waiting.find(token)?.wakeWithin(remaining + EXPIRY_MARGIN),
       lost: (_, token, fence) => this.#revoked(token, fence),
       again: (_, token) => this.#waiting.find(token)?.wake(),
@@ -216,11 +216,11 @@ export class LockManager {
     });
   }
 
-  /** A push is a hint to claim. A grant for a request that is over is given back. */
-  #pushed(lock: string, token: string, fence: number): void {
+  /** A grant for a request that is over is given back. */
+  #pushed(lock: string, token: string, fence: number, until: number | undefined): void {
     const waiter = this.#waiting.find(token);
     const lease = this.#leases.find(token);
-    if (waiter) waiter.wake();
+    if (waiter) waiter.granted(fence, until);
     else if (!lease) void this.#leases.giveUp({ lock, token }, 0);
     else if (lease.grant.fence < fence) lease.lose("expired");
   }

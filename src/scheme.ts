@@ -27,6 +27,9 @@ export interface LockRequest {
 /** What a token looks like: `<clientId>:<counter>`, the id 128 random bits. */
 export const TOKEN: RegExp = /^[\w-]{22}:\w+$/;
 
+/** A pushed grant must last so many milliseconds more to be held as it is, while the scheme is asked to extend it. */
+export const CLAIM_TIME = 250;
+
 /** What a scheme says to a request. */
 export type Answer =
   /**
@@ -57,8 +60,11 @@ export type Release = "released" | "gone" | "unsure";
 
 /** What a scheme tells unasked. */
 export interface PushListener {
-  /** The request was granted for a short while: ask again at once to make it whole. */
-  granted(lock: string, token: string, fence: number): void;
+  /**
+   * The request was granted for a short while: extend it at once, or ask again, to make it whole. The scheme keeps it
+   * at least until `until` by this process's clock; where that is not known, only asking again tells.
+   */
+  granted(lock: string, token: string, fence: number, until?: number): void;
   /** The request has become the first in line; the present holder's time ends after so many milliseconds. */
   next(lock: string, token: string, remaining: number): void;
   /** The grant was taken away by force. */

@@ -1,14 +1,16 @@
 /**
  * The only waiting loop. Every request on every scheme goes through it: ask; when granted, done; when pending, sleep
- * until a push, the time to poke, or the end of the wait; ask again. A push is only a hint to ask: the grant counts
- * from the answer, and its deadline from when the question was sent.
+ * until a push, the time to poke, or the end of the wait; ask again. A grant's deadline counts from when the question
+ * was sent; a pushed one's from when the latest question before it was sent. Where that leaves too little, a push is
+ * only a hint to ask.
  */
 import type { Clock, Timer } from "./clock.ts";
 import { diagnostics } from "./diagnostics.ts";
 import { COMMAND_LIMIT } from "./driver.ts";
 import { LockError, LockTimeoutError, SchemeError } from "./errors.ts";
-import { drift } from "./lease.ts";
+import { deadline } from "./lease.ts";
 import type { Lease, LeaseTerms } from "./lease.ts";
+import { CLAIM_TIME } from "./scheme.ts";
 import type { Answer, LockRequest, Scheme } from "./scheme.ts";
 
 /** How a request may wait. */
@@ -77,6 +79,8 @@ export class Waiter {
   /** Set by a wake that came while nobody slept. */
   #woken = false;
   #rise: (() => void) | undefined;
+  /** The latest grant that was pushed. */
+  #pushed: { readonly fence: number; readonly until: number } | undefined;
   /** Sleep until then at the longest; and how to tell a sleeper. */
   #latest = Infinity;
   #hurry: (() => void) | undefined;
@@ -104,6 +108,12 @@ export class Waiter {
       },
       (error: unknown) => this.end(error),
     );
+  }
+
+  /** A grant was pushed, which is kept until then. */
+  granted(fence: number, until: number | undefined): void {
+    this.#pushed = { fence, until: until ?? -Infinity };
+    this.wake();
   }
 
   /** Ask again now. */
@@ -170,15 +180,18 @@ export class Waiter {
       }
       if (answer.kind === "busy") return null;
       if (answer.kind === "granted") {
-        const { ttl } = this.#request;
-        const { fence, until = sentAt + ttl } = answer;
-        if (clock.now() < until - drift(ttl)) return this.#hold(fence, sentAt, until);
+        const { fence, until = sentAt + this.#request.ttl } = answer;
+        if (clock.now() < deadline(until, sentAt)) return this.#hold(fence, sentAt, until);
         if (++late >= MOST_LATE_ANSWERS) throw tooSlow(this.#request, clock.now() - sentAt);
         this.#startOver();
       } else {
         patience = PATIENCE;
         await this.#sleep(answer.pokeAfter);
         if (this.#over) return null;
+        const now = clock.now();
+        if (this.#pushed && now + CLAIM_TIME < this.#pushed.until) {
+          return this.#hold(this.#pushed.fence, now, this.#pushed.until);
+        }
       }
     }
   }
@@ -201,6 +214,7 @@ export class Waiter {
   #startOver(): void {
     this.#room.giveUp(this.#request);
     this.#waiters.delete(this.#request.token);
+    this.#pushed = undefined;
     this.#request = { ...this.#request, token: this.#room.newToken() };
     this.#waiters.set(this.#request.token, this);
   }

@@ -1,6 +1,6 @@
 -- Take a lock, or a place in its queue. Asked again it is the claim of a pushed grant, or a waiter's poke.
 -- KEYS counter | key, holders, queue, waiters
--- ARGV publish, channel | token, mode, ttl, wait, ticket, waiting, fences, label
+-- ARGV publish, channel | token, mode, ttl, wait, ticket, waiting, fences, asked, label
 -- RETURNS the first fence granted | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign} pending
 
 -- `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard.
@@ -29,7 +29,7 @@ if not place then
   call('ZADD', lock.queue, ticket, token)
 end
 local listens = wait == '2' and 1 or 0
-local record = { mode, ttl, digits(now + STALE), listens, waiting, fences, label }
+local record = { mode, ttl, digits(now + STALE), listens, waiting, fences, asked, label }
 call('HSET', lock.waiters, token, table.concat(record, ' '))
 call('PEXPIRE', lock.queue, QUEUE_TTL)
 call('PEXPIRE', lock.waiters, QUEUE_TTL)

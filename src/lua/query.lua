@@ -20,7 +20,7 @@ elseif lock.kind == 'shared' then
 end
 
 for _, token in ipairs(call('ZRANGE', lock.queue, 0, -1)) do
-  local mode, _, stale_at, _, waiting_there, _, label = match(call('HGET', lock.waiters, token) or '', RECORD)
+  local mode, _, stale_at, _, waiting_there, _, _, label = match(call('HGET', lock.waiters, token) or '', RECORD)
   if mode and tonumber(stale_at) > now then
     for _, field in ipairs({ token, mode, waiting_there, label }) do waiting[#waiting + 1] = field end
   end

@@ -41,6 +41,9 @@ const FOREIGN_POKE = 50;
 /** While no push can arrive, waiters look often enough to find a grant within its claim window. */
 const DEAF_POKE = CLAIM_WINDOW / 4;
 
+/** Our clock may run faster than the server's by so much. */
+const RATE = 0.99;
+
 /** So many locks are remembered as wanted by others. */
 const MOST_HINTS = 10_000;
 
@@ -53,6 +56,7 @@ export class LuaScheme implements Scheme {
   /** What every call that may grant is given once: the fence counter, and how to push. */
   readonly #call: { readonly keys: [counter: string]; readonly args: [publish: string, channel: string] };
   readonly #clientId: string;
+  readonly #clock: Clock;
   readonly #limit: TimeLimit;
   readonly #send: Send;
   readonly #clients: Clients;
@@ -60,9 +64,12 @@ export class LuaScheme implements Scheme {
   readonly #take: AddToBatch<[string, string], [string, string]>;
   readonly #release: AddToBatch<LockKeys, [string]>;
   readonly #extend: AddToBatch<[string, string], [string, string, string]>;
-  readonly #acquire: AddToBatch<LockKeys, [string, string, string, string, string, string, string, string]>;
+  readonly #acquire: AddToBatch<LockKeys, [string, string, string, string, string, string, string, string, string]>;
   /** Quick attempts that are out. Later requests for the same lock wait for their outcome, to stay behind them. */
   readonly #taking = new Map<string, Promise<unknown>>();
+  /** By token: the latest question of a waiter, and how long a grant in answer to it lasts. */
+  readonly #questions = new Map<string, { readonly number: number; readonly at: number; readonly lasts: number }>();
+  #asked = 0;
   /** Locks that others wanted when we last looked: there a quick attempt would be in vain. Only a hint. */
   readonly #wanted = new Set<string>();
   #listener: PushListener | undefined;
@@ -75,6 +82,7 @@ export class LuaScheme implements Scheme {
     this.#keys = new Keys(settings.prefix);
     this.#call = { keys: [counterKey(settings.prefix)], args: ["PUBLISH", channelPrefix(settings.prefix)] };
     this.#clientId = settings.clientId;
+    this.#clock = clock;
     this.#limit = new TimeLimit(clock, driver);
     this.#send = (command) => this.#limit.guard(driver.send(command));
     this.#clients = new Clients(this.#send, clock, settings);
@@ -107,8 +115,19 @@ export class LuaScheme implements Scheme {
     }
     const listens = this.#subscription?.up ? "2" : "1";
     const manner = wait ? listens : "0";
+    const asked = wait ? this.#noteQuestion(request) : 0;
     const answer = unwrap(
-      await this.#acquire(keys, [token, mode, String(ttl), manner, ticket, String(waiting), String(fences), label]),
+      await this.#acquire(keys, [
+        token,
+        mode,
+        String(ttl),
+        manner,
+        ticket,
+        String(waiting),
+        String(fences),
+        String(asked),
+        label,
+      ]),
     );
     if (Array.isArray(answer)) {
       const [place, rank, left, foreign] = answer as unknown[];
@@ -116,8 +135,25 @@ export class LuaScheme implements Scheme {
       this.#noteWanted(lock);
       return { kind: "pending", pokeAfter: this.#pokeAfter(Number(rank), Number(left), Number(foreign) === 1) };
     }
+    this.#questions.delete(token);
     const fence = Number(answer);
     return fence > 0 ? { kind: "granted", fence, fences } : { kind: "busy" };
+  }
+
+  /**
+   * A pushed grant says which question was the last before it: so it was given after that was sent. Readers ask again
+   * all the same, for that lets those behind them in.
+   */
+  #noteQuestion({ token, mode, ttl }: LockRequest): number {
+    const lasts = mode === "exclusive" ? Math.min(ttl, CLAIM_WINDOW) * RATE : -Infinity;
+    this.#questions.set(token, { number: ++this.#asked, at: this.#clock.now(), lasts });
+    return this.#asked;
+  }
+
+  #granted(lock: string, token: string, fence: number, asked: number): void {
+    const question = this.#questions.get(token);
+    const until = question?.number === asked ? question.at + question.lasts : undefined;
+    this.#listener?.granted(lock, token, fence, until);
   }
 
   /** The fence, or 0 where it takes more than that. Who waits for the outcome goes on right behind us. */
@@ -160,6 +196,7 @@ export class LuaScheme implements Scheme {
 
   async release(request: GivenUp): Promise<Release> {
     const { lock, token, mode, fence } = request;
+    this.#questions.delete(token);
     const drops = this.#driver.drops;
     const keys = this.#keys.of(lock);
     if (mode === "exclusive" && fence && !this.#wanted.has(lock)) {
@@ -224,9 +261,9 @@ export class LuaScheme implements Scheme {
     if (this.#subscription || this.#closed) return;
     this.#subscription = this.#driver.subscribe(channelPrefix(this.#prefix) + this.#clientId, {
       message: (text) => {
-        const [, what, number, token = "", key = ""] = /^(\w+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
+        const [, what, number, asked, token = "", key = ""] = /^(\w+) (\d+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
         const lock = nameOfKey(this.#prefix, key) ?? "";
-        if (what === "granted") this.#listener?.granted(lock, token, Number(number));
+        if (what === "granted") this.#granted(lock, token, Number(number), Number(asked));
         else if (what === "next") this.#listener?.next(lock, token, Number(number));
         else if (what === "lost") this.#listener?.lost(lock, token, Number(number));
       },

@@ -124,7 +124,8 @@ export class MemoryStore {
         lock.waiters.delete(token);
         const ttl = token === me ? waiter.ttl : Math.min(waiter.ttl, CLAIM_WINDOW);
         const fence = this.grant(lock, token, { ...waiter, ttl });
-        if (token !== me) this.tell(token, (listener) => listener.granted(lock.name, token, fence));
+        const until = waiter.mode === "exclusive" ? this.clock.now() + ttl : undefined;
+        if (token !== me) this.tell(token, (listener) => listener.granted(lock.name, token, fence, until));
       }
       moved = true;
     }

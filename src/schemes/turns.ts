@@ -9,6 +9,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { EXPIRY_MARGIN } from "./memory.ts";
+import { CLAIM_TIME } from "../scheme.ts";
 import type {
   Answer,
   Extension,
@@ -36,6 +37,8 @@ const COUNT_INTERVAL = 200;
 /** Only a wake ends this sleep: another one asks for all. */
 const ASLEEP: Answer = { kind: "pending", pokeAfter: Infinity };
 
+type Granted = Extract<Answer, { kind: "granted" }>;
+
 /** Where a line stands in the scheme's queue. */
 interface Place {
   /** Its token is that of the waiter that opened it, also when that one has been served or is gone. */
@@ -45,6 +48,8 @@ interface Place {
   due: number;
   /** The highest fence that was taken from it by force. */
   revoked: number;
+  /** A grant that was pushed, and is kept until then. */
+  pushed: { readonly fence: number; readonly until: number } | undefined;
 }
 
 /** Who waits here for one lock. The first of them asks for all. */
@@ -70,6 +75,8 @@ interface Turn {
   readonly startedAt: number;
   /** The scheme keeps the grant at least until then. */
   until: number;
+  /** The latest wish to extend. */
+  extending: Promise<Extension> | undefined;
   /** The tokens of those who hold now, and their fences. */
   readonly holders: Map<string, number>;
   /** So many may still follow. */
@@ -114,23 +121,29 @@ export class Turns implements Scheme {
       this.#countChanged(line);
     }
     if (line.asking) return this.#follow(line, request);
-    return this.#mustAsk(line, request) ? this.#ask(line, request) : this.#rest(line, request);
+    return this.#next(line, request);
   }
 
   /** A question is out already: what it meets with concerns everybody in line. */
   async #follow(line: Line, request: LockRequest): Promise<Answer> {
     do await line.asking;
     while (line.asking && line.first === request);
-    return this.#mustAsk(line, request) ? this.#ask(line, request) : this.#rest(line, request);
+    return this.#next(line, request);
   }
 
-  #mustAsk(line: Line, request: LockRequest): boolean {
+  /** The first one starts with what was pushed, or asks when it is time; all others sleep. */
+  async #next(line: Line, request: LockRequest): Promise<Answer> {
     const { place, first } = line;
-    if (first !== request || line.asking) return false;
-    return !place || this.#clock.now() >= place.due || !alike(place.request, request);
+    if (first !== request || line.asking) return this.#rest(line, request);
+    if (!place || !alike(place.request, request)) return this.#ask(line, request);
+    const now = this.#clock.now();
+    if (place.pushed && now + CLAIM_TIME < place.pushed.until) {
+      return this.#begin(line, place, request, { ...place.pushed, fences: this.#length });
+    }
+    return now >= place.due ? this.#ask(line, request) : this.#rest(line, request);
   }
 
-  async #rest(line: Line, request: LockRequest): Promise<Answer> {
+  #rest(line: Line, request: LockRequest): Answer {
     const turn = this.#turnOf.get(request.token);
     if (turn) return handedOn(turn, request.token);
     if (!line.waiters.has(request.token)) return { kind: "busy" };
@@ -169,6 +182,7 @@ export class Turns implements Scheme {
       place.due = Math.min(place.due, this.#clock.now() + answer.pokeAfter);
       if (place.request.waiting !== line.waiters.size) this.#countChanged(line);
       if (line.first !== first) this.#wakeFirst(line);
+      else if (place.pushed) return this.#next(line, first);
     }
     return this.#rest(line, first);
   }
@@ -180,13 +194,13 @@ export class Turns implements Scheme {
     if (old) this.#scheme.release(old.request).catch(() => {});
     const { ticket } = old?.request ?? first;
     const request = { ...first, fences: this.#length, ...(ticket !== undefined && { ticket }) };
-    return (line.place = { request, askedAt: 0, due: Infinity, revoked: 0 });
+    return (line.place = { request, askedAt: 0, due: Infinity, revoked: 0, pushed: undefined });
   }
 
   /** The place has been granted: to those at the front of the line who want just that. */
-  #begin(line: Line, place: Place, asker: LockRequest, answer: Answer & { kind: "granted" }): Promise<Answer> | Answer {
+  #begin(line: Line, place: Place, asker: LockRequest, granted: Omit<Granted, "kind">): Answer {
     const { request } = place;
-    const { fence, fences = 1 } = answer;
+    const { fence, fences = 1, until = place.askedAt + request.ttl } = granted;
     let ready = 0;
     for (const waiter of line.waiters.values()) {
       if (ready === fences || !alike(waiter, request)) break;
@@ -201,15 +215,21 @@ export class Turns implements Scheme {
     line.place = undefined;
     if (ready === 1 && line.first === asker && asker.token === request.token) {
       this.#leave(line, asker);
-      return answer;
+      return { kind: "granted", fence, until };
     }
     const now = this.#clock.now();
     this.#forgetEnded(now);
-    const { lock, token, mode, ttl } = request;
-    const left = fence <= place.revoked ? 1 : ready;
-    const until = place.askedAt + ttl;
-    const grant = { lock, token, mode, fence };
-    const turn: Turn = { grant, request, startedAt: now, until, holders: new Map(), left, nextFence: fence };
+    const { lock, token, mode } = request;
+    const turn: Turn = {
+      grant: { lock, token, mode, fence },
+      request,
+      startedAt: now,
+      until,
+      extending: undefined,
+      holders: new Map(),
+      left: fence <= place.revoked ? 1 : ready,
+      nextFence: fence,
+    };
     this.#turns.set(token, turn);
     do this.#hand(turn, line);
     while (mode === "shared" && turn.left > 0);
@@ -237,9 +257,14 @@ export class Turns implements Scheme {
     return this.#scheme.steal(request);
   }
 
-  async extend(grant: Grant, ttl: number): Promise<Extension> {
+  extend(grant: Grant, ttl: number): Promise<Extension> {
     const turn = this.#turnOf.get(grant.token);
     if (!turn) return this.#scheme.extend(grant, ttl);
+    turn.extending = this.#extendTurn(turn, ttl);
+    return turn.extending;
+  }
+
+  async #extendTurn(turn: Turn, ttl: number): Promise<Extension> {
     const askedAt = this.#clock.now();
     const extension = await this.#scheme.extend(turn.grant, ttl);
     if (extension === "extended") turn.until = Math.max(turn.until, askedAt + ttl);
@@ -266,11 +291,11 @@ export class Turns implements Scheme {
     const { grant, request } = turn;
     turn.holders.delete(token);
     this.#turnOf.delete(token);
+    // A pushed grant is short until the first extension of it is answered.
+    if (turn.left > 0 && !this.#isFresh(turn)) await turn.extending?.catch(() => {});
     const line = this.#lines.get(grant.lock);
-    const now = this.#clock.now();
-    const inTime = now < turn.startedAt + TURN_TIME && now < turn.until - request.ttl * FRESH;
     const next = line?.first;
-    if (line && next && turn.left > 0 && inTime && grant.mode === "exclusive" && alike(next, request)) {
+    if (line && next && turn.left > 0 && this.#isFresh(turn) && alike(next, request)) {
       this.#hand(turn, line);
       return "released";
     }
@@ -285,6 +310,12 @@ export class Turns implements Scheme {
       else over.unshift(...(await this.#vacated(line, grant.lock)));
     }
     return this.#tell(token, over);
+  }
+
+  /** With enough time left for the next holder, in the turn and of the lease. */
+  #isFresh({ startedAt, until, request }: Turn): boolean {
+    const now = this.#clock.now();
+    return now < startedAt + TURN_TIME && now < until - request.ttl * FRESH;
   }
 
   /** The waiter gives up. Its place stays for those who remain. */
@@ -346,10 +377,12 @@ export class Turns implements Scheme {
   listen(listener: PushListener): void {
     this.#listener = listener;
     this.#scheme.listen({
-      granted: (lock, token, fence) => {
+      granted: (lock, token, fence, until) => {
         const line = this.#lines.get(lock);
-        if (line?.place?.request.token === token) this.#askSoon(line);
-        else if (!this.#turns.has(token) && line?.ended !== token) listener.granted(lock, token, fence);
+        if (line?.place?.request.token === token) {
+          if (until !== undefined) line.place.pushed = { fence, until };
+          this.#askSoon(line);
+        } else if (!this.#turns.has(token) && line?.ended !== token) listener.granted(lock, token, fence, until);
       },
       next: (lock, token, remaining) => {
         const line = this.#lines.get(lock);

@@ -319,7 +319,7 @@ export class TwoWorlds {
     const arrivals = this.clients.map(async (client) => {
       const { promise, resolve } = deferred();
       client.synced = resolve;
-      await this.#redis.publish(`${PREFIX}push:${client.id}`, `granted 0 ${SYNC} ${PREFIX}`);
+      await this.#redis.publish(`${PREFIX}push:${client.id}`, `granted 0 0 ${SYNC} ${PREFIX}`);
       await soon(promise, "all pushes had come");
     });
     await Promise.all(arrivals);
