@@ -208,8 +208,9 @@ export class LeaseKeeper {
   readonly scheme: Scheme;
   readonly #leases = new Map<string, Lease>();
   readonly #schedule = new Schedule<Lease>();
-  /** What the server has not yet confirmed to be released. */
-  readonly #releasing = new Set<Promise<ReleaseOutcome>>();
+  /** How many releases the server has not yet answered, and who wants to know when it has. */
+  #telling = 0;
+  #allTold: (() => void) | undefined;
   /** Before the server is told again. */
   readonly #pauses = new Set<Timer>();
   #closed = false;
@@ -261,14 +262,12 @@ export class LeaseKeeper {
    * Tell the server that a request is over. Resolves with the first outcome and never rejects; where the server did
    * not hear it, telling goes on by itself until it has, or until nothing can be left there (`ttl` has passed).
    */
-  giveUp(request: GivenUp, ttl: number): Promise<ReleaseOutcome> {
-    const told = this.#tell(request).then((outcome) => {
-      this.#releasing.delete(told);
-      if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl);
-      return outcome;
-    });
-    this.#releasing.add(told);
-    return told;
+  async giveUp(request: GivenUp, ttl: number): Promise<ReleaseOutcome> {
+    this.#telling++;
+    const outcome = await this.#tell(request);
+    if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl);
+    if (--this.#telling === 0) this.#allTold?.();
+    return outcome;
   }
 
   async #tell(request: GivenUp): Promise<ReleaseOutcome> {
@@ -304,7 +303,7 @@ export class LeaseKeeper {
     this.#closed = true;
     for (const timer of this.#pauses) timer.cancel();
     for (const lease of this.all) void lease.release();
-    await Promise.all(this.#releasing);
+    if (this.#telling > 0) await new Promise<void>((resolve) => (this.#allTold = resolve));
     this.#timer?.cancel();
   }
 

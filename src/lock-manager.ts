@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { basename } from "node:path";
 import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
-import { LockError, LockTimeoutError } from "./errors.ts";
+import { LockError } from "./errors.ts";
 import type { LockLostError } from "./errors.ts";
 import { LeaseKeeper } from "./lease.ts";
 import type { Lease } from "./lease.ts";
@@ -174,7 +174,7 @@ export class LockManager {
   }
 
   /** Null when `ifAvailable` and it is not. Everything is checked before anything is sent. */
-  async #obtain(verb: Verb, name: unknown, given: unknown): Promise<Lease | null> {
+  #obtain(verb: Verb, name: unknown, given: unknown): Promise<Lease | null> {
     const options = checkRequest(name, given, this.#options, verb);
     this.#assertOpen();
     if (!this.#scheme.modes.has(options.mode)) {
@@ -184,17 +184,15 @@ export class LockManager {
     const { lock, mode, label, waitTimeout, maxHold, renew } = options;
     const ttl = maxHold === undefined ? options.ttl : Math.min(options.ttl, maxHold);
     const once = options.ifAvailable || waitTimeout === 0;
-    const lease = await this.#waiting.obtain(
+    return this.#waiting.obtain(
       { lock, token: this.#newToken(), mode, ttl, label },
       {
         manner: options.steal ? "steal" : once ? "try" : "wait",
-        timeout: waitTimeout === 0 ? undefined : waitTimeout,
+        timeout: waitTimeout,
         signal: options.signal,
         lease: { ttl, renew, maxHold },
       },
     );
-    if (!lease && waitTimeout === 0) throw new LockTimeoutError(lock, 0);
-    return lease;
   }
 
   #holdDuring<T>(lease: Lease, run: (lock: Lock) => Promise<T>): Promise<T> {

@@ -17,6 +17,7 @@ import type { Answer, LockRequest, Scheme } from "./scheme.ts";
 export interface WaitTerms {
   /** `wait` in line; `try` once; `steal` from whoever holds. */
   readonly manner: "wait" | "try" | "steal";
+  /** 0: try once. */
   readonly timeout: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly lease: LeaseTerms;
@@ -49,7 +50,7 @@ export class Waiting {
   /** Null when the lock is busy and the request may not wait. Rejects when the wait ends without a grant. */
   obtain(request: LockRequest, terms: WaitTerms): Promise<Lease | null> {
     return new Promise((resolve, reject) => {
-      new Waiter(this.#room, this.#waiters, request, terms).run(resolve, reject);
+      new Waiter(this.#room, this.#waiters, request, terms, resolve, reject).run();
     });
   }
 
@@ -75,7 +76,8 @@ export class Waiter {
   readonly #terms: WaitTerms;
   #request: LockRequest;
   #over = false;
-  #reject: (error: unknown) => void = () => {};
+  readonly #resolve: (lease: Lease | null) => void;
+  readonly #reject: (error: unknown) => void;
   /** Set by a wake that came while nobody slept. */
   #woken = false;
   #rise: (() => void) | undefined;
@@ -85,29 +87,35 @@ export class Waiter {
   #latest = Infinity;
   #hurry: (() => void) | undefined;
   #timeout: Timer | undefined;
-  readonly #onAbort = (): void => this.end(this.#terms.signal?.reason);
+  #onAbort: (() => void) | undefined;
   /** The highest fence of this request that was taken away. */
   #revoked = 0;
 
-  constructor(room: WaitingRoom, waiters: Map<string, Waiter>, request: LockRequest, terms: WaitTerms) {
+  constructor(
+    room: WaitingRoom,
+    waiters: Map<string, Waiter>,
+    request: LockRequest,
+    terms: WaitTerms,
+    resolve: (lease: Lease | null) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#resolve = resolve;
+    this.#reject = reject;
     this.#room = room;
     this.#waiters = waiters;
     this.#request = request;
     this.#terms = terms;
   }
 
-  run(resolve: (lease: Lease | null) => void, reject: (error: unknown) => void): void {
+  run(): void {
     const { timeout, signal } = this.#terms;
-    this.#reject = reject;
     this.#waiters.set(this.#request.token, this);
-    signal?.addEventListener("abort", this.#onAbort);
-    if (timeout !== undefined) this.#endAt(this.#room.clock.now() + timeout, timeout);
-    this.#loop().then(
-      (lease) => {
-        if (lease || this.#leave()) resolve(lease);
-      },
-      (error: unknown) => this.end(error),
-    );
+    if (signal) {
+      this.#onAbort = () => this.end(signal.reason);
+      signal.addEventListener("abort", this.#onAbort);
+    }
+    if (timeout) this.#endAt(this.#room.clock.now() + timeout, timeout);
+    void this.#loop().catch((error: unknown) => this.end(error));
   }
 
   /** A grant was pushed, which is kept until then. */
@@ -145,13 +153,13 @@ export class Waiter {
     if (this.#over) return false;
     this.#over = true;
     this.#waiters.delete(this.#request.token);
-    this.#terms.signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#onAbort) this.#terms.signal?.removeEventListener("abort", this.#onAbort);
     this.#timeout?.cancel();
     return true;
   }
 
   /** The main path. Ends when granted, when busy, when over, or when the scheme fails for good. */
-  async #loop(): Promise<Lease | null> {
+  async #loop(): Promise<void> {
     const { clock } = this.#room;
     let patience = COMMAND_LIMIT;
     let lastAnswer = clock.now();
@@ -168,7 +176,7 @@ export class Waiter {
         const hopeless = !(error instanceof SchemeError && error.transient) || clock.now() - lastAnswer >= patience;
         if (hopeless || this.#over) throw error;
         await this.#sleep(Math.min(1_000, 25 * 2 ** failures++) * (0.5 + Math.random()));
-        if (this.#over) return null;
+        if (this.#over) return;
         continue;
       }
       failures = 0;
@@ -176,9 +184,9 @@ export class Waiter {
       if (this.#over) {
         // It was ended while the question was out; the answer may have won or queued what nobody wants.
         if (answer.kind !== "busy") this.#room.giveUp(this.#request);
-        return null;
+        return;
       }
-      if (answer.kind === "busy") return null;
+      if (answer.kind === "busy") return this.#busy();
       if (answer.kind === "granted") {
         const { fence, until = sentAt + this.#request.ttl } = answer;
         if (clock.now() < deadline(until, sentAt)) return this.#hold(fence, sentAt, until);
@@ -187,7 +195,7 @@ export class Waiter {
       } else {
         patience = PATIENCE;
         await this.#sleep(answer.pokeAfter);
-        if (this.#over) return null;
+        if (this.#over) return;
         const now = clock.now();
         if (this.#pushed && now + CLAIM_TIME < this.#pushed.until) {
           return this.#hold(this.#pushed.fence, now, this.#pushed.until);
@@ -197,11 +205,17 @@ export class Waiter {
   }
 
   /** In the same step as the wait ends, so that no push finds the request in neither place. */
-  #hold(fence: number, sentAt: number, until: number): Lease {
+  #hold(fence: number, sentAt: number, until: number): void {
     this.#leave();
     const lease = this.#room.hold(this.#request, fence, sentAt, this.#terms.lease, until);
     if (fence <= this.#revoked) lease.lose("stolen");
-    return lease;
+    this.#resolve(lease);
+  }
+
+  #busy(): void {
+    this.#leave();
+    if (this.#terms.timeout === 0) this.#reject(new LockTimeoutError(this.#request.lock, 0));
+    else this.#resolve(null);
   }
 
   #ask(): Promise<Answer> {

@@ -31,7 +31,7 @@ import type {
   Selection,
 } from "../scheme.ts";
 import { Outbox } from "./outbox.ts";
-import type { AddToBatch, BatchItem } from "./outbox.ts";
+import type { AddItem } from "./outbox.ts";
 import { Clients } from "./clients.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
 import { findNames } from "./scan.ts";
@@ -60,11 +60,11 @@ export class LuaScheme implements Scheme {
   readonly #limit: TimeLimit;
   readonly #send: Send;
   readonly #clients: Clients;
-  readonly #give: AddToBatch<[string, string], [string]>;
-  readonly #take: AddToBatch<[string, string], [string, string]>;
-  readonly #release: AddToBatch<LockKeys, [string]>;
-  readonly #extend: AddToBatch<[string, string], [string, string, string]>;
-  readonly #acquire: AddToBatch<LockKeys, [string, string, string, string, string, string, string, string, string]>;
+  readonly #give: AddItem<[string, string], [grant: string]>;
+  readonly #take: AddItem<[string, string], [number: string]>;
+  readonly #release: AddItem<LockKeys, [string]>;
+  readonly #extend: AddItem<[string, string], [string, string, string]>;
+  readonly #acquire: AddItem<LockKeys, [string, string, string, string, string, string, string, string, string]>;
   /** Quick attempts that are out. Later requests for the same lock wait for their outcome, to stay behind them. */
   readonly #taking = new Map<string, Promise<unknown>>();
   /** By token: the latest question of a waiter, and how long a grant in answer to it lasts. */
@@ -87,32 +87,56 @@ export class LuaScheme implements Scheme {
     this.#send = (command) => this.#limit.guard(driver.send(command));
     this.#clients = new Clients(this.#send, clock, settings);
     const call = this.#call;
-    const outbox = new Outbox();
+    const client = `${settings.clientId}:`;
+    const outbox = new Outbox((run) => driver.together(run));
     // What is given up first frees room for what is asked for.
-    this.#give = outbox.batch((items) => this.#run(lua.give, { keys: [], args: [] }, items));
-    this.#release = outbox.batch((items) => this.#run(lua.release, call, items));
-    this.#extend = outbox.batch((items) => this.#run(lua.extend, { keys: [], args: [] }, items));
+    this.#give = outbox.script((items) => this.#run(lua.give, { keys: [], args: [client] }, items));
+    this.#release = outbox.script((items) => this.#run(lua.release, call, items));
+    this.#extend = outbox.script((items) => this.#run(lua.extend, { keys: [], args: [] }, items));
     // Who takes the long way was not behind anybody who tries the quick one: they would have waited for the outcome.
-    this.#acquire = outbox.batch((items) => this.#run(lua.acquire, call, items));
-    this.#take = outbox.batch((items) => this.#run(lua.take, { keys: call.keys, args: [] }, items));
+    this.#acquire = outbox.script((items) => this.#run(lua.acquire, call, items));
+    this.#take = outbox.script((items) => {
+      return this.#run(lua.take, { keys: call.keys, args: [client, items.shared] }, items);
+    });
   }
 
   listen(listener: PushListener): void {
     this.#listener = listener;
   }
 
-  async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+    const { lock, mode, label, ticket } = request;
     this.#clients.announce(request.ttl);
     if (wait) this.#subscribe();
+    const earlier = this.#taking.get(lock);
+    if (earlier) return this.#queueBehind(earlier, request, wait);
+    const plain = mode === "exclusive" && label === "" && ticket === undefined;
+    return plain && !this.#wanted.has(lock) ? this.#takeOrQueue(request, wait) : this.#queue(request, wait);
+  }
+
+  /** The common case. Who wants the same lock meanwhile goes on right behind us. */
+  async #takeOrQueue(request: LockRequest, wait: boolean): Promise<Answer> {
+    const { lock, token, ttl } = request;
+    const [key, , queue] = this.#keys.of(lock);
+    const attempt = this.#take([key, queue], [numberOf(token)], String(ttl));
+    this.#taking.set(lock, attempt);
+    let fence;
+    try {
+      fence = Number(await attempt);
+    } finally {
+      this.#taking.delete(lock);
+    }
+    return fence > 0 ? { kind: "granted", fence } : this.#queue(request, wait);
+  }
+
+  async #queueBehind(earlier: Promise<unknown>, request: LockRequest, wait: boolean): Promise<Answer> {
+    await earlier.catch(() => {});
+    return this.#queue(request, wait);
+  }
+
+  async #queue(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token, mode, ttl, ticket = "", waiting = 1, fences = 1, label } = request;
     const keys = this.#keys.of(lock);
-    const earlier = this.#taking.get(lock);
-    if (earlier) {
-      await earlier.catch(() => {});
-    } else if (mode === "exclusive" && label === "" && ticket === "" && !this.#wanted.has(lock)) {
-      const fence = await this.#tryToTake(lock, keys, [token, String(ttl)]);
-      if (fence > 0) return { kind: "granted", fence };
-    }
     const listens = this.#subscription?.up ? "2" : "1";
     const manner = wait ? listens : "0";
     const asked = wait ? this.#noteQuestion(request) : 0;
@@ -156,17 +180,6 @@ export class LuaScheme implements Scheme {
     this.#listener?.granted(lock, token, fence, until);
   }
 
-  /** The fence, or 0 where it takes more than that. Who waits for the outcome goes on right behind us. */
-  async #tryToTake(lock: string, [key, , queue]: LockKeys, args: [string, string]): Promise<number> {
-    const attempt = this.#take([key, queue], args);
-    this.#taking.set(lock, attempt);
-    try {
-      return Number(await attempt);
-    } finally {
-      this.#taking.delete(lock);
-    }
-  }
-
   #noteWanted(lock: string): void {
     if (this.#wanted.size >= MOST_HINTS) this.#wanted.clear();
     this.#wanted.add(lock);
@@ -201,7 +214,7 @@ export class LuaScheme implements Scheme {
     const keys = this.#keys.of(lock);
     if (mode === "exclusive" && fence && !this.#wanted.has(lock)) {
       const [key, , queue] = keys;
-      if (Number(await this.#give([key, queue], [`${token}#${fence}`])) === 1) return "released";
+      if (Number(await this.#give([key, queue], [`${numberOf(token)}#${fence}`])) === 1) return "released";
     }
     const held = Number(unwrap(await this.#release(keys, [token])));
     if (held === 2) this.#noteWanted(lock);
@@ -214,10 +227,8 @@ export class LuaScheme implements Scheme {
     const names = await findNames(this.#send, this.#prefix, selection);
     const states: LockState[] = [];
     for (let i = 0; i < names.length; i += 100) {
-      const items = names.slice(i, i + 100).map((name) => {
-        return { keys: this.#keys.of(name), args: [] as [] };
-      });
-      const replies = await this.#run(lua.query, { keys: [], args: [] }, items);
+      const keys = names.slice(i, i + 100).flatMap((name) => this.#keys.of(name));
+      const replies = await this.#run(lua.query, { keys: [], args: [] }, { keys, args: [] });
       replies.forEach((reply, j) => {
         // Among all keys of the prefix there may be some that are no locks.
         const named = typeof selection === "object" && "name" in selection;
@@ -245,14 +256,14 @@ export class LuaScheme implements Scheme {
   }
 
   async #steal(lock: string, args: [string, string, string, string]): Promise<unknown[]> {
-    const [reply] = await this.#run(lua.steal, this.#call, [{ keys: this.#keys.of(lock), args }]);
+    const [reply] = await this.#run(lua.steal, this.#call, { keys: this.#keys.of(lock), args });
     return unwrap(reply) as unknown[];
   }
 
   #run<K extends ScriptStrings, A extends ScriptStrings>(
     script: Script<K, A>,
     call: { readonly keys: K["call"]; readonly args: A["call"] },
-    items: readonly BatchItem<K["item"], A["item"]>[],
+    items: { readonly keys: readonly string[]; readonly args: readonly string[] },
   ): Promise<unknown[]> {
     return this.#limit.guard(runScript(this.#driver, script, call, items));
   }
@@ -278,6 +289,11 @@ export class LuaScheme implements Scheme {
     const longest = foreign && first ? FOREIGN_POKE : this.#subscription?.up ? spread : DEAF_POKE;
     return first && left >= 0 ? Math.min(longest, left + EXPIRY_MARGIN) : longest;
   }
+}
+
+/** What follows the client's id in a token. */
+function numberOf(token: string): string {
+  return token.slice(token.indexOf(":") + 1);
 }
 
 /** One item's reply; its own error concerns nobody else in the batch. */

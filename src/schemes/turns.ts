@@ -7,7 +7,7 @@
  * A request that is alone in its process goes through as it is. Others, who look from outside, see the first grant of
  * a turn while it lasts, and how many wait at a place.
  */
-import type { Clock } from "../clock.ts";
+import type { Clock, Timer } from "../clock.ts";
 import { EXPIRY_MARGIN } from "./memory.ts";
 import { CLAIM_TIME } from "../scheme.ts";
 import type {
@@ -34,7 +34,7 @@ const FRESH = 2 / 3;
 /** How soon after a question the scheme is told that the number of those at a place has changed. */
 const COUNT_INTERVAL = 200;
 
-/** Only a wake ends this sleep: another one asks for all. */
+/** Only a wake ends this sleep: the first in line is woken to ask for all. */
 const ASLEEP: Answer = { kind: "pending", pokeAfter: Infinity };
 
 type Granted = Extract<Answer, { kind: "granted" }>;
@@ -44,8 +44,9 @@ interface Place {
   /** Its token is that of the waiter that opened it, also when that one has been served or is gone. */
   readonly request: LockRequest;
   askedAt: number;
-  /** Not asked again before, unless a push comes. */
+  /** When it is to be asked again, and what wakes the first in line then. */
   due: number;
+  timer: Timer | undefined;
   /** The highest fence that was taken from it by force. */
   revoked: number;
   /** A grant that was pushed, and is kept until then. */
@@ -140,15 +141,13 @@ export class Turns implements Scheme {
     if (place.pushed && now + CLAIM_TIME < place.pushed.until) {
       return this.#begin(line, place, request, { ...place.pushed, fences: this.#length });
     }
-    return now >= place.due ? this.#ask(line, request) : this.#rest(line, request);
+    return now >= place.due ? this.#ask(line, request) : ASLEEP;
   }
 
   #rest(line: Line, request: LockRequest): Answer {
     const turn = this.#turnOf.get(request.token);
     if (turn) return handedOn(turn, request.token);
     if (!line.waiters.has(request.token)) return { kind: "busy" };
-    if (line.first === request && line.place)
-      return { kind: "pending", pokeAfter: Math.max(0, line.place.due - this.#clock.now()) };
     if (line.failure !== undefined) throw line.failure;
     return ASLEEP;
   }
@@ -157,6 +156,7 @@ export class Turns implements Scheme {
     const place = this.#placeFor(line, first);
     place.askedAt = this.#clock.now();
     place.request.waiting = line.waiters.size;
+    place.timer?.cancel();
     place.due = Infinity;
     const asking = this.#askFor(line, place, first);
     line.asking = asking;
@@ -178,11 +178,10 @@ export class Turns implements Scheme {
     line.failure = undefined;
     if (answer.kind === "granted") return this.#begin(line, place, first, answer);
     if (answer.kind === "pending") {
-      // A turn that ended, or a push that came, while the question was out has set it already.
-      place.due = Math.min(place.due, this.#clock.now() + answer.pokeAfter);
+      this.#askWithin(line, place, answer.pokeAfter);
       if (place.request.waiting !== line.waiters.size) this.#countChanged(line);
-      if (line.first !== first) this.#wakeFirst(line);
-      else if (place.pushed) return this.#next(line, first);
+      // A push may have come, or a turn ended, while the question was out.
+      if (place.pushed || place.due === 0) this.#wakeFirst(line);
     }
     return this.#rest(line, first);
   }
@@ -194,7 +193,7 @@ export class Turns implements Scheme {
     if (old) this.#scheme.release(old.request).catch(() => {});
     const { ticket } = old?.request ?? first;
     const request = { ...first, fences: this.#length, ...(ticket !== undefined && { ticket }) };
-    return (line.place = { request, askedAt: 0, due: Infinity, revoked: 0, pushed: undefined });
+    return (line.place = { request, askedAt: 0, due: Infinity, timer: undefined, revoked: 0, pushed: undefined });
   }
 
   /** The place has been granted: to those at the front of the line who want just that. */
@@ -212,9 +211,10 @@ export class Turns implements Scheme {
       this.#wakeFirst(line);
       return this.#rest(line, asker);
     }
-    line.place = undefined;
+    this.#leavePlace(line);
     if (ready === 1 && line.first === asker && asker.token === request.token) {
       this.#leave(line, asker);
+      this.#wakeFirst(line);
       return { kind: "granted", fence, until };
     }
     const now = this.#clock.now();
@@ -233,6 +233,8 @@ export class Turns implements Scheme {
     this.#turns.set(token, turn);
     do this.#hand(turn, line);
     while (mode === "shared" && turn.left > 0);
+    // The next place is taken while this turn lasts.
+    this.#wakeFirst(line);
     return this.#rest(line, asker);
   }
 
@@ -243,14 +245,18 @@ export class Turns implements Scheme {
     turn.holders.set(next.token, fence);
     this.#turnOf.set(next.token, turn);
     this.#leave(line, next);
-    this.#listener?.granted(next.lock, next.token, fence);
+    this.#listener?.granted(next.lock, next.token, fence, turn.until);
   }
 
-  /** The next one asks from now on. Where nobody is left, whoever holds sees to the place that may still stand. */
+  /** Where nobody is left, whoever holds sees to the place that may still stand. */
   #leave(line: Line, request: LockRequest): void {
     line.waiters.delete(request.token);
-    if (line.waiters.size > 0) this.#wakeFirst(line);
-    else if (!line.place && !line.asking) this.#lines.delete(request.lock);
+    if (line.waiters.size === 0 && !line.place && !line.asking) this.#lines.delete(request.lock);
+  }
+
+  #leavePlace(line: Line): void {
+    line.place?.timer?.cancel();
+    line.place = undefined;
   }
 
   steal(request: LockRequest): Promise<Answer> {
@@ -330,7 +336,7 @@ export class Turns implements Scheme {
     if (line.asking) await line.asking.catch(() => {});
     const { place } = line;
     if (line.waiters.size > 0 || !place) return [];
-    line.place = undefined;
+    this.#leavePlace(line);
     if (this.#lines.get(lock) === line) this.#lines.delete(lock);
     return [place.request];
   }
@@ -386,7 +392,7 @@ export class Turns implements Scheme {
       },
       next: (lock, token, remaining) => {
         const line = this.#lines.get(lock);
-        if (line?.place?.request.token === token) this.#askWithin(line, remaining);
+        if (line?.place?.request.token === token) this.#askWithin(line, line.place, remaining + EXPIRY_MARGIN);
         else listener.next(lock, token, remaining);
       },
       lost: (lock, token, fence) => {
@@ -417,19 +423,22 @@ export class Turns implements Scheme {
     this.#wakeFirst(line);
   }
 
-  #askWithin(line: Line, delay: number): void {
-    const { place, first } = line;
-    if (!place || !first) return;
-    place.due = Math.min(place.due, this.#clock.now() + delay);
-    this.#listener?.next(first.lock, first.token, delay);
+  #askWithin(line: Line, place: Place, delay: number): void {
+    const due = this.#clock.now() + delay;
+    if (due >= place.due) return;
+    place.due = due;
+    place.timer?.cancel();
+    place.timer = this.#clock.after(delay, () => {
+      place.due = 0;
+      this.#wakeFirst(line);
+    });
   }
 
   /** Those who look from outside learn it with the next question, which is asked earlier for that. */
   #countChanged(line: Line): void {
     const { place } = line;
     if (!place || line.asking) return;
-    const soon = place.askedAt + COUNT_INTERVAL;
-    if (place.due > soon) this.#askWithin(line, Math.max(0, soon - this.#clock.now()));
+    this.#askWithin(line, place, Math.max(0, place.askedAt + COUNT_INTERVAL - this.#clock.now()));
   }
 
   #wakeFirst(line: Line): void {
