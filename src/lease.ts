@@ -264,26 +264,26 @@ export class LeaseKeeper {
    */
   async giveUp(request: GivenUp, ttl: number): Promise<ReleaseOutcome> {
     this.#telling++;
-    const outcome = await this.#tell(request);
-    if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl);
+    let outcome: ReleaseOutcome;
+    try {
+      outcome = await this.scheme.release(request);
+    } catch (error) {
+      outcome = unheard(request, error);
+      if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl);
+    }
     if (--this.#telling === 0) this.#allTold?.();
     return outcome;
-  }
-
-  async #tell(request: GivenUp): Promise<ReleaseOutcome> {
-    try {
-      return await this.scheme.release(request);
-    } catch (error) {
-      diagnostics.trouble({ ...request, doing: "release", error });
-      // What the server refuses now it will refuse again.
-      return error instanceof SchemeError && !error.transient ? "unsure" : "unheard";
-    }
   }
 
   async #keepTelling(request: GivenUp, until: number): Promise<void> {
     for (let pause = 100; !this.#closed && this.clock.now() + pause < until; pause = Math.min(2 * pause, 2_000)) {
       await this.#pause(pause);
-      if ((await this.#tell(request)) !== "unheard") return;
+      try {
+        await this.scheme.release(request);
+        return;
+      } catch (error) {
+        if (unheard(request, error) !== "unheard") return;
+      }
     }
   }
 
@@ -325,4 +325,10 @@ export class LeaseKeeper {
     }
     this.#arm();
   }
+}
+
+function unheard(request: GivenUp, error: unknown): ReleaseOutcome {
+  diagnostics.trouble({ ...request, doing: "release", error });
+  // What the server refuses now it will refuse again.
+  return error instanceof SchemeError && !error.transient ? "unsure" : "unheard";
 }

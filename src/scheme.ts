@@ -21,7 +21,7 @@ export interface LockRequest {
   /** How many of its process wait at this place, for people who look (default 1: itself). */
   waiting?: number;
   /** How many fences in a row a grant should carry (default 1). */
-  readonly fences?: number;
+  fences?: number;
 }
 
 /** What a token looks like: `<clientId>:<counter>`, the id 128 random bits. */

@@ -56,6 +56,7 @@ export type AddItem<Keys extends readonly string[], Args extends readonly string
 export class Outbox {
   readonly #together: (run: () => void) => void;
   readonly #scripts: OutgoingScript[] = [];
+  #parcels = 0;
   #scheduled = false;
 
   /** @param together sends what is sent in the course of a function in one write */
@@ -71,7 +72,10 @@ export class Outbox {
     this.#scripts.push(script);
     return (keys, args, shared = "") => {
       let parcel = script.parcels.at(-1);
-      if (!parcel || parcel.full || parcel.shared !== shared) script.parcels.push((parcel = new Parcel(shared)));
+      if (!parcel || parcel.full || parcel.shared !== shared) {
+        script.parcels.push((parcel = new Parcel(shared)));
+        this.#parcels++;
+      }
       this.#schedule();
       return parcel.add(keys, args);
     };
@@ -83,13 +87,19 @@ export class Outbox {
     // After all promises of this turn have run, before anything of the next.
     process.nextTick(() => {
       this.#scheduled = false;
-      this.#together(() => {
-        for (const script of this.#scripts) {
-          const due = script.parcels;
-          if (due.length > 0) script.parcels = [];
-          for (const parcel of due) parcel.settle(script.run(parcel));
-        }
-      });
+      // One alone needs no bundling.
+      if (this.#parcels === 1) this.#send();
+      else this.#together(() => this.#send());
     });
+  }
+
+  #send(): void {
+    this.#parcels = 0;
+    for (const script of this.#scripts) {
+      if (script.parcels.length === 0) continue;
+      const due = script.parcels;
+      script.parcels = [];
+      for (const parcel of due) parcel.settle(script.run(parcel));
+    }
   }
 }

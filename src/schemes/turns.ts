@@ -55,7 +55,9 @@ interface Place {
 
 /** Who waits here for one lock. The first of them asks for all. */
 class Line {
-  readonly waiters = new Map<string, LockRequest>();
+  #first: LockRequest | undefined;
+  /** Behind the first, by token, in order. Made for the second one: most lines are never longer than one. */
+  #others: Map<string, LockRequest> | undefined;
   place: Place | undefined;
   /** The question that is out. */
   asking: Promise<unknown> | undefined;
@@ -65,7 +67,44 @@ class Line {
   ended: string | undefined;
 
   get first(): LockRequest | undefined {
-    return this.waiters.values().next().value;
+    return this.#first;
+  }
+
+  get size(): number {
+    return this.#first ? 1 + (this.#others?.size ?? 0) : 0;
+  }
+
+  get all(): LockRequest[] {
+    return this.#first ? [this.#first, ...(this.#others?.values() ?? [])] : [];
+  }
+
+  find(token: string): LockRequest | undefined {
+    return this.#first?.token === token ? this.#first : this.#others?.get(token);
+  }
+
+  add(request: LockRequest): void {
+    if (!this.#first) this.#first = request;
+    else (this.#others ??= new Map()).set(request.token, request);
+  }
+
+  remove(request: LockRequest): void {
+    if (this.#first !== request) {
+      this.#others?.delete(request.token);
+      return;
+    }
+    this.#first = this.#others?.values().next().value;
+    if (this.#first) this.#others?.delete(this.#first.token);
+  }
+
+  /** How many at the front, `most` at most, one grant would do for. */
+  ready(request: LockRequest, most: number): number {
+    if (!this.#first || !alike(this.#first, request)) return 0;
+    let ready = 1;
+    for (const other of this.#others?.values() ?? []) {
+      if (ready >= most || !alike(other, request)) break;
+      ready++;
+    }
+    return ready;
   }
 }
 
@@ -117,12 +156,11 @@ export class Turns implements Scheme {
     if (turn) return Promise.resolve(handedOn(turn, token));
     let line = this.#lines.get(lock);
     if (!line) this.#lines.set(lock, (line = new Line()));
-    if (!line.waiters.has(token)) {
-      line.waiters.set(token, request);
+    if (!line.find(token)) {
+      line.add(request);
       this.#countChanged(line);
     }
-    if (line.asking) return this.#follow(line, request);
-    return this.#next(line, request);
+    return line.asking ? this.#follow(line, request) : this.#next(line, request);
   }
 
   /** A question is out already: what it meets with concerns everybody in line. */
@@ -133,21 +171,25 @@ export class Turns implements Scheme {
   }
 
   /** The first one starts with what was pushed, or asks when it is time; all others sleep. */
-  async #next(line: Line, request: LockRequest): Promise<Answer> {
+  #next(line: Line, request: LockRequest): Promise<Answer> {
     const { place, first } = line;
-    if (first !== request || line.asking) return this.#rest(line, request);
+    if (first !== request || line.asking) return this.#rested(line, request);
     if (!place || !alike(place.request, request)) return this.#ask(line, request);
     const now = this.#clock.now();
     if (place.pushed && now + CLAIM_TIME < place.pushed.until) {
-      return this.#begin(line, place, request, { ...place.pushed, fences: this.#length });
+      return Promise.resolve(this.#begin(line, place, request, { ...place.pushed, fences: this.#length }));
     }
-    return now >= place.due ? this.#ask(line, request) : ASLEEP;
+    return now >= place.due ? this.#ask(line, request) : Promise.resolve(ASLEEP);
+  }
+
+  async #rested(line: Line, request: LockRequest): Promise<Answer> {
+    return this.#rest(line, request);
   }
 
   #rest(line: Line, request: LockRequest): Answer {
     const turn = this.#turnOf.get(request.token);
     if (turn) return handedOn(turn, request.token);
-    if (!line.waiters.has(request.token)) return { kind: "busy" };
+    if (!line.find(request.token)) return { kind: "busy" };
     if (line.failure !== undefined) throw line.failure;
     return ASLEEP;
   }
@@ -155,7 +197,7 @@ export class Turns implements Scheme {
   #ask(line: Line, first: LockRequest): Promise<Answer> {
     const place = this.#placeFor(line, first);
     place.askedAt = this.#clock.now();
-    place.request.waiting = line.waiters.size;
+    place.request.waiting = line.size;
     place.timer?.cancel();
     place.due = Infinity;
     const asking = this.#askFor(line, place, first);
@@ -171,7 +213,7 @@ export class Turns implements Scheme {
       line.asking = undefined;
       line.failure = error;
       place.due = 0;
-      for (const { lock, token } of line.waiters.values()) this.#listener?.again(lock, token);
+      for (const { lock, token } of line.all) this.#listener?.again(lock, token);
       throw error;
     }
     line.asking = undefined;
@@ -179,7 +221,7 @@ export class Turns implements Scheme {
     if (answer.kind === "granted") return this.#begin(line, place, first, answer);
     if (answer.kind === "pending") {
       this.#askWithin(line, place, answer.pokeAfter);
-      if (place.request.waiting !== line.waiters.size) this.#countChanged(line);
+      if (place.request.waiting !== line.size) this.#countChanged(line);
       // A push may have come, or a turn ended, while the question was out.
       if (place.pushed || place.due === 0) this.#wakeFirst(line);
     }
@@ -191,20 +233,23 @@ export class Turns implements Scheme {
     const old = line.place;
     if (old && alike(old.request, first)) return old;
     if (old) this.#scheme.release(old.request).catch(() => {});
-    const { ticket } = old?.request ?? first;
-    const request = { ...first, fences: this.#length, ...(ticket !== undefined && { ticket }) };
-    return (line.place = { request, askedAt: 0, due: Infinity, timer: undefined, revoked: 0, pushed: undefined });
+    if (old?.request.ticket !== undefined) first.ticket = old.request.ticket;
+    first.fences = this.#length;
+    return (line.place = {
+      request: first,
+      askedAt: 0,
+      due: Infinity,
+      timer: undefined,
+      revoked: 0,
+      pushed: undefined,
+    });
   }
 
   /** The place has been granted: to those at the front of the line who want just that. */
   #begin(line: Line, place: Place, asker: LockRequest, granted: Omit<Granted, "kind">): Answer {
     const { request } = place;
     const { fence, fences = 1, until = place.askedAt + request.ttl } = granted;
-    let ready = 0;
-    for (const waiter of line.waiters.values()) {
-      if (ready === fences || !alike(waiter, request)) break;
-      ready++;
-    }
+    const ready = line.ready(request, fences);
     if (ready === 0) {
       // Everybody has left meanwhile: whoever was the last gives it back. A newcomer finds it granted.
       place.due = 0;
@@ -250,8 +295,8 @@ export class Turns implements Scheme {
 
   /** Where nobody is left, whoever holds sees to the place that may still stand. */
   #leave(line: Line, request: LockRequest): void {
-    line.waiters.delete(request.token);
-    if (line.waiters.size === 0 && !line.place && !line.asking) this.#lines.delete(request.lock);
+    line.remove(request);
+    if (!line.first && !line.place && !line.asking) this.#lines.delete(request.lock);
   }
 
   #leavePlace(line: Line): void {
@@ -285,7 +330,7 @@ export class Turns implements Scheme {
     const turn = this.#turnOf.get(token);
     if (turn) return this.#passOn(turn, token);
     const line = this.#lines.get(lock);
-    const waiter = line?.waiters.get(token);
+    const waiter = line?.find(token);
     if (line && waiter) return this.#withdraw(line, waiter);
     // The name is still borne by a place of others, or by their turn.
     if (line?.place?.request.token === token || this.#turns.has(token)) return Promise.resolve("gone");
@@ -312,7 +357,7 @@ export class Turns implements Scheme {
       line.ended = grant.token;
       // Asked in the same step, right behind the release.
       if (line.place) line.place.due = 0;
-      if (line.waiters.size > 0) this.#wakeFirst(line);
+      if (line.first) this.#wakeFirst(line);
       else over.unshift(...(await this.#vacated(line, grant.lock)));
     }
     return this.#tell(token, over);
@@ -327,7 +372,7 @@ export class Turns implements Scheme {
   /** The waiter gives up. Its place stays for those who remain. */
   async #withdraw(line: Line, waiter: LockRequest): Promise<Release> {
     this.#leave(line, waiter);
-    const over = line.waiters.size > 0 ? [] : await this.#vacated(line, waiter.lock);
+    const over = line.first ? [] : await this.#vacated(line, waiter.lock);
     return over.length > 0 ? this.#tell(waiter.token, over) : "gone";
   }
 
@@ -335,7 +380,7 @@ export class Turns implements Scheme {
   async #vacated(line: Line, lock: string): Promise<GivenUp[]> {
     if (line.asking) await line.asking.catch(() => {});
     const { place } = line;
-    if (line.waiters.size > 0 || !place) return [];
+    if (line.first || !place) return [];
     this.#leavePlace(line);
     if (this.#lines.get(lock) === line) this.#lines.delete(lock);
     return [place.request];
@@ -372,12 +417,7 @@ export class Turns implements Scheme {
   #waitersBehind(lock: string, waiter: WaiterState): WaiterState[] {
     const line = this.#lines.get(lock);
     if (line?.place?.request.token !== waiter.token) return [waiter];
-    return Array.from(line.waiters.values(), ({ token, mode, label }) => ({
-      token,
-      mode,
-      label: label || waiter.label,
-      waiting: 1,
-    }));
+    return line.all.map(({ token, mode, label }) => ({ token, mode, label: label || waiter.label, waiting: 1 }));
   }
 
   listen(listener: PushListener): void {
