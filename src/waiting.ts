@@ -162,25 +162,26 @@ export class Waiter {
   async #loop(): Promise<void> {
     const { clock } = this.#room;
     let patience = COMMAND_LIMIT;
-    let lastAnswer = clock.now();
+    let troubleSince = clock.now();
     let failures = 0;
     let late = 0;
     for (;;) {
       this.#woken = false;
       const sentAt = clock.now();
+      // Not since the last answer: a waiter behind others of its process may have slept for long.
+      if (failures === 0) troubleSince = sentAt;
       let answer: Answer;
       try {
         answer = await this.#ask();
       } catch (error) {
         diagnostics.trouble({ lock: this.#request.lock, token: this.#request.token, doing: "acquire", error });
-        const hopeless = !(error instanceof SchemeError && error.transient) || clock.now() - lastAnswer >= patience;
+        const hopeless = !(error instanceof SchemeError && error.transient) || clock.now() - troubleSince >= patience;
         if (hopeless || this.#over) throw error;
         await this.#sleep(Math.min(1_000, 25 * 2 ** failures++) * (0.5 + Math.random()));
         if (this.#over) return;
         continue;
       }
       failures = 0;
-      lastAnswer = clock.now();
       if (this.#over) {
         // It was ended while the question was out; the answer may have won or queued what nobody wants.
         if (answer.kind !== "busy") this.#room.giveUp(this.#request);
@@ -241,6 +242,8 @@ export class Waiter {
       await new Promise<void>((resolve) => {
         let timer: Timer | undefined;
         this.#rise = () => {
+          // Whoever has risen cannot be hurried: nobody would cancel that timer.
+          this.#hurry = undefined;
           timer?.cancel();
           resolve();
         };

@@ -33,6 +33,8 @@ const TURN_TIME = 50;
 const FRESH = 2 / 3;
 /** How soon after a question the scheme is told that the number of those at a place has changed. */
 const COUNT_INTERVAL = 200;
+/** So many releases are remembered that the scheme has not heard. */
+const MOST_OWED = 10_000;
 
 /** Only a wake ends this sleep: the first in line is woken to ask for all. */
 const ASLEEP: Answer = { kind: "pending", pokeAfter: Infinity };
@@ -58,6 +60,8 @@ class Line {
   #first: LockRequest | undefined;
   /** Behind the first, by token, in order. Made for the second one: most lines are never longer than one. */
   #others: Map<string, LockRequest> | undefined;
+  /** Stands before the second one: to look for it from the front would take the longer the more have left. */
+  #upcoming: Iterator<LockRequest> | undefined;
   place: Place | undefined;
   /** The question that is out. */
   asking: Promise<unknown> | undefined;
@@ -92,8 +96,15 @@ class Line {
       this.#others?.delete(request.token);
       return;
     }
-    this.#first = this.#others?.values().next().value;
-    if (this.#first) this.#others?.delete(this.#first.token);
+    this.#first = undefined;
+    if (!this.#others || this.#others.size === 0) {
+      this.#upcoming = undefined;
+      return;
+    }
+    this.#upcoming ??= this.#others.values();
+    const next = this.#upcoming.next().value as LockRequest;
+    this.#others.delete(next.token);
+    this.#first = next;
   }
 
   /** How many at the front, `most` at most, one grant would do for. */
@@ -117,8 +128,8 @@ interface Turn {
   until: number;
   /** The latest wish to extend. */
   extending: Promise<Extension> | undefined;
-  /** The tokens of those who hold now, and their fences. */
-  readonly holders: Map<string, number>;
+  /** Those who hold now, by token, and how long they do without another extension. */
+  readonly holders: Map<string, { readonly fence: number; until: number }>;
   /** So many may still follow. */
   left: number;
   nextFence: number;
@@ -160,79 +171,91 @@ export class Turns implements Scheme {
       line.add(request);
       this.#countChanged(line);
     }
-    return line.asking ? this.#follow(line, request) : this.#next(line, request);
+    if (line.asking) return this.#follow(line, request);
+    return line.first === request ? this.#next(line, request) : this.#sleep(line, request);
+  }
+
+  async #sleep(line: Line, request: LockRequest): Promise<Answer> {
+    return this.#tell(line, request);
   }
 
   /** A question is out already: what it meets with concerns everybody in line. */
   async #follow(line: Line, request: LockRequest): Promise<Answer> {
     do await line.asking;
     while (line.asking && line.first === request);
-    return this.#next(line, request);
+    return line.first === request ? this.#next(line, request) : this.#tell(line, request);
   }
 
-  /** The first one starts with what was pushed, or asks when it is time; all others sleep. */
-  #next(line: Line, request: LockRequest): Promise<Answer> {
+  /** For those who sleep: begin with what was pushed, or ask if it is time. They are woken when there is news. */
+  #advance(line: Line): void {
+    if (line.first && !line.asking) this.#next(line, undefined).catch(() => {});
+  }
+
+  /** The first one begins with what was pushed, or asks when it is time. `asker` is that one if it wants an answer. */
+  async #next(line: Line, asker: LockRequest | undefined): Promise<Answer> {
     const { place, first } = line;
-    if (first !== request || line.asking) return this.#rested(line, request);
-    if (!place || !alike(place.request, request)) return this.#ask(line, request);
+    if (!first || line.asking) return this.#tell(line, asker);
+    if (!place || !alike(place.request, first)) return this.#ask(line, first, asker);
     const now = this.#clock.now();
     if (place.pushed && now + CLAIM_TIME < place.pushed.until) {
-      return Promise.resolve(this.#begin(line, place, request, { ...place.pushed, fences: this.#length }));
+      return this.#begin(line, place, asker, { ...place.pushed, fences: this.#length });
     }
-    return now >= place.due ? this.#ask(line, request) : Promise.resolve(ASLEEP);
+    return now >= place.due ? this.#ask(line, first, asker) : ASLEEP;
   }
 
-  async #rested(line: Line, request: LockRequest): Promise<Answer> {
-    return this.#rest(line, request);
-  }
-
-  #rest(line: Line, request: LockRequest): Answer {
+  /** How it stands with a request. */
+  #tell(line: Line, request: LockRequest | undefined): Answer {
+    if (!request) return ASLEEP;
     const turn = this.#turnOf.get(request.token);
     if (turn) return handedOn(turn, request.token);
-    if (!line.find(request.token)) return { kind: "busy" };
+    // It has left; or its turn was over before it heard of it, then it asks anew.
+    if (!line.find(request.token)) return { kind: "pending", pokeAfter: 0 };
     if (line.failure !== undefined) throw line.failure;
     return ASLEEP;
   }
 
-  #ask(line: Line, first: LockRequest): Promise<Answer> {
+  #ask(line: Line, first: LockRequest, asker: LockRequest | undefined): Promise<Answer> {
     const place = this.#placeFor(line, first);
     place.askedAt = this.#clock.now();
     place.request.waiting = line.size;
     place.timer?.cancel();
     place.due = Infinity;
-    const asking = this.#askFor(line, place, first);
+    const asking = this.#askFor(line, place, asker);
     line.asking = asking;
     return asking;
   }
 
-  async #askFor(line: Line, place: Place, first: LockRequest): Promise<Answer> {
+  async #askFor(line: Line, place: Place, asker: LockRequest | undefined): Promise<Answer> {
     let answer;
     try {
       answer = await this.#scheme.acquire(place.request, true);
     } catch (error) {
       line.asking = undefined;
-      line.failure = error;
       place.due = 0;
-      for (const { lock, token } of line.all) this.#listener?.again(lock, token);
+      // Those who sleep are told once, and then ask with pauses of their own, as the asker does.
+      const sleepers = line.failure === undefined ? line.all : [];
+      line.failure = error;
+      for (const each of sleepers) if (each !== asker) this.#listener?.again(each.lock, each.token);
       throw error;
     }
     line.asking = undefined;
     line.failure = undefined;
-    if (answer.kind === "granted") return this.#begin(line, place, first, answer);
-    if (answer.kind === "pending") {
+    if (line.place !== place) this.#giveBack(place);
+    else if (answer.kind === "granted") return this.#begin(line, place, asker, answer);
+    else if (answer.kind === "pending") {
       this.#askWithin(line, place, answer.pokeAfter);
       if (place.request.waiting !== line.size) this.#countChanged(line);
       // A push may have come, or a turn ended, while the question was out.
-      if (place.pushed || place.due === 0) this.#wakeFirst(line);
+      if (place.pushed || place.due === 0) this.#advance(line);
     }
-    return this.#rest(line, first);
+    return this.#tell(line, asker);
   }
 
   /** A place suits those who want the same as whoever opened it. Else it is given up for one that keeps its rank. */
   #placeFor(line: Line, first: LockRequest): Place {
     const old = line.place;
     if (old && alike(old.request, first)) return old;
-    if (old) this.#scheme.release(old.request).catch(() => {});
+    if (old) this.#giveBack(old);
     if (old?.request.ticket !== undefined) first.ticket = old.request.ticket;
     first.fences = this.#length;
     return (line.place = {
@@ -246,22 +269,33 @@ export class Turns implements Scheme {
   }
 
   /** The place has been granted: to those at the front of the line who want just that. */
-  #begin(line: Line, place: Place, asker: LockRequest, granted: Omit<Granted, "kind">): Answer {
+  #begin(line: Line, place: Place, asker: LockRequest | undefined, granted: Omit<Granted, "kind">): Answer {
     const { request } = place;
     const { fence, fences = 1, until = place.askedAt + request.ttl } = granted;
     const ready = line.ready(request, fences);
-    if (ready === 0) {
-      // Everybody has left meanwhile: whoever was the last gives it back. A newcomer finds it granted.
-      place.due = 0;
-      this.#wakeFirst(line);
-      return this.#rest(line, asker);
-    }
     this.#leavePlace(line);
-    if (ready === 1 && line.first === asker && asker.token === request.token) {
+    if (ready === 0) {
+      // The first in line has changed meanwhile, to one that wants something else.
+      this.#giveBack(place);
+      this.#advance(line);
+      return this.#tell(line, asker);
+    }
+    const robbed = fence <= place.revoked;
+    if (robbed) this.#listener?.lost(request.lock, (line.first as LockRequest).token, fence);
+    if (ready === 1 && asker && line.first === asker && asker.token === request.token) {
       this.#leave(line, asker);
-      this.#wakeFirst(line);
+      this.#advance(line);
       return { kind: "granted", fence, until };
     }
+    const turn = this.#newTurn(request, robbed ? 1 : ready, fence, until);
+    do this.#hand(turn, line);
+    while (turn.grant.mode === "shared" && turn.left > 0);
+    // The next place is taken while this turn lasts.
+    this.#advance(line);
+    return this.#tell(line, asker);
+  }
+
+  #newTurn(request: LockRequest, left: number, fence: number, until: number): Turn {
     const now = this.#clock.now();
     this.#forgetEnded(now);
     const { lock, token, mode } = request;
@@ -272,31 +306,32 @@ export class Turns implements Scheme {
       until,
       extending: undefined,
       holders: new Map(),
-      left: fence <= place.revoked ? 1 : ready,
+      left,
       nextFence: fence,
     };
     this.#turns.set(token, turn);
-    do this.#hand(turn, line);
-    while (mode === "shared" && turn.left > 0);
-    // The next place is taken while this turn lasts.
-    this.#wakeFirst(line);
-    return this.#rest(line, asker);
+    return turn;
+  }
+
+  /** Nobody stands there any more: what the latest question has won or queued since is given up. */
+  #giveBack({ request }: Place): void {
+    this.#scheme.release(request).catch(() => {});
   }
 
   #hand(turn: Turn, line: Line): void {
     const next = line.first as LockRequest;
     const fence = turn.nextFence++;
     turn.left--;
-    turn.holders.set(next.token, fence);
+    turn.holders.set(next.token, { fence, until: turn.until });
     this.#turnOf.set(next.token, turn);
     this.#leave(line, next);
     this.#listener?.granted(next.lock, next.token, fence, turn.until);
   }
 
-  /** Where nobody is left, whoever holds sees to the place that may still stand. */
   #leave(line: Line, request: LockRequest): void {
     line.remove(request);
-    if (!line.first && !line.place && !line.asking) this.#lines.delete(request.lock);
+    if (line.first || line.place) this.#countChanged(line);
+    else if (!line.asking) this.#lines.delete(request.lock);
   }
 
   #leavePlace(line: Line): void {
@@ -311,22 +346,27 @@ export class Turns implements Scheme {
   extend(grant: Grant, ttl: number): Promise<Extension> {
     const turn = this.#turnOf.get(grant.token);
     if (!turn) return this.#scheme.extend(grant, ttl);
-    turn.extending = this.#extendTurn(turn, ttl);
+    turn.extending = this.#extendTurn(turn, grant.token, ttl);
     return turn.extending;
   }
 
-  async #extendTurn(turn: Turn, ttl: number): Promise<Extension> {
+  async #extendTurn(turn: Turn, token: string, ttl: number): Promise<Extension> {
     const askedAt = this.#clock.now();
     const extension = await this.#scheme.extend(turn.grant, ttl);
-    if (extension === "extended") turn.until = Math.max(turn.until, askedAt + ttl);
-    else turn.left = 0;
+    if (extension !== "extended") {
+      turn.left = 0;
+      return extension;
+    }
+    turn.until = Math.max(turn.until, askedAt + ttl);
+    const holder = turn.holders.get(token);
+    if (holder) holder.until = Math.max(holder.until, askedAt + ttl);
     return extension;
   }
 
   release(request: GivenUp): Promise<Release> {
     const { lock, token } = request;
     const owed = this.#owed.get(token);
-    if (owed) return this.#tell(token, owed);
+    if (owed) return this.#settle(token, owed);
     const turn = this.#turnOf.get(token);
     if (turn) return this.#passOn(turn, token);
     const line = this.#lines.get(lock);
@@ -340,8 +380,7 @@ export class Turns implements Scheme {
   /** The holder is done: the next one's turn, or the end of it. */
   async #passOn(turn: Turn, token: string): Promise<Release> {
     const { grant, request } = turn;
-    turn.holders.delete(token);
-    this.#turnOf.delete(token);
+    this.#forget(turn, token);
     // A pushed grant is short until the first extension of it is answered.
     if (turn.left > 0 && !this.#isFresh(turn)) await turn.extending?.catch(() => {});
     const line = this.#lines.get(grant.lock);
@@ -350,6 +389,8 @@ export class Turns implements Scheme {
       this.#hand(turn, line);
       return "released";
     }
+    const now = this.#clock.now();
+    for (const [other, { until }] of turn.holders) if (until <= now) this.#forget(turn, other);
     if (turn.holders.size > 0) return "released";
     this.#turns.delete(grant.token);
     const over: GivenUp[] = [grant];
@@ -357,10 +398,10 @@ export class Turns implements Scheme {
       line.ended = grant.token;
       // Asked in the same step, right behind the release.
       if (line.place) line.place.due = 0;
-      if (line.first) this.#wakeFirst(line);
-      else over.unshift(...(await this.#vacated(line, grant.lock)));
+      if (line.first) this.#advance(line);
+      else over.unshift(...this.#vacated(line, grant.lock));
     }
-    return this.#tell(token, over);
+    return this.#settle(token, over);
   }
 
   /** With enough time left for the next holder, in the turn and of the lease. */
@@ -372,22 +413,22 @@ export class Turns implements Scheme {
   /** The waiter gives up. Its place stays for those who remain. */
   async #withdraw(line: Line, waiter: LockRequest): Promise<Release> {
     this.#leave(line, waiter);
-    const over = line.first ? [] : await this.#vacated(line, waiter.lock);
-    return over.length > 0 ? this.#tell(waiter.token, over) : "gone";
+    const over = line.first ? [] : this.#vacated(line, waiter.lock);
+    return over.length > 0 ? this.#settle(waiter.token, over) : "gone";
   }
 
-  /** The place that nobody stands at any more, unless somebody came while the latest question was out. */
-  async #vacated(line: Line, lock: string): Promise<GivenUp[]> {
-    if (line.asking) await line.asking.catch(() => {});
+  /** The place that nobody stands at any more. */
+  #vacated(line: Line, lock: string): GivenUp[] {
     const { place } = line;
-    if (line.first || !place) return [];
+    if (!place) return [];
     this.#leavePlace(line);
     if (this.#lines.get(lock) === line) this.#lines.delete(lock);
     return [place.request];
   }
 
-  /** Answers with what became of the last. The rest is owed until the scheme has heard it. */
-  async #tell(token: string, over: GivenUp[]): Promise<Release> {
+  /** Answers with what became of the last. All of it is owed until the scheme has heard it. */
+  async #settle(token: string, over: GivenUp[]): Promise<Release> {
+    if (this.#owed.size >= MOST_OWED) this.#owed.clear();
     this.#owed.set(token, over);
     const outcomes = await Promise.all(over.map((each) => this.#scheme.release(each)));
     this.#owed.delete(token);
@@ -411,7 +452,7 @@ export class Turns implements Scheme {
   #holdersBehind(holder: HolderState): HolderState[] {
     const holders = this.#turns.get(holder.token ?? "")?.holders;
     if (!holders || holders.size === 0) return [holder];
-    return Array.from(holders, ([token, fence]) => ({ ...holder, token, fence }));
+    return Array.from(holders, ([token, { fence }]) => ({ ...holder, token, fence }));
   }
 
   #waitersBehind(lock: string, waiter: WaiterState): WaiterState[] {
@@ -455,12 +496,12 @@ export class Turns implements Scheme {
 
   #robbed(turn: Turn): void {
     turn.left = 0;
-    for (const [token, fence] of turn.holders) this.#listener?.lost(turn.grant.lock, token, fence);
+    for (const [token, { fence }] of turn.holders) this.#listener?.lost(turn.grant.lock, token, fence);
   }
 
   #askSoon(line: Line): void {
     if (line.place) line.place.due = 0;
-    this.#wakeFirst(line);
+    this.#advance(line);
   }
 
   #askWithin(line: Line, place: Place, delay: number): void {
@@ -470,7 +511,10 @@ export class Turns implements Scheme {
     place.timer?.cancel();
     place.timer = this.#clock.after(delay, () => {
       place.due = 0;
-      this.#wakeFirst(line);
+      if (line.first) return this.#advance(line);
+      // All who stood there have been served: it would only be in the way of others.
+      this.#vacated(line, place.request.lock);
+      this.#giveBack(place);
     });
   }
 
@@ -481,18 +525,18 @@ export class Turns implements Scheme {
     this.#askWithin(line, place, Math.max(0, place.askedAt + COUNT_INTERVAL - this.#clock.now()));
   }
 
-  #wakeFirst(line: Line): void {
-    const { first } = line;
-    if (first) this.#listener?.again(first.lock, first.token);
-  }
-
   /** A holder that lost its lease may never release it. */
   #forgetEnded(now: number): void {
     for (const turn of this.#turns.values()) {
       if (turn.until + EXPIRY_MARGIN > now) return;
       this.#turns.delete(turn.grant.token);
-      for (const token of turn.holders.keys()) this.#turnOf.delete(token);
+      for (const token of turn.holders.keys()) this.#forget(turn, token);
     }
+  }
+
+  #forget(turn: Turn, token: string): void {
+    turn.holders.delete(token);
+    this.#turnOf.delete(token);
   }
 
   close(): Promise<void> {
@@ -505,6 +549,9 @@ function alike(a: LockRequest, b: LockRequest): boolean {
   return a.mode === b.mode && a.ttl === b.ttl && a.label === b.label;
 }
 
+/** What a holder is told of the grant it was handed, when it hears of it. */
 function handedOn(turn: Turn, token: string): Answer {
-  return { kind: "granted", fence: turn.holders.get(token) as number, until: turn.until };
+  const holder = turn.holders.get(token) as { fence: number; until: number };
+  holder.until = turn.until;
+  return { kind: "granted", fence: holder.fence, until: turn.until };
 }
