@@ -255,7 +255,10 @@ export class Turns implements Scheme {
   #placeFor(line: Line, first: LockRequest): Place {
     const old = line.place;
     if (old && alike(old.request, first)) return old;
-    if (old) this.#giveBack(old);
+    if (old) {
+      old.timer?.cancel();
+      this.#giveBack(old);
+    }
     if (old?.request.ticket !== undefined) first.ticket = old.request.ticket;
     first.fences = this.#length;
     return (line.place = {
@@ -330,8 +333,10 @@ export class Turns implements Scheme {
 
   #leave(line: Line, request: LockRequest): void {
     line.remove(request);
-    if (line.first || line.place) this.#countChanged(line);
-    else if (!line.asking) this.#lines.delete(request.lock);
+    const { first, place } = line;
+    if (first && place && !alike(first, place.request)) this.#advance(line);
+    else if (place) this.#countChanged(line);
+    else if (!first && !line.asking) this.#lines.delete(request.lock);
   }
 
   #leavePlace(line: Line): void {

@@ -41,6 +41,8 @@ export class WatchedScheme implements Scheme {
   /** Questions that are out now, and the most there ever were. */
   out = 0;
   mostOut = 0;
+  /** Whether a push tells how long its grant lasts; else only a question makes a holder of it. */
+  tells = false;
   /** While set, calls fail with it and do not arrive. */
   fault: Error | undefined;
   listener!: PushListener;
@@ -115,7 +117,13 @@ export class WatchedScheme implements Scheme {
 
   listen(listener: PushListener): void {
     this.listener = listener;
-    this.#scheme.listen(listener);
+    this.#scheme.listen({
+      granted: (lock, token, fence, until) => listener.granted(lock, token, fence, this.tells ? until : undefined),
+      next: (lock, token, remaining) => listener.next(lock, token, remaining),
+      lost: (lock, token, fence) => listener.lost(lock, token, fence),
+      again: (lock, token) => listener.again(lock, token),
+      missed: () => listener.missed(),
+    });
   }
 
   close(): Promise<void> {
