@@ -1,7 +1,9 @@
 export { LockManager } from "./lock-manager.ts";
 export type { LockInfo, LockManagerSnapshot, TryOptions } from "./lock-manager.ts";
 export { Lock } from "./lock.ts";
-export type { LockOptions, ManagerOptions } from "./options.ts";
+export { Term } from "./election.ts";
+export type { Leader } from "./election.ts";
+export type { ElectOptions, LockOptions, ManagerOptions, ObserveOptions } from "./options.ts";
 export type { LockMode, Selection } from "./scheme.ts";
 export type { RedisClient } from "./drivers/index.ts";
 export { LockError, LockLostError, LockTimeoutError, SchemeError } from "./errors.ts";

@@ -3,13 +3,31 @@ import { hostname } from "node:os";
 import { basename } from "node:path";
 import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
+import { campaign, leaders } from "./election.ts";
+import type { ElectionRoom, Leader, Term } from "./election.ts";
 import { LockError, LockTimeoutError } from "./errors.ts";
 import type { LockLostError } from "./errors.ts";
 import { LeaseKeeper } from "./lease.ts";
 import type { Lease } from "./lease.ts";
 import { Lock } from "./lock.ts";
-import { checkCallback, checkManagerOptions, checkName, checkRequest, checkSelection, unsupported } from "./options.ts";
-import type { CheckedManagerOptions, LockOptions, ManagerOptions, Verb } from "./options.ts";
+import {
+  checkCallback,
+  checkElection,
+  checkManagerOptions,
+  checkName,
+  checkObservation,
+  checkRequest,
+  checkSelection,
+  unsupported,
+} from "./options.ts";
+import type {
+  CheckedManagerOptions,
+  ElectOptions,
+  LockOptions,
+  ManagerOptions,
+  ObserveOptions,
+  Verb,
+} from "./options.ts";
 import type { LockMode, LockState, Scheme, Selection } from "./scheme.ts";
 import { openScheme } from "./schemes/index.ts";
 import { EXPIRY_MARGIN, MemoryStore, STALE_AFTER } from "./schemes/memory.ts";
@@ -50,6 +68,7 @@ export class LockManager {
   readonly #waiting: Waiting;
   readonly #clientId = randomBytes(16).toString("base64url");
   #requests = 0;
+  readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
 
   /**
@@ -155,11 +174,36 @@ export class LockManager {
   }
 
   /**
+   * Be a candidate for the leadership of that name, and lead whenever elected. Leaving the loop's body, however it is
+   * left, resigns; the loop then goes on as a candidate, also after a lease that was lost and while the server
+   * cannot be reached. It ends when `signal` is aborted: a leader resigns only once its body has ended.
+   *
+   *     for await (const term of locks.elect("scheduler", { signal })) await schedule(term.signal, term.fence);
+   *
+   * @throws TypeError or RangeError at once; while iterated, what `acquire` rejects with, except passing failures
+   */
+  elect(name: string, options?: ElectOptions): AsyncGenerator<Term, void, void> {
+    return campaign(this.#room, checkElection(name, options, this.#options));
+  }
+
+  /**
+   * Follow who leads, or holds the lock of that name: at once, then whenever it has changed. Asks the server once per
+   * `interval`, so a change is told within that time, and a leader of a shorter time may go unseen. While the server
+   * cannot be reached nothing is told.
+   *
+   * @throws TypeError or RangeError at once; while iterated, what `query` rejects with, except passing failures
+   */
+  observe(name: string, options?: ObserveOptions): AsyncGenerator<Leader | null, void, void> {
+    return leaders(this.#room, checkObservation(name, options));
+  }
+
+  /**
    * Release what is held, withdraw what waits, close the connections that this manager opened; the client passed in
    * stays open. The manager cannot be used afterwards.
    */
   close(): Promise<void> {
     this.#closed ??= (async () => {
+      this.#closing.abort(new LockError("closed", "The LockManager was closed."));
       this.#waiting.close();
       await this.#leases.close();
       await this.#scheme.close();
@@ -169,6 +213,16 @@ export class LockManager {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** What elections need of us. */
+  get #room(): ElectionRoom {
+    return {
+      clock: this.#leases.clock,
+      closing: this.#closing.signal,
+      acquire: (name, options) => this.acquire(name, options),
+      query: (selection) => this.query(selection),
+    };
   }
 
   /** Null when `ifAvailable` and it is not. Everything is checked before anything is sent. */

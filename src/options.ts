@@ -36,6 +36,24 @@ export interface LockOptions {
   label?: string | undefined;
 }
 
+/** Settings of a candidate. Durations are in milliseconds. */
+export interface ElectOptions {
+  /** Ends the candidacy: a candidate stops waiting, a leader is asked to stop (`term.signal`), and the loop ends. */
+  signal?: AbortSignal | undefined;
+  /** How soon a crashed leader is replaced, at the latest (default: the manager's, at least 50). */
+  ttl?: number | undefined;
+  /** Who leads, for people who look (default: the manager's). */
+  label?: string | undefined;
+}
+
+/** Settings of an observer. */
+export interface ObserveOptions {
+  /** Ends the observation: the loop ends. */
+  signal?: AbortSignal | undefined;
+  /** How often to look, in milliseconds (default 1000, at least 50): two small commands each time. */
+  interval?: number | undefined;
+}
+
 export const SHORTEST_TTL = 50;
 export const LONGEST_NAME = 1024;
 const LONGEST_LABEL = 256;
@@ -67,11 +85,7 @@ const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label"]);
 /** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
 export function checkManagerOptions(options: unknown): CheckedManagerOptions {
   const given = dictionary(options, "options");
-  for (const key of Object.keys(given)) {
-    if (!MANAGER_OPTIONS.has(key)) {
-      throw new TypeError(`Expected options to be among ${[...MANAGER_OPTIONS].join(", ")}; got ${show(key)}.`);
-    }
-  }
+  onlyAmong(given, MANAGER_OPTIONS);
   const prefix = given["prefix"] ?? "lock:";
   if (typeof prefix !== "string" || prefix.length > 256) {
     throw new TypeError(`Expected prefix to be a string of at most 256 characters; got ${show(prefix)}.`);
@@ -104,10 +118,7 @@ export function checkRequest(name: unknown, options: unknown, manager: { ttl: nu
   const given = dictionary(options, "options");
   const ifAvailable = Boolean(given["ifAvailable"]) || (verb === "tryAcquire" && !given["steal"]);
   const mode = oneOf(given["mode"], "mode", ["exclusive", "shared"]) ?? "exclusive";
-  const signal = given["signal"];
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TypeError(`Expected signal to be an AbortSignal; got ${show(signal)}.`);
-  }
+  const signal = abortSignal(given["signal"]);
   const steal = Boolean(given["steal"]);
   const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? manager.ttl;
   const waitTimeout = duration(given["waitTimeout"], "waitTimeout", 0);
@@ -135,6 +146,43 @@ export function checkRequest(name: unknown, options: unknown, manager: { ttl: nu
   };
   refuseUnsupported(request);
   return request;
+}
+
+/** A candidacy: the options of its request. */
+export interface CheckedElection {
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  readonly ttl: number;
+  readonly label: string;
+}
+
+const ELECT_OPTIONS = new Set(["signal", "ttl", "label"]);
+
+/** @throws what `checkRequest` throws, and TypeError for options that elections do not have */
+export function checkElection(name: unknown, options: unknown, manager: { ttl: number }): CheckedElection {
+  onlyAmong(dictionary(options, "options"), ELECT_OPTIONS);
+  const { lock, signal, ttl, label: who } = checkRequest(name, options, manager, "acquire");
+  return { name: lock, signal, ttl, label: who };
+}
+
+export interface CheckedObservation {
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  readonly interval: number;
+}
+
+const OBSERVE_OPTIONS = new Set(["signal", "interval"]);
+const SHORTEST_INTERVAL = 50;
+
+/** @throws TypeError or RangeError */
+export function checkObservation(name: unknown, options: unknown): CheckedObservation {
+  const given = dictionary(options, "options");
+  onlyAmong(given, OBSERVE_OPTIONS);
+  return {
+    name: checkName(name),
+    signal: abortSignal(given["signal"]),
+    interval: duration(given["interval"], "interval", SHORTEST_INTERVAL) ?? 1_000,
+  };
 }
 
 function refuseUnsupported({ lock, mode, ifAvailable, steal, signal }: CheckedRequest): void {
@@ -197,6 +245,13 @@ function notSupported(message: string): DOMException {
   return new DOMException(`The request is not supported: ${message}.`, "NotSupportedError");
 }
 
+/** A misspelt option would otherwise be ignored in silence. */
+function onlyAmong(given: Record<string, unknown>, allowed: ReadonlySet<string>): void {
+  const stranger = Object.keys(given).find((key) => !allowed.has(key));
+  if (stranger === undefined) return;
+  throw new TypeError(`Expected options to be among ${[...allowed].join(", ")}; got ${show(stranger)}.`);
+}
+
 function dictionary(value: unknown, name: string): Record<string, unknown> {
   if (value === undefined || value === null) return {};
   if (typeof value !== "object" && typeof value !== "function") {
@@ -212,6 +267,11 @@ function oneOf<T extends string>(value: unknown, name: string, allowed: readonly
   const found = allowed.find((each) => each === text);
   if (!found) throw new TypeError(`Expected ${name} to be ${allowed.map(show).join(" or ")}; got ${show(value)}.`);
   return found;
+}
+
+function abortSignal(value: unknown): AbortSignal | undefined {
+  if (value === undefined || value instanceof AbortSignal) return value;
+  throw new TypeError(`Expected signal to be an AbortSignal; got ${show(value)}.`);
 }
 
 function label(value: unknown): string | undefined {

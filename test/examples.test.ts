@@ -1,0 +1,24 @@
+/** The examples are programs that end by themselves and say what they should. */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type UsedServer, startServer } from "../scripts/servers.ts";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("..", import.meta.url));
+let server: UsedServer;
+
+beforeAll(async () => {
+  server = await startServer();
+});
+afterAll(() => server.stop());
+
+test.concurrent.each([["election", /^nobody leads\nmachine one leads\n(nobody leads\n)?machine two leads\n/]])(
+  "examples/%s.ts",
+  async (name, says) => {
+    const env = { ...process.env, REDIS_URL: server.url };
+    const { stdout } = await run(process.execPath, ["--import", "tsx", `examples/${name}.ts`], { env, cwd: root });
+    expect(stdout).toMatch(says);
+  },
+);
