@@ -23,6 +23,13 @@ export interface LeaseTerms {
   readonly maxHold: number | undefined;
 }
 
+/** A lock that outlasts its holder: until then a release leaves it held, under that label. */
+interface Kept {
+  readonly grant: Grant;
+  readonly until: number;
+  readonly label: string;
+}
+
 /** "unheard": the server did not answer. */
 export type ReleaseOutcome = "released" | "gone" | "unsure" | "unheard";
 
@@ -47,6 +54,7 @@ export class Lease implements Scheduled {
   #error: LockLostError | undefined;
   #abort: AbortController | undefined;
   #onLost: ((error: LockLostError) => void) | undefined;
+  #kept: Kept | undefined;
   /** Its place in the keeper's schedule. */
   position = -1;
 
@@ -95,6 +103,15 @@ export class Lease implements Scheduled {
   onLost(listener: (error: LockLostError) => void): void {
     this.#onLost = listener;
     if (this.#error) listener(this.#error);
+  }
+
+  get kept(): Kept | undefined {
+    return this.#kept;
+  }
+
+  /** Let the lock stay held until then, by the keeper's clock, also when it is released before, or the manager closed. */
+  keepUntil(until: number, label: string): void {
+    this.#kept = { grant: this.grant, until, label };
   }
 
   async extend(ttl: number = this.ttl): Promise<void> {
@@ -236,25 +253,27 @@ export class LeaseKeeper {
   release(lease: Lease): Promise<ReleaseOutcome> {
     this.forget(lease);
     diagnostics.released(lease.grant);
-    return this.giveUp(lease.grant, lease.ttl);
+    return this.giveUp(lease.grant, lease.ttl, lease.kept);
   }
 
   /**
    * Tell the server that a request is over. Resolves with the first outcome and never rejects; where the server did
    * not hear it, telling goes on by itself until it has, or until nothing can be left there (`ttl` has passed).
    */
-  giveUp(request: GivenUp, ttl: number): Promise<ReleaseOutcome> {
-    const told = this.#tell(request).then((outcome) => {
+  giveUp(request: GivenUp, ttl: number, kept?: Kept): Promise<ReleaseOutcome> {
+    const told = this.#tell(request, kept).then((outcome) => {
       this.#releasing.delete(told);
-      if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl);
+      if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl, kept);
       return outcome;
     });
     this.#releasing.add(told);
     return told;
   }
 
-  async #tell(request: GivenUp): Promise<ReleaseOutcome> {
+  async #tell(request: GivenUp, kept?: Kept): Promise<ReleaseOutcome> {
     try {
+      const left = kept ? Math.ceil(kept.until - this.clock.now()) : 0;
+      if (kept && left > 0) return await this.scheme.keep(kept.grant, left, kept.label);
       return await this.scheme.release(request);
     } catch (error) {
       diagnostics.trouble({ ...request, doing: "release", error });
@@ -263,10 +282,10 @@ export class LeaseKeeper {
     }
   }
 
-  async #keepTelling(request: GivenUp, until: number): Promise<void> {
+  async #keepTelling(request: GivenUp, until: number, kept?: Kept): Promise<void> {
     for (let pause = 100; !this.#closed && this.clock.now() + pause < until; pause = Math.min(2 * pause, 2_000)) {
       await this.#pause(pause);
-      if ((await this.#tell(request)) !== "unheard") return;
+      if ((await this.#tell(request, kept)) !== "unheard") return;
     }
   }
 

@@ -10,11 +10,14 @@ import type { LockLostError } from "./errors.ts";
 import { LeaseKeeper } from "./lease.ts";
 import type { Lease } from "./lease.ts";
 import { Lock } from "./lock.ts";
+import { once } from "./once.ts";
+import type { OnceResult, OnceRoom } from "./once.ts";
 import {
   checkCallback,
   checkElection,
   checkManagerOptions,
   checkName,
+  checkOnce,
   checkObservation,
   checkRequest,
   checkSelection,
@@ -26,6 +29,7 @@ import type {
   LockOptions,
   ManagerOptions,
   ObserveOptions,
+  OnceOptions,
   Verb,
 } from "./options.ts";
 import type { LockMode, LockState, Scheme, Selection } from "./scheme.ts";
@@ -198,6 +202,20 @@ export class LockManager {
   }
 
   /**
+   * Run the job unless another machine runs it, or ran it less than `atLeast` ago; else tell who did, at once. The
+   * lock stays held for `atLeast` from the job's start, also when the job throws, the manager is closed or the process
+   * dies.
+   *
+   * @throws what the job throws, what `tryAcquire` rejects with, and `LockLostError` when the lock was lost under a job
+   *   that succeeded, for one because it took longer than `atMost`
+   */
+  async once<T>(name: string, options: OnceOptions, job: (lock: Lock) => T): Promise<OnceResult<Awaited<T>>> {
+    checkCallback(job);
+    const label = this.#options.label ?? defaultLabel();
+    return once(this.#room, checkOnce(name, options, { ttl: this.#options.ttl, label }), job);
+  }
+
+  /**
    * Release what is held, withdraw what waits, close the connections that this manager opened; the client passed in
    * stays open. The manager cannot be used afterwards.
    */
@@ -215,13 +233,16 @@ export class LockManager {
     return this.close();
   }
 
-  /** What elections need of us. */
-  get #room(): ElectionRoom {
+  /** What elections and jobs need of us. */
+  get #room(): ElectionRoom & OnceRoom {
     return {
       clock: this.#leases.clock,
       closing: this.#closing.signal,
       acquire: (name, options) => this.acquire(name, options),
       query: (selection) => this.query(selection),
+      tryLease: (name, options) => this.#obtain("tryAcquire", name, options),
+      holdDuring: (lease, run) => this.#holdDuring(lease, run),
+      look: async (name) => (await this.#scheme.query({ name }))[0],
     };
   }
 
@@ -235,11 +256,11 @@ export class LockManager {
     options.signal?.throwIfAborted();
     const { lock, mode, label, waitTimeout, maxHold, renew } = options;
     const ttl = maxHold === undefined ? options.ttl : Math.min(options.ttl, maxHold);
-    const once = options.ifAvailable || waitTimeout === 0;
+    const isTry = options.ifAvailable || waitTimeout === 0;
     const lease = await this.#waiting.obtain(
       { lock, token: this.#newToken(), mode, ttl, label },
       {
-        manner: options.steal ? "steal" : once ? "try" : "wait",
+        manner: options.steal ? "steal" : isTry ? "try" : "wait",
         timeout: waitTimeout === 0 ? undefined : waitTimeout,
         signal: options.signal,
         lease: { ttl, renew, maxHold },

@@ -104,6 +104,13 @@ export interface Scheme {
    * "gone" says that it did not hold; "unsure" that it did not but the call may have run twice.
    */
   release(request: GivenUp): Promise<"released" | "gone" | "unsure">;
+  /**
+   * Give up an exclusive grant, but let the lock stay held for exactly `ttl` from now, under this label; nobody renews
+   * it any more. Shortens. Answers as `release` does.
+   */
+  keep(grant: Grant, ttl: number, label: string): Promise<"released" | "gone" | "unsure">;
+  /** Grant the lock to the heir in place of this very grant, with a new fence, in one step. "busy" if it holds no more. */
+  handOver(grant: Grant, heir: LockRequest): Promise<Answer>;
   /** Take the lock from exactly this holder; its process is told. False if it no longer holds. */
   evict(lock: string, holder: HolderState): Promise<boolean>;
   query(selection: Selection): Promise<LockState[]>;

@@ -14,11 +14,11 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-test.concurrent.each([["election", /^nobody leads\nmachine one leads\n(nobody leads\n)?machine two leads\n/]])(
-  "examples/%s.ts",
-  async (name, says) => {
-    const env = { ...process.env, REDIS_URL: server.url };
-    const { stdout } = await run(process.execPath, ["--import", "tsx", `examples/${name}.ts`], { env, cwd: root });
-    expect(stdout).toMatch(says);
-  },
-);
+test.concurrent.each([
+  ["election", /^nobody leads\nmachine one leads\n(nobody leads\n)?machine two leads\n/],
+  ["once", /^a report, fence \d{16}\ndone by machine one\ndone by machine one\n$/],
+])("examples/%s.ts", async (name, says) => {
+  const env = { ...process.env, REDIS_URL: server.url };
+  const { stdout } = await run(process.execPath, ["--import", "tsx", `examples/${name}.ts`], { env, cwd: root });
+  expect(stdout).toMatch(says);
+});
