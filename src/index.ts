@@ -5,6 +5,7 @@ export { Term } from "./election.ts";
 export type { Leader } from "./election.ts";
 export type { JobState, OnceResult } from "./once.ts";
 export type { ElectOptions, LockOptions, ManagerOptions, ObserveOptions, OnceOptions } from "./options.ts";
+export { SeveralLocks } from "./several.ts";
 export type { LockMode, Selection } from "./scheme.ts";
 export type { RedisClient } from "./drivers/index.ts";
 export { LockError, LockLostError, LockTimeoutError, SchemeError } from "./errors.ts";

@@ -23,6 +23,20 @@ export interface LeaseTerms {
   readonly maxHold: number | undefined;
 }
 
+/** What a holder has: a lease, or a part in one. */
+export interface Holding {
+  readonly grant: Grant;
+  readonly held: boolean;
+  readonly remaining: number;
+  readonly signal: AbortSignal;
+  /** Set once the lease has been lost. */
+  readonly error: LockLostError | undefined;
+  /** Called at once when the lease is lost; at most one listener. */
+  onLost(listener: (error: LockLostError) => void): void;
+  extend(ttl?: number): Promise<void>;
+  release(): Promise<boolean>;
+}
+
 /** A lock that outlasts its holder: until then a release leaves it held, under that label. */
 interface Kept {
   readonly grant: Grant;
@@ -36,13 +50,13 @@ export type ReleaseOutcome = "released" | "gone" | "unsure" | "unheard";
 type State = "running" | "released" | "lost";
 
 /** A holder's time. */
-export class Lease implements Scheduled {
+export class Lease implements Scheduled, Holding {
   readonly grant: Grant;
   readonly #keeper: LeaseKeeper;
   readonly ttl: number;
-  readonly #renew: boolean;
+  #renew: boolean;
   /** Renewal may not take the lease beyond this. */
-  readonly #end: number;
+  #end: number;
   #deadline: number;
   /** The server keeps the lease at least until then. */
   #granted: number;
@@ -103,6 +117,15 @@ export class Lease implements Scheduled {
   onLost(listener: (error: LockLostError) => void): void {
     this.#onLost = listener;
     if (this.#error) listener(this.#error);
+  }
+
+  /** From now on: whether it is renewed, and after how long it is over at the latest. */
+  limit({ renew, maxHold = Infinity }: Pick<LeaseTerms, "renew" | "maxHold">): void {
+    this.#renew = renew;
+    this.#end = this.#keeper.clock.now() + maxHold;
+    this.#deadline = Math.min(this.#deadline, this.#end);
+    if (!renew) this.#renewAt = Infinity;
+    this.#keeper.reschedule(this);
   }
 
   get kept(): Kept | undefined {

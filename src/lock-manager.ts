@@ -8,7 +8,7 @@ import type { ElectionRoom, Leader, Term } from "./election.ts";
 import { LockError, LockTimeoutError } from "./errors.ts";
 import type { LockLostError } from "./errors.ts";
 import { LeaseKeeper } from "./lease.ts";
-import type { Lease } from "./lease.ts";
+import type { Holding, Lease } from "./lease.ts";
 import { Lock } from "./lock.ts";
 import { once } from "./once.ts";
 import type { OnceResult, OnceRoom } from "./once.ts";
@@ -20,11 +20,13 @@ import {
   checkOnce,
   checkObservation,
   checkRequest,
+  checkRequests,
   checkSelection,
   unsupported,
 } from "./options.ts";
 import type {
   CheckedManagerOptions,
+  CheckedRequest,
   ElectOptions,
   LockOptions,
   ManagerOptions,
@@ -32,8 +34,10 @@ import type {
   OnceOptions,
   Verb,
 } from "./options.ts";
+import { Part, Reentrancy, within } from "./reentrancy.ts";
 import type { LockMode, LockState, Scheme, Selection } from "./scheme.ts";
 import { openScheme } from "./schemes/index.ts";
+import { obtainAll, SeveralLocks } from "./several.ts";
 import { EXPIRY_MARGIN, MemoryStore, STALE_AFTER } from "./schemes/memory.ts";
 import { Waiting } from "./waiting.ts";
 
@@ -72,6 +76,7 @@ export class LockManager {
   readonly #waiting: Waiting;
   readonly #clientId = randomBytes(16).toString("base64url");
   #requests = 0;
+  #reentrancy: Reentrancy | undefined;
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
 
@@ -122,12 +127,32 @@ export class LockManager {
     callback: (lock: Lock) => T,
   ): Promise<Awaited<T>>;
   request<T>(name: string, options: LockOptions, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
+  /** Several names: all of them or none, in an order that cannot lead to a deadlock. */
+  request<T>(names: readonly string[], callback: (locks: SeveralLocks) => T): Promise<Awaited<T>>;
+  request<T>(
+    names: readonly string[],
+    options: LockOptions & { ifAvailable: true },
+    callback: (locks: SeveralLocks | null) => T,
+  ): Promise<Awaited<T>>;
+  request<T>(
+    names: readonly string[],
+    options: LockOptions & { ifAvailable?: false | undefined },
+    callback: (locks: SeveralLocks) => T,
+  ): Promise<Awaited<T>>;
   async request<T>(...args: unknown[]): Promise<Awaited<T>> {
-    const callback = args.length > 2 ? args[2] : args[1];
+    const [name, options, callback] = args.length > 2 ? args : [args[0], undefined, args[1]];
     checkCallback(callback);
-    const lease = await this.#obtain("request", args[0], args.length > 2 ? args[1] : undefined);
-    const run = async (lock: Lock | null): Promise<Awaited<T>> => await (callback as (lock: Lock | null) => T)(lock);
-    return lease ? this.#holdDuring(lease, run) : run(null);
+    const run = async (lock: unknown): Promise<Awaited<T>> => await (callback as (lock: unknown) => T)(lock);
+    if (Array.isArray(name)) {
+      const holdings = await this.#obtainAll("request", name, options);
+      if (!holdings) return run(null);
+      const locks = new SeveralLocks(holdings);
+      return this.#holdDuring(locks, () => within(holdings, () => run(locks)));
+    }
+    const holding = await this.#obtain("request", name, options);
+    if (!holding) return run(null);
+    const lock = new Lock(holding);
+    return this.#holdDuring(holding, () => (holding instanceof Part ? holding.run(() => run(lock)) : run(lock)));
   }
 
   /**
@@ -135,16 +160,24 @@ export class LockManager {
    *
    * @throws what `request` rejects with
    */
-  async acquire(name: string, options?: Omit<LockOptions, "ifAvailable">): Promise<Lock> {
-    const lease = await this.#obtain("acquire", name, options);
+  acquire(name: string, options?: Omit<LockOptions, "ifAvailable">): Promise<Lock>;
+  acquire(names: readonly string[], options?: Omit<LockOptions, "ifAvailable">): Promise<SeveralLocks>;
+  async acquire(name: string | readonly string[], options?: LockOptions): Promise<Lock | SeveralLocks> {
     // Only those who may not wait are answered with nothing.
-    return new Lock(lease as Lease);
+    if (Array.isArray(name)) return new SeveralLocks((await this.#obtainAll("acquire", name, options)) as Holding[]);
+    return new Lock((await this.#obtain("acquire", name, options)) as Holding);
   }
 
   /** Take the lock if that is possible at once, else null. */
-  async tryAcquire(name: string, options?: TryOptions): Promise<Lock | null> {
-    const lease = await this.#obtain("tryAcquire", name, options);
-    return lease && new Lock(lease);
+  tryAcquire(name: string, options?: TryOptions): Promise<Lock | null>;
+  tryAcquire(names: readonly string[], options?: TryOptions): Promise<SeveralLocks | null>;
+  async tryAcquire(name: string | readonly string[], options?: TryOptions): Promise<Lock | SeveralLocks | null> {
+    if (Array.isArray(name)) {
+      const holdings = await this.#obtainAll("tryAcquire", name, options);
+      return holdings && new SeveralLocks(holdings);
+    }
+    const holding = await this.#obtain("tryAcquire", name, options);
+    return holding && new Lock(holding);
   }
 
   /**
@@ -240,15 +273,37 @@ export class LockManager {
       closing: this.#closing.signal,
       acquire: (name, options) => this.acquire(name, options),
       query: (selection) => this.query(selection),
-      tryLease: (name, options) => this.#obtain("tryAcquire", name, options),
-      holdDuring: (lease, run) => this.#holdDuring(lease, run),
+      tryLease: (name, options) => this.#lease(checkRequest(name, options, this.#options, "tryAcquire")),
+      holdDuring: (lease, run) => this.#holdDuring(lease, () => run(new Lock(lease))),
       look: async (name) => (await this.#scheme.query({ name }))[0],
     };
   }
 
   /** Null when `ifAvailable` and it is not. Everything is checked before anything is sent. */
-  async #obtain(verb: Verb, name: unknown, given: unknown): Promise<Lease | null> {
-    const options = checkRequest(name, given, this.#options, verb);
+  async #obtain(verb: Verb, name: unknown, given: unknown): Promise<Holding | null> {
+    const request = checkRequest(name, given, this.#options, verb);
+    return request.reentrant ? this.#takePart(verb, request) : this.#lease(request);
+  }
+
+  async #obtainAll(verb: Verb, names: readonly unknown[], given: unknown): Promise<Holding[] | null> {
+    const requests = checkRequests(names, given, this.#options, verb);
+    const obtain = (request: CheckedRequest): Promise<Holding | null> =>
+      request.reentrant ? this.#takePart(verb, request) : this.#lease(request);
+    return obtainAll({ clock: this.#leases.clock, obtain }, requests);
+  }
+
+  /** Only `request` has a callback, and so a context that others can be nested in. */
+  async #takePart(verb: Verb, request: CheckedRequest): Promise<Holding | null> {
+    this.#assertOpen();
+    request.signal?.throwIfAborted();
+    this.#reentrancy ??= new Reentrancy();
+    const part = this.#reentrancy.join(request);
+    if (part) return part;
+    const lease = await this.#lease(request);
+    return lease && verb === "request" ? this.#reentrancy.open(lease) : lease;
+  }
+
+  async #lease(options: CheckedRequest): Promise<Lease | null> {
     this.#assertOpen();
     if (!this.#scheme.modes.has(options.mode)) {
       throw unsupported(`The scheme "${this.#scheme.name}" has no ${options.mode} locks`, 'Use the scheme "lua".');
@@ -270,12 +325,12 @@ export class LockManager {
     return lease;
   }
 
-  #holdDuring<T>(lease: Lease, run: (lock: Lock) => Promise<T>): Promise<T> {
+  #holdDuring<T>(lease: Pick<Holding, "error" | "onLost" | "release">, run: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       // The specification settles a stolen request at once, whatever its callback still does.
       lease.onLost((error) => error.reason === "stolen" && reject(webLocksError(error)));
       if (lease.error?.reason === "stolen") return;
-      run(new Lock(lease)).then(
+      run().then(
         async (value) => {
           await lease.release();
           if (lease.error) reject(webLocksError(lease.error));

@@ -1,12 +1,12 @@
 import type { LockMode } from "./scheme.ts";
-import type { Lease } from "./lease.ts";
+import type { Holding } from "./lease.ts";
 
 /** What a holder is given. It says whether the lock is still held; it is never an object to lock. */
 export class Lock {
-  readonly #lease: Lease;
+  readonly #lease: Holding;
 
   /** @internal */
-  constructor(lease: Lease) {
+  constructor(lease: Holding) {
     this.#lease = lease;
   }
 

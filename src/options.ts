@@ -34,6 +34,11 @@ export interface LockOptions {
   maxHold?: number | undefined;
   /** Who holds, for people who look (default: the manager's). */
   label?: string | undefined;
+  /**
+   * Inside the callback of a request for the same name that is `reentrant` too: take part in its lease at once (default
+   * false). Both have the same fence; the lock is released when the last of them has ended.
+   */
+  reentrant?: boolean | undefined;
 }
 
 /** Settings of a candidate. Durations are in milliseconds. */
@@ -90,6 +95,7 @@ export interface CheckedRequest {
   readonly renew: boolean;
   readonly maxHold: number | undefined;
   readonly label: string;
+  readonly reentrant: boolean;
 }
 
 const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label"]);
@@ -135,14 +141,17 @@ export function checkRequest(name: unknown, options: unknown, manager: { ttl: nu
   const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? manager.ttl;
   const waitTimeout = duration(given["waitTimeout"], "waitTimeout", 0);
   const maxHold = duration(given["maxHold"], "maxHold", SHORTEST_TTL);
-  const renew = given["renew"] ?? true;
-  if (typeof renew !== "boolean") throw new TypeError(`Expected renew to be true or false; got ${show(renew)}.`);
+  const renew = flag(given["renew"], "renew") ?? true;
+  const reentrant = flag(given["reentrant"], "reentrant") ?? false;
   if (verb === "acquire" && ifAvailable) {
     throw new TypeError("Expected acquire without ifAvailable, for it always waits; got it. Use tryAcquire.");
   }
   if (waitTimeout !== undefined && (steal || ifAvailable)) {
     const never = steal ? "steal" : verb === "tryAcquire" ? verb : "ifAvailable";
     throw new TypeError(`Expected waitTimeout without ${never}, which never waits; got both.`);
+  }
+  if (reentrant && steal) {
+    throw new TypeError("Expected reentrant without steal, which takes the lock from its own context too; got both.");
   }
   const request = {
     lock,
@@ -155,6 +164,7 @@ export function checkRequest(name: unknown, options: unknown, manager: { ttl: nu
     renew,
     maxHold,
     label: label(given["label"]) ?? "",
+    reentrant,
   };
   refuseUnsupported(request);
   return request;
@@ -219,6 +229,21 @@ export function checkObservation(name: unknown, options: unknown): CheckedObserv
     signal: abortSignal(given["signal"]),
     interval: duration(given["interval"], "interval", SHORTEST_INTERVAL) ?? 1_000,
   };
+}
+
+/**
+ * Several names, for one request each with the same options.
+ *
+ * @throws TypeError for none, and what `checkRequest` throws
+ */
+export function checkRequests(
+  names: readonly unknown[],
+  options: unknown,
+  manager: { ttl: number },
+  verb: Verb,
+): CheckedRequest[] {
+  if (names.length === 0) throw new TypeError("Expected at least one lock's name; got an empty array.");
+  return names.map((name) => checkRequest(name, options, manager, verb));
 }
 
 function refuseUnsupported({ lock, mode, ifAvailable, steal, signal }: CheckedRequest): void {
@@ -303,6 +328,11 @@ function oneOf<T extends string>(value: unknown, name: string, allowed: readonly
   const found = allowed.find((each) => each === text);
   if (!found) throw new TypeError(`Expected ${name} to be ${allowed.map(show).join(" or ")}; got ${show(value)}.`);
   return found;
+}
+
+function flag(value: unknown, name: string): boolean | undefined {
+  if (value === undefined || typeof value === "boolean") return value;
+  throw new TypeError(`Expected ${name} to be true or false; got ${show(value)}.`);
 }
 
 function abortSignal(value: unknown): AbortSignal | undefined {

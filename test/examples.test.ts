@@ -16,6 +16,8 @@ afterAll(() => server.stop());
 
 test.concurrent.each([
   ["election", /^nobody leads\nmachine one leads\n(nobody leads\n)?machine two leads\n/],
+  ["reentrancy", /^moved 30 under the fence (\d{16}), which is \1\n$/],
+  ["several", /^from alice to bob: 30\nfrom bob to alice: 10\nalice 80, bob 120\n$/],
   ["once", /^a report, fence \d{16}\ndone by machine one\ndone by machine one\n$/],
 ])("examples/%s.ts", async (name, says) => {
   const env = { ...process.env, REDIS_URL: server.url };
