@@ -4,6 +4,8 @@ export type LockErrorCode =
   | "timeout"
   /** A lock that was held is no longer. */
   | "lost"
+  /** A guarded write came too late: a later holder has been there. */
+  | "stale"
   /** The manager has been closed. */
   | "closed"
   /** The scheme in use cannot do what was asked. */
