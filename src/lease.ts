@@ -4,7 +4,7 @@ import { diagnostics } from "./diagnostics.ts";
 import { LockLostError, SchemeError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
 import { duration, SHORTEST_TTL } from "./options.ts";
-import type { GivenUp, Grant, Scheme } from "./scheme.ts";
+import type { GivenUp, Grant, LockMode, Scheme } from "./scheme.ts";
 import { Schedule } from "./schedule.ts";
 import type { Scheduled } from "./schedule.ts";
 
@@ -35,6 +35,19 @@ export interface Holding {
   onLost(listener: (error: LockLostError) => void): void;
   extend(ttl?: number): Promise<void>;
   release(): Promise<boolean>;
+  detach(): Promise<DetachedLock>;
+}
+
+/** A lock between two processes: plain data, to be sent in any way. Nobody renews it; whoever attaches it holds it. */
+export interface DetachedLock {
+  readonly name: string;
+  readonly mode: LockMode;
+  readonly token: string;
+  readonly fence: number;
+  /** What the lock was asked for with, in milliseconds. */
+  readonly ttl: number;
+  /** Milliseconds until the lease ends, when it was detached. */
+  readonly remaining: number;
 }
 
 /** A lock that outlasts its holder: until then a release leaves it held, under that label. */
@@ -142,6 +155,16 @@ export class Lease implements Scheduled, Holding {
     this.#assertHeld();
     await this.#prolong(ttl);
     this.#assertHeld();
+  }
+
+  /** Stop keeping the lease, which lasts its whole time from now, without giving it back. */
+  async detach(): Promise<DetachedLock> {
+    await this.extend();
+    const { lock, mode, token, fence } = this.grant;
+    const remaining = Math.floor(this.remaining);
+    this.#state = "released";
+    this.#keeper.forget(this);
+    return { name: lock, mode, token, fence, ttl: this.ttl, remaining };
   }
 
   /** Resolves to true if the server agrees that the lock was held until now. Never rejects. */

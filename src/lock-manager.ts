@@ -5,14 +5,15 @@ import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
 import { campaign, leaders } from "./election.ts";
 import type { ElectionRoom, Leader, Term } from "./election.ts";
-import { LockError, LockTimeoutError } from "./errors.ts";
+import { LockError, LockTimeoutError, quote } from "./errors.ts";
 import type { LockLostError } from "./errors.ts";
 import { LeaseKeeper } from "./lease.ts";
-import type { Holding, Lease } from "./lease.ts";
+import type { DetachedLock, Holding, Lease } from "./lease.ts";
 import { Lock } from "./lock.ts";
 import { once } from "./once.ts";
 import type { OnceResult, OnceRoom } from "./once.ts";
 import {
+  checkAttach,
   checkCallback,
   checkElection,
   checkManagerOptions,
@@ -25,6 +26,7 @@ import {
   unsupported,
 } from "./options.ts";
 import type {
+  AttachOptions,
   CheckedManagerOptions,
   CheckedRequest,
   ElectOptions,
@@ -35,7 +37,7 @@ import type {
   Verb,
 } from "./options.ts";
 import { Part, Reentrancy, within } from "./reentrancy.ts";
-import type { LockMode, LockState, Scheme, Selection } from "./scheme.ts";
+import type { Grant, LockMode, LockState, Scheme, Selection } from "./scheme.ts";
 import { openScheme } from "./schemes/index.ts";
 import { obtainAll, SeveralLocks } from "./several.ts";
 import { EXPIRY_MARGIN, MemoryStore, STALE_AFTER } from "./schemes/memory.ts";
@@ -181,6 +183,24 @@ export class LockManager {
   }
 
   /**
+   * Hold here what `lock.detach()` gave in another process, on the same server and prefix: renewed and released here,
+   * with a new token and a larger fence. Works once, and only while the lease lasts.
+   *
+   * @throws LockError `gone` when it was attached already, taken by force, or its lease has ended; what `acquire`
+   *   rejects with
+   */
+  async attach(detached: DetachedLock, options?: AttachOptions): Promise<Lock> {
+    const { grant, request } = checkAttach(detached, options);
+    const lease = await this.#lease(request, grant);
+    if (lease) return new Lock(lease);
+    const what = `The detached lock ${quote(grant.lock)} (fence ${grant.fence}) is no longer there`;
+    throw new LockError(
+      "gone",
+      `${what}: it was attached already, taken by force, or its lease has ended. Acquire it.`,
+    );
+  }
+
+  /**
    * Who holds and who waits, for all processes. Each lock is looked at in one instant, not all locks in the same.
    *
    * @param selection one lock by name, those that match a glob, or (the default) all under the prefix, which walks
@@ -303,7 +323,8 @@ export class LockManager {
     return lease && verb === "request" ? this.#reentrancy.open(lease) : lease;
   }
 
-  async #lease(options: CheckedRequest): Promise<Lease | null> {
+  /** @param from the grant to take the place of */
+  async #lease(options: CheckedRequest, from?: Grant): Promise<Lease | null> {
     this.#assertOpen();
     if (!this.#scheme.modes.has(options.mode)) {
       throw unsupported(`The scheme "${this.#scheme.name}" has no ${options.mode} locks`, 'Use the scheme "lua".');
@@ -319,6 +340,7 @@ export class LockManager {
         timeout: waitTimeout === 0 ? undefined : waitTimeout,
         signal: options.signal,
         lease: { ttl, renew, maxHold },
+        ...(from && { from }),
       },
     );
     if (!lease && waitTimeout === 0) throw new LockTimeoutError(lock, 0);

@@ -1,6 +1,7 @@
 /** The one place where what users pass in is checked. Nothing is sent before these functions have returned. */
 import { LockError } from "./errors.ts";
-import type { LockMode, SchemeName, Selection } from "./scheme.ts";
+import { TOKEN } from "./scheme.ts";
+import type { Grant, LockMode, SchemeName, Selection } from "./scheme.ts";
 
 /** Settings of a {@link LockManager}. Durations are in milliseconds. */
 export interface ManagerOptions {
@@ -46,6 +47,9 @@ export interface Fenced {
   readonly fence: number;
   readonly token: string;
 }
+
+/** Settings of a lock that is taken up. Durations are in milliseconds. */
+export type AttachOptions = Pick<LockOptions, "ttl" | "renew" | "maxHold" | "label">;
 
 /** Settings of a candidate. Durations are in milliseconds. */
 export interface ElectOptions {
@@ -174,6 +178,20 @@ export function checkRequest(name: unknown, options: unknown, manager: { ttl: nu
   };
   refuseUnsupported(request);
   return request;
+}
+
+const ATTACH_OPTIONS = new Set(["ttl", "renew", "maxHold", "label"]);
+
+/** @throws what `checkRequest` throws, and TypeError for what `detach()` did not give */
+export function checkAttach(detached: unknown, options: unknown): { grant: Grant; request: CheckedRequest } {
+  const { name, mode, token, fence, ttl } = dictionary(detached, "the detached lock");
+  onlyAmong(dictionary(options, "options"), ATTACH_OPTIONS);
+  if (typeof token !== "string" || !TOKEN.test(token) || !Number.isSafeInteger(fence)) {
+    throw new TypeError(`Expected a detached lock with token and fence, as detach() gives it; got ${show(detached)}.`);
+  }
+  const own = duration(ttl, "the detached lock's ttl", SHORTEST_TTL) ?? SHORTEST_TTL;
+  const request = checkRequest(name, { ...dictionary(options, "options"), mode }, { ttl: own }, "tryAcquire");
+  return { grant: { lock: request.lock, token, mode: request.mode, fence: fence as number }, request };
 }
 
 /** A candidacy: the options of its request. */

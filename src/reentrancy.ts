@@ -92,6 +92,12 @@ export class Part implements Holding {
     await this.#whole.lease.extend(ttl);
   }
 
+  detach(): Promise<never> {
+    const message = `Lock ${quote(this.grant.lock)} is reentrant here, and its other parts would lose it.`;
+    const remedy = "Detach a lock that was requested without reentrant.";
+    return Promise.reject(new LockError("unsupported", `${message} ${remedy}`));
+  }
+
   /** Ends this part; the last one to end releases. */
   async release(): Promise<boolean> {
     if (this.#ended) return false;

@@ -32,6 +32,7 @@ test.concurrent.each([
       ].join("\n"),
     ),
   ],
+  ["hand-over", /^the front end has left\nthe worker holds order:7, with a larger fence: true\n.* no longer there/],
   ["once", /^a report, fence \d{16}\ndone by machine one\ndone by machine one\n$/],
 ])("examples/%s.ts", async (name, says) => {
   const env = { ...process.env, REDIS_URL: server.url };
