@@ -138,8 +138,13 @@ export class LockManager {
   ): Promise<Awaited<T>>;
   request<T>(
     names: readonly string[],
-    options: LockOptions & { ifAvailable?: false | undefined },
+    options: (LockOptions & { ifAvailable?: false | undefined }) | null | undefined,
     callback: (locks: SeveralLocks) => T,
+  ): Promise<Awaited<T>>;
+  request<T>(
+    names: readonly string[],
+    options: LockOptions,
+    callback: (locks: SeveralLocks | null) => T,
   ): Promise<Awaited<T>>;
   async request<T>(...args: unknown[]): Promise<Awaited<T>> {
     const [name, options, callback] = args.length > 2 ? args : [args[0], undefined, args[1]];

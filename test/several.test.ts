@@ -4,6 +4,8 @@ import { LockLostError, LockTimeoutError, SeveralLocks } from "../src/index.ts";
 import type { LockManager, LockOptions } from "../src/index.ts";
 import { TestLocks } from "../src/testing.ts";
 import { expectDOMException, expectTypeError, isFree, rejection, stateOf, turn, unique } from "./support/locks.ts";
+import { PROCESSES, participant } from "./support/processes.ts";
+import { cleared, openStage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
 import { type World, schemes } from "./support/worlds.ts";
 
@@ -184,6 +186,24 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
       expect(await c.tryAcquire(names)).toBeNull();
     });
 });
+
+test(
+  "a process that is killed while it holds some and waits for others leaves nothing behind",
+  async (t) => {
+    const stage = await openStage(t);
+    const locks = await stage.manager();
+    const holder = await locks.acquire("b");
+    const victim = await participant(t, stage.server.url);
+    await victim.tell("enqueue", ["a", "b"], { ttl: 500 });
+    await until(async () => (await stateOf(locks, "b")).pending.length === 1, "it held one and waited for the other");
+    expect(await isFree(locks, "a")).toBe(false);
+    await victim.kill();
+    await (await locks.acquire("a")).release();
+    await holder.release();
+    await cleared(stage.redis);
+  },
+  PROCESSES.timeout,
+);
 
 describe("refused before anything is sent", () => {
   const locks = new TestLocks().manager();
