@@ -101,6 +101,10 @@ export async function* campaign(
     if (signal?.aborted) return;
     const lock = await elected(room, name, options);
     if (!lock) continue;
+    if (signal?.aborted) {
+      await lock.release();
+      return;
+    }
     const term = new Term(lock, signal ? [signal, room.closing] : [room.closing]);
     try {
       yield term;

@@ -147,7 +147,9 @@ export class LockManager {
     callback: (locks: SeveralLocks | null) => T,
   ): Promise<Awaited<T>>;
   async request<T>(...args: unknown[]): Promise<Awaited<T>> {
-    const [name, options, callback] = args.length > 2 ? args : [args[0], undefined, args[1]];
+    const [name] = args;
+    const callback = args.length > 2 ? args[2] : args[1];
+    const options = args.length > 2 ? args[1] : undefined;
     checkCallback(callback);
     const run = async (lock: unknown): Promise<Awaited<T>> => await (callback as (lock: unknown) => T)(lock);
     if (Array.isArray(name)) {
@@ -304,13 +306,13 @@ export class LockManager {
     };
   }
 
-  /** Null when `ifAvailable` and it is not. Everything is checked before anything is sent. */
-  async #obtain(verb: Verb, name: unknown, given: unknown): Promise<Holding | null> {
+  /** Null when `ifAvailable` and it is not. Everything is checked before anything is sent; bad input is thrown. */
+  #obtain(verb: Verb, name: unknown, given: unknown): Promise<Holding | null> {
     const request = checkRequest(name, given, this.#options, verb);
     return request.reentrant ? this.#takePart(verb, request) : this.#lease(request);
   }
 
-  async #obtainAll(verb: Verb, names: readonly unknown[], given: unknown): Promise<Holding[] | null> {
+  #obtainAll(verb: Verb, names: readonly unknown[], given: unknown): Promise<Holding[] | null> {
     const requests = checkRequests(names, given, this.#options, verb);
     const obtain = (request: CheckedRequest): Promise<Holding | null> =>
       request.reentrant ? this.#takePart(verb, request) : this.#lease(request);

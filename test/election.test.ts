@@ -236,6 +236,19 @@ describe("trouble", () => {
     expect(asked).toBe(3);
   });
 
+  test("of bad timing: who is elected in the moment of the abort does not lead, and resigns", async () => {
+    const locks = new TestLocks().manager();
+    const leave = new AbortController();
+    const acquire: ElectionRoom["acquire"] = async (name) => {
+      const lock = await locks.acquire(name);
+      leave.abort();
+      return lock;
+    };
+    const terms = campaign(room(new ManualClock(), { acquire }), { ...candidacy, signal: leave.signal });
+    expect(await terms.next()).toEqual({ done: true, value: undefined });
+    expect(await isFree(locks, "scheduler")).toBe(true);
+  });
+
   test("that lasts ends a candidacy and an observation", async () => {
     const clock = new ManualClock();
     const refuse = () => Promise.reject(lasting);

@@ -41,7 +41,6 @@ async function campaign(
   options: ElectOptions,
 ): Promise<number> {
   for await (const term of terms) {
-    if (interruptions.signal.aborted) break;
     const end = await lead(term, words, interruptions, options);
     if (end !== undefined) return end;
     interruptions.waitAgain();
