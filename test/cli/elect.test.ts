@@ -37,16 +37,24 @@ test("the command runs on one machine; when that one leaves it is started on the
   expect(second.stderr).toBe("");
 });
 
-test("when leadership is taken away the command is stopped, and started again when this machine is elected again", async () => {
+test("when leadership is taken away the command is stopped and started on the next, and this machine is a candidate again", async () => {
   const name = unique();
-  const run = cli.start(["elect", name, ...LEADER]);
-  await run.hasPrinted("leads");
-  const pid = Number(/leads \d+ (\d+)/.exec(run.stdout)?.[1]);
+  const first = cli.start(["elect", name, ...LEADER]);
+  await first.hasPrinted("leads");
+  const second = cli.start(["elect", name, ...LEADER]);
+  await cli.hasWaiters(name, 1);
+  const pid = Number(/leads \d+ (\d+)/.exec(first.stdout)?.[1]);
   await cli.run(["release", name, "--force"]);
-  await run.hasSaid("it was taken by force");
+  await first.hasSaid("it was taken by force");
+  await second.hasPrinted("leads");
   await hasGone(pid);
-  await until(() => /^leads.*\nleads/.test(run.stdout), "it led again");
-  expect(run.over).toBe(false);
+  await cli.hasWaiters(name, 1);
+  await cli.run(["release", name, "--force"]);
+  await until(() => /^leads.*\nleads/.test(first.stdout), "the first led again");
+  await cli.hasWaiters(name, 1);
+  second.signal("SIGTERM");
+  expect((await second.ended).code).toBe(143);
+  expect(first.over).toBe(false);
 });
 
 test("when the command ends by itself its exit code is passed on, and the next machine starts it", async () => {
