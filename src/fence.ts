@@ -68,10 +68,10 @@ export class RedisFence {
    */
   async write(by: Fenced, command: string, key: string, ...args: (string | number)[]): Promise<unknown> {
     const { fence, token } = checkFenced(by);
-    const words = JSON.stringify(checkRedisWrite(command, key, args));
+    const words = checkRedisWrite(command, key, args).map((word) => `${Buffer.byteLength(word)}:${word}`);
     const item = {
       keys: [key, guardKey(key)] as [string, string],
-      args: [String(fence), token, String(this.#keepFor), words] as [string, string, string, string],
+      args: [String(fence), token, String(this.#keepFor), words.join("")] as [string, string, string, string],
     };
     const replies = await this.#limit.guard(runScript(this.#driver, lua.guard, { keys: [], args: [] }, [item]));
     const [done, reply] = replies[0] as [number, unknown];

@@ -40,9 +40,9 @@ export const guard: Script<
   { call: []; item: [fence: string, token: string, lifetime: string, command: string] }
 > = {
   name: "guard",
-  sha: "6472f64f273f03a0fc3dc43327634626dae79ace",
+  sha: "d96dafb4e3da201b02c32376d27ad9409c608062",
   source:
-    "local call, pcall_redis = redis.call, redis.pcall\nlocal counter, publish, channel\nlocal replies, done, count = {}, 0, (#KEYS - 0) / 2\nwhile done < count do\nlocal k, a = 0 + done * 2, 0 + done * 4\nlocal key, guard, fence, token, lifetime, command = KEYS[k + 1], KEYS[k + 2], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]\nlocal reply\nlocal latest, owner = string.match(call('GET', guard) or '', '^(%d+) (.*)$')\nif latest and (tonumber(latest) > tonumber(fence) or (latest == fence and owner ~= token)) then\nreply = { 0, latest }\nelse\ncall('SET', guard, fence .. ' ' .. token, 'PX', lifetime)\nlocal words = cjson.decode(command)\nreply = { 1, call(words[1], key, unpack(words, 2)) }\nend\ndone = done + 1\nreplies[done] = reply or 0\nend\nreturn replies",
+    "local call, pcall_redis = redis.call, redis.pcall\nlocal counter, publish, channel\nlocal replies, done, count = {}, 0, (#KEYS - 0) / 2\nwhile done < count do\nlocal k, a = 0 + done * 2, 0 + done * 4\nlocal key, guard, fence, token, lifetime, command = KEYS[k + 1], KEYS[k + 2], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]\nlocal reply\nlocal latest, owner = string.match(call('GET', guard) or '', '^(%d+) (.*)$')\nif latest and (tonumber(latest) > tonumber(fence) or (latest == fence and owner ~= token)) then\nreply = { 0, latest }\nelse\ncall('SET', guard, fence .. ' ' .. token, 'PX', lifetime)\nlocal words, at = {}, 1\nwhile at <= #command do\nlocal length, start = string.match(command, '^(%d+):()', at)\nat = start + length\nwords[#words + 1] = string.sub(command, start, at - 1)\nend\nreply = { 1, call(words[1], key, unpack(words, 2)) }\nend\ndone = done + 1\nreplies[done] = reply or 0\nend\nreturn replies",
 };
 
 /** Make another token the holder in place of this one, in one step and with a fence of its own. Answers each item with fence granted | 0 not held by this grant. */

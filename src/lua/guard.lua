@@ -9,6 +9,12 @@ if latest and (tonumber(latest) > tonumber(fence) or (latest == fence and owner 
   reply = { 0, latest }
 else
   call('SET', guard, fence .. ' ' .. token, 'PX', lifetime)
-  local words = cjson.decode(command)
+  -- Each word behind its length in bytes: not every server has a JSON library for scripts.
+  local words, at = {}, 1
+  while at <= #command do
+    local length, start = string.match(command, '^(%d+):()', at)
+    at = start + length
+    words[#words + 1] = string.sub(command, start, at - 1)
+  end
   reply = { 1, call(words[1], key, unpack(words, 2)) }
 end
