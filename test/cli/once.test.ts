@@ -49,7 +49,7 @@ test("without --at-least the command can be run again at once", async () => {
 });
 
 test("a command that takes longer than --at-most is stopped, with exit code 70", async () => {
-  const args = ["once", unique(), "--at-most", "300ms", "--", "sh", "-c", "echo runs; exec sleep 60"];
+  const args = ["once", unique(), "--at-most", "1500ms", "--", "sh", "-c", "echo runs; exec sleep 60"];
   expect(await cli.run(args)).toMatchObject({ code: 70, stdout: "runs\n" });
 });
 
