@@ -4,6 +4,10 @@ export type LockErrorCode =
   | "timeout"
   /** A lock that was held is no longer. */
   | "lost"
+  /** A guarded write came too late: a later holder has been there. */
+  | "stale"
+  /** A detached lock is no longer there to be attached. */
+  | "gone"
   /** The manager has been closed. */
   | "closed"
   /** The scheme in use cannot do what was asked. */

@@ -1,7 +1,19 @@
 export { LockManager } from "./lock-manager.ts";
 export type { LockInfo, LockManagerSnapshot, TryOptions } from "./lock-manager.ts";
 export { Lock } from "./lock.ts";
-export type { LockOptions, ManagerOptions } from "./options.ts";
+export { Term } from "./election.ts";
+export type { Leader } from "./election.ts";
+export type { DetachedLock } from "./lease.ts";
+export type { JobState, OnceResult } from "./once.ts";
+export type {
+  AttachOptions,
+  ElectOptions,
+  LockOptions,
+  ManagerOptions,
+  ObserveOptions,
+  OnceOptions,
+} from "./options.ts";
+export { SeveralLocks } from "./several.ts";
 export type { LockMode, Selection } from "./scheme.ts";
 export type { RedisClient } from "./drivers/index.ts";
 export { LockError, LockLostError, LockTimeoutError, SchemeError } from "./errors.ts";

@@ -97,6 +97,11 @@ export function counterKey(prefix: string): string {
   return `${prefix}:fence`;
 }
 
+/** Where the fence of the last guarded write of a key is kept: in the key's slot. */
+export function guardKey(key: string): string {
+  return `${base(key)}:guard`;
+}
+
 /** Where a manager's label is kept while it holds or waits. Its random part keeps it apart from any lock. */
 export function clientKey(prefix: string, clientId: string): string {
   return `${prefix}client:${clientId}`;

@@ -1,6 +1,7 @@
 /** The one place where what users pass in is checked. Nothing is sent before these functions have returned. */
 import { LockError } from "./errors.ts";
-import type { LockMode, SchemeName, Selection } from "./scheme.ts";
+import { TOKEN } from "./scheme.ts";
+import type { Grant, LockMode, SchemeName, Selection } from "./scheme.ts";
 
 /** Settings of a {@link LockManager}. Durations are in milliseconds. */
 export interface ManagerOptions {
@@ -40,6 +41,50 @@ export interface LockOptions {
   maxHold?: number | undefined;
   /** Who holds, for people who look (default: the manager's). */
   label?: string | undefined;
+  /**
+   * Inside the callback of a request for the same name that is `reentrant` too: take part in its lease at once (default
+   * false). Both have the same fence; the lock is released when the last of them has ended.
+   */
+  reentrant?: boolean | undefined;
+}
+
+/** What a guard compares: a lock is one, and so is what a holder passes on to others. */
+export interface Fenced {
+  readonly fence: number;
+  readonly token: string;
+}
+
+/** Settings of a lock that is taken up. Durations are in milliseconds. */
+export type AttachOptions = Pick<LockOptions, "ttl" | "renew" | "maxHold" | "label">;
+
+/** Settings of a candidate. Durations are in milliseconds. */
+export interface ElectOptions {
+  /** Ends the candidacy: a candidate stops waiting, a leader is asked to stop (`term.signal`), and the loop ends. */
+  signal?: AbortSignal | undefined;
+  /** How soon a crashed leader is replaced, at the latest (default: the manager's, at least 50). */
+  ttl?: number | undefined;
+  /** Who leads, for people who look (default: the manager's). */
+  label?: string | undefined;
+}
+
+/** Settings of an observer. */
+export interface ObserveOptions {
+  /** Ends the observation: the loop ends. */
+  signal?: AbortSignal | undefined;
+  /** How often to look, in milliseconds (default 1000, at least 50): two small commands each time. */
+  interval?: number | undefined;
+}
+
+/** Settings of a job that one of many machines runs. Durations are in milliseconds. */
+export interface OnceOptions {
+  /** The job may take so long and no longer: then its lock is lost, and `lock.signal` aborted (at least 50). */
+  atMost: number;
+  /** The job is not run again for so long from its start, however short it is (default 0; at most `atMost`). */
+  atLeast?: number | undefined;
+  /** How soon after a crash the job may be run again, but for `atLeast` (default: the manager's, at least 50). */
+  ttl?: number | undefined;
+  /** Who runs it, for people who look (default: the manager's). */
+  label?: string | undefined;
 }
 
 export const SHORTEST_TTL = 50;
@@ -68,6 +113,7 @@ export interface CheckedRequest {
   readonly renew: boolean;
   readonly maxHold: number | undefined;
   readonly label: string;
+  readonly reentrant: boolean;
 }
 
 const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label", "turn"]);
@@ -75,11 +121,7 @@ const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label", "turn"]);
 /** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
 export function checkManagerOptions(options: unknown): CheckedManagerOptions {
   const given = dictionary(options, "options");
-  for (const key of Object.keys(given)) {
-    if (!MANAGER_OPTIONS.has(key)) {
-      throw new TypeError(`Expected options to be among ${[...MANAGER_OPTIONS].join(", ")}; got ${show(key)}.`);
-    }
-  }
+  onlyAmong(given, MANAGER_OPTIONS);
   const prefix = given["prefix"] ?? "lock:";
   if (typeof prefix !== "string" || prefix.length > 256) {
     throw new TypeError(`Expected prefix to be a string of at most 256 characters; got ${show(prefix)}.`);
@@ -113,22 +155,22 @@ export function checkRequest(name: unknown, options: unknown, manager: { ttl: nu
   const given = dictionary(options, "options");
   const ifAvailable = Boolean(given["ifAvailable"]) || (verb === "tryAcquire" && !given["steal"]);
   const mode = oneOf(given["mode"], "mode", ["exclusive", "shared"]) ?? "exclusive";
-  const signal = given["signal"];
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TypeError(`Expected signal to be an AbortSignal; got ${show(signal)}.`);
-  }
+  const signal = abortSignal(given["signal"]);
   const steal = Boolean(given["steal"]);
   const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? manager.ttl;
   const waitTimeout = duration(given["waitTimeout"], "waitTimeout", 0);
   const maxHold = duration(given["maxHold"], "maxHold", SHORTEST_TTL);
-  const renew = given["renew"] ?? true;
-  if (typeof renew !== "boolean") throw new TypeError(`Expected renew to be true or false; got ${show(renew)}.`);
+  const renew = flag(given["renew"], "renew") ?? true;
+  const reentrant = flag(given["reentrant"], "reentrant") ?? false;
   if (verb === "acquire" && ifAvailable) {
     throw new TypeError("Expected acquire without ifAvailable, for it always waits; got it. Use tryAcquire.");
   }
   if (waitTimeout !== undefined && (steal || ifAvailable)) {
     const never = steal ? "steal" : verb === "tryAcquire" ? verb : "ifAvailable";
     throw new TypeError(`Expected waitTimeout without ${never}, which never waits; got both.`);
+  }
+  if (reentrant && steal) {
+    throw new TypeError("Expected reentrant without steal, which takes the lock from its own context too; got both.");
   }
   const request = {
     lock,
@@ -141,9 +183,100 @@ export function checkRequest(name: unknown, options: unknown, manager: { ttl: nu
     renew,
     maxHold,
     label: label(given["label"]) ?? "",
+    reentrant,
   };
   refuseUnsupported(request);
   return request;
+}
+
+const ATTACH_OPTIONS = new Set(["ttl", "renew", "maxHold", "label"]);
+
+/** @throws what `checkRequest` throws, and TypeError for what `detach()` did not give */
+export function checkAttach(detached: unknown, options: unknown): { grant: Grant; request: CheckedRequest } {
+  const { name, mode, token, fence, ttl } = dictionary(detached, "the detached lock");
+  onlyAmong(dictionary(options, "options"), ATTACH_OPTIONS);
+  if (typeof token !== "string" || !TOKEN.test(token) || !Number.isSafeInteger(fence)) {
+    throw new TypeError(`Expected a detached lock with token and fence, as detach() gives it; got ${show(detached)}.`);
+  }
+  const own = duration(ttl, "the detached lock's ttl", SHORTEST_TTL) ?? SHORTEST_TTL;
+  const request = checkRequest(name, { ...dictionary(options, "options"), mode }, { ttl: own }, "tryAcquire");
+  return { grant: { lock: request.lock, token, mode: request.mode, fence: fence as number }, request };
+}
+
+/** A candidacy: the options of its request. */
+export interface CheckedElection {
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  readonly ttl: number;
+  readonly label: string;
+}
+
+const ELECT_OPTIONS = new Set(["signal", "ttl", "label"]);
+
+/** @throws what `checkRequest` throws, and TypeError for options that elections do not have */
+export function checkElection(name: unknown, options: unknown, manager: { ttl: number }): CheckedElection {
+  onlyAmong(dictionary(options, "options"), ELECT_OPTIONS);
+  const { lock, signal, ttl, label: who } = checkRequest(name, options, manager, "acquire");
+  return { name: lock, signal, ttl, label: who };
+}
+
+export interface CheckedOnce {
+  readonly name: string;
+  readonly atMost: number;
+  readonly atLeast: number;
+  readonly ttl: number;
+  readonly label: string;
+}
+
+const ONCE_OPTIONS = new Set(["atMost", "atLeast", "ttl", "label"]);
+
+/** @throws what `checkRequest` throws, and TypeError or RangeError for bounds that do not fit together */
+export function checkOnce(name: unknown, options: unknown, manager: { ttl: number; label: string }): CheckedOnce {
+  const given = dictionary(options, "options");
+  onlyAmong(given, ONCE_OPTIONS);
+  const { lock, ttl, label: who } = checkRequest(name, options, manager, "tryAcquire");
+  const atMost = duration(given["atMost"], "atMost", SHORTEST_TTL);
+  if (atMost === undefined) throw new TypeError("Expected atMost, how long the job may take at most; got undefined.");
+  const atLeast = duration(given["atLeast"], "atLeast", 0) ?? 0;
+  if (atLeast > atMost) {
+    throw new RangeError(`Expected atLeast to be no longer than atMost, ${atMost} milliseconds; got ${atLeast}.`);
+  }
+  return { name: lock, atMost, atLeast, ttl: Math.min(ttl, atMost), label: who || manager.label };
+}
+
+export interface CheckedObservation {
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  readonly interval: number;
+}
+
+const OBSERVE_OPTIONS = new Set(["signal", "interval"]);
+const SHORTEST_INTERVAL = 50;
+
+/** @throws TypeError or RangeError */
+export function checkObservation(name: unknown, options: unknown): CheckedObservation {
+  const given = dictionary(options, "options");
+  onlyAmong(given, OBSERVE_OPTIONS);
+  return {
+    name: checkName(name),
+    signal: abortSignal(given["signal"]),
+    interval: duration(given["interval"], "interval", SHORTEST_INTERVAL) ?? 1_000,
+  };
+}
+
+/**
+ * Several names, for one request each with the same options.
+ *
+ * @throws TypeError for none, and what `checkRequest` throws
+ */
+export function checkRequests(
+  names: readonly unknown[],
+  options: unknown,
+  manager: { ttl: number },
+  verb: Verb,
+): CheckedRequest[] {
+  if (names.length === 0) throw new TypeError("Expected at least one lock's name; got an empty array.");
+  return names.map((name) => checkRequest(name, options, manager, verb));
 }
 
 function refuseUnsupported({ lock, mode, ifAvailable, steal, signal }: CheckedRequest): void {
@@ -166,6 +299,33 @@ export function checkName(name: unknown): string {
     );
   }
   return name;
+}
+
+/** @throws TypeError for anything that has no fence and token */
+export function checkFenced(by: unknown): Fenced {
+  const { fence, token } = dictionary(by, "the holder");
+  if (typeof fence !== "number" || !Number.isSafeInteger(fence) || fence < 1) {
+    throw new TypeError(`Expected the holder's fence to be a whole number, as a lock has it; got ${show(fence)}.`);
+  }
+  if (typeof token !== "string" || token === "") {
+    throw new TypeError(`Expected the holder's token to be a string, as a lock has it; got ${show(token)}.`);
+  }
+  return { fence, token };
+}
+
+/**
+ * The command without its key, all strings.
+ *
+ * @throws TypeError
+ */
+export function checkRedisWrite(command: unknown, key: unknown, args: readonly unknown[]): string[] {
+  if (typeof command !== "string") throw new TypeError(`Expected the command to be a string; got ${show(command)}.`);
+  if (typeof key !== "string" || key === "") {
+    throw new TypeError(`Expected the key to be a string that is not empty; got ${show(key)}.`);
+  }
+  const odd = args.find((each) => typeof each !== "string" && typeof each !== "number");
+  if (odd !== undefined) throw new TypeError(`Expected arguments to be strings or numbers; got ${show(odd)}.`);
+  return [command, ...args.map(String)];
 }
 
 /** @throws TypeError for anything that selects no locks */
@@ -206,6 +366,13 @@ function notSupported(message: string): DOMException {
   return new DOMException(`The request is not supported: ${message}.`, "NotSupportedError");
 }
 
+/** A misspelt option would otherwise be ignored in silence. */
+function onlyAmong(given: Record<string, unknown>, allowed: ReadonlySet<string>): void {
+  const stranger = Object.keys(given).find((key) => !allowed.has(key));
+  if (stranger === undefined) return;
+  throw new TypeError(`Expected options to be among ${[...allowed].join(", ")}; got ${show(stranger)}.`);
+}
+
 function dictionary(value: unknown, name: string): Record<string, unknown> {
   if (value === undefined || value === null) return {};
   if (typeof value !== "object" && typeof value !== "function") {
@@ -230,6 +397,16 @@ function count(value: unknown, name: string, most: number): number | undefined {
   }
   if (value < 1 || value > most) throw new RangeError(`Expected ${name} to be from 1 to ${most}; got ${value}.`);
   return value;
+}
+
+function flag(value: unknown, name: string): boolean | undefined {
+  if (value === undefined || typeof value === "boolean") return value;
+  throw new TypeError(`Expected ${name} to be true or false; got ${show(value)}.`);
+}
+
+function abortSignal(value: unknown): AbortSignal | undefined {
+  if (value === undefined || value instanceof AbortSignal) return value;
+  throw new TypeError(`Expected signal to be an AbortSignal; got ${show(value)}.`);
 }
 
 function label(value: unknown): string | undefined {

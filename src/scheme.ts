@@ -122,6 +122,15 @@ export interface Scheme {
   extend(grant: Grant, ttl: number): Promise<Extension>;
   /** Give up the request, whether it holds, waits or neither, and let the next in line through. */
   release(request: GivenUp): Promise<Release>;
+  /**
+   * Give up an exclusive grant, but let the lock stay held for exactly `ttl` from now, under this label; nobody renews
+   * it any more. Shortens. Answers as `release` does.
+   */
+  keep(grant: Grant, ttl: number, label: string): Promise<Release>;
+  /** The grant as it must be named to others, who may take its place. It is not handed on here any more. */
+  detach(grant: Grant): Grant;
+  /** Grant the lock to the heir in place of this very grant, with a new fence, in one step. "busy" if it holds no more. */
+  handOver(grant: Grant, heir: LockRequest): Promise<Answer>;
   /** Take the lock from exactly this holder; its process is told. False if it no longer holds. */
   evict(lock: string, holder: HolderState): Promise<boolean>;
   query(selection: Selection): Promise<LockState[]>;

@@ -11,7 +11,7 @@ import { LockError, LockTimeoutError, SchemeError } from "./errors.ts";
 import { deadline } from "./lease.ts";
 import type { Lease, LeaseTerms } from "./lease.ts";
 import { CLAIM_TIME } from "./scheme.ts";
-import type { Answer, LockRequest, Scheme } from "./scheme.ts";
+import type { Answer, Grant, LockRequest, Scheme } from "./scheme.ts";
 
 /** How a request may wait. */
 export interface WaitTerms {
@@ -21,6 +21,8 @@ export interface WaitTerms {
   readonly timeout: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly lease: LeaseTerms;
+  /** Take the place of this very grant, or none. */
+  readonly from?: Grant;
 }
 
 /** A server that was there and is gone may come back: a waiter in line keeps asking for so long. */
@@ -221,6 +223,7 @@ export class Waiter {
 
   #ask(): Promise<Answer> {
     const { scheme } = this.#room;
+    if (this.#terms.from) return scheme.handOver(this.#terms.from, this.#request);
     if (this.#terms.manner === "steal") return scheme.steal(this.#request);
     return scheme.acquire(this.#request, this.#terms.manner === "wait");
   }

@@ -176,6 +176,7 @@ describe("a request", () => {
       ttl: 1_234,
       waitTimeout: undefined,
       renew: true,
+      reentrant: false,
       maxHold: undefined,
       label: "",
     };
@@ -214,7 +215,7 @@ describe("a name", () => {
     [null, "null"],
     [7, "7"],
     [{}, "an object (Object)"],
-    [["a"], "an array of 1"],
+    [[["a"]], "an array of 1"],
     [Symbol("x"), "Symbol(x)"],
   ])("that is no string (%o) is refused by every verb before anything is sent", async (name, came) => {
     const { asking, looking, sent } = await everyVerb(name);

@@ -223,6 +223,33 @@ export class LuaScheme implements Scheme {
     return drops === this.#driver.drops ? "gone" : "unsure";
   }
 
+  async keep({ lock, token, fence }: Grant, ttl: number, label: string): Promise<Release> {
+    const drops = this.#driver.drops;
+    const args: [string, string, string, string] = [token, String(fence), String(ttl), label];
+    const [reply] = await this.#run(lua.keep, this.#call, { keys: this.#keys.of(lock), args });
+    if (Number(unwrap(reply)) === 1) return "released";
+    return drops === this.#driver.drops ? "gone" : "unsure";
+  }
+
+  detach(grant: Grant): Grant {
+    return grant;
+  }
+
+  async handOver({ lock, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
+    this.#clients.announce(heir.ttl);
+    const args: [string, string, string, string, string, string] = [
+      token,
+      String(fence),
+      heir.token,
+      heir.mode,
+      String(heir.ttl),
+      heir.label,
+    ];
+    const [reply] = await this.#run(lua.handover, this.#call, { keys: this.#keys.of(lock), args });
+    const granted = Number(unwrap(reply));
+    return granted > 0 ? { kind: "granted", fence: granted } : { kind: "busy" };
+  }
+
   async query(selection: Selection): Promise<LockState[]> {
     const names = await findNames(this.#send, this.#prefix, selection);
     const states: LockState[] = [];

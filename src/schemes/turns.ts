@@ -8,6 +8,7 @@
  * a turn while it lasts, and how many wait at a place.
  */
 import type { Clock, Timer } from "../clock.ts";
+import { unsupported } from "../options.ts";
 import { EXPIRY_MARGIN } from "./memory.ts";
 import { CLAIM_TIME } from "../scheme.ts";
 import type {
@@ -438,6 +439,39 @@ export class Turns implements Scheme {
     const outcomes = await Promise.all(over.map((each) => this.#scheme.release(each)));
     this.#owed.delete(token);
     return outcomes.at(-1) ?? "gone";
+  }
+
+  /** The holder is done, and the lock stays held: the turn ends with it. */
+  async keep(grant: Grant, ttl: number, label: string): Promise<Release> {
+    const turn = this.#turnOf.get(grant.token);
+    if (!turn) return this.#scheme.keep(grant, ttl, label);
+    const outcome = await this.#scheme.keep(turn.grant, ttl, label);
+    this.#end(turn, grant.token);
+    return outcome;
+  }
+
+  detach(grant: Grant): Grant {
+    const turn = this.#turnOf.get(grant.token);
+    if (!turn) return this.#scheme.detach(grant);
+    if (turn.holders.size > 1) {
+      throw unsupported("Others of this process read under the same grant", "Use a manager with { turn: 1 }.");
+    }
+    this.#end(turn, grant.token);
+    return this.#scheme.detach(turn.grant);
+  }
+
+  handOver(grant: Grant, heir: LockRequest): Promise<Answer> {
+    return this.#scheme.handOver(grant, heir);
+  }
+
+  /** Nobody here has to do with the grant any more. */
+  #end(turn: Turn, token: string): void {
+    this.#forget(turn, token);
+    this.#turns.delete(turn.grant.token);
+    const { lock } = turn.grant;
+    const line = this.#lines.get(lock);
+    if (!line || line.first) return;
+    for (const over of this.#vacated(line, lock)) this.#scheme.release(over).catch(() => {});
   }
 
   evict(lock: string, holder: HolderState): Promise<boolean> {

@@ -28,7 +28,7 @@ export const NAME = "a";
 export const down = (): SchemeError => new SchemeError("unreachable", "down", [], true);
 
 interface Call {
-  readonly verb: "acquire" | "steal" | "extend" | "release" | "evict" | "query";
+  readonly verb: "acquire" | "steal" | "extend" | "release" | "keep" | "handOver" | "evict" | "query";
   readonly token: string;
   readonly at: number;
 }
@@ -101,6 +101,18 @@ export class WatchedScheme implements Scheme {
 
   release(request: GivenUp): Promise<Release> {
     return this.#call("release", request.token, () => this.#scheme.release(request));
+  }
+
+  keep(grant: Grant, ttl: number, label: string): Promise<Release> {
+    return this.#call("keep", grant.token, () => this.#scheme.keep(grant, ttl, label));
+  }
+
+  detach(grant: Grant): Grant {
+    return this.#scheme.detach(grant);
+  }
+
+  handOver(grant: Grant, heir: LockRequest): Promise<Answer> {
+    return this.#call("handOver", grant.token, () => this.#scheme.handOver(grant, heir));
   }
 
   evict(lock: string, holder: HolderState): Promise<boolean> {

@@ -114,3 +114,6 @@ export const places: Place[] = [
   ...clientNames.map((name) => serverPlace("lua", name)),
   ...clientNames.map((name) => serverPlace("set", name)),
 ];
+
+/** Each scheme once: for what no client library has a part in. */
+export const schemes: Place[] = [memoryPlace, serverPlace("lua", "ioredis 6"), serverPlace("set", "ioredis 6")];
