@@ -327,28 +327,31 @@ export class LeaseKeeper {
    */
   async giveUp(request: GivenUp, ttl: number, kept?: Kept): Promise<ReleaseOutcome> {
     this.#telling++;
-    const outcome = await this.#tell(request, kept);
+    let outcome: ReleaseOutcome;
+    try {
+      outcome = await this.#tell(request, kept);
+    } catch (error) {
+      outcome = unheard(request, error);
+    }
     if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl, kept);
     if (--this.#telling === 0) this.#allTold?.();
     return outcome;
   }
 
-  async #tell(request: GivenUp, kept?: Kept): Promise<ReleaseOutcome> {
-    try {
-      const left = kept ? Math.ceil(kept.until - this.clock.now()) : 0;
-      if (kept && left > 0) return await this.scheme.keep(kept.grant, left, kept.label);
-      return await this.scheme.release(request);
-    } catch (error) {
-      diagnostics.trouble({ ...request, doing: "release", error });
-      // What the server refuses now it will refuse again.
-      return error instanceof SchemeError && !error.transient ? "unsure" : "unheard";
-    }
+  #tell(request: GivenUp, kept: Kept | undefined): Promise<Release> {
+    const left = kept ? Math.ceil(kept.until - this.clock.now()) : 0;
+    return kept && left > 0 ? this.scheme.keep(kept.grant, left, kept.label) : this.scheme.release(request);
   }
 
   async #keepTelling(request: GivenUp, until: number, kept?: Kept): Promise<void> {
     for (let pause = 100; !this.#closed && this.clock.now() + pause < until; pause = Math.min(2 * pause, 2_000)) {
       await this.#pause(pause);
-      if ((await this.#tell(request, kept)) !== "unheard") return;
+      try {
+        await this.#tell(request, kept);
+        return;
+      } catch (error) {
+        if (unheard(request, error) !== "unheard") return;
+      }
     }
   }
 
@@ -390,4 +393,10 @@ export class LeaseKeeper {
     }
     this.#arm();
   }
+}
+
+/** What the server refuses now it will refuse again. */
+function unheard(request: GivenUp, error: unknown): ReleaseOutcome {
+  diagnostics.trouble({ ...request, doing: "release", error });
+  return error instanceof SchemeError && !error.transient ? "unsure" : "unheard";
 }

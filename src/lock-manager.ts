@@ -349,7 +349,7 @@ export class LockManager {
         timeout: waitTimeout,
         signal: options.signal,
         lease: { ttl, renew, maxHold },
-        ...(from && { from }),
+        from,
       },
     );
   }

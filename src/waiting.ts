@@ -22,7 +22,7 @@ export interface WaitTerms {
   readonly signal: AbortSignal | undefined;
   readonly lease: LeaseTerms;
   /** Take the place of this very grant, or none. */
-  readonly from?: Grant;
+  readonly from: Grant | undefined;
 }
 
 /** A server that was there and is gone may come back: a waiter in line keeps asking for so long. */
@@ -117,7 +117,7 @@ export class Waiter {
       signal.addEventListener("abort", this.#onAbort);
     }
     if (timeout) this.#endAt(this.#room.clock.now() + timeout, timeout);
-    void this.#loop().catch((error: unknown) => this.end(error));
+    void this.#loop();
   }
 
   /** A grant was pushed, which is kept until then. */
@@ -160,7 +160,7 @@ export class Waiter {
     return true;
   }
 
-  /** The main path. Ends when granted, when busy, when over, or when the scheme fails for good. */
+  /** The main path. Never rejects. Ends when granted, when busy, when over, or when the scheme fails for good. */
   async #loop(): Promise<void> {
     const { clock } = this.#room;
     let patience = COMMAND_LIMIT;
@@ -178,7 +178,7 @@ export class Waiter {
       } catch (error) {
         diagnostics.trouble({ lock: this.#request.lock, token: this.#request.token, doing: "acquire", error });
         const hopeless = !(error instanceof SchemeError && error.transient) || clock.now() - troubleSince >= patience;
-        if (hopeless || this.#over) throw error;
+        if (hopeless || this.#over) return this.end(error);
         await this.#sleep(Math.min(1_000, 25 * 2 ** failures++) * (0.5 + Math.random()));
         if (this.#over) return;
         continue;
@@ -193,7 +193,7 @@ export class Waiter {
       if (answer.kind === "granted") {
         const { fence, until = sentAt + this.#request.ttl } = answer;
         if (clock.now() < deadline(until, sentAt)) return this.#hold(fence, sentAt, until);
-        if (++late >= MOST_LATE_ANSWERS) throw tooSlow(this.#request, clock.now() - sentAt);
+        if (++late >= MOST_LATE_ANSWERS) return this.end(tooSlow(this.#request, clock.now() - sentAt));
         this.#startOver();
       } else {
         patience = PATIENCE;

@@ -31,7 +31,7 @@ import type {
   Selection,
 } from "../scheme.ts";
 import { Outbox } from "./outbox.ts";
-import type { AddItem } from "./outbox.ts";
+import type { AddItem, Added } from "./outbox.ts";
 import { Clients } from "./clients.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
 import { findNames } from "./scan.ts";
@@ -118,11 +118,11 @@ export class LuaScheme implements Scheme {
   async #takeOrQueue(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token, ttl } = request;
     const [key, , queue] = this.#keys.of(lock);
-    const attempt = this.#take([key, queue], [numberOf(token)], String(ttl));
-    this.#taking.set(lock, attempt);
+    const { replies, index } = this.#take([key, queue], [numberOf(token)], String(ttl));
+    this.#taking.set(lock, replies);
     let fence;
     try {
-      fence = Number(await attempt);
+      fence = Number((await replies)[index]);
     } finally {
       this.#taking.delete(lock);
     }
@@ -140,8 +140,8 @@ export class LuaScheme implements Scheme {
     const listens = this.#subscription?.up ? "2" : "1";
     const manner = wait ? listens : "0";
     const asked = wait ? this.#noteQuestion(request) : 0;
-    const answer = unwrap(
-      await this.#acquire(keys, [
+    const answer = await reply(
+      this.#acquire(keys, [
         token,
         mode,
         String(ttl),
@@ -203,8 +203,8 @@ export class LuaScheme implements Scheme {
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#subscribe();
     const [key, holders] = this.#keys.of(lock);
-    const reply = Number(unwrap(await this.#extend([key, holders], [token, String(fence), String(ttl)])));
-    return reply === 1 ? "extended" : reply === 0 ? "gone" : "stolen";
+    const extended = Number(await reply(this.#extend([key, holders], [token, String(fence), String(ttl)])));
+    return extended === 1 ? "extended" : extended === 0 ? "gone" : "stolen";
   }
 
   async release(request: GivenUp): Promise<Release> {
@@ -214,9 +214,10 @@ export class LuaScheme implements Scheme {
     const keys = this.#keys.of(lock);
     if (mode === "exclusive" && fence && !this.#wanted.has(lock)) {
       const [key, , queue] = keys;
-      if (Number(await this.#give([key, queue], [`${numberOf(token)}#${fence}`])) === 1) return "released";
+      const { replies, index } = this.#give([key, queue], [`${numberOf(token)}#${fence}`]);
+      if (Number((await replies)[index]) === 1) return "released";
     }
-    const held = Number(unwrap(await this.#release(keys, [token])));
+    const held = Number(await reply(this.#release(keys, [token])));
     if (held === 2) this.#noteWanted(lock);
     else this.#wanted.delete(lock);
     if (held > 0) return "released";
@@ -321,6 +322,10 @@ export class LuaScheme implements Scheme {
 /** What follows the client's id in a token. */
 function numberOf(token: string): string {
   return token.slice(token.indexOf(":") + 1);
+}
+
+async function reply({ replies, index }: Added): Promise<unknown> {
+  return unwrap((await replies)[index]);
 }
 
 /** One item's reply; its own error concerns nobody else in the batch. */

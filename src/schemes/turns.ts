@@ -173,6 +173,8 @@ export class Turns implements Scheme {
       this.#countChanged(line);
     }
     if (line.asking) return this.#follow(line, request);
+    // The common case: nobody else is here.
+    if (line.first === request && !line.place) return this.#ask(line, request, request);
     return line.first === request ? this.#next(line, request) : this.#sleep(line, request);
   }
 
