@@ -53,10 +53,11 @@ export class LockManager {
   #closed: Promise<void> | undefined;
 
   /**
-   * @param client an ioredis or node-redis client; nothing for locks within this process
+   * @param client an ioredis or node-redis client; an array of them, each of an independent server, for Redlock;
+   *   nothing for locks within this process
    * @throws TypeError or RangeError for a client of an unknown kind or options out of bounds
    */
-  constructor(client?: RedisClient | MemoryStore, options?: ManagerOptions) {
+  constructor(client?: RedisClient | readonly RedisClient[] | MemoryStore, options?: ManagerOptions) {
     this.#options = checkManagerOptions(options);
     const clock = client instanceof MemoryStore ? client.clock : systemClock;
     const label = this.#options.label ?? defaultLabel();

@@ -135,7 +135,7 @@ export function checkNodes(clients: readonly unknown[], kinds: readonly string[]
 export function refuseNodeOptions({ nodeTimeout, delayRestarted }: CheckedManagerOptions): void {
   if (nodeTimeout === undefined && delayRestarted === undefined) return;
   const option = nodeTimeout === undefined ? "delayRestarted" : "nodeTimeout";
-  throw new TypeError(`Expected ${option} only with an array of clients, for the scheme "redlock"; got one client.`);
+  throw new TypeError(`Expected ${option} only with an array of clients, for the scheme "redlock"; got no array.`);
 }
 
 /** The public verbs that make requests. */
