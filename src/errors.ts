@@ -103,8 +103,11 @@ export class SchemeError extends LockError {
 export interface NodeVote {
   /** Which one, by the place of its client in the array that the manager was given: `node 2 of 3`. */
   readonly node: string;
-  /** `yes`; `no`: somebody else holds there; `failed`, for the reason in `cause`. */
-  readonly vote: "yes" | "no" | "failed";
+  /**
+   * `yes`; `no`: somebody else holds there; `failed`, for the reason in `cause`; `unknown`: it had not answered when
+   * the others had decided.
+   */
+  readonly vote: "yes" | "no" | "failed" | "unknown";
   readonly cause?: unknown;
 }
 

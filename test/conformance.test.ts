@@ -261,6 +261,18 @@ describe.each(places)("$title", ({ scheme, open }) => {
       expect(log).toEqual(["0", "1", "2", "3", "4", "5", "6", "7"]);
     });
 
+  if (!waits)
+    test("waiters of several managers are all served, one at a time, in no promised order", async () => {
+      const name = unique();
+      const first = await hold(a, name);
+      const log: string[] = [];
+      const waiters = Array.from({ length: 8 }, (_, i) => logged(i % 2 ? a : b, name, log, String(i)));
+      expect(await a.tryAcquire(name)).toBeNull();
+      await first.end();
+      await Promise.all(waiters);
+      expect(log.sort()).toEqual(["0", "1", "2", "3", "4", "5", "6", "7"]);
+    });
+
   if (waits)
     test("shared holders hold together and keep an exclusive request out", async () => {
       const name = unique();

@@ -1,12 +1,13 @@
 /** Fences over several nodes grow whatever is lost, late or forgotten: every state of a model, and its rules on a server. */
 import { Redis } from "ioredis";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { startServer } from "../scripts/servers.ts";
 import * as lua from "../src/lua.generated.ts";
 import { Proposals } from "../src/schemes/redlock/proposals.ts";
 import { judgeVotes, quorumOf } from "../src/schemes/redlock/ballot.ts";
 import type { Vote } from "../src/schemes/redlock/ballot.ts";
 import { ManualClock } from "../src/testing.ts";
+import { openNodes } from "./support/nodes.ts";
 import { type Bounds, type ModelNode, RULES, type Rules, explore } from "./support/redlock-model.ts";
 
 const two: Bounds = { after: [-1, -1], proposals: [1], vanishing: 0, forgetting: 0, asking: 0, extending: false };
@@ -179,6 +180,36 @@ describe("the scripts of a node", () => {
     } finally {
       redis.disconnect();
     }
+  });
+});
+
+describe("a lock over three nodes", () => {
+  test("whose fences differ takes the largest, and a majority knows it before it is granted", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const ahead = (Date.now() + 5_000) * 1000;
+    await Promise.all(nodes.redis.map((redis, i) => redis.set("{lock:x}:fence", String(ahead + i * 1000))));
+    const lock = await locks.acquire("x");
+    const fences = (await Promise.all(nodes.redis.map((redis) => redis.get("{lock:x}:fence")))).map(Number);
+    expect(fences.filter((fence) => fence >= lock.fence).length).toBeGreaterThanOrEqual(2);
+    expect(lock.fence).toBeGreaterThan(ahead + 1000);
+    expect((await locks.query({ name: "x" })).held[0]?.fence).toBe(lock.fence);
+    await lock.release();
+    const next = await locks.acquire("x");
+    expect(next.fence).toBeGreaterThan(lock.fence);
+  });
+
+  test("is had by a client whose clock is an hour ahead, with a fence of the nodes' time", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const real = Date.now.bind(Date);
+    const jumped = vi.spyOn(Date, "now").mockImplementation(() => real() + 3_600_000);
+    t.onTestFinished(() => jumped.mockRestore());
+    const lock = await locks.acquire("x");
+    expect(lock.fence).toBeLessThan((real() + 60_000) * 1000);
+    await lock.release();
+    const next = await locks.acquire("x");
+    expect(next.fence).toBeGreaterThan(lock.fence);
   });
 });
 

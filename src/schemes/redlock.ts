@@ -109,7 +109,6 @@ export class RedlockScheme implements Scheme {
   async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token } = request;
     await this.#prepare(request.ttl);
-    if (wait) this.#listen();
     const { won, votes, error } = await this.#campaign(request, { client: wait, force: false });
     if (typeof won === "number") {
       this.#line.leave(lock, token);
@@ -117,6 +116,7 @@ export class RedlockScheme implements Scheme {
     }
     if (won === "no-quorum") throw error();
     if (!wait) return { kind: "busy" };
+    this.#listen();
     return { kind: "pending", pokeAfter: this.#pokeAfter(request, this.#line.enter(lock, token), votes) };
   }
 

@@ -133,7 +133,7 @@ export function noQuorum<N extends Voter, V extends { readonly kind: string }>(
 ): QuorumError {
   const told = nodes.map((node): NodeVote => {
     const vote = votes.get(node);
-    if (!vote) return { node: node.title, vote: "failed", cause: new Error("not answered by then") };
+    if (!vote) return { node: node.title, vote: "unknown" };
     if (isFailure(vote)) return { node: node.title, vote: "failed", cause: vote.cause };
     return { node: node.title, vote: vote.kind === "granted" || vote.kind === "yes" ? "yes" : "no" };
   });
