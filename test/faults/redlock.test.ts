@@ -261,23 +261,26 @@ describe.concurrent("a restarted node", () => {
     );
   });
 
-  test("counts at once if told so, or if it writes every change to its disk first", async (t) => {
-    const durable = await openNodes(t, 3, { args: ["--appendonly", "yes", "--appendfsync", "always"] });
-    const careless = await openNodes(t);
-    for (const [nodes, delayRestarted] of [
-      [durable, true],
-      [careless, false],
-    ] as const) {
-      const locks = await nodes.manager({ delayRestarted });
-      const lock = await locks.acquire(unique());
-      await nodes.proxies[0]!.refuse();
-      await nodes.servers[1]!.restart();
-      const name = unique();
-      const other = await locks.acquire(name);
-      expect((await nodes.holders(name)).slice(1)).toEqual([other.token, other.token]);
-      await lock.release();
-    }
-  });
+  test.for(libraries)(
+    "counts at once if told so, or if it writes every change to its disk first (%s)",
+    async (on, t) => {
+      const durable = await openNodes(t, 3, { args: ["--appendonly", "yes", "--appendfsync", "always"] });
+      const careless = await openNodes(t);
+      for (const [nodes, delayRestarted] of [
+        [durable, true],
+        [careless, false],
+      ] as const) {
+        const locks = await nodes.manager({ on, delayRestarted });
+        const lock = await locks.acquire(unique());
+        await nodes.proxies[0]!.refuse();
+        await nodes.servers[1]!.restart();
+        const name = unique();
+        const other = await locks.acquire(name);
+        expect((await nodes.holders(name)).slice(1)).toEqual([other.token, other.token]);
+        await lock.release();
+      }
+    },
+  );
 
   test("is suspected by a manager that begins later, if the others are older", async (t) => {
     const nodes = await openNodes(t);

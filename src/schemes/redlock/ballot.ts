@@ -138,14 +138,17 @@ export function noQuorum<N extends Voter, V extends { readonly kind: string }>(
     return { node: node.title, vote: vote.kind === "granted" || vote.kind === "yes" ? "yes" : "no" };
   });
   const failures = told.filter(({ vote }) => vote === "failed");
-  const codes = new Set(failures.map(({ cause }) => (cause instanceof SchemeError ? cause.code : "unreachable")));
-  const [code = "unreachable"] = codes;
   const transient = failures.some(({ cause }) => !(cause instanceof SchemeError) || cause.transient);
-  const list = told.map(({ node, vote, cause }) => `${node}: ${vote}${cause ? ` (${said(cause)})` : ""}`);
+  const codes = new Set(failures.map(({ cause }) => (cause as SchemeError).code));
+  // What all say, and will say again, is the reason.
+  const [code = "no-quorum"] = transient || codes.size > 1 ? [] : codes;
+  const list = told.map(({ node, vote, cause }) => `${node}: ${vote}${cause ? ` (${said(cause)})` : ""}`).join("; ");
+  const remedy = transient
+    ? "Bring the nodes back, or, if they are only slow, use a longer ttl or nodeTimeout."
+    : "What the nodes say tells what to do.";
   return new QuorumError(
-    codes.size > 1 || code === "unreachable" ? "no-quorum" : code,
-    `No majority of the ${nodes.length} nodes: expected ${quorumOf(nodes.length)} to do their part; ${list.join("; ")}. ` +
-      "Bring the nodes back, or, if they are only slow, use a longer ttl or nodeTimeout.",
+    code,
+    `No majority of the ${nodes.length} nodes: expected ${quorumOf(nodes.length)} to do their part; ${list}. ${remedy}`,
     told,
     transient,
   );

@@ -5,7 +5,7 @@ import type { Driver } from "../../driver.ts";
 import { SchemeError } from "../../errors.ts";
 
 /** What a manager's nodes must not have in common, and what they must all respect. */
-export interface Roster {
+export interface Facts {
   /** By run id: the title of its node. */
   readonly servers: Map<string, string>;
   /** The longest that a lease may last which a restarted server has forgotten. */
@@ -17,7 +17,7 @@ export class Identity {
   readonly #title: string;
   readonly #driver: Driver;
   readonly #clock: Clock;
-  readonly #roster: Roster;
+  readonly #facts: Facts;
   #runId: string | undefined;
   /** The connection's losses when we last met; -1 before. */
   #drops = -1;
@@ -27,11 +27,11 @@ export class Identity {
   /** A server that may have forgotten leases counts only when they are over. */
   #leftOutUntil = -Infinity;
 
-  constructor(title: string, driver: Driver, clock: Clock, roster: Roster) {
+  constructor(title: string, driver: Driver, clock: Clock, facts: Facts) {
     this.#title = title;
     this.#driver = driver;
     this.#clock = clock;
-    this.#roster = roster;
+    this.#facts = facts;
   }
 
   /** True where its votes count, as far as we can tell without asking. */
@@ -53,7 +53,7 @@ export class Identity {
     const wait = this.#leftOutUntil - this.#clock.now();
     if (wait <= 0) return;
     throw new SchemeError(
-      "loading",
+      "server",
       `It was restarted, may have forgotten leases, and is left out for another ${Math.ceil(wait)} ms (delayRestarted).`,
       [],
       true,
@@ -62,7 +62,7 @@ export class Identity {
 
   /** A server that is young though the others are not has been restarted, too, if before our time. */
   async leaveOut(): Promise<void> {
-    const { delayRestarted, largestTtl } = this.#roster;
+    const { delayRestarted, largestTtl } = this.#facts;
     if (delayRestarted && !(await this.#isDurable())) this.#leftOutUntil = this.#startedAt + largestTtl;
   }
 
@@ -81,7 +81,7 @@ export class Identity {
   }
 
   async #replace(runId: string, uptime: number): Promise<void> {
-    const { servers } = this.#roster;
+    const { servers } = this.#facts;
     const other = servers.get(runId);
     if (other !== undefined && other !== this.#title) throw this.#isTwice(other);
     this.#startedAt = this.#clock.now() - uptime * 1_000;
