@@ -37,17 +37,18 @@ import type { Vote, Votes } from "./redlock/ballot.ts";
 import { Campaign } from "./redlock/campaign.ts";
 import { Line } from "./redlock/line.ts";
 import { isLook, majorityState } from "./redlock/look.ts";
-import type { Look } from "./redlock/look.ts";
 import type { Node } from "./redlock/node.ts";
 import { Proposals } from "./redlock/proposals.ts";
 import { Roster } from "./redlock/roster.ts";
 import type { RosterSettings } from "./redlock/roster.ts";
 import { findNames } from "./scan.ts";
 
-/** Pauses of the first in line, while releases are told and while they are not. */
-const PAUSES = { told: { first: 50, longest: 1_000 }, untold: { first: 10, longest: 250 } };
-/** After split votes, somebody must come first: up to so many milliseconds apart. */
-const SPLIT_PAUSE = 30;
+/** Pauses of the first in line: while releases are told, while they are not, and after split votes. */
+const PAUSES = {
+  told: { first: 50, longest: 1_000 },
+  untold: { first: 10, longest: 250 },
+  split: { first: 20, longest: 250 },
+};
 
 export interface RedlockSettings extends RosterSettings {
   readonly clientId: string;
@@ -161,18 +162,18 @@ export class RedlockScheme implements Scheme {
 
   async query(selection: Selection): Promise<LockState[]> {
     const named = typeof selection === "object" && "name" in selection;
-    const found = await this.#roster.askEach((node) =>
+    const found = await this.#roster.askEach(named, (node) =>
       findNames((command) => node.send(command), this.#settings.prefix, selection),
     );
     const names = [...new Set(found.flat())].sort();
     const keys = names.map((name) => this.#keys(name));
-    const looks = names.length > 0 ? await this.#roster.askEach((node) => node.look(keys)) : [];
+    const looks = names.length > 0 ? await this.#roster.askEach(true, (node) => node.look(keys)) : [];
     const states = names.map((name, i) => {
       const answers = looks.map((each) => each[i]);
       // Among all keys of the prefix there may be some that are no locks.
       const failure = answers.find((each) => !isLook(each)) as unknown[] | undefined;
       if (failure && named) throw schemeError(new Error(String(failure[1])));
-      return majorityState(name, answers.filter(isLook) as Look[], this.#roster.quorum);
+      return majorityState(name, answers.filter(isLook), this.#roster.quorum);
     });
     const tokens = states.flatMap(({ holders }) => holders.flatMap(({ token }) => token ?? []));
     const labelOf = await this.#clients.labels(tokens);
@@ -199,22 +200,21 @@ export class RedlockScheme implements Scheme {
 
   /** When a waiter asks again by itself. */
   #pokeAfter(request: LockRequest, first: boolean, votes: Votes<Node, Vote>): number {
-    // The ticket counts the attempts: each pause is longer than the last.
-    const attempt = Number(request.ticket ?? 0);
-    request.ticket = String(attempt + 1);
     if (!first) return POKE_INTERVAL * (0.9 + 0.2 * Math.random());
+    const { nodes, quorum } = this.#roster;
     const held = [...votes.values()].filter((vote) => vote.kind === "held");
-    const holders = new Set(held.map(({ holder }) => holder));
-    const [holder = ""] = holders;
-    const isSplit = holders.size > 1 || [...votes.values()].some(({ kind }) => kind === "granted");
-    if (isSplit) return Math.random() * SPLIT_PAUSE;
-    const told =
-      TOKEN.test(holder) && this.#roster.nodes.filter(({ listens }) => listens).length >= this.#roster.quorum;
-    const pauses = told ? PAUSES.told : PAUSES.untold;
-    const pause = Math.min(pauses.longest, pauses.first * 1.5 ** attempt) * (0.5 + Math.random());
+    const [holder = "", ...others] = new Set(held.map((vote) => vote.holder));
+    // Nobody has a majority, and no node is silent that could make it one.
+    const split = others.length > 0 || (held.length < quorum && votes.size === nodes.length && !hasFailure(votes));
+    const isTold = TOKEN.test(holder) && nodes.filter(({ listens }) => listens).length >= quorum;
+    const why = split ? "split" : isTold ? "told" : "untold";
+    const attempt = countAttempt(request, why);
+    const { first: shortest, longest } = PAUSES[why];
+    const pause = Math.min(longest, shortest * 1.5 ** attempt);
+    if (split) return Math.random() * pause;
     // A majority is free when this one's time has ended: until then, every lease of the same holder runs.
     const left = Math.max(...held.map((vote) => (vote.left < 0 ? Infinity : vote.left)));
-    return Math.min(pause, left + EXPIRY_MARGIN + 10 * Math.random());
+    return Math.min(pause * (0.5 + Math.random()), left + EXPIRY_MARGIN + 10 * Math.random());
   }
 
   async #prepare(ttl: number): Promise<void> {
@@ -247,4 +247,16 @@ export class RedlockScheme implements Scheme {
   #keys(lock: string): NodeKeys {
     return nodeKeys(this.#settings.prefix, lock);
   }
+}
+
+function hasFailure(votes: Votes<Node, Vote>): boolean {
+  return [...votes.values()].some(({ kind }) => kind === "failed");
+}
+
+/** How often in a row the request was kept waiting for this reason; its ticket remembers. */
+function countAttempt(request: LockRequest, why: keyof typeof PAUSES): number {
+  const [last, count] = (request.ticket ?? "").split(" ");
+  const attempt = last === why ? Number(count) + 1 : 0;
+  request.ticket = `${why} ${attempt}`;
+  return attempt;
 }

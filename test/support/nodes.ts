@@ -1,7 +1,7 @@
 /** Several independent servers with a way of faults to each, and managers over all of them. */
 import { Redis } from "ioredis";
 import { type Server, type ServerOptions, startServer } from "../../scripts/servers.ts";
-import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
+import type { LockManager, ManagerOptions } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
 import { type Proxy, startProxy } from "./proxy.ts";
 import { type Finishing, connectClient, leftovers } from "./stage.ts";
@@ -35,7 +35,10 @@ export class Nodes {
   async manager({ on = "ioredis 6", ...options }: NodesCast = {}): Promise<LockManager> {
     const settings = on === "node-redis 6" ? {} : { retryStrategy: () => 20 };
     const connected = await Promise.all(this.proxies.map(({ url }) => connectClient(on, url, settings)));
-    const manager = new Manager(connected.map(({ client }) => client) as RedisClient[], options);
+    const manager = new Manager(
+      connected.map(({ client }) => client),
+      options,
+    );
     const end = (): void => connected.forEach((each) => each.end());
     this.#t.onTestFinished(() => {
       // Not waited for: it may be the fault itself that keeps it from ending.

@@ -293,7 +293,7 @@ function messageSteps(state: State, r: number, rules: Rules, branch: Branch): vo
       const after = next.nodes[i] as ModelNode;
       return after.holder === before.holder && after.fence === before.fence ? "same" : undefined;
     });
-    if (awaited) branch((next) => void run(next, true));
+    if (awaited) branch((next) => run(next, true));
   };
   votes.forEach((vote, i) => vote === OUT && deliver("votes", i, phase === "asking"));
   raises.forEach((each, i) => each === OUT && deliver("raises", i, phase === "raising"));

@@ -67,10 +67,10 @@ export async function openWorld(scheme: "lua" | "set" | "redlock", clientName: C
     server,
     redis,
     manager: async (options) => {
-      const clients = await Promise.all(servers.map(({ url }) => openClient(clientName, url)));
-      const end = (): void => clients.forEach((each) => each.end());
-      const [first, ...others] = clients.map(({ client }) => client) as [RedisClient, ...RedisClient[]];
-      const manager = new Manager(others.length > 0 ? [first, ...others] : first, { scheme, ...options });
+      const connected = await Promise.all(servers.map(({ url }) => openClient(clientName, url)));
+      const end = (): void => connected.forEach((each) => each.end());
+      const [client, ...others] = connected.map((each) => each.client);
+      const manager = new Manager(others.length > 0 ? [client!, ...others] : client, { scheme, ...options });
       opened.push({ manager, end });
       return manager;
     },

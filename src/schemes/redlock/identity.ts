@@ -68,12 +68,10 @@ export class Identity {
 
   async #meet(): Promise<void> {
     const { drops } = this.#driver;
-    const [server, replication] = (await Promise.all([
-      this.#driver.send(["INFO", "server"]),
-      this.#driver.send(["INFO", "replication"]),
-    ]).catch((error: unknown) => {
+    const info = (section: string): Promise<unknown> => this.#driver.send(["INFO", section]);
+    const [server, replication] = await Promise.all([info("server"), info("replication")]).catch((error: unknown) => {
       throw schemeError(error);
-    })) as [unknown, unknown];
+    });
     const runId = field(server, "run_id");
     if (field(replication, "role") !== "master") throw this.#isReplica();
     if (runId !== this.#runId) await this.#replace(runId, Number(field(server, "uptime_in_seconds")));
@@ -113,9 +111,10 @@ export class Identity {
   }
 
   #isTwice(other: string): SchemeError {
+    const [first, second] = [other, this.#title].sort();
     return new SchemeError(
       "same-server",
-      `Expected each client to lead to a server of its own; ${other} and ${this.#title} are one server. Leave one out.`,
+      `Expected each client to lead to a server of its own; ${first} and ${second} are one server. Leave one out.`,
       [],
     );
   }

@@ -1,7 +1,7 @@
 /** One of several independent servers: what it is asked, and what must be undone there. Knows no majority. */
 import type { Clock, Timer } from "../../clock.ts";
 import { runScript, schemeError, TimeLimit } from "../../driver.ts";
-import type { Driver, Script, ScriptStrings, Subscription } from "../../driver.ts";
+import type { Driver, Subscription } from "../../driver.ts";
 import { channelPrefix } from "../../keys.ts";
 import type { NodeKeys } from "../../keys.ts";
 import * as lua from "../../lua.generated.ts";
@@ -73,7 +73,7 @@ export class Node {
     this.#limit = new TimeLimit(clock, driver);
     this.#channel = channelPrefix(prefix);
     const turn = new Turn();
-    const none = { keys: [], args: [] } as { keys: []; args: [] };
+    const none: { keys: []; args: [] } = { keys: [], args: [] };
     // What is given up first frees room for what is asked for.
     this.#drop = turn.batch((items) => runScript(driver, lua.drop, { keys: [], args: [this.#channel] }, items));
     this.#raise = turn.batch((items) => runScript(driver, lua.raise, none, items));

@@ -75,10 +75,11 @@ export class Roster {
     return askAll(this.nodes, { clock: this.#clock, limit: COMMAND_LIMIT }, ask, judge);
   }
 
-  /** What each node answers, of those that do; at least a majority. */
-  async askEach<T>(ask: (node: Node) => Promise<T>): Promise<T[]> {
-    const { votes } = await this.ask(
-      this.largestTtl,
+  /** What each node answers, of those that do; at least a majority. What is not quick takes as long as it takes. */
+  async askEach<T>(isQuick: boolean, ask: (node: Node) => Promise<T>): Promise<T[]> {
+    const { votes } = await askAll(
+      this.nodes,
+      { clock: this.#clock, limit: isQuick ? this.#limit(this.largestTtl) : Infinity },
       (node) => ask(node).then((answer) => ({ kind: "yes" as const, answer })),
       (all) => all.size === this.nodes.length || undefined,
     );
