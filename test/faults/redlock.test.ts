@@ -63,6 +63,37 @@ describe.concurrent("a minority of the nodes", () => {
   });
 });
 
+describe.concurrent("a node that did not hear of a release", () => {
+  test("is told again when it is back", async (t) => {
+    const nodes = await openNodes(t);
+    // Such a client fails what it cannot send.
+    const { locks, clients } = await nodes.open({ settings: { enableOfflineQueue: false } });
+    const name = unique();
+    const lock = await locks.acquire(name);
+    await until(async () => (await nodes.holders(name))[2] === lock.token, "it had granted the lock");
+    await nodes.proxies[2]!.refuse();
+    await until(() => (clients[2] as Redis).status !== "ready", "the client knew that it was cut off");
+    expect(await lock.release()).toBe(true);
+    await nodes.proxies[2]!.heal();
+    await nodes.cleared();
+  });
+
+  test.for(libraries)("is waited for by close(), so that the client may go (%s)", async (on, t) => {
+    const nodes = await openNodes(t);
+    const { locks, end } = await nodes.open({ on });
+    const name = unique();
+    const lock = await locks.acquire(name);
+    await until(async () => (await nodes.holders(name))[2] === lock.token, "it had granted the lock");
+    await nodes.proxies[2]!.refuse();
+    const closed = locks.close();
+    await until(async () => (await nodes.holders(name))[0] === null, "the others were told");
+    await nodes.proxies[2]!.heal();
+    await closed;
+    end();
+    await nodes.cleared();
+  });
+});
+
 describe.concurrent("a majority of the nodes", () => {
   test.for(libraries)("down is told apart from a lock that is held, with each node's vote (%s)", async (on, t) => {
     const nodes = await openNodes(t);
@@ -282,6 +313,23 @@ describe.concurrent("a restarted node", () => {
     },
   );
 
+  test("does not count with a vote that was out when it was restarted", async (t) => {
+    const nodes = await openNodes(t);
+    const patient = { ttl: 20_000, nodeTimeout: 5_000 };
+    const [a, b] = [await nodes.manager(patient), await nodes.manager(patient)];
+    await Promise.all([a, b].map(async (locks) => (await locks.acquire(unique())).release()));
+    const name = unique();
+    const lock = await a.acquire(name);
+    await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
+    await nodes.redis[2]!.del(`lock:${name}`);
+    nodes.servers[1]!.freeze();
+    const attempt = b.tryAcquire(name);
+    await until(async () => (await nodes.redis[2]!.get(`lock:${name}`)) !== null, "the third had granted it to b");
+    await nodes.servers[1]!.restart();
+    expect(await attempt).toBeNull();
+    expect(lock.held).toBe(true);
+  });
+
   test("is suspected by a manager that begins later, if the others are older", async (t) => {
     const nodes = await openNodes(t);
     const locks = await nodes.manager({ ttl: 1_500 });
@@ -419,6 +467,7 @@ describe.concurrent("with other libraries", () => {
     await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
     expect(await set()).toEqual([null, null, null]);
     await lock.release();
+    await nodes.cleared();
     expect(await set()).toEqual(["OK", "OK", "OK"]);
     expect(await locks.tryAcquire(name)).toBeNull();
     expect((await locks.query({ name })).held).toMatchObject([{ token: undefined, clientId: "" }]);

@@ -1,7 +1,7 @@
 /** Several independent servers with a way of faults to each, and managers over all of them. */
 import { Redis } from "ioredis";
 import { type Server, type ServerOptions, startServer } from "../../scripts/servers.ts";
-import type { LockManager, ManagerOptions } from "../../src/index.ts";
+import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
 import { type Proxy, startProxy } from "./proxy.ts";
 import { type Finishing, connectClient, leftovers } from "./stage.ts";
@@ -10,6 +10,14 @@ import type { ClientName } from "./worlds.ts";
 
 export interface NodesCast extends ManagerOptions {
   on?: ClientName;
+  /** More settings of the clients, in their own words. */
+  settings?: object;
+}
+
+export interface Opened {
+  readonly locks: LockManager;
+  readonly clients: readonly RedisClient[];
+  end(): void;
 }
 
 export class Nodes {
@@ -32,9 +40,15 @@ export class Nodes {
   }
 
   /** A manager with clients of its own, as another process would have it. */
-  async manager({ on = "ioredis 6", ...options }: NodesCast = {}): Promise<LockManager> {
-    const settings = on === "node-redis 6" ? {} : { retryStrategy: () => 20 };
-    const connected = await Promise.all(this.proxies.map(({ url }) => connectClient(on, url, settings)));
+  async manager(cast: NodesCast = {}): Promise<LockManager> {
+    return (await this.open(cast)).locks;
+  }
+
+  /** The same, with the means to end its clients as a process does that has nothing more to do. */
+  async open({ on = "ioredis 6", settings, ...options }: NodesCast = {}): Promise<Opened> {
+    const retry = on === "node-redis 6" ? {} : { retryStrategy: () => 20 };
+    const connect = ({ url }: Proxy) => connectClient(on, url, { ...retry, ...settings });
+    const connected = await Promise.all(this.proxies.map(connect));
     const manager = new Manager(
       connected.map(({ client }) => client),
       options,
@@ -45,7 +59,7 @@ export class Nodes {
       manager.close().then(end, end);
       end();
     });
-    return manager;
+    return { locks: manager, clients: connected.map(({ client }) => client), end };
   }
 
   /** What each node has under the lock's key. */

@@ -1,6 +1,6 @@
 /** One of several independent servers: what it is asked, and what must be undone there. Knows no majority. */
 import type { Clock, Timer } from "../../clock.ts";
-import { runScript, schemeError, TimeLimit } from "../../driver.ts";
+import { COMMAND_LIMIT, runScript, schemeError, TimeLimit } from "../../driver.ts";
 import type { Driver, Subscription } from "../../driver.ts";
 import { channelPrefix } from "../../keys.ts";
 import type { NodeKeys } from "../../keys.ts";
@@ -15,6 +15,7 @@ import type { Identity } from "./identity.ts";
 
 /** What a node could not be told is told again so often, as long as a key may be left there. */
 const DEBT_PAUSE = 1_000;
+const CLOSING_PAUSE = 100;
 /** So many keys to drop are remembered for a node that is away; what is beyond goes with its ttl. */
 const MOST_DEBTS = 10_000;
 
@@ -167,7 +168,13 @@ export class Node {
 
   /** Wait until it has heard what was to be dropped, within the time limit. */
   async settled(): Promise<void> {
-    await this.#limit.guard(Promise.allSettled(this.#dropping.values())).catch(() => {});
+    const end = this.#clock.now() + COMMAND_LIMIT;
+    for (;;) {
+      await this.#limit.guard(Promise.allSettled(this.#dropping.values())).catch(() => {});
+      if (this.#debts.size === 0 || this.#clock.now() > end) return;
+      await new Promise<void>((resolve) => void this.#clock.after(CLOSING_PAUSE, resolve));
+      this.#pay();
+    }
   }
 
   close(): void {
