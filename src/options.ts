@@ -114,7 +114,7 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
 /** @throws TypeError unless all are clients, of one kind, and no two the same */
 export function checkNodes(clients: readonly unknown[], kinds: readonly string[]): void {
   if (clients.length === 0) {
-    throw new TypeError("Expected an array of one client or more, each of a server of its own; got an empty array.");
+    throw new TypeError("Expected an array of one client or more, each of a server of its own; got an array of 0.");
   }
   clients.forEach((client, i) => {
     const first = clients.indexOf(client);

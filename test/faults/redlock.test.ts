@@ -148,6 +148,25 @@ describe.concurrent("a majority of the nodes", () => {
   });
 });
 
+describe.concurrent("a key that is no lock", () => {
+  test("is left alone: on a majority it is an error, on a minority it is a vote less", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const name = unique();
+    const key = `lock:${name}`;
+    await nodes.redis[0]!.lpush(key, "mine");
+    const lock = await locks.acquire(name);
+    expect(await lock.release()).toBe(true);
+    await nodes.redis[1]!.lpush(key, "mine");
+    for (const steal of [false, true]) {
+      const error = (await rejection(locks.acquire(name, { steal }))) as QuorumError;
+      expect(error).toMatchObject({ code: "wrong-type", transient: false });
+      expect(error.votes[0]).toMatchObject({ vote: "failed", cause: { code: "wrong-type" } });
+    }
+    for (const redis of nodes.redis.slice(0, 2)) expect(await redis.lrange(key, 0, -1)).toEqual(["mine"]);
+  });
+});
+
 describe.concurrent("split votes", () => {
   test("of an even number of nodes are settled, taken back, and somebody wins", async (t) => {
     const nodes = await openNodes(t, 4);
@@ -412,7 +431,7 @@ describe.concurrent("bad input", () => {
       (client as unknown as { listenerCount(e: string): number }).listenerCount("error");
     const before = [heard(io.client), heard(node.client)];
     const says: [unknown, object | undefined, string][] = [
-      [[], undefined, "an empty array"],
+      [[], undefined, "an array of 0"],
       [[io.client, io.client], undefined, "the same client as node 1 and node 2"],
       [[io.client, node.client], undefined, "ioredis as node 1 and node-redis as node 2"],
       [[io.client, {}], undefined, "Expected a Redis client"],
