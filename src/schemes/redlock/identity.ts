@@ -92,12 +92,9 @@ export class Identity {
   /** Whether the server writes each change to its disk before it answers. Where it may not be asked: no. */
   async #isDurable(): Promise<boolean> {
     const reply = await this.#driver.send(["CONFIG", "GET", "append*"]).catch(() => []);
-    // A list of names and values, or with some clients an object.
-    const words = Array.isArray(reply)
-      ? reply.map(String)
-      : Object.entries(reply as object)
-          .flat()
-          .map(String);
+    // A list of names and values; where the client speaks RESP3, a map or an object.
+    const pairs = reply instanceof Map ? [...reply] : Array.isArray(reply) ? reply : Object.entries(reply as object);
+    const words = pairs.flat().map(String);
     const value = (name: string): string | undefined => words[words.indexOf(name) + 1];
     return value("appendonly") === "yes" && value("appendfsync") === "always";
   }
