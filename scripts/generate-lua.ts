@@ -8,8 +8,8 @@
  *
  * The unpacking of KEYS and ARGV is generated from it, on the Lua side and in the TypeScript types alike, so that the
  * two cannot disagree. The body sees `lock`, a table of the item's keys, its arguments by name, and all of prelude.lua.
- * A script that ends its header with "-- QUICK" does without those: it sees keys and arguments by name and answers by
- * setting `reply` (0 unless it does).
+ * A script that ends its header with "-- QUICK" does without those: it works on the whole batch by itself, where
+ * `name[i]` is what item i of `count` has of that name, and sets `replies[i]`.
  */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -61,7 +61,7 @@ export function readSignature(name: string, source: string): Signature {
 }
 
 function checkBody(name: string, body: string, { args }: Signature): void {
-  if (/\b(KEYS|ARGV)\b/.test(body)) throw new Error(`${name}.lua: name KEYS and ARGV in the header, not in the body`);
+  if (/\b(KEYS|ARGV)\[/.test(body)) throw new Error(`${name}.lua: name KEYS and ARGV in the header, not in the body`);
   for (const argument of [...args.call, ...args.item]) {
     if (!SHARED_BY_ALL.includes(argument) && !new RegExp(`\\b${argument}\\b`).test(body)) {
       throw new Error(`${name}.lua: the header names ${argument}, the body never reads it`);
@@ -79,13 +79,13 @@ export function compile(signature: Signature, source: string, shared: { head: st
   const body = bodyOf(source);
   const isQuick = /^-- QUICK$/m.test(source);
   const parts = isQuick
-    ? [body.includes("draw_fence") ? shared.head : "", quickLoop(signature, body)]
+    ? ["local format = string.format", inPlace(signature, body)]
     : [shared.head, `local CLAIM, STALE = ${CLAIM_WINDOW}, ${STALE_AFTER}`, shared.prelude, stepLoop(signature, body)];
   return [
     "local call, pcall_redis = redis.call, redis.pcall",
-    `local ${SHARED_BY_ALL.join(", ")}`,
-    ...keys.call.map((name, i) => `${name} = KEYS[${i + 1}]`),
-    ...args.call.map((name, i) => `${name} = ARGV[${i + 1}]`),
+    ...(isQuick ? [] : [`local ${SHARED_BY_ALL.join(", ")}`]),
+    ...keys.call.map((name, i) => `${isQuick ? "local " : ""}${name} = KEYS[${i + 1}]`),
+    ...args.call.map((name, i) => `${isQuick ? "local " : ""}${name} = ARGV[${i + 1}]`),
     `local replies, done, count = {}, 0, (#KEYS - ${keys.call.length}) / ${keys.item.length}`,
     ...parts,
     "return replies",
@@ -97,17 +97,15 @@ export function compile(signature: Signature, source: string, shared: { head: st
     .join("\n");
 }
 
-function quickLoop(signature: Signature, body: string): string {
-  const names = [...signature.keys.item, ...signature.args.item];
-  return `
-while done < count do
-${base(signature)}
-local ${names.join(", ")} = ${names.map((name) => place(signature, name)).join(", ")}
-local reply
-${body}
-done = done + 1
-replies[done] = reply or 0
-end`;
+/** `name[i]` in the body is what item i has of that name. */
+function inPlace({ keys, args }: Signature, body: string): string {
+  const names = [...keys.item, ...args.item].join("|");
+  return body.replace(new RegExp(`\\b(${names})\\[i\\]`, "g"), (_, name: string) => {
+    const [list, { call, item }] = keys.item.includes(name) ? (["KEYS", keys] as const) : (["ARGV", args] as const);
+    const offset = call.length + item.indexOf(name) + 1 - item.length;
+    const steps = item.length === 1 ? "i" : `${item.length} * i`;
+    return `${list}[${steps}${offset === 0 ? "" : ` ${offset < 0 ? "-" : "+"} ${Math.abs(offset)}`}]`;
+  });
 }
 
 function stepLoop(signature: Signature, step: string): string {

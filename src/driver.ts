@@ -35,6 +35,8 @@ export interface SubscriptionEvents {
 export interface Driver {
   readonly client: "ioredis" | "node-redis";
   send(command: readonly string[]): Promise<unknown>;
+  /** What is sent in the course of `run` leaves in one write, where the client does not see to that by itself. */
+  together(run: () => void): void;
   /** MULTI … EXEC. Null when a watched key has changed. A command that failed inside is an Error in the result. */
   transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null>;
   /** How often the connection was lost. If it grew during a call, the client may have sent the call twice. */
@@ -109,23 +111,24 @@ export class TimeLimit {
   }
 }
 
-/** Run a script on a batch of items; a server that does not know it yet is sent its source. */
+/**
+ * Run a script on a batch of items; a server that does not know it yet is sent its source.
+ *
+ * @param items the keys and arguments of all items, one after the other
+ */
 export async function runScript<K extends ScriptStrings, A extends ScriptStrings>(
   driver: Driver,
   script: Script<K, A>,
   call: { readonly keys: K["call"]; readonly args: A["call"] },
-  items: readonly { readonly keys: K["item"]; readonly args: A["item"] }[],
+  items: { readonly keys: readonly string[]; readonly args: readonly string[] },
 ): Promise<unknown[]> {
-  const tail = [...call.keys];
-  for (const { keys } of items) tail.push(...keys);
-  const count = tail.length;
-  tail.push(...call.args);
-  for (const { args } of items) tail.push(...args);
+  const count = String(call.keys.length + items.keys.length);
+  const tail = call.keys.concat(items.keys, call.args, items.args);
   try {
-    return (await driver.send(["EVALSHA", script.sha, String(count), ...tail])) as unknown[];
+    return (await driver.send(["EVALSHA", script.sha, count].concat(tail))) as unknown[];
   } catch (error) {
     if (!messageOf(error).startsWith("NOSCRIPT")) throw error;
-    return (await driver.send(["EVAL", script.source, String(count), ...tail])) as unknown[];
+    return (await driver.send(["EVAL", script.source, count].concat(tail))) as unknown[];
   }
 }
 

@@ -4,7 +4,7 @@ import { diagnostics } from "./diagnostics.ts";
 import { LockLostError, SchemeError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
 import { duration, SHORTEST_TTL } from "./options.ts";
-import type { GivenUp, Grant, Scheme } from "./scheme.ts";
+import type { GivenUp, Grant, Release, Scheme } from "./scheme.ts";
 import { Schedule } from "./schedule.ts";
 import type { Scheduled } from "./schedule.ts";
 
@@ -13,9 +13,17 @@ export function drift(ttl: number): number {
   return ttl * 0.01 + 2;
 }
 
+/** Our own deadline, for a lease that a server keeps until then. Counted from `from`, when it was surely running. */
+export function deadline(until: number, from: number): number {
+  return until - drift(until - from);
+}
+
 /** A lease is renewed when a third of its time has gone, and tried again after a twelfth while that fails. */
 const RENEW_AFTER = 1 / 3;
 const RETRY_AFTER = 1 / 12;
+/** Of the time that is left: a short lease must not end while it is waited for the next attempt. */
+const RETRY_SOON = 1 / 4;
+const SHORTEST_RETRY = 20;
 
 export interface LeaseTerms {
   readonly ttl: number;
@@ -24,7 +32,7 @@ export interface LeaseTerms {
 }
 
 /** "unheard": the server did not answer. */
-export type ReleaseOutcome = "released" | "gone" | "unsure" | "unheard";
+export type ReleaseOutcome = Release | "unheard";
 
 type State = "running" | "released" | "lost";
 
@@ -50,16 +58,23 @@ export class Lease implements Scheduled {
   /** Its place in the keeper's schedule. */
   position = -1;
 
-  /** @param sentAt when the request that won the grant was sent, by the keeper's clock */
-  constructor(keeper: LeaseKeeper, grant: Grant, sentAt: number, terms: LeaseTerms) {
+  /**
+   * Times are by the keeper's clock.
+   *
+   * @param sentAt when the request that won the grant was sent
+   * @param until when the server's own lease ends at the earliest
+   */
+  constructor(keeper: LeaseKeeper, grant: Grant, sentAt: number, terms: LeaseTerms, until: number) {
     this.grant = grant;
     this.#keeper = keeper;
     this.ttl = terms.ttl;
     this.#renew = terms.renew;
     this.#end = terms.maxHold === undefined ? Infinity : sentAt + terms.maxHold;
-    this.#deadline = Math.min(sentAt + terms.ttl - drift(terms.ttl), this.#end);
-    this.#granted = sentAt + terms.ttl;
-    this.#renewAt = this.#renew ? sentAt + terms.ttl * RENEW_AFTER : Infinity;
+    this.#deadline = Math.min(deadline(until, sentAt), this.#end);
+    this.#granted = until;
+    const renewAt = until - terms.ttl + terms.ttl * RENEW_AFTER;
+    // A pushed grant is short, and made whole at once whether renewal is wanted or not.
+    this.#renewAt = this.#renew || renewAt <= sentAt ? renewAt : Infinity;
   }
 
   /** When the keeper must look at this lease next. */
@@ -140,7 +155,9 @@ export class Lease implements Scheduled {
     try {
       await this.#prolong(this.ttl);
     } catch (error) {
-      this.#renewAt = this.#keeper.clock.now() + this.ttl * RETRY_AFTER;
+      this.#renewAt =
+        this.#keeper.clock.now() +
+        Math.min(this.ttl * RETRY_AFTER, Math.max(this.remaining * RETRY_SOON, SHORTEST_RETRY));
       diagnostics.trouble({ ...this.grant, doing: "renew", error });
     } finally {
       this.#renewing = false;
@@ -167,7 +184,7 @@ export class Lease implements Scheduled {
     if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
     if (this.#state !== "running") return;
     this.#granted = sentAt + wanted;
-    this.#deadline = Math.max(this.#deadline, Math.min(this.#granted - drift(wanted), this.#end));
+    this.#deadline = Math.max(this.#deadline, Math.min(deadline(this.#granted, sentAt), this.#end));
     this.#renewAt = this.#renew ? sentAt + this.ttl * RENEW_AFTER : Infinity;
     this.#keeper.reschedule(this);
   }
@@ -191,8 +208,9 @@ export class LeaseKeeper {
   readonly scheme: Scheme;
   readonly #leases = new Map<string, Lease>();
   readonly #schedule = new Schedule<Lease>();
-  /** What the server has not yet confirmed to be released. */
-  readonly #releasing = new Set<Promise<ReleaseOutcome>>();
+  /** How many releases the server has not yet answered, and who wants to know when it has. */
+  #telling = 0;
+  #allTold: (() => void) | undefined;
   /** Before the server is told again. */
   readonly #pauses = new Set<Timer>();
   #closed = false;
@@ -204,9 +222,10 @@ export class LeaseKeeper {
     this.clock = clock;
   }
 
-  start(grant: Grant, sentAt: number, terms: LeaseTerms): Lease {
-    const lease = new Lease(this, grant, sentAt, terms);
+  start(grant: Grant, sentAt: number, terms: LeaseTerms, until: number = sentAt + terms.ttl): Lease {
+    const lease = new Lease(this, grant, sentAt, terms, until);
     this.#leases.set(grant.token, lease);
+    lease.look(this.clock.now());
     this.#schedule.add(lease);
     this.#arm();
     diagnostics.granted(grant);
@@ -243,30 +262,28 @@ export class LeaseKeeper {
    * Tell the server that a request is over. Resolves with the first outcome and never rejects; where the server did
    * not hear it, telling goes on by itself until it has, or until nothing can be left there (`ttl` has passed).
    */
-  giveUp(request: GivenUp, ttl: number): Promise<ReleaseOutcome> {
-    const told = this.#tell(request).then((outcome) => {
-      this.#releasing.delete(told);
-      if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl);
-      return outcome;
-    });
-    this.#releasing.add(told);
-    return told;
-  }
-
-  async #tell(request: GivenUp): Promise<ReleaseOutcome> {
+  async giveUp(request: GivenUp, ttl: number): Promise<ReleaseOutcome> {
+    this.#telling++;
+    let outcome: ReleaseOutcome;
     try {
-      return await this.scheme.release(request);
+      outcome = await this.scheme.release(request);
     } catch (error) {
-      diagnostics.trouble({ ...request, doing: "release", error });
-      // What the server refuses now it will refuse again.
-      return error instanceof SchemeError && !error.transient ? "unsure" : "unheard";
+      outcome = unheard(request, error);
+      if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl);
     }
+    if (--this.#telling === 0) this.#allTold?.();
+    return outcome;
   }
 
   async #keepTelling(request: GivenUp, until: number): Promise<void> {
     for (let pause = 100; !this.#closed && this.clock.now() + pause < until; pause = Math.min(2 * pause, 2_000)) {
       await this.#pause(pause);
-      if ((await this.#tell(request)) !== "unheard") return;
+      try {
+        await this.scheme.release(request);
+        return;
+      } catch (error) {
+        if (unheard(request, error) !== "unheard") return;
+      }
     }
   }
 
@@ -286,7 +303,7 @@ export class LeaseKeeper {
     this.#closed = true;
     for (const timer of this.#pauses) timer.cancel();
     for (const lease of this.all) void lease.release();
-    await Promise.all(this.#releasing);
+    if (this.#telling > 0) await new Promise<void>((resolve) => (this.#allTold = resolve));
     this.#timer?.cancel();
   }
 
@@ -308,4 +325,10 @@ export class LeaseKeeper {
     }
     this.#arm();
   }
+}
+
+function unheard(request: GivenUp, error: unknown): ReleaseOutcome {
+  diagnostics.trouble({ ...request, doing: "release", error });
+  // What the server refuses now it will refuse again.
+  return error instanceof SchemeError && !error.transient ? "unsure" : "unheard";
 }

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { basename } from "node:path";
 import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
-import { LockError, LockTimeoutError } from "./errors.ts";
+import { LockError } from "./errors.ts";
 import type { LockLostError } from "./errors.ts";
 import { LeaseKeeper } from "./lease.ts";
 import type { Lease } from "./lease.ts";
@@ -21,6 +21,7 @@ export interface LockInfo {
   mode: LockMode;
   /** The manager that made the request; "" for a foreign holder (another library's key). */
   clientId: string;
+  /** Undefined for a foreign holder, and for those of another process who wait behind its first. */
   token: string | undefined;
   /** Who, for people: the request's label, or its manager's. */
   label: string;
@@ -68,15 +69,16 @@ export class LockManager {
       scheme,
       clock,
       newToken: () => this.#newToken(),
-      hold: ({ lock, token, mode }, fence, sentAt, terms) =>
-        this.#leases.start({ lock, token, mode, fence }, sentAt, terms),
+      hold: ({ lock, token, mode }, fence, sentAt, terms, until) =>
+        this.#leases.start({ lock, token, mode, fence }, sentAt, terms, until),
       // A place in a queue is forgotten by the server only when nobody has asked for a while.
       giveUp: (request) => void this.#leases.giveUp(request, Math.max(request.ttl, STALE_AFTER)),
     });
     scheme.listen({
-      granted: (lock, token, fence) => this.#pushed(lock, token, fence),
+      granted: (lock, token, fence, until) => this.#pushed(lock, token, fence, until),
       next: (_, token, remaining) => this.#waiting.find(token)?.wakeWithin(remaining + EXPIRY_MARGIN),
       lost: (_, token, fence) => this.#revoked(token, fence),
+      again: (_, token) => this.#waiting.find(token)?.wake(),
       missed: () => this.#waiting.wakeAll(),
     });
   }
@@ -173,7 +175,7 @@ export class LockManager {
   }
 
   /** Null when `ifAvailable` and it is not. Everything is checked before anything is sent. */
-  async #obtain(verb: Verb, name: unknown, given: unknown): Promise<Lease | null> {
+  #obtain(verb: Verb, name: unknown, given: unknown): Promise<Lease | null> {
     const options = checkRequest(name, given, this.#options, verb);
     this.#assertOpen();
     if (!this.#scheme.modes.has(options.mode)) {
@@ -183,17 +185,15 @@ export class LockManager {
     const { lock, mode, label, waitTimeout, maxHold, renew } = options;
     const ttl = maxHold === undefined ? options.ttl : Math.min(options.ttl, maxHold);
     const once = options.ifAvailable || waitTimeout === 0;
-    const lease = await this.#waiting.obtain(
+    return this.#waiting.obtain(
       { lock, token: this.#newToken(), mode, ttl, label },
       {
         manner: options.steal ? "steal" : once ? "try" : "wait",
-        timeout: waitTimeout === 0 ? undefined : waitTimeout,
+        timeout: waitTimeout,
         signal: options.signal,
         lease: { ttl, renew, maxHold },
       },
     );
-    if (!lease && waitTimeout === 0) throw new LockTimeoutError(lock, 0);
-    return lease;
   }
 
   #holdDuring<T>(lease: Lease, run: (lock: Lock) => Promise<T>): Promise<T> {
@@ -215,11 +215,11 @@ export class LockManager {
     });
   }
 
-  /** A push is a hint to claim. A grant for a request that is over is given back. */
-  #pushed(lock: string, token: string, fence: number): void {
+  /** A grant for a request that is over is given back. */
+  #pushed(lock: string, token: string, fence: number, until: number | undefined): void {
     const waiter = this.#waiting.find(token);
     const lease = this.#leases.find(token);
-    if (waiter) waiter.wake();
+    if (waiter) waiter.granted(fence, until);
     else if (!lease) void this.#leases.giveUp({ lock, token }, 0);
     else if (lease.grant.fence < fence) lease.lose("expired");
   }
@@ -267,13 +267,9 @@ function holdersOf({ lock, mode, holders }: LockState): LockInfo[] {
 }
 
 function waitersOf({ lock, waiters }: LockState): LockInfo[] {
-  return waiters.map(({ token, mode, label }) => ({
-    name: lock,
-    mode,
-    clientId: clientOf(token),
-    token,
-    label,
-    fence: undefined,
-    remaining: undefined,
-  }));
+  return waiters.flatMap(({ token, mode, label, waiting }) => {
+    const info = { name: lock, mode, clientId: clientOf(token), token, label, fence: undefined, remaining: undefined };
+    // Of those who share a place elsewhere, only the number is known.
+    return Array.from({ length: waiting }, (_, i) => (i === 0 ? info : { ...info, token: undefined }));
+  });
 }

@@ -29,6 +29,12 @@ export interface ManagerOptions {
    * a majority that has been up for longer; so give all managers the same ttl.
    */
   delayRestarted?: boolean | undefined;
+  /**
+   * How many waiters of this process may follow one another on a lock before another process has its turn (default
+   * 16). They share one place in the queue, which makes contention within a process cheap. 1: each waiter stands in
+   * the queue by itself, in strict order over all processes. Only the scheme `lua` has turns.
+   */
+  turn?: number | undefined;
 }
 
 /** Settings of one request: those of the Web Locks API, then ours. Durations are in milliseconds. */
@@ -56,6 +62,7 @@ export interface LockOptions {
 export const SHORTEST_TTL = 50;
 export const LONGEST_NAME = 1024;
 const LONGEST_LABEL = 256;
+const LONGEST_TURN = 1_000;
 
 /** Options with every default filled in. */
 export interface CheckedManagerOptions {
@@ -65,6 +72,7 @@ export interface CheckedManagerOptions {
   readonly label: string | undefined;
   readonly nodeTimeout: number | undefined;
   readonly delayRestarted: boolean | undefined;
+  readonly turn: number;
 }
 
 /** One request: its name and its options with every default filled in. */
@@ -81,7 +89,7 @@ export interface CheckedRequest {
   readonly label: string;
 }
 
-const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label", "nodeTimeout", "delayRestarted"]);
+const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label", "turn", "nodeTimeout", "delayRestarted"]);
 
 /** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
 export function checkManagerOptions(options: unknown): CheckedManagerOptions {
@@ -108,6 +116,7 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
     label: label(given["label"]),
     nodeTimeout: duration(given["nodeTimeout"], "nodeTimeout", 1),
     delayRestarted: flag(given["delayRestarted"], "delayRestarted"),
+    turn: count(given["turn"], "turn", LONGEST_TURN) ?? 16,
   };
 }
 
@@ -264,6 +273,15 @@ function oneOf<T extends string>(value: unknown, name: string, allowed: readonly
   const found = allowed.find((each) => each === text);
   if (!found) throw new TypeError(`Expected ${name} to be ${allowed.map(show).join(" or ")}; got ${show(value)}.`);
   return found;
+}
+
+function count(value: unknown, name: string, most: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== "number" || !Number.isInteger(value)) {
+    throw new TypeError(`Expected ${name} to be a whole number; got ${show(value)}.`);
+  }
+  if (value < 1 || value > most) throw new RangeError(`Expected ${name} to be from 1 to ${most}; got ${value}.`);
+  return value;
 }
 
 function label(value: unknown): string | undefined {

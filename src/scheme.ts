@@ -18,14 +18,25 @@ export interface LockRequest {
   readonly label: string;
   /** Its place in the queue, written by the scheme; it keeps the place when a server forgets the queue. */
   ticket?: string;
+  /** How many of its process wait at this place, for people who look (default 1: itself). */
+  waiting?: number;
+  /** How many fences in a row a grant should carry (default 1). */
+  fences?: number;
 }
 
 /** What a token looks like: `<clientId>:<counter>`, the id 128 random bits. */
 export const TOKEN: RegExp = /^[\w-]{22}:\w+$/;
 
+/** A pushed grant must last so many milliseconds more to be held as it is, while the scheme is asked to extend it. */
+export const CLAIM_TIME = 250;
+
 /** What a scheme says to a request. */
 export type Answer =
-  | { readonly kind: "granted"; readonly fence: number }
+  /**
+   * `fences` of them in a row, from `fence` on (default 1). The scheme keeps the grant at least until `until` by this
+   * process's clock (default: the ttl from when it was asked for).
+   */
+  | { readonly kind: "granted"; readonly fence: number; readonly fences?: number; readonly until?: number }
   /** In line. Ask again when pushed, or after `pokeAfter` milliseconds at the latest. */
   | { readonly kind: "pending"; readonly pokeAfter: number }
   | { readonly kind: "busy" };
@@ -44,14 +55,22 @@ export type GivenUp = Pick<LockRequest, "lock" | "token"> & Partial<Grant>;
 /** What became of a wish to extend: the lease is longer, nobody knows it any more, or somebody else has it. */
 export type Extension = "extended" | "gone" | "stolen";
 
+/** What became of a wish to release: "gone" if it did not hold; "unsure" if so, but the call may have run twice. */
+export type Release = "released" | "gone" | "unsure";
+
 /** What a scheme tells unasked. */
 export interface PushListener {
-  /** The request was granted for a short while: ask again at once to make it whole. */
-  granted(lock: string, token: string, fence: number): void;
+  /**
+   * The request was granted for a short while: extend it at once, or ask again, to make it whole. The scheme keeps it
+   * at least until `until` by this process's clock; where that is not known, only asking again tells.
+   */
+  granted(lock: string, token: string, fence: number, until?: number): void;
   /** The request has become the first in line; the present holder's time ends after so many milliseconds. */
   next(lock: string, token: string, remaining: number): void;
   /** The grant was taken away by force. */
   lost(lock: string, token: string, fence: number): void;
+  /** The request should ask again at once. */
+  again(lock: string, token: string): void;
   /** Something may have been missed (a subscription is new or back): every waiter should ask again. */
   missed(): void;
 }
@@ -72,6 +91,8 @@ export interface WaiterState {
   readonly token: string;
   readonly mode: LockMode;
   readonly label: string;
+  /** How many of one process wait at this place. */
+  readonly waiting: number;
 }
 
 /** One lock at one instant. Waiters stand in the order of the queue. */
@@ -99,11 +120,8 @@ export interface Scheme {
   steal(request: LockRequest): Promise<Answer>;
   /** Lengthen the lease to at least `ttl` from now, if this very grant still holds. Never shortens. */
   extend(grant: Grant, ttl: number): Promise<Extension>;
-  /**
-   * Give up the request, whether it holds, waits or neither, and let the next in line through.
-   * "gone" says that it did not hold; "unsure" that it did not but the call may have run twice.
-   */
-  release(request: GivenUp): Promise<"released" | "gone" | "unsure">;
+  /** Give up the request, whether it holds, waits or neither, and let the next in line through. */
+  release(request: GivenUp): Promise<Release>;
   /** Take the lock from exactly this holder; its process is told. False if it no longer holds. */
   evict(lock: string, holder: HolderState): Promise<boolean>;
   query(selection: Selection): Promise<LockState[]>;

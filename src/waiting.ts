@@ -1,20 +1,23 @@
 /**
  * The only waiting loop. Every request on every scheme goes through it: ask; when granted, done; when pending, sleep
- * until a push, the time to poke, or the end of the wait; ask again. A push is only a hint to ask: the grant counts
- * from the answer, and its deadline from when the question was sent.
+ * until a push, the time to poke, or the end of the wait; ask again. A grant's deadline counts from when the question
+ * was sent; a pushed one's from when the latest question before it was sent. Where that leaves too little, a push is
+ * only a hint to ask.
  */
 import type { Clock, Timer } from "./clock.ts";
 import { diagnostics } from "./diagnostics.ts";
 import { COMMAND_LIMIT } from "./driver.ts";
 import { LockError, LockTimeoutError, SchemeError } from "./errors.ts";
-import { drift } from "./lease.ts";
+import { deadline } from "./lease.ts";
 import type { Lease, LeaseTerms } from "./lease.ts";
+import { CLAIM_TIME } from "./scheme.ts";
 import type { Answer, LockRequest, Scheme } from "./scheme.ts";
 
 /** How a request may wait. */
 export interface WaitTerms {
   /** `wait` in line; `try` once; `steal` from whoever holds. */
   readonly manner: "wait" | "try" | "steal";
+  /** 0: try once. */
   readonly timeout: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly lease: LeaseTerms;
@@ -31,7 +34,7 @@ export interface WaitingRoom {
   readonly clock: Clock;
   newToken(): string;
   /** The request is a holder now. */
-  hold(request: LockRequest, fence: number, sentAt: number, terms: LeaseTerms): Lease;
+  hold(request: LockRequest, fence: number, sentAt: number, terms: LeaseTerms, until: number): Lease;
   /** The request is over: tell the server, and keep telling until it heard. */
   giveUp(request: LockRequest): void;
 }
@@ -47,7 +50,7 @@ export class Waiting {
   /** Null when the lock is busy and the request may not wait. Rejects when the wait ends without a grant. */
   obtain(request: LockRequest, terms: WaitTerms): Promise<Lease | null> {
     return new Promise((resolve, reject) => {
-      new Waiter(this.#room, this.#waiters, request, terms).run(resolve, reject);
+      new Waiter(this.#room, this.#waiters, request, terms, resolve, reject).run();
     });
   }
 
@@ -73,37 +76,52 @@ export class Waiter {
   readonly #terms: WaitTerms;
   #request: LockRequest;
   #over = false;
-  #reject: (error: unknown) => void = () => {};
+  readonly #resolve: (lease: Lease | null) => void;
+  readonly #reject: (error: unknown) => void;
   /** Set by a wake that came while nobody slept. */
   #woken = false;
   #rise: (() => void) | undefined;
+  /** The latest grant that was pushed. */
+  #pushed: { readonly fence: number; readonly until: number } | undefined;
   /** Sleep until then at the longest; and how to tell a sleeper. */
   #latest = Infinity;
   #hurry: (() => void) | undefined;
   #timeout: Timer | undefined;
-  readonly #onAbort = (): void => this.end(this.#terms.signal?.reason);
+  #onAbort: (() => void) | undefined;
   /** The highest fence of this request that was taken away. */
   #revoked = 0;
 
-  constructor(room: WaitingRoom, waiters: Map<string, Waiter>, request: LockRequest, terms: WaitTerms) {
+  constructor(
+    room: WaitingRoom,
+    waiters: Map<string, Waiter>,
+    request: LockRequest,
+    terms: WaitTerms,
+    resolve: (lease: Lease | null) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#resolve = resolve;
+    this.#reject = reject;
     this.#room = room;
     this.#waiters = waiters;
     this.#request = request;
     this.#terms = terms;
   }
 
-  run(resolve: (lease: Lease | null) => void, reject: (error: unknown) => void): void {
+  run(): void {
     const { timeout, signal } = this.#terms;
-    this.#reject = reject;
     this.#waiters.set(this.#request.token, this);
-    signal?.addEventListener("abort", this.#onAbort);
-    if (timeout !== undefined) this.#endAt(this.#room.clock.now() + timeout, timeout);
-    this.#loop().then(
-      (lease) => {
-        if (lease || this.#leave()) resolve(lease);
-      },
-      (error: unknown) => this.end(error),
-    );
+    if (signal) {
+      this.#onAbort = () => this.end(signal.reason);
+      signal.addEventListener("abort", this.#onAbort);
+    }
+    if (timeout) this.#endAt(this.#room.clock.now() + timeout, timeout);
+    void this.#loop().catch((error: unknown) => this.end(error));
+  }
+
+  /** A grant was pushed, which is kept until then. */
+  granted(fence: number, until: number | undefined): void {
+    this.#pushed = { fence, until: until ?? -Infinity };
+    this.wake();
   }
 
   /** Ask again now. */
@@ -135,59 +153,70 @@ export class Waiter {
     if (this.#over) return false;
     this.#over = true;
     this.#waiters.delete(this.#request.token);
-    this.#terms.signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#onAbort) this.#terms.signal?.removeEventListener("abort", this.#onAbort);
     this.#timeout?.cancel();
     return true;
   }
 
   /** The main path. Ends when granted, when busy, when over, or when the scheme fails for good. */
-  async #loop(): Promise<Lease | null> {
+  async #loop(): Promise<void> {
     const { clock } = this.#room;
     let patience = COMMAND_LIMIT;
-    let lastAnswer = clock.now();
+    let troubleSince = clock.now();
     let failures = 0;
     let late = 0;
     for (;;) {
       this.#woken = false;
       const sentAt = clock.now();
+      // Not since the last answer: a waiter behind others of its process may have slept for long.
+      if (failures === 0) troubleSince = sentAt;
       let answer: Answer;
       try {
         answer = await this.#ask();
       } catch (error) {
         diagnostics.trouble({ lock: this.#request.lock, token: this.#request.token, doing: "acquire", error });
-        const hopeless = !(error instanceof SchemeError && error.transient) || clock.now() - lastAnswer >= patience;
+        const hopeless = !(error instanceof SchemeError && error.transient) || clock.now() - troubleSince >= patience;
         if (hopeless || this.#over) throw error;
         await this.#sleep(Math.min(1_000, 25 * 2 ** failures++) * (0.5 + Math.random()));
-        if (this.#over) return null;
+        if (this.#over) return;
         continue;
       }
       failures = 0;
-      lastAnswer = clock.now();
       if (this.#over) {
         // It was ended while the question was out; the answer may have won or queued what nobody wants.
         if (answer.kind !== "busy") this.#room.giveUp(this.#request);
-        return null;
+        return;
       }
-      if (answer.kind === "busy") return null;
+      if (answer.kind === "busy") return this.#busy();
       if (answer.kind === "granted") {
-        const { ttl } = this.#request;
-        if (clock.now() < sentAt + ttl - drift(ttl)) return this.#hold(answer.fence, sentAt);
+        const { fence, until = sentAt + this.#request.ttl } = answer;
+        if (clock.now() < deadline(until, sentAt)) return this.#hold(fence, sentAt, until);
         if (++late >= MOST_LATE_ANSWERS) throw tooSlow(this.#request, clock.now() - sentAt);
         this.#startOver();
       } else {
         patience = PATIENCE;
         await this.#sleep(answer.pokeAfter);
-        if (this.#over) return null;
+        if (this.#over) return;
+        const now = clock.now();
+        if (this.#pushed && now + CLAIM_TIME < this.#pushed.until) {
+          return this.#hold(this.#pushed.fence, now, this.#pushed.until);
+        }
       }
     }
   }
 
   /** In the same step as the wait ends, so that no push finds the request in neither place. */
-  #hold(fence: number, sentAt: number): Lease {
+  #hold(fence: number, sentAt: number, until: number): void {
     this.#leave();
-    const lease = this.#room.hold(this.#request, fence, sentAt, this.#terms.lease);
+    const lease = this.#room.hold(this.#request, fence, sentAt, this.#terms.lease, until);
     if (fence <= this.#revoked) lease.lose("stolen");
-    return lease;
+    this.#resolve(lease);
+  }
+
+  #busy(): void {
+    this.#leave();
+    if (this.#terms.timeout === 0) this.#reject(new LockTimeoutError(this.#request.lock, 0));
+    else this.#resolve(null);
   }
 
   #ask(): Promise<Answer> {
@@ -200,6 +229,7 @@ export class Waiter {
   #startOver(): void {
     this.#room.giveUp(this.#request);
     this.#waiters.delete(this.#request.token);
+    this.#pushed = undefined;
     this.#request = { ...this.#request, token: this.#room.newToken() };
     this.#waiters.set(this.#request.token, this);
   }
@@ -212,12 +242,15 @@ export class Waiter {
       await new Promise<void>((resolve) => {
         let timer: Timer | undefined;
         this.#rise = () => {
+          // Whoever has risen cannot be hurried: nobody would cancel that timer.
+          this.#hurry = undefined;
           timer?.cancel();
           resolve();
         };
         this.#hurry = () => {
           timer?.cancel();
-          timer = clock.after(Math.min(end, this.#latest) - clock.now(), resolve);
+          const latest = Math.min(end, this.#latest);
+          if (latest < Infinity) timer = clock.after(latest - clock.now(), resolve);
         };
         this.#hurry();
       });

@@ -247,8 +247,9 @@ describe.each(places)("$title", ({ scheme, open }) => {
   });
 
   if (waits)
-    test("waiters of several managers are served in the order they came", async () => {
+    test("with turn: 1, waiters of several managers are served in the order they came", async () => {
       const name = unique();
+      const [a, b] = [await world.manager({ turn: 1 }), await world.manager({ turn: 1 })];
       const first = await hold(a, name);
       const log: string[] = [];
       const waiters: Promise<void>[] = [];

@@ -10,7 +10,13 @@ function driver(send: Driver["send"] = () => Promise.resolve("OK")): Driver & { 
   const unused = (): never => {
     throw new Error("not used by these tests");
   };
-  const rest = { transaction: unused, subscribe: unused, session: unused, close: unused };
+  const rest = {
+    together: (run: () => void) => run(),
+    transaction: unused,
+    subscribe: unused,
+    session: unused,
+    close: unused,
+  };
   return { client: "ioredis", drops: 0, complaint: undefined, send, ...rest };
 }
 
@@ -192,10 +198,7 @@ describe("what a server or client says", () => {
 
 describe("a script", () => {
   const script = { name: "s", sha: "0a1b", source: "return 1" };
-  const items = [
-    { keys: ["a", "b"] as [string, string], args: ["1"] as [string] },
-    { keys: ["c", "d"] as [string, string], args: ["2"] as [string] },
-  ];
+  const items = { keys: ["a", "b", "c", "d"], args: ["1", "2"] };
   const call = { keys: ["once"] as [string], args: ["shared"] as [string] };
   const tail = ["5", "once", "a", "b", "c", "d", "shared", "1", "2"];
 

@@ -294,10 +294,16 @@ describe("a manager", () => {
     [{ scheme: null }, "got null"],
     [{ label: 7 }, "Expected label to be a string"],
     [{ label: "x".repeat(257) }, "at most 256"],
-    [{ tll: 5_000 }, 'Expected options to be among prefix, ttl, scheme, label, nodeTimeout, delayRestarted; got "tll"'],
+    [{ tll: 5_000 }, 'among prefix, ttl, scheme, label, turn, nodeTimeout, delayRestarted; got "tll"'],
     [{ waitTimeout: 5 }, "Expected options to be among"],
+    [{ turn: "16" }, 'Expected turn to be a whole number; got "16"'],
+    [{ turn: 1.5 }, "Expected turn to be a whole number; got 1.5"],
   ])("%o is refused with TypeError", (options, says) => {
     expectRefusal(made(options), "TypeError", says);
+  });
+
+  test.each([0, -1, 1_001])("turn: %d is refused with RangeError", (turn) => {
+    expectRefusal(made({ turn }), "RangeError", "Expected turn to be from 1 to 1000");
   });
 
   test.each([7, "lock:", true])("options %o are refused with TypeError", (options) => {
@@ -316,6 +322,7 @@ describe("a manager", () => {
       label: undefined,
       nodeTimeout: undefined,
       delayRestarted: undefined,
+      turn: 16,
     };
     for (const options of [undefined, null, {}, { prefix: undefined, ttl: undefined }]) {
       expect(checkManagerOptions(options)).toEqual(defaults);

@@ -138,7 +138,7 @@ describe("the scripts of a node", () => {
             const reply = await run(lua.renew, [keys[0], keys[1]], token, origin + fence, 60_000);
             expect(Number(reply) > 0, told).toBe(RULES.renew(node, token, fence));
           } else {
-            await redis.eval(lua.drop.source, 2, keys[0], keys[2], "channel:", String(token), "1");
+            await redis.eval(lua.drop.source, 2, keys[0], keys[2], "channel:", String(token), "1", "");
             if (node.holder === token) node.holder = 0;
           }
           expect(Number(await redis.get(keys[0])), told).toBe(node.holder);

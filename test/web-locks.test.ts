@@ -1,8 +1,9 @@
 /** The Web Locks API on every scheme that has all of it (`set` and `redlock` have no shared locks and no queue). */
 import { afterAll, beforeAll, describe } from "vitest";
-import { LockManager } from "../src/index.ts";
+import { LockManager, type ManagerOptions } from "../src/index.ts";
+import type { Managers, Order } from "./support/locks.ts";
 import { webLocksSuite } from "./support/web-locks-suite.ts";
-import { places, type World } from "./support/worlds.ts";
+import { type Place, places, type World } from "./support/worlds.ts";
 
 webLocksSuite("in this process, as it comes", async () => {
   const locks = new LockManager();
@@ -16,15 +17,25 @@ webLocksSuite("in this process, as it comes", async () => {
   };
 });
 
-describe.each(places.filter(({ scheme }) => scheme === "memory" || scheme === "lua"))("$title", (place) => {
+/** Requests of several managers come in the order of the specification where each stands in the queue by itself. */
+const worlds = places.flatMap((place): [title: string, Place, Order, ManagerOptions][] => {
+  if (place.scheme === "set" || place.scheme === "redlock") return [];
+  if (place.scheme === "memory") return [[place.title, place, "strict", {}]];
+  return [
+    [place.title, place, "turns", {}],
+    [`${place.title}, turn: 1`, place, "strict", { turn: 1 }],
+  ];
+});
+
+describe.each(worlds)("%s", (_, place, order, options) => {
   let world: World;
   beforeAll(async () => {
     world = await place.open();
   });
   afterAll(() => world.close());
 
-  webLocksSuite("web locks", async () => {
-    const [locks, other] = [await world.manager(), await world.manager()];
+  const open = async (): Promise<Managers> => {
+    const [locks, other] = [await world.manager(options), await world.manager(options)];
     return {
       locks,
       other,
@@ -32,5 +43,6 @@ describe.each(places.filter(({ scheme }) => scheme === "memory" || scheme === "l
         await Promise.all([locks.close(), other.close()]);
       },
     };
-  });
+  };
+  webLocksSuite("web locks", open, order);
 });

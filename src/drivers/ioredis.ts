@@ -4,6 +4,7 @@ import type { Driver, Subscription, SubscriptionEvents } from "../driver.ts";
 export interface IoredisClient {
   readonly status: string;
   readonly options: object;
+  readonly stream?: { cork?(): unknown; uncork?(): unknown; unref?(): unknown };
   call(command: string, args: string[]): Promise<unknown>;
   multi(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
   duplicate(override?: object): IoredisClient;
@@ -13,7 +14,6 @@ export interface IoredisClient {
 
 /** What is used of a connection that we opened ourselves. */
 interface OwnConnection extends IoredisClient {
-  readonly stream?: { unref?(): unknown };
   connect(): Promise<void>;
   subscribe(channel: string): Promise<unknown>;
   disconnect(): void;
@@ -58,8 +58,17 @@ export class IoredisDriver implements Driver {
   }
 
   send(command: readonly string[]): Promise<unknown> {
-    const [name = "", ...args] = command;
-    return this.#redis.call(name, args);
+    return this.#redis.call(command[0] ?? "", command.slice(1));
+  }
+
+  together(run: () => void): void {
+    const { stream } = this.#redis;
+    stream?.cork?.();
+    try {
+      run();
+    } finally {
+      stream?.uncork?.();
+    }
   }
 
   async transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {

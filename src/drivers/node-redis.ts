@@ -70,6 +70,10 @@ export class NodeRedisDriver implements Driver {
     return this.#redis.sendCommand(command as string[]);
   }
 
+  together(run: () => void): void {
+    run();
+  }
+
   async transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
     const multi = this.#redis.multi();
     for (const command of commands) multi.addCommand([...command]);

@@ -1,7 +1,7 @@
 -- Take a lock, or a place in its queue. Asked again it is the claim of a pushed grant, or a waiter's poke.
 -- KEYS counter | key, holders, queue, waiters
--- ARGV publish, channel | token, mode, ttl, wait, ticket, label
--- RETURNS fence granted | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign} pending
+-- ARGV publish, channel | token, mode, ttl, wait, ticket, waiting, fences, asked, label
+-- RETURNS the first fence granted | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign} pending
 
 -- `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard.
 load(lock)
@@ -17,7 +17,7 @@ if queued and wait == '0' then
   promote(lock)
   queued = call('EXISTS', lock.queue) == 1
 end
-if not queued and compatible(lock, mode) then return grant(lock, token, mode, ttl, label) end
+if not queued and compatible(lock, mode) then return grant(lock, token, mode, ttl, fences, label) end
 if wait == '0' then return 0 end
 
 local place = call('ZSCORE', lock.queue, token)
@@ -29,7 +29,8 @@ if not place then
   call('ZADD', lock.queue, ticket, token)
 end
 local listens = wait == '2' and 1 or 0
-call('HSET', lock.waiters, token, table.concat({ mode, ttl, digits(now + STALE), listens, label }, ' '))
+local record = { mode, ttl, digits(now + STALE), listens, waiting, fences, asked, label }
+call('HSET', lock.waiters, token, table.concat(record, ' '))
 call('PEXPIRE', lock.queue, QUEUE_TTL)
 call('PEXPIRE', lock.waiters, QUEUE_TTL)
 

@@ -1,7 +1,16 @@
--- Give back an exclusive lock that nobody waits for: the common case, kept short.
+-- Give back exclusive locks that nobody waits for: the common case, kept short.
 -- KEYS | key, queue
--- ARGV | value
--- RETURNS 1 given back | 0 not held with this value, or waited for: ask release
+-- ARGV client | grant
+-- RETURNS 1 given back | 0 not held with this grant, or waited for: ask release
 -- QUICK
 
-if pcall_redis('GET', key) == value and call('EXISTS', queue) == 0 then reply = call('DEL', key) end
+local keys, queues, given = {}, {}, {}
+for i = 1, count do keys[i], queues[i] = key[i], queue[i] end
+local values = call('MGET', unpack(keys))
+local nobody_waits = call('EXISTS', unpack(queues)) == 0
+for i = 1, count do
+  local ours = values[i] == client .. grant[i] and (nobody_waits or call('EXISTS', queues[i]) == 0)
+  if ours then given[#given + 1] = keys[i] end
+  replies[i] = ours and 1 or 0
+end
+if #given > 0 then call('DEL', unpack(given)) end

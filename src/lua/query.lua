@@ -1,7 +1,7 @@
 -- Tell who holds and who waits. Writes nothing.
 -- KEYS | key, holders, queue, waiters
 -- ARGV |
--- RETURNS {kind, {token, fence, milliseconds left, label, …}, {token, mode, label, …}}
+-- RETURNS {kind, {token, fence, milliseconds left, label, …}, {token, mode, how many wait there, label, …}}
 
 read(lock)
 local held, waiting = {}, {}
@@ -20,9 +20,9 @@ elseif lock.kind == 'shared' then
 end
 
 for _, token in ipairs(call('ZRANGE', lock.queue, 0, -1)) do
-  local mode, _, stale_at, _, label = match(call('HGET', lock.waiters, token) or '', RECORD)
+  local mode, _, stale_at, _, waiting_there, _, _, label = match(call('HGET', lock.waiters, token) or '', RECORD)
   if mode and tonumber(stale_at) > now then
-    for _, field in ipairs({ token, mode, label }) do waiting[#waiting + 1] = field end
+    for _, field in ipairs({ token, mode, waiting_there, label }) do waiting[#waiting + 1] = field end
   end
 end
 return { lock.kind or '', held, waiting }

@@ -35,6 +35,6 @@ for _, victim in ipairs(victims) do
   drop(lock, victim)
   tell(lock, victim, 'lost', fence)
 end
-if token ~= '' then return { 1, grant(lock, token, 'exclusive', ttl, label) } end
+if token ~= '' then return { 1, grant(lock, token, 'exclusive', ttl, 1, label) } end
 promote(lock)
 return { 1 }

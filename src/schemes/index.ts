@@ -9,6 +9,7 @@ import { LuaScheme } from "./lua.ts";
 import { MemoryScheme, MemoryStore } from "./memory.ts";
 import { RedlockScheme } from "./redlock.ts";
 import { SetScheme } from "./set.ts";
+import { Turns } from "./turns.ts";
 
 /** Locks without a server: every manager of this process that was made without a client shares them. */
 const processStore = new MemoryStore(systemClock);
@@ -21,7 +22,7 @@ export interface SchemeSettings {
 
 /** @throws TypeError when client and scheme do not fit, or the client is of no known kind. */
 export function openScheme(client: unknown, options: CheckedManagerOptions, settings: SchemeSettings): Scheme {
-  const { scheme, prefix } = options;
+  const { scheme, prefix, turn } = options;
   const terms = { prefix, clientId: settings.clientId, label: settings.label };
   if (!Array.isArray(client)) refuseNodeOptions(options);
   if (client === undefined) {
@@ -47,7 +48,9 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
   }
   if (scheme === "memory") throw new TypeError('Expected no client for the scheme "memory"; got one. Leave it out.');
   const driver = driverFor(client);
-  return scheme === "set" ? new SetScheme(driver, settings.clock, terms) : new LuaScheme(driver, settings.clock, terms);
+  if (scheme === "set") return new SetScheme(driver, settings.clock, terms);
+  const lua = new LuaScheme(driver, settings.clock, terms);
+  return turn > 1 ? new Turns(lua, settings.clock, turn) : lua;
 }
 
 /** Nothing is left on any client when one of them is refused. */

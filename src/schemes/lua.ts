@@ -26,11 +26,12 @@ import type {
   LockRequest,
   LockState,
   PushListener,
+  Release,
   Scheme,
   Selection,
 } from "../scheme.ts";
-import { Turn } from "./batch.ts";
-import type { AddToBatch, BatchItem } from "./batch.ts";
+import { Outbox } from "./outbox.ts";
+import type { AddItem } from "./outbox.ts";
 import { Clients } from "./clients.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
 import { findNames } from "./scan.ts";
@@ -39,6 +40,9 @@ import { findNames } from "./scan.ts";
 const FOREIGN_POKE = 50;
 /** While no push can arrive, waiters look often enough to find a grant within its claim window. */
 const DEAF_POKE = CLAIM_WINDOW / 4;
+
+/** Our clock may run faster than the server's by so much. */
+const RATE = 0.99;
 
 /** So many locks are remembered as wanted by others. */
 const MOST_HINTS = 10_000;
@@ -52,16 +56,20 @@ export class LuaScheme implements Scheme {
   /** What every call that may grant is given once: the fence counter, and how to push. */
   readonly #call: { readonly keys: [counter: string]; readonly args: [publish: string, channel: string] };
   readonly #clientId: string;
+  readonly #clock: Clock;
   readonly #limit: TimeLimit;
   readonly #send: Send;
   readonly #clients: Clients;
-  readonly #give: AddToBatch<[string, string], [string]>;
-  readonly #take: AddToBatch<[string, string], [string, string]>;
-  readonly #release: AddToBatch<LockKeys, [string]>;
-  readonly #extend: AddToBatch<[string, string], [string, string, string]>;
-  readonly #acquire: AddToBatch<LockKeys, [string, string, string, string, string, string]>;
+  readonly #give: AddItem<[string, string], [grant: string]>;
+  readonly #take: AddItem<[string, string], [number: string]>;
+  readonly #release: AddItem<LockKeys, [string]>;
+  readonly #extend: AddItem<[string, string], [string, string, string]>;
+  readonly #acquire: AddItem<LockKeys, [string, string, string, string, string, string, string, string, string]>;
   /** Quick attempts that are out. Later requests for the same lock wait for their outcome, to stay behind them. */
   readonly #taking = new Map<string, Promise<unknown>>();
+  /** By token: the latest question of a waiter, and how long a grant in answer to it lasts. */
+  readonly #questions = new Map<string, { readonly number: number; readonly at: number; readonly lasts: number }>();
+  #asked = 0;
   /** Locks that others wanted when we last looked: there a quick attempt would be in vain. Only a hint. */
   readonly #wanted = new Set<string>();
   #listener: PushListener | undefined;
@@ -74,58 +82,102 @@ export class LuaScheme implements Scheme {
     this.#keys = new Keys(settings.prefix);
     this.#call = { keys: [counterKey(settings.prefix)], args: ["PUBLISH", channelPrefix(settings.prefix)] };
     this.#clientId = settings.clientId;
+    this.#clock = clock;
     this.#limit = new TimeLimit(clock, driver);
     this.#send = (command) => this.#limit.guard(driver.send(command));
     this.#clients = new Clients(this.#send, clock, settings);
     const call = this.#call;
-    const turn = new Turn();
+    const client = `${settings.clientId}:`;
+    const outbox = new Outbox((run) => driver.together(run));
     // What is given up first frees room for what is asked for.
-    this.#give = turn.batch((items) => this.#run(lua.give, { keys: [], args: [] }, items));
-    this.#release = turn.batch((items) => this.#run(lua.release, call, items));
-    this.#extend = turn.batch((items) => this.#run(lua.extend, { keys: [], args: [] }, items));
+    this.#give = outbox.script((items) => this.#run(lua.give, { keys: [], args: [client] }, items));
+    this.#release = outbox.script((items) => this.#run(lua.release, call, items));
+    this.#extend = outbox.script((items) => this.#run(lua.extend, { keys: [], args: [] }, items));
     // Who takes the long way was not behind anybody who tries the quick one: they would have waited for the outcome.
-    this.#acquire = turn.batch((items) => this.#run(lua.acquire, call, items));
-    this.#take = turn.batch((items) => this.#run(lua.take, { keys: call.keys, args: [] }, items));
+    this.#acquire = outbox.script((items) => this.#run(lua.acquire, call, items));
+    this.#take = outbox.script((items) => {
+      return this.#run(lua.take, { keys: call.keys, args: [client, items.shared] }, items);
+    });
   }
 
   listen(listener: PushListener): void {
     this.#listener = listener;
   }
 
-  async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+    const { lock, mode, label, ticket } = request;
     this.#clients.announce(request.ttl);
     if (wait) this.#subscribe();
-    const { lock, token, mode, ttl, ticket = "", label } = request;
-    const keys = this.#keys.of(lock);
     const earlier = this.#taking.get(lock);
-    if (earlier) {
-      await earlier.catch(() => {});
-    } else if (mode === "exclusive" && label === "" && ticket === "" && !this.#wanted.has(lock)) {
-      const fence = await this.#tryToTake(lock, keys, [token, String(ttl)]);
-      if (fence > 0) return { kind: "granted", fence };
+    if (earlier) return this.#queueBehind(earlier, request, wait);
+    const plain = mode === "exclusive" && label === "" && ticket === undefined;
+    return plain && !this.#wanted.has(lock) ? this.#takeOrQueue(request, wait) : this.#queue(request, wait);
+  }
+
+  /** The common case. Who wants the same lock meanwhile goes on right behind us. */
+  async #takeOrQueue(request: LockRequest, wait: boolean): Promise<Answer> {
+    const { lock, token, ttl } = request;
+    const [key, , queue] = this.#keys.of(lock);
+    const attempt = this.#take([key, queue], [numberOf(token)], String(ttl));
+    this.#taking.set(lock, attempt);
+    let fence;
+    try {
+      fence = Number(await attempt);
+    } finally {
+      this.#taking.delete(lock);
     }
+    return fence > 0 ? { kind: "granted", fence } : this.#queue(request, wait);
+  }
+
+  async #queueBehind(earlier: Promise<unknown>, request: LockRequest, wait: boolean): Promise<Answer> {
+    await earlier.catch(() => {});
+    return this.#queue(request, wait);
+  }
+
+  async #queue(request: LockRequest, wait: boolean): Promise<Answer> {
+    const { lock, token, mode, ttl, ticket = "", waiting = 1, fences = 1, label } = request;
+    const keys = this.#keys.of(lock);
     const listens = this.#subscription?.up ? "2" : "1";
-    const args = [token, mode, String(ttl), wait ? listens : "0", ticket, label] as const;
-    const answer = unwrap(await this.#acquire(keys, [...args]));
+    const manner = wait ? listens : "0";
+    const asked = wait ? this.#noteQuestion(request) : 0;
+    const answer = unwrap(
+      await this.#acquire(keys, [
+        token,
+        mode,
+        String(ttl),
+        manner,
+        ticket,
+        String(waiting),
+        String(fences),
+        String(asked),
+        label,
+      ]),
+    );
     if (Array.isArray(answer)) {
       const [place, rank, left, foreign] = answer as unknown[];
       request.ticket = String(place);
       this.#noteWanted(lock);
       return { kind: "pending", pokeAfter: this.#pokeAfter(Number(rank), Number(left), Number(foreign) === 1) };
     }
+    this.#questions.delete(token);
     const fence = Number(answer);
-    return fence > 0 ? { kind: "granted", fence } : { kind: "busy" };
+    return fence > 0 ? { kind: "granted", fence, fences } : { kind: "busy" };
   }
 
-  /** The fence, or 0 where it takes more than that. Who waits for the outcome goes on right behind us. */
-  async #tryToTake(lock: string, [key, , queue]: LockKeys, args: [string, string]): Promise<number> {
-    const attempt = this.#take([key, queue], args);
-    this.#taking.set(lock, attempt);
-    try {
-      return Number(await attempt);
-    } finally {
-      this.#taking.delete(lock);
-    }
+  /**
+   * A pushed grant says which question was the last before it: so it was given after that was sent. Readers ask again
+   * all the same, for that lets those behind them in.
+   */
+  #noteQuestion({ token, mode, ttl }: LockRequest): number {
+    const lasts = mode === "exclusive" ? Math.min(ttl, CLAIM_WINDOW) * RATE : -Infinity;
+    this.#questions.set(token, { number: ++this.#asked, at: this.#clock.now(), lasts });
+    return this.#asked;
+  }
+
+  #granted(lock: string, token: string, fence: number, asked: number): void {
+    const question = this.#questions.get(token);
+    const until = question?.number === asked ? question.at + question.lasts : undefined;
+    this.#listener?.granted(lock, token, fence, until);
   }
 
   #noteWanted(lock: string): void {
@@ -155,13 +207,14 @@ export class LuaScheme implements Scheme {
     return reply === 1 ? "extended" : reply === 0 ? "gone" : "stolen";
   }
 
-  async release(request: GivenUp): Promise<"released" | "gone" | "unsure"> {
+  async release(request: GivenUp): Promise<Release> {
     const { lock, token, mode, fence } = request;
+    this.#questions.delete(token);
     const drops = this.#driver.drops;
     const keys = this.#keys.of(lock);
     if (mode === "exclusive" && fence && !this.#wanted.has(lock)) {
       const [key, , queue] = keys;
-      if (Number(await this.#give([key, queue], [`${token}#${fence}`])) === 1) return "released";
+      if (Number(await this.#give([key, queue], [`${numberOf(token)}#${fence}`])) === 1) return "released";
     }
     const held = Number(unwrap(await this.#release(keys, [token])));
     if (held === 2) this.#noteWanted(lock);
@@ -174,10 +227,8 @@ export class LuaScheme implements Scheme {
     const names = await findNames(this.#send, this.#prefix, selection);
     const states: LockState[] = [];
     for (let i = 0; i < names.length; i += 100) {
-      const items = names.slice(i, i + 100).map((name) => {
-        return { keys: this.#keys.of(name), args: [] as [] };
-      });
-      const replies = await this.#run(lua.query, { keys: [], args: [] }, items);
+      const keys = names.slice(i, i + 100).flatMap((name) => this.#keys.of(name));
+      const replies = await this.#run(lua.query, { keys: [], args: [] }, { keys, args: [] });
       replies.forEach((reply, j) => {
         // Among all keys of the prefix there may be some that are no locks.
         const named = typeof selection === "object" && "name" in selection;
@@ -205,14 +256,14 @@ export class LuaScheme implements Scheme {
   }
 
   async #steal(lock: string, args: [string, string, string, string]): Promise<unknown[]> {
-    const [reply] = await this.#run(lua.steal, this.#call, [{ keys: this.#keys.of(lock), args }]);
+    const [reply] = await this.#run(lua.steal, this.#call, { keys: this.#keys.of(lock), args });
     return unwrap(reply) as unknown[];
   }
 
   #run<K extends ScriptStrings, A extends ScriptStrings>(
     script: Script<K, A>,
     call: { readonly keys: K["call"]; readonly args: A["call"] },
-    items: readonly BatchItem<K["item"], A["item"]>[],
+    items: { readonly keys: readonly string[]; readonly args: readonly string[] },
   ): Promise<unknown[]> {
     return this.#limit.guard(runScript(this.#driver, script, call, items));
   }
@@ -221,9 +272,9 @@ export class LuaScheme implements Scheme {
     if (this.#subscription || this.#closed) return;
     this.#subscription = this.#driver.subscribe(channelPrefix(this.#prefix) + this.#clientId, {
       message: (text) => {
-        const [, what, number, token = "", key = ""] = /^(\w+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
+        const [, what, number, asked, token = "", key = ""] = /^(\w+) (\d+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
         const lock = nameOfKey(this.#prefix, key) ?? "";
-        if (what === "granted") this.#listener?.granted(lock, token, Number(number));
+        if (what === "granted") this.#granted(lock, token, Number(number), Number(asked));
         else if (what === "next") this.#listener?.next(lock, token, Number(number));
         else if (what === "lost") this.#listener?.lost(lock, token, Number(number));
       },
@@ -238,6 +289,11 @@ export class LuaScheme implements Scheme {
     const longest = foreign && first ? FOREIGN_POKE : this.#subscription?.up ? spread : DEAF_POKE;
     return first && left >= 0 ? Math.min(longest, left + EXPIRY_MARGIN) : longest;
   }
+}
+
+/** What follows the client's id in a token. */
+function numberOf(token: string): string {
+  return token.slice(token.indexOf(":") + 1);
 }
 
 /** One item's reply; its own error concerns nobody else in the batch. */
@@ -264,9 +320,10 @@ function readState(lock: string, reply: unknown): LockState {
       label: String(label),
       ...(foreign && { foreign: String(token) }),
     })),
-    waiters: rows(waiting, 3).map(([token, mode, label]) => ({
+    waiters: rows(waiting, 4).map(([token, mode, count, label]) => ({
       token: String(token),
       mode: mode as LockMode,
+      waiting: Number(count),
       label: String(label),
     })),
   };

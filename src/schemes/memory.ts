@@ -36,10 +36,10 @@ interface Holder {
   expiry: number;
 }
 
-interface Waiter {
-  readonly mode: LockMode;
-  readonly ttl: number;
-  readonly label: string;
+/** What a grant is made from. */
+type Wish = Pick<LockRequest, "mode" | "ttl" | "fences" | "label">;
+
+interface Waiter extends Wish {
   readonly ticket: number;
   staleAt: number;
 }
@@ -82,19 +82,21 @@ export class MemoryStore {
     if (lock?.holders.size === 0 && lock.waiters.size === 0) this.#locks.delete(key);
   }
 
-  grant(lock: LockRecord, token: string, mode: LockMode, ttl: number, label: string): number {
-    this.#fence = Math.max(this.#fence + 1, this.clock.micros());
+  /** Answers with the first of its fences. */
+  grant(lock: LockRecord, token: string, { mode, ttl, fences = 1, label }: Wish): number {
+    const fence = Math.max(this.#fence + 1, this.clock.micros());
+    this.#fence = fence + fences - 1;
     lock.mode = mode;
-    lock.holders.set(token, { fence: this.#fence, label, expiry: this.clock.now() + ttl });
-    return this.#fence;
+    lock.holders.set(token, { fence, label, expiry: this.clock.now() + ttl });
+    return fence;
   }
 
   /** Stand in the queue: in the place that the ticket names, or at the end. Answers with the ticket. */
   enqueue(lock: LockRecord, request: LockRequest, staleAt: number): string {
-    const { token, mode, ttl, label } = request;
+    const { token, mode, ttl, fences = 1, label } = request;
     const ticket = Number(request.ticket ?? ++this.#ticket);
     const returned = !lock.waiters.has(token) && ticket < this.#ticket;
-    lock.waiters.set(token, { mode, ttl, label, ticket, staleAt });
+    lock.waiters.set(token, { mode, ttl, fences, label, ticket, staleAt });
     if (returned) {
       const sorted = [...lock.waiters].sort(([, a], [, b]) => a.ticket - b.ticket);
       lock.waiters.clear();
@@ -121,8 +123,9 @@ export class MemoryStore {
       } else {
         lock.waiters.delete(token);
         const ttl = token === me ? waiter.ttl : Math.min(waiter.ttl, CLAIM_WINDOW);
-        const fence = this.grant(lock, token, waiter.mode, ttl, waiter.label);
-        if (token !== me) this.tell(token, (listener) => listener.granted(lock.name, token, fence));
+        const fence = this.grant(lock, token, { ...waiter, ttl });
+        const until = waiter.mode === "exclusive" ? this.clock.now() + ttl : undefined;
+        if (token !== me) this.tell(token, (listener) => listener.granted(lock.name, token, fence, until));
       }
       moved = true;
     }
@@ -177,24 +180,24 @@ export class MemoryScheme implements Scheme {
 
   acquire(request: LockRequest, wait: boolean): Promise<Answer> {
     return this.#step(request.lock, (lock) => {
-      const { token, mode, ttl, label } = request;
+      const { token, mode, ttl, fences = 1 } = request;
       const now = this.#store.clock.now();
       const holder = lock.holders.get(token);
       if (holder) {
         holder.expiry = Math.max(holder.expiry, now + ttl);
         if (lock.mode === "shared") this.#store.promote(lock);
-        return { kind: "granted", fence: holder.fence };
+        return { kind: "granted", fence: holder.fence, fences };
       }
       if (!wait) this.#store.promote(lock);
       if (lock.waiters.size === 0 && compatible(lock, mode)) {
-        return { kind: "granted", fence: this.#store.grant(lock, token, mode, ttl, label) };
+        return { kind: "granted", fence: this.#store.grant(lock, token, request), fences };
       }
       if (!wait) return { kind: "busy" };
 
       const ticket = this.#store.enqueue(lock, request, now + STALE_AFTER);
       this.#store.promote(lock, token);
       const granted = lock.holders.get(token);
-      if (granted) return { kind: "granted", fence: granted.fence };
+      if (granted) return { kind: "granted", fence: granted.fence, fences };
       request.ticket = ticket;
       return { kind: "pending", pokeAfter: this.#pokeAfter(lock, token) };
     });
@@ -208,7 +211,7 @@ export class MemoryScheme implements Scheme {
         return { kind: "granted", fence: holder.fence };
       }
       for (const victim of lock.holders.keys()) this.#takeAway(lock, victim);
-      return { kind: "granted", fence: this.#store.grant(lock, token, "exclusive", ttl, label) };
+      return { kind: "granted", fence: this.#store.grant(lock, token, { mode: "exclusive", ttl, label }) };
     });
   }
 
@@ -290,7 +293,7 @@ export class MemoryScheme implements Scheme {
       })),
       waiters: Array.from(lock.waiters)
         .filter(([, { staleAt }]) => staleAt > now)
-        .map(([token, { mode, label }]) => ({ token, mode, label: labelOf(token, label) })),
+        .map(([token, { mode, label }]) => ({ token, mode, label: labelOf(token, label), waiting: 1 })),
     };
   }
 }

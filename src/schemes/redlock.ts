@@ -129,12 +129,13 @@ export class RedlockScheme implements Scheme {
     return lost.filter((vote) => "other" in vote && vote.other).length * 2 > lost.length ? "stolen" : "gone";
   }
 
-  async release({ lock, token }: GivenUp): Promise<"released" | "gone" | "unsure"> {
+  async release({ lock, token, fence }: GivenUp): Promise<"released" | "gone" | "unsure"> {
     this.#line.leave(lock, token);
     const keys = this.#keys(lock);
+    const leaving = fence === undefined && !this.#line.has(lock) ? this.#settings.clientId : "";
     const dropsBefore = this.#roster.drops;
     const { result, votes } = await this.#roster.askPatiently(
-      (node) => node.drop(keys, token, true, this.#roster.largestTtl),
+      (node) => node.drop(keys, token, true, this.#roster.largestTtl, leaving),
       (all) => this.#judgeRelease([...all.values()]),
     );
     if (result === "no-quorum") throw noQuorum(this.#roster.nodes, votes);

@@ -396,6 +396,18 @@ describe.concurrent("a release", () => {
     await waiter.end();
   });
 
+  test("is told to nobody whose last request has left: nothing stays of a waiter that gave up", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await nodes.manager(), await nodes.manager()];
+    const name = unique();
+    await using _ = await a.acquire(name);
+    await rejection(b.acquire(name, { waitTimeout: 100 }));
+    const waiters = (): Promise<number[]> =>
+      Promise.all(nodes.redis.map((redis) => redis.exists(`{lock:${name}}:waiters`)));
+    expect((await Promise.all(nodes.redis.map((redis) => calls(redis, "sadd")))).every((each) => each > 0)).toBe(true);
+    await until(async () => (await waiters()).every((each) => each === 0), "nobody was to be told");
+  });
+
   test("wakes only one request of a manager, and the others ask nothing meanwhile", async (t) => {
     const nodes = await openNodes(t);
     const [a, b] = [await nodes.manager(), await nodes.manager()];

@@ -4,6 +4,9 @@ import { expect } from "vitest";
 import type { Lock, LockInfo, LockManager, LockOptions } from "../../src/index.ts";
 import { until } from "./until.ts";
 
+/** Whether requests of several managers come as they were made, or in turns. */
+export type Order = "strict" | "turns";
+
 /** Two managers of the same locks, as in two processes. */
 export interface Managers {
   readonly locks: LockManager;

@@ -258,6 +258,7 @@ export class TwoWorlds {
         },
         lost: (lock, token, fence) => pushes.push({ what: "lost", lock, token, number: fence }),
         next: (lock, token, remaining) => pushes.push({ what: "next", lock, token, number: remaining }),
+        again: () => {},
         missed: () => listening.resolve(),
       });
     });
@@ -318,7 +319,7 @@ export class TwoWorlds {
     const arrivals = this.clients.map(async (client) => {
       const { promise, resolve } = deferred();
       client.synced = resolve;
-      await this.#redis.publish(`${PREFIX}push:${client.id}`, `granted 0 ${SYNC} ${PREFIX}`);
+      await this.#redis.publish(`${PREFIX}push:${client.id}`, `granted 0 0 ${SYNC} ${PREFIX}`);
       await soon(promise, "all pushes had come");
     });
     await Promise.all(arrivals);

@@ -12,10 +12,13 @@ import { queueSuite } from "./web-locks/queue.ts";
 import { resultSuite } from "./web-locks/result.ts";
 import { signalSuite } from "./web-locks/signal.ts";
 import { stealSuite } from "./web-locks/steal.ts";
-import { type Managers, type Open, turn } from "./locks.ts";
+import { type Managers, type Open, type Order, turn } from "./locks.ts";
 
-/** @param open Called anew for tests that close a manager; all it opens must see the same locks. */
-export function webLocksSuite(title: string, open: Open): void {
+/**
+ * @param open called anew for tests that close a manager; all it opens must see the same locks
+ * @param order of requests of several managers: as they came, or in turns
+ */
+export function webLocksSuite(title: string, open: Open, order: Order = "strict"): void {
   describe(title, () => {
     let managers: Managers;
     const use = (): Managers => managers;
@@ -37,10 +40,10 @@ export function webLocksSuite(title: string, open: Open): void {
     argumentsSuite(use);
     namesSuite(use);
     resultSuite(use);
-    queueSuite(use);
+    queueSuite(use, order);
     signalSuite(use);
-    stealSuite(use);
-    querySuite(use);
+    stealSuite(use, order);
+    querySuite(use, order);
     additionsSuite(use, open);
   });
 }

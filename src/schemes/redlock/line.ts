@@ -22,6 +22,10 @@ export class Line {
     return first(waiters) === token;
   }
 
+  has(lock: string): boolean {
+    return this.#waiters.has(lock);
+  }
+
   /** The request was granted, or is over; the next one steps forward. */
   leave(lock: string, token: string): void {
     const waiters = this.#waiters.get(lock);

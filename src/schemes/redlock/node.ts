@@ -6,8 +6,8 @@ import { channelPrefix } from "../../keys.ts";
 import type { NodeKeys } from "../../keys.ts";
 import * as lua from "../../lua.generated.ts";
 import type { Grant } from "../../scheme.ts";
-import { Turn } from "../batch.ts";
-import type { AddToBatch } from "../batch.ts";
+import { Outbox } from "../outbox.ts";
+import type { AddItem } from "../outbox.ts";
 import { unwrap } from "../lua.ts";
 import { AheadOfClock } from "./ballot.ts";
 import type { Vote } from "./ballot.ts";
@@ -52,10 +52,10 @@ export class Node {
   readonly #identity: Identity;
   readonly #limit: TimeLimit;
   readonly #channel: string;
-  readonly #vote: AddToBatch<NodeKeys, [string, string, string, string, string]>;
-  readonly #raise: AddToBatch<[string, string], [string, string]>;
-  readonly #renew: AddToBatch<[string, string], [string, string, string]>;
-  readonly #drop: AddToBatch<[string, string], [string, string]>;
+  readonly #vote: AddItem<NodeKeys, [string, string, string, string, string]>;
+  readonly #raise: AddItem<[string, string], [string, string]>;
+  readonly #renew: AddItem<[string, string], [string, string, string]>;
+  readonly #drop: AddItem<[string, string], [string, string, string]>;
   /** By token: what may still put its key there, also after everybody gave up. */
   readonly #asked = new Map<string, Promise<unknown>>();
   /** By token: what may still take its key away. It must not overtake a new vote for the same token. */
@@ -73,13 +73,13 @@ export class Node {
     this.#identity = identity;
     this.#limit = new TimeLimit(clock, driver);
     this.#channel = channelPrefix(prefix);
-    const turn = new Turn();
+    const outbox = new Outbox((run) => driver.together(run));
     const none: { keys: []; args: [] } = { keys: [], args: [] };
     // What is given up first frees room for what is asked for.
-    this.#drop = turn.batch((items) => runScript(driver, lua.drop, { keys: [], args: [this.#channel] }, items));
-    this.#raise = turn.batch((items) => runScript(driver, lua.raise, none, items));
-    this.#renew = turn.batch((items) => runScript(driver, lua.renew, none, items));
-    this.#vote = turn.batch((items) => runScript(driver, lua.vote, none, items));
+    this.#drop = outbox.script((items) => runScript(driver, lua.drop, { keys: [], args: [this.#channel] }, items));
+    this.#raise = outbox.script((items) => runScript(driver, lua.raise, none, items));
+    this.#renew = outbox.script((items) => runScript(driver, lua.renew, none, items));
+    this.#vote = outbox.script((items) => runScript(driver, lua.vote, none, items));
   }
 
   /** Sends one command, within the time limit. */
@@ -127,11 +127,13 @@ export class Node {
   /**
    * Take the token's key away, now and whenever a vote that is still out may have put it there; if the node does not
    * hear it, again and again until `ttl` has passed. Answers for the first time: whether it was there.
+   *
+   * @param leaving the manager that is to be told of releases no longer; "" for none
    */
-  drop(keys: NodeKeys, token: string, tell: boolean, ttl: number): Promise<Yes> {
+  drop(keys: NodeKeys, token: string, tell: boolean, ttl: number, leaving = ""): Promise<Yes> {
     const [key, , waiters] = keys;
     const send = (): Promise<unknown> => {
-      const call = this.#drop([key, waiters], [token, tell ? "1" : "0"]);
+      const call = this.#drop([key, waiters], [token, tell ? "1" : "0", leaving]);
       const owe = (): void => this.#owe(token, { keys, until: this.#clock.now() + ttl });
       call.then(() => this.#debts.delete(token), owe);
       return call;
@@ -139,7 +141,7 @@ export class Node {
     const asked = this.#asked.get(token);
     const dropping = this.#dropping.get(token);
     // Nothing is asked for the token before that is answered, so it will do.
-    if (dropping && !asked) return dropping;
+    if (dropping && !asked && !leaving) return dropping;
     const call = send();
     const all = asked ? Promise.allSettled([call, asked]).then(send) : call;
     this.#remember(this.#dropping, token, all.then(yes));
@@ -148,11 +150,11 @@ export class Node {
 
   /** Take a key away that holds exactly this. */
   async evict([key, , waiters]: NodeKeys, holder: string): Promise<Yes> {
-    return yes(await this.#drop([key, waiters], [holder, "1"]));
+    return yes(await this.#drop([key, waiters], [holder, "1", ""]));
   }
 
   look(keys: readonly NodeKeys[]): Promise<unknown[]> {
-    const items = keys.map(([key, counter]) => ({ keys: [key, counter] as [string, string], args: [] as [] }));
+    const items = { keys: keys.flatMap(([key, counter]) => [key, counter]), args: [] };
     return this.#limit.guard(runScript(this.driver, lua.look, { keys: [], args: [] }, items));
   }
 

@@ -1,0 +1,237 @@
+/** Local turns: who is served when, and with what. */
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Lock, LockOptions } from "../../src/index.ts";
+import { drift } from "../../src/lease.ts";
+import { TurnsStage, type TurnsStore } from "../support/turns.ts";
+
+vi.mock("../../src/schemes/index.ts", () => ({
+  openScheme: (store: TurnsStore, ...terms: Parameters<TurnsStore["open"]>) => store.open(...terms),
+}));
+
+let on: TurnsStage;
+
+beforeEach(() => {
+  on = new TurnsStage();
+});
+afterEach(() => on.end());
+
+describe("a turn", () => {
+  test("serves those who waited when it began, in the order they came; then the next process has its turn", async () => {
+    const [p, q] = [on.process(), on.process()];
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1"]);
+    await on.asks(q, ["q1", "q2"]);
+    await on.asks(p, ["p2", "p3"]);
+    await on.asks(q, ["q3"]);
+    await blocker.release();
+    await on.serve();
+    expect(on.order).toEqual(["p1", "p2", "p3", "q1", "q2", "q3"]);
+  });
+
+  test("does not serve those who came while it lasted", async () => {
+    const [p, q] = [on.process(), on.process()];
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1", "p2"]);
+    await on.asks(q, ["q1"]);
+    await blocker.release();
+    await on.clock.advance(0);
+    await on.asks(p, ["p3", "p4"]);
+    await on.serve();
+    expect(on.order).toEqual(["p1", "p2", "q1", "p3", "p4"]);
+  });
+
+  test("has as many grants as the process allows at most", async () => {
+    const [p, q] = [on.process(2), on.process(3)];
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1", "p2", "p3", "p4", "p5"]);
+    await on.asks(q, ["q1", "q2", "q3", "q4"]);
+    await blocker.release();
+    await on.serve();
+    expect(on.order).toEqual(["p1", "p2", "q1", "q2", "q3", "p3", "p4", "q4", "p5"]);
+  });
+
+  test("hands the lock to nobody after 50 ms: slow work alternates", async () => {
+    const [p, q] = [on.process(), on.process()];
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1", "p2", "p3"]);
+    await on.asks(q, ["q1", "q2", "q3"]);
+    await blocker.release();
+    await on.serve(50);
+    expect(on.order).toEqual(["p1", "q1", "p2", "q2", "p3", "q3"]);
+  });
+
+  test("hands the lock on for 50 ms from its beginning, not from each grant", async () => {
+    const [p, q] = [on.process(), on.process()];
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1", "p2", "p3"]);
+    await on.asks(q, ["q1", "q2", "q3"]);
+    await blocker.release();
+    await on.serve(49);
+    expect(on.order).toEqual(["p1", "p2", "q1", "q2", "p3", "q3"]);
+  });
+
+  test("hands on no lease with less than two thirds of its ttl left", async () => {
+    const [p, q] = [on.process(), on.process()];
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1", "p2", "p3"], { ttl: 90, renew: false });
+    await on.asks(q, ["q1"]);
+    await blocker.release();
+    await on.serve(20);
+    expect(on.order).toEqual(["p1", "p2", "q1", "p3"]);
+  });
+
+  test("tells nobody of a longer lease than is left, and nobody of a shorter one", async () => {
+    const p = on.process();
+    const blocker = await on.blocked();
+    const [p1, p2] = await on.asks(p, ["p1", "p2"], { ttl: 1_000, renew: false });
+    await blocker.release();
+    await on.clock.advance(40);
+    expect(p1?.lock?.remaining).toBe(1_000 - 12 - 40);
+    await p1?.release();
+    await on.clock.advance(0);
+    expect(p2?.lock?.remaining).toBeCloseTo(1_000 - 40 - drift(1_000 - 40));
+    await on.serve();
+  });
+});
+
+describe("inside a process", () => {
+  test("first come is first served, shared ones together and exclusive ones alone", async () => {
+    const p = on.process();
+    const blocker = await on.blocked();
+    await on.asks(p, ["s1", "s2"], { mode: "shared" });
+    await on.asks(p, ["x1"]);
+    await on.asks(p, ["s3", "s4"], { mode: "shared" });
+    await on.asks(p, ["x2", "x3"]);
+    await blocker.release();
+    const together: string[][] = [];
+    for (let holding = on.granted; holding.length > 0 || together.length === 0;) {
+      await on.clock.advance(0);
+      holding = on.granted.filter(({ over }) => !over);
+      if (holding.length > 0) together.push(holding.map(({ name }) => name).sort());
+      for (const wish of holding) void wish.release();
+    }
+    expect(together).toEqual([["s1", "s2"], ["x1"], ["s3", "s4"], ["x2"], ["x3"]]);
+  });
+
+  test("a shared grant is given back only when its last holder is done", async () => {
+    const [p, q] = [on.process(), on.process()];
+    const blocker = await on.blocked();
+    const [s1, s2] = await on.asks(p, ["s1", "s2"], { mode: "shared" });
+    const x = await on.ask(q, "x");
+    await blocker.release();
+    await on.clock.advance(0);
+    expect(await s1?.release()).toBe(true);
+    await on.clock.advance(0);
+    expect([s2?.held, x.held]).toEqual([true, false]);
+    expect(await s2?.release()).toBe(true);
+    await on.clock.advance(0);
+    expect(x.held).toBe(true);
+    await on.serve();
+  });
+
+  test("a request that is alone goes through as it is", async () => {
+    const p = on.process();
+    const alone = await on.ask(p, "alone");
+    const { token } = alone.lock as Lock;
+    await alone.release();
+    expect(p.scheme.calls).toEqual([
+      { verb: "acquire", token, at: 0 },
+      { verb: "release", token, at: 0 },
+    ]);
+  });
+
+  test.each<[string, LockOptions]>([
+    ["ttl", { ttl: 5_000 }],
+    ["mode", { mode: "shared" }],
+    ["label", { label: "another" }],
+  ])("a request with a different %s shares no grant", async (_, options) => {
+    const [p, q] = [on.process(), on.process()];
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1"]);
+    const other = await on.ask(p, "other", options);
+    await on.asks(q, ["q1"]);
+    await blocker.release();
+    await on.serve();
+    expect(on.order).toEqual(["p1", "q1", "other"]);
+    const tokens = p.scheme.calls.filter(({ verb }) => verb === "acquire").map(({ token }) => token);
+    expect(tokens).toContain((other.lock as Lock).token);
+  });
+
+  test("a request that follows one of another kind has what it asked for on the server", async () => {
+    const [p, q] = [on.process(), on.process()];
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1"], { ttl: 5_000 });
+    const other = await on.ask(p, "other", { ttl: 60_000, label: "me" });
+    await blocker.release();
+    await on.clock.advance(0);
+    await on.granted[0]?.release();
+    await on.clock.advance(0);
+    const { held } = await q.locks.query();
+    expect(held).toMatchObject([{ label: "me", remaining: 60_000, token: other.lock?.token }]);
+    await on.serve();
+  });
+});
+
+test("fences grow with each grant, over all processes, turns, attempts and thefts", async () => {
+  const [p, q] = [on.process(3), on.process()];
+  const blocker = await on.blocked();
+  await on.asks(p, ["p1", "p2", "p3", "p4", "p5"]);
+  await on.asks(q, ["q1", "q2", "q3"]);
+  await on.asks(p, ["s1", "s2"], { mode: "shared" });
+  await blocker.release();
+  await on.clock.advance(0);
+  await on.ask(q, "thief", { steal: true });
+  await on.serve();
+  await on.ask(q, "later", { waitTimeout: 0 });
+  await on.serve();
+  const fences = on.granted.map(({ lock }) => lock?.fence ?? 0);
+  expect(new Set(fences).size).toBe(12);
+  // Those of one shared grant become holders at the same instant.
+  const [before, shared, after] = [fences.slice(0, 9), fences.slice(9, 11).sort((a, b) => a - b), fences.slice(11)];
+  expect(on.order.slice(9)).toEqual(expect.arrayContaining(["s1", "s2", "later"]));
+  const inOrder = [...before, ...shared, ...after];
+  expect(inOrder).toEqual(inOrder.toSorted((a, b) => a - b));
+});
+
+test("maxHold of a grant that was handed on counts from that grant", async () => {
+  const p = on.process();
+  const blocker = await on.blocked();
+  const [p1, p2] = await on.asks(p, ["p1", "p2"], { ttl: 1_000, maxHold: 2_500 });
+  await blocker.release();
+  await on.clock.advance(40);
+  await p1?.release();
+  await on.clock.advance(2_485);
+  expect(p2?.held).toBe(true);
+  await on.clock.advance(15);
+  expect(p2?.held).toBe(false);
+  await p2?.release();
+});
+
+test("extend in a turn prolongs the server's lease, and the next holder counts on what the server granted", async () => {
+  const [p, q] = [on.process(), on.process()];
+  const blocker = await on.blocked();
+  const [p1, p2] = await on.asks(p, ["p1", "p2"], { ttl: 1_000, renew: false });
+  await blocker.release();
+  await on.clock.advance(10);
+  await p1?.lock?.extend(20_000);
+  expect((await q.locks.query()).held).toMatchObject([{ remaining: 20_000 }]);
+  await p1?.release();
+  await on.clock.advance(0);
+  expect(p2?.lock?.remaining).toBe(20_000 - drift(20_000));
+  await on.clock.advance(19_700);
+  expect([p2?.held, (await q.locks.query()).held.length]).toEqual([true, 1]);
+  await p2?.release();
+});
+
+test("a lease that was handed on is renewed as long as it is held", async () => {
+  const [p, q] = [on.process(), on.process()];
+  const blocker = await on.blocked();
+  const [p1, p2] = await on.asks(p, ["p1", "p2"], { ttl: 300 });
+  const q1 = await on.ask(q, "q1");
+  await blocker.release();
+  await on.clock.advance(40);
+  await p1?.release();
+  await on.clock.advance(5_000);
+  expect([p2?.held, q1.held]).toEqual([true, false]);
+  await on.serve();
+});

@@ -1,0 +1,90 @@
+/** Local turns on a real server, with the scheme `lua`. */
+import { expect, test } from "vitest";
+import type { LockManager } from "../../src/index.ts";
+import { hold, logged, unique } from "../support/locks.ts";
+import { calls, cleared, openStage } from "../support/stage.ts";
+import { until } from "../support/until.ts";
+
+/** All these wait, as anybody sees. */
+async function pending(locks: LockManager, name: string, count: number): Promise<void> {
+  const counted = async (): Promise<boolean> => (await locks.query({ name })).pending.length === count;
+  await until(counted, `${count} waited`);
+}
+
+test("processes take turns, fences grow, others see how many wait, and nothing is left", async (t) => {
+  const stage = await openStage(t);
+  const [a, b, c] = [await stage.manager({ turn: 3 }), await stage.manager({ turn: 3 }), await stage.manager()];
+  const name = unique();
+  const first = await hold(c, name);
+  const fences = [first.lock.fence];
+  const order: string[] = [];
+  const ask = (locks: LockManager, who: string): Promise<unknown> =>
+    locks.request(name, (lock) => {
+      order.push(who);
+      fences.push(lock.fence);
+    });
+  const all = ["a1", "a2", "a3", "a4"].map((who) => ask(a, who));
+  await pending(b, name, 4);
+  all.push(...["b1", "b2"].map((who) => ask(b, who)));
+  await pending(c, name, 6);
+  await first.end();
+  await Promise.all(all);
+  expect(order).toEqual(["a1", "a2", "a3", "b1", "b2", "a4"]);
+  expect(fences).toEqual([...new Set(fences)].sort((x, y) => x - y));
+  await cleared(stage.redis);
+});
+
+test("shared requests of one process hold together and keep others out until the last is done", async (t) => {
+  const stage = await openStage(t);
+  const [a, b] = [await stage.manager(), await stage.manager()];
+  const name = unique();
+  const first = await hold(b, name);
+  const readers = Array.from({ length: 3 }, () => a.acquire(name, { mode: "shared" }));
+  await pending(b, name, 3);
+  await first.end();
+  const [one, two, three] = await Promise.all(readers);
+  await one?.release();
+  await two?.release();
+  expect([three?.held, await b.tryAcquire(name)]).toEqual([true, null]);
+  await three?.release();
+  await (await b.acquire(name)).release();
+  await cleared(stage.redis);
+});
+
+test("steal from elsewhere tells the present holder of a turn, and those behind are served after the thief", async (t) => {
+  const stage = await openStage(t);
+  const [a, b] = [await stage.manager(), await stage.manager()];
+  const name = unique();
+  const first = await hold(b, name);
+  const waiters = Array.from({ length: 3 }, () => a.acquire(name));
+  await pending(b, name, 3);
+  await first.end();
+  await (await waiters[0])?.release();
+  const second = await waiters[1];
+  const thief = await b.acquire(name, { steal: true });
+  await until(() => second?.signal.aborted, "the holder was told");
+  await second?.release();
+  expect(thief.held).toBe(true);
+  await thief.release();
+  const third = await waiters[2];
+  expect(third?.fence).toBeGreaterThan(thief.fence);
+  await third?.release();
+  await cleared(stage.redis);
+});
+
+test("a thousand waiters of one process ask the server no more than a few times while they wait", async (t) => {
+  const stage = await openStage(t);
+  const [a, b] = [await stage.manager({ turn: 100 }), await stage.manager()];
+  const name = unique();
+  const first = await hold(b, name);
+  const log: string[] = [];
+  const names = Array.from({ length: 1_000 }, (_, i) => String(i));
+  const before = await calls(stage.redis, "zrank");
+  const all = names.map((each) => logged(a, name, log, each));
+  await pending(b, name, 1_000);
+  expect((await calls(stage.redis, "zrank")) - before, "questions, each of which looks for its rank").toBeLessThan(6);
+  await first.end();
+  await Promise.all(all);
+  expect(log).toEqual(names);
+  await cleared(stage.redis);
+});
