@@ -191,8 +191,8 @@ export class Lease implements Scheduled {
 
   #checkDeadline(): void {
     if (this.#state !== "running" || this.#keeper.clock.now() < this.#deadline) return;
-    const unheard = (this.#unanswered || this.#renewing) && this.#granted < this.#end;
-    this.lose(unheard ? "unreachable" : "expired");
+    const isUnheard = (this.#unanswered || this.#renewing) && this.#granted < this.#end;
+    this.lose(isUnheard ? "unreachable" : "expired");
   }
 
   #assertHeld(): void {

@@ -254,13 +254,13 @@ describe.each(places)("$title", ({ scheme, open }) => {
   if (waits)
     test("with turn: 1, waiters of several managers are served in the order they came", async () => {
       const name = unique();
-      const [a, b] = [await world.manager({ turn: 1 }), await world.manager({ turn: 1 })];
-      const first = await hold(a, name);
+      const [one, two] = [await world.manager({ turn: 1 }), await world.manager({ turn: 1 })];
+      const first = await hold(one, name);
       const log: string[] = [];
       const waiters: Promise<void>[] = [];
       for (let i = 0; i < 8; i++) {
-        waiters.push(logged(i % 2 ? a : b, name, log, String(i)));
-        await until(async () => (await stateOf(a, name)).pending.length === i + 1, `${i + 1} wait`);
+        waiters.push(logged(i % 2 ? one : two, name, log, String(i)));
+        await until(async () => (await stateOf(one, name)).pending.length === i + 1, `${i + 1} wait`);
       }
       await first.end();
       await Promise.all(waiters);
