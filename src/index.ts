@@ -16,5 +16,5 @@ export type {
 export { SeveralLocks } from "./several.ts";
 export type { LockMode, Selection } from "./scheme.ts";
 export type { RedisClient } from "./drivers/index.ts";
-export { LockError, LockLostError, LockTimeoutError, SchemeError } from "./errors.ts";
-export type { LockErrorCode, LossReason, SchemeErrorCode } from "./errors.ts";
+export { LockError, LockLostError, LockTimeoutError, QuorumError, SchemeError } from "./errors.ts";
+export type { LockErrorCode, LossReason, NodeVote, SchemeErrorCode } from "./errors.ts";

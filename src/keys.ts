@@ -49,6 +49,14 @@ export function lockKeys(prefix: string, name: string): LockKeys {
   return [key, `${shared}:holders`, `${shared}:queue`, `${shared}:waiters`];
 }
 
+/** The keys of one lock of the redlock scheme, the same on every node. */
+export type NodeKeys = [key: string, counter: string, waiters: string];
+
+export function nodeKeys(prefix: string, name: string): NodeKeys {
+  const [key, , , waiters] = lockKeys(prefix, name);
+  return [key, `${base(key)}:fence`, waiters];
+}
+
 /** So many locks' keys are remembered: naming them anew costs more than looking them up. */
 const MEMORY = 10_000;
 

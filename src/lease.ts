@@ -254,8 +254,8 @@ export class Lease implements Scheduled, Holding {
 
   #checkDeadline(): void {
     if (this.#state !== "running" || this.#keeper.clock.now() < this.#deadline) return;
-    const unheard = (this.#unanswered || this.#renewing) && this.#granted < this.#end;
-    this.lose(unheard ? "unreachable" : "expired");
+    const isUnheard = (this.#unanswered || this.#renewing) && this.#granted < this.#end;
+    this.lose(isUnheard ? "unreachable" : "expired");
   }
 
   #assertHeld(): void {

@@ -23,6 +23,7 @@ import {
   checkRequest,
   checkRequests,
   checkSelection,
+  notOverNodes,
   unsupported,
 } from "./options.ts";
 import type {
@@ -84,10 +85,11 @@ export class LockManager {
   #closed: Promise<void> | undefined;
 
   /**
-   * @param client an ioredis or node-redis client; nothing for locks within this process
+   * @param client an ioredis or node-redis client; an array of them, each of an independent server, for Redlock;
+   *   nothing for locks within this process
    * @throws TypeError or RangeError for a client of an unknown kind or options out of bounds
    */
-  constructor(client?: RedisClient | MemoryStore, options?: ManagerOptions) {
+  constructor(client?: RedisClient | readonly RedisClient[] | MemoryStore, options?: ManagerOptions) {
     this.#options = checkManagerOptions(options);
     const clock = client instanceof MemoryStore ? client.clock : systemClock;
     const label = this.#options.label ?? defaultLabel();
@@ -273,6 +275,7 @@ export class LockManager {
    */
   async once<T>(name: string, options: OnceOptions, job: (lock: Lock) => T): Promise<OnceResult<Awaited<T>>> {
     checkCallback(job);
+    if (this.#scheme.name === "redlock") throw notOverNodes("keep a lock for longer than its holder lives");
     const label = this.#options.label ?? defaultLabel();
     return once(this.#room, checkOnce(name, options, { ttl: this.#options.ttl, label }), job);
   }

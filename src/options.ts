@@ -9,10 +9,27 @@ export interface ManagerOptions {
   prefix?: string | undefined;
   /** How long a grant lasts without renewal (default 30 000, at least 50). */
   ttl?: number | undefined;
-  /** `lua` where a client is given (the default), or `set` for servers and accounts without scripting. */
-  scheme?: "lua" | "set" | undefined;
+  /**
+   * `lua` where a client is given (the default), or `set` for servers and accounts without scripting; `redlock`, and
+   * nothing else, where an array of clients is given.
+   */
+  scheme?: "lua" | "set" | "redlock" | undefined;
   /** Who holds, for people who look (default `host:pid:program`). */
   label?: string | undefined;
+  /**
+   * Scheme `redlock`: how long one server may take to vote (default: a twentieth of the ttl, but at least 100 or a
+   * quarter of it, whichever is less; at most 5 000). More than a quarter of a ttl is never waited for.
+   */
+  nodeTimeout?: number | undefined;
+  /**
+   * Scheme `redlock`: leave a server that was restarted out of the votes until the largest ttl that this manager has
+   * used is over (default true). It may have forgotten leases that still run, and would help to grant a lock twice.
+   * Servers that write every change to disk first (`appendonly yes`, `appendfsync always`) are never left out. The
+   * cost: for so long after a restart the others must carry every vote, so that of three servers none other may fail.
+   * A manager knows of the restarts that it lived through, and of those it finds when it begins, where the others are
+   * a majority that has been up for longer; so give all managers the same ttl.
+   */
+  delayRestarted?: boolean | undefined;
   /**
    * How many waiters of this process may follow one another on a lock before another process has its turn (default
    * 16). They share one place in the queue, which makes contention within a process cheap. 1: each waiter stands in
@@ -98,6 +115,8 @@ export interface CheckedManagerOptions {
   readonly ttl: number;
   readonly scheme: SchemeName | undefined;
   readonly label: string | undefined;
+  readonly nodeTimeout: number | undefined;
+  readonly delayRestarted: boolean | undefined;
   readonly turn: number;
 }
 
@@ -116,7 +135,7 @@ export interface CheckedRequest {
   readonly reentrant: boolean;
 }
 
-const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label", "turn"]);
+const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label", "turn", "nodeTimeout", "delayRestarted"]);
 
 /** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
 export function checkManagerOptions(options: unknown): CheckedManagerOptions {
@@ -135,10 +154,39 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
   return {
     prefix,
     ttl: duration(given["ttl"], "ttl", SHORTEST_TTL) ?? 30_000,
-    scheme: oneOf(given["scheme"], "scheme", ["memory", "set", "lua"]),
+    scheme: oneOf(given["scheme"], "scheme", ["memory", "set", "lua", "redlock"]),
     label: label(given["label"]),
+    nodeTimeout: duration(given["nodeTimeout"], "nodeTimeout", 1),
+    delayRestarted: flag(given["delayRestarted"], "delayRestarted"),
     turn: count(given["turn"], "turn", LONGEST_TURN) ?? 16,
   };
+}
+
+/** @throws TypeError unless all are clients, of one kind, and no two the same */
+export function checkNodes(clients: readonly unknown[], kinds: readonly string[]): void {
+  if (clients.length === 0) {
+    throw new TypeError("Expected an array of one client or more, each of a server of its own; got an array of 0.");
+  }
+  clients.forEach((client, i) => {
+    const first = clients.indexOf(client);
+    if (first < i) {
+      throw new TypeError(
+        `Expected each client of the array to lead to a server of its own; got the same client as node ${first + 1} and node ${i + 1}.`,
+      );
+    }
+    if (kinds[i] !== kinds[0]) {
+      throw new TypeError(
+        `Expected clients of one library in the array; got ${kinds[0]} as node 1 and ${kinds[i]} as node ${i + 1}.`,
+      );
+    }
+  });
+}
+
+/** @throws TypeError where an option was given that only the scheme redlock knows */
+export function refuseNodeOptions({ nodeTimeout, delayRestarted }: CheckedManagerOptions): void {
+  if (nodeTimeout === undefined && delayRestarted === undefined) return;
+  const option = nodeTimeout === undefined ? "delayRestarted" : "nodeTimeout";
+  throw new TypeError(`Expected ${option} only with an array of clients, for the scheme "redlock"; got no array.`);
 }
 
 /** The public verbs that make requests. */
@@ -358,6 +406,10 @@ export function duration(value: unknown, name: string, least: number): number | 
   return value;
 }
 
+export function notOverNodes(what: string): LockError {
+  return unsupported(`The scheme "redlock" cannot ${what}`, 'Use one server for it, and the scheme "lua".');
+}
+
 export function unsupported(what: string, remedy: string): LockError {
   return new LockError("unsupported", `${what}. ${remedy}`);
 }
@@ -381,6 +433,11 @@ function dictionary(value: unknown, name: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
+function flag(value: unknown, name: string): boolean | undefined {
+  if (value === undefined || typeof value === "boolean") return value;
+  throw new TypeError(`Expected ${name} to be true or false; got ${show(value)}.`);
+}
+
 function oneOf<T extends string>(value: unknown, name: string, allowed: readonly T[]): T | undefined {
   if (value === undefined) return undefined;
   // Web IDL converts to a string before it compares, so an object with a fitting toString() passes.
@@ -397,11 +454,6 @@ function count(value: unknown, name: string, most: number): number | undefined {
   }
   if (value < 1 || value > most) throw new RangeError(`Expected ${name} to be from 1 to ${most}; got ${value}.`);
   return value;
-}
-
-function flag(value: unknown, name: string): boolean | undefined {
-  if (value === undefined || typeof value === "boolean") return value;
-  throw new TypeError(`Expected ${name} to be true or false; got ${show(value)}.`);
 }
 
 function abortSignal(value: unknown): AbortSignal | undefined {

@@ -5,7 +5,7 @@
 
 export type LockMode = "exclusive" | "shared";
 
-export type SchemeName = "memory" | "set" | "lua";
+export type SchemeName = "memory" | "set" | "lua" | "redlock";
 
 /** One wish to hold a lock. The token names it for ever; the same request may be asked again and again. */
 export interface LockRequest {

@@ -9,7 +9,7 @@ import { deferred, hold, isFree, rejection, stateOf, unique } from "./support/lo
 import { ScriptedScheme } from "./support/scripted.ts";
 import { openStage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
-import { type World, schemes } from "./support/worlds.ts";
+import { type Place, type World, places, schemes } from "./support/worlds.ts";
 
 type Refused = OnceResult<never> & { ran: false };
 
@@ -22,6 +22,15 @@ async function refused(result: Promise<OnceResult<unknown>>): Promise<Refused> {
 const never = (): never => {
   throw new Error("This job must not run.");
 };
+
+test("over several servers a job is refused before anything is sent, and told where it can run", async (t) => {
+  const place = places.find((each) => each.scheme === "redlock") as Place;
+  const world = await place.open();
+  t.onTestFinished(() => world.close());
+  const locks = await world.manager();
+  const error = await rejection(locks.once(unique(), { atMost: 5_000, atLeast: 1_000 }, never));
+  expect(error).toMatchObject({ code: "unsupported", message: expect.stringContaining('"redlock" cannot keep') });
+});
 
 describe.each(schemes)("$title", ({ scheme, open }) => {
   let world: World;

@@ -291,11 +291,11 @@ describe("a manager", () => {
     [{ prefix: "{{a}}" }, "no brace"],
     [{ prefix: "a:queue" }, "Expected prefix not to end like a key of holdfast's own"],
     [{ prefix: ":holders" }, "not to end like"],
-    [{ scheme: "redis" }, 'Expected scheme to be "memory" or "set" or "lua"; got "redis"'],
+    [{ scheme: "redis" }, 'Expected scheme to be "memory" or "set" or "lua" or "redlock"; got "redis"'],
     [{ scheme: null }, "got null"],
     [{ label: 7 }, "Expected label to be a string"],
     [{ label: "x".repeat(257) }, "at most 256"],
-    [{ tll: 5_000 }, 'Expected options to be among prefix, ttl, scheme, label, turn; got "tll"'],
+    [{ tll: 5_000 }, 'among prefix, ttl, scheme, label, turn, nodeTimeout, delayRestarted; got "tll"'],
     [{ waitTimeout: 5 }, "Expected options to be among"],
     [{ turn: "16" }, 'Expected turn to be a whole number; got "16"'],
     [{ turn: 1.5 }, "Expected turn to be a whole number; got 1.5"],
@@ -316,7 +316,15 @@ describe("a manager", () => {
   });
 
   test("what is left out has its default", () => {
-    const defaults = { prefix: "lock:", ttl: 30_000, scheme: undefined, label: undefined, turn: 16 };
+    const defaults = {
+      prefix: "lock:",
+      ttl: 30_000,
+      scheme: undefined,
+      label: undefined,
+      nodeTimeout: undefined,
+      delayRestarted: undefined,
+      turn: 16,
+    };
     for (const options of [undefined, null, {}, { prefix: undefined, ttl: undefined }]) {
       expect(checkManagerOptions(options)).toEqual(defaults);
     }
@@ -334,16 +342,16 @@ describe("a manager", () => {
     expectRefusal(error, "TypeError", "ioredis", "node-redis", `got ${came}`);
   });
 
-  test("several clients are refused, as the schemes that are offered live on one server", () => {
-    const { client } = recording();
-    expectRefusal(
-      thrown(() => Reflect.construct(LockManager, [[client, client]])),
-      "TypeError",
-      "an array of 2",
-    );
-  });
+  test.each(["lua", "set", "memory"])(
+    "several clients are refused for the scheme %s, which lives on one server",
+    (scheme) => {
+      const clients = [recording().client, recording().client];
+      const error = thrown(() => Reflect.construct(LockManager, [clients, { scheme }]));
+      expectRefusal(error, "TypeError", `one Redis client for the scheme "${scheme}"`, "an array of 2");
+    },
+  );
 
-  test.each(["lua", "set"])("the scheme %s is refused without a client", (scheme) => {
+  test.each(["lua", "set", "redlock"])("the scheme %s is refused without a client", (scheme) => {
     const error = thrown(() => Reflect.construct(LockManager, [undefined, { scheme }]));
     expectRefusal(error, "TypeError", "Expected a Redis client", `"${scheme}"`);
   });

@@ -30,7 +30,7 @@ import type {
   Scheme,
   Selection,
 } from "../scheme.ts";
-import { Outbox } from "./outbox.ts";
+import { Outbox, replyTo } from "./outbox.ts";
 import type { AddItem, Added } from "./outbox.ts";
 import { Clients } from "./clients.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
@@ -140,7 +140,7 @@ export class LuaScheme implements Scheme {
     const listens = this.#subscription?.up ? "2" : "1";
     const manner = wait ? listens : "0";
     const asked = wait ? this.#noteQuestion(request) : 0;
-    const answer = await reply(
+    const answer = await ownReply(
       this.#acquire(keys, [
         token,
         mode,
@@ -203,7 +203,7 @@ export class LuaScheme implements Scheme {
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#subscribe();
     const [key, holders] = this.#keys.of(lock);
-    const extended = Number(await reply(this.#extend([key, holders], [token, String(fence), String(ttl)])));
+    const extended = Number(await ownReply(this.#extend([key, holders], [token, String(fence), String(ttl)])));
     return extended === 1 ? "extended" : extended === 0 ? "gone" : "stolen";
   }
 
@@ -217,7 +217,7 @@ export class LuaScheme implements Scheme {
       const { replies, index } = this.#give([key, queue], [`${numberOf(token)}#${fence}`]);
       if (Number((await replies)[index]) === 1) return "released";
     }
-    const held = Number(await reply(this.#release(keys, [token])));
+    const held = Number(await ownReply(this.#release(keys, [token])));
     if (held === 2) this.#noteWanted(lock);
     else this.#wanted.delete(lock);
     if (held > 0) return "released";
@@ -324,8 +324,8 @@ function numberOf(token: string): string {
   return token.slice(token.indexOf(":") + 1);
 }
 
-async function reply({ replies, index }: Added): Promise<unknown> {
-  return unwrap((await replies)[index]);
+async function ownReply(item: Added): Promise<unknown> {
+  return unwrap(await replyTo(item));
 }
 
 /** One item's reply; its own error concerns nobody else in the batch. */

@@ -41,6 +41,11 @@ interface OutgoingScript {
   parcels: Parcel[];
 }
 
+/** One item's own reply. */
+export async function replyTo({ replies, index }: Added): Promise<unknown> {
+  return (await replies)[index];
+}
+
 /** Adds an item to what leaves at the end of this turn. */
 export type AddItem<Keys extends readonly string[], Args extends readonly string[]> = (
   keys: Keys,
