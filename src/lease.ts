@@ -288,7 +288,7 @@ export class LeaseKeeper {
   start(grant: Grant, sentAt: number, terms: LeaseTerms, until: number = sentAt + terms.ttl): Lease {
     const lease = new Lease(this, grant, sentAt, terms, until);
     this.#leases.set(grant.token, lease);
-    lease.look(this.clock.now());
+    lease.look(sentAt);
     this.#schedule.add(lease);
     this.#arm();
     diagnostics.granted(grant);

@@ -164,7 +164,7 @@ export class Waiter {
   async #loop(): Promise<void> {
     const { clock } = this.#room;
     let patience = COMMAND_LIMIT;
-    let troubleSince = clock.now();
+    let troubleSince = 0;
     let failures = 0;
     let late = 0;
     for (;;) {

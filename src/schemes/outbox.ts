@@ -76,12 +76,14 @@ export class Outbox {
     this.#scripts.push(script);
     return (keys, args, shared = "") => {
       let parcel = script.parcels.at(-1);
-      if (!parcel || parcel.size === MOST_ITEMS || parcel.shared !== shared) {
+      if (!parcel || parcel.shared !== shared) {
         script.parcels.push((parcel = new Parcel(shared)));
         this.#parcels++;
       }
       this.#schedule();
-      return parcel.add(keys, args);
+      const added = parcel.add(keys, args);
+      if (parcel.size === MOST_ITEMS) this.#send();
+      return added;
     };
   }
 

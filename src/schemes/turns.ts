@@ -67,9 +67,13 @@ class Line {
   /** The question that is out. */
   asking: Promise<unknown> | undefined;
   /** What the latest question failed with. */
-  failure: unknown;
+  failure: unknown = undefined;
   /** The token of the turn that ended last: a push for it comes too late. */
   ended: string | undefined;
+
+  constructor(first: LockRequest) {
+    this.#first = first;
+  }
 
   get first(): LockRequest | undefined {
     return this.#first;
@@ -166,15 +170,17 @@ export class Turns implements Scheme {
     const { lock, token } = request;
     const turn = this.#turnOf.get(token);
     if (turn) return Promise.resolve(handedOn(turn, token));
-    let line = this.#lines.get(lock);
-    if (!line) this.#lines.set(lock, (line = new Line()));
+    const line = this.#lines.get(lock);
+    if (!line) {
+      const own = new Line(request);
+      this.#lines.set(lock, own);
+      return this.#ask(own, request, request);
+    }
     if (!line.find(token)) {
       line.add(request);
       this.#countChanged(line);
     }
     if (line.asking) return this.#follow(line, request);
-    // The common case: nobody else is here.
-    if (line.first === request && !line.place) return this.#ask(line, request, request);
     return line.first === request ? this.#next(line, request) : this.#sleep(line, request);
   }
 
@@ -373,9 +379,9 @@ export class Turns implements Scheme {
 
   release(request: GivenUp): Promise<Release> {
     const { lock, token } = request;
-    const owed = this.#owed.get(token);
+    const owed = this.#owed.size > 0 && this.#owed.get(token);
     if (owed) return this.#settle(token, owed);
-    const turn = this.#turnOf.get(token);
+    const turn = this.#turnOf.size > 0 && this.#turnOf.get(token);
     if (turn) return this.#passOn(turn, token);
     const line = this.#lines.get(lock);
     const waiter = line?.find(token);
