@@ -58,7 +58,7 @@ test("an account with the documented rules can do all that the scheme lua does, 
   const result = await a.once(unique(), { atMost: 1_000, atLeast: 50 }, () => 7);
   expect(result).toMatchObject({ ran: true, value: 7 });
   const moved = await b.attach(await (await a.acquire(unique())).detach());
-  expect((await a.query("all")).held.map(({ name: held }) => held)).toContain(moved.name);
+  expect((await a.query("all")).held.map((each) => each.name)).toContain(moved.name);
   expect(await a.forceRelease(moved.name)).toHaveLength(1);
 
   const denied = (await stage.redis.call("ACL", "LOG")) as unknown[];
