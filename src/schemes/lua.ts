@@ -105,12 +105,12 @@ export class LuaScheme implements Scheme {
   }
 
   acquire(request: LockRequest, wait: boolean): Promise<Answer> {
-    const { lock, mode, label, ticket } = request;
+    const { lock, mode, label, ticket, waiting = 1 } = request;
     this.#clients.announce(request.ttl);
     if (wait) this.#subscribe();
     const earlier = this.#taking.get(lock);
     if (earlier) return this.#queueBehind(earlier, request, wait);
-    const plain = mode === "exclusive" && label === "" && ticket === undefined;
+    const plain = mode === "exclusive" && label === "" && ticket === undefined && waiting === 1;
     return plain && !this.#wanted.has(lock) ? this.#takeOrQueue(request, wait) : this.#queue(request, wait);
   }
 
