@@ -1,8 +1,11 @@
 export { LockManager } from "./lock-manager.ts";
 export type { LockInfo, LockManagerSnapshot, TryOptions } from "./lock-manager.ts";
 export { Lock } from "./lock.ts";
-export type { LockOptions, ManagerOptions } from "./options.ts";
-export type { LockMode, Selection } from "./scheme.ts";
+export { Semaphore } from "./semaphore.ts";
+export type { TrySemaphoreOptions } from "./semaphore.ts";
+export type { LockOptions, ManagerOptions, SemaphoreOptions } from "./options.ts";
+export type { Wait } from "./waiting.ts";
+export type { LockMode, Selection, WaitedFor } from "./scheme.ts";
 export type { RedisClient } from "./drivers/index.ts";
-export { LockError, LockLostError, LockTimeoutError, SchemeError } from "./errors.ts";
+export { LockError, LockLostError, LockTimeoutError, QueueFullError, SchemeError } from "./errors.ts";
 export type { LockErrorCode, LossReason, SchemeErrorCode } from "./errors.ts";

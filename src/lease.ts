@@ -3,8 +3,8 @@ import type { Clock, Timer } from "./clock.ts";
 import { diagnostics } from "./diagnostics.ts";
 import { LockLostError, SchemeError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
-import { duration, SHORTEST_TTL } from "./options.ts";
-import type { GivenUp, Grant, Release, Scheme } from "./scheme.ts";
+import { duration, SHORTEST_TTL, unsupported } from "./options.ts";
+import type { Extension, GivenUp, Grant, Release, Scheme } from "./scheme.ts";
 import { Schedule } from "./schedule.ts";
 import type { Scheduled } from "./schedule.ts";
 
@@ -38,7 +38,7 @@ type State = "running" | "released" | "lost";
 
 /** A holder's time. */
 export class Lease implements Scheduled {
-  readonly grant: Grant;
+  #grant: Grant;
   readonly #keeper: LeaseKeeper;
   readonly ttl: number;
   readonly #renew: boolean;
@@ -65,7 +65,7 @@ export class Lease implements Scheduled {
    * @param until when the server's own lease ends at the earliest
    */
   constructor(keeper: LeaseKeeper, grant: Grant, sentAt: number, terms: LeaseTerms, until: number) {
-    this.grant = grant;
+    this.#grant = grant;
     this.#keeper = keeper;
     this.ttl = terms.ttl;
     this.#renew = terms.renew;
@@ -75,6 +75,10 @@ export class Lease implements Scheduled {
     const renewAt = until - terms.ttl + terms.ttl * RENEW_AFTER;
     // A pushed grant is short, and made whole at once whether renewal is wanted or not.
     this.#renewAt = this.#renew || renewAt <= sentAt ? renewAt : Infinity;
+  }
+
+  get grant(): Grant {
+    return this.#grant;
   }
 
   /** When the keeper must look at this lease next. */
@@ -117,6 +121,18 @@ export class Lease implements Scheduled {
     this.#assertHeld();
     await this.#prolong(ttl);
     this.#assertHeld();
+  }
+
+  async downgrade(): Promise<void> {
+    this.#assertHeld();
+    if (this.#grant.mode === "shared") return;
+    const { scheme } = this.#keeper;
+    if (!scheme.downgrade) {
+      throw unsupported(`The scheme "${scheme.name}" has no shared locks to downgrade to`, 'Use the scheme "lua".');
+    }
+    this.#heard(await scheme.downgrade(this.#grant));
+    this.#assertHeld();
+    this.#grant = { ...this.#grant, mode: "shared" };
   }
 
   /** Resolves to true if the server agrees that the lock was held until now. Never rejects. */
@@ -179,14 +195,18 @@ export class Lease implements Scheduled {
       this.#unanswered = true;
       throw error;
     }
-    // Reaching the deadline is final, whatever the server says now.
-    this.#checkDeadline();
-    if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
+    this.#heard(extension);
     if (this.#state !== "running") return;
     this.#granted = sentAt + wanted;
     this.#deadline = Math.max(this.#deadline, Math.min(deadline(this.#granted, sentAt), this.#end));
     this.#renewAt = this.#renew ? sentAt + this.ttl * RENEW_AFTER : Infinity;
     this.#keeper.reschedule(this);
+  }
+
+  #heard(extension: Extension): void {
+    // Reaching the deadline is final, whatever the server says now.
+    this.#checkDeadline();
+    if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
   }
 
   #checkDeadline(): void {

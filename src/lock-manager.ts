@@ -8,11 +8,20 @@ import type { LockLostError } from "./errors.ts";
 import { LeaseKeeper } from "./lease.ts";
 import type { Lease } from "./lease.ts";
 import { Lock } from "./lock.ts";
-import { checkCallback, checkManagerOptions, checkName, checkRequest, checkSelection, unsupported } from "./options.ts";
-import type { CheckedManagerOptions, LockOptions, ManagerOptions, Verb } from "./options.ts";
+import {
+  checkCallback,
+  checkLimit,
+  checkManagerOptions,
+  checkName,
+  checkRequest,
+  checkSelection,
+  unsupported,
+} from "./options.ts";
+import type { CheckedManagerOptions, CheckedRequest, LockOptions, ManagerOptions, Verb } from "./options.ts";
 import type { LockMode, LockState, Scheme, Selection } from "./scheme.ts";
 import { openScheme } from "./schemes/index.ts";
 import { EXPIRY_MARGIN, MemoryStore, STALE_AFTER } from "./schemes/memory.ts";
+import { Semaphore } from "./semaphore.ts";
 import { Waiting } from "./waiting.ts";
 
 /** One holder or waiter, as `query()` tells it: what the Web Locks specification names, then ours. */
@@ -29,6 +38,9 @@ export interface LockInfo {
   fence: number | undefined;
   /** Milliseconds until a holder's lease ends unless renewed. */
   remaining: number | undefined;
+  /** Of a semaphore: how many permits it holds or wants, of how many that there are. */
+  permits?: number;
+  limit?: number;
 }
 
 /** What `query()` tells: holders, and waiters in the order of their queues. */
@@ -38,7 +50,7 @@ export interface LockManagerSnapshot {
 }
 
 /** Options of one request without those that say how to wait. */
-export type TryOptions = Omit<LockOptions, "ifAvailable" | "signal" | "waitTimeout">;
+export type TryOptions = Omit<LockOptions, "ifAvailable" | "signal" | "waitTimeout" | "maxQueue" | "onWait">;
 
 /**
  * Takes, waits for and releases locks. Its `request` and `query` are those of the Web Locks API, for all processes
@@ -75,7 +87,7 @@ export class LockManager {
     });
     scheme.listen({
       granted: (lock, token, fence, until) => this.#pushed(lock, token, fence, until),
-      next: (_, token, remaining) => this.#waiting.find(token)?.wakeWithin(remaining + EXPIRY_MARGIN),
+      next: (_, token, remaining) => this.#waiting.find(token)?.moveUp(remaining + EXPIRY_MARGIN),
       lost: (_, token, fence) => this.#revoked(token, fence),
       again: (_, token) => this.#waiting.find(token)?.wake(),
       missed: () => this.#waiting.wakeAll(),
@@ -105,8 +117,7 @@ export class LockManager {
     const callback = args.length > 2 ? args[2] : args[1];
     checkCallback(callback);
     const lease = await this.#obtain("request", args[0], args.length > 2 ? args[1] : undefined);
-    const run = async (lock: Lock | null): Promise<Awaited<T>> => await (callback as (lock: Lock | null) => T)(lock);
-    return lease ? this.#holdDuring(lease, run) : run(null);
+    return this.#runWith(lease, callback as (lock: Lock | null) => T);
   }
 
   /**
@@ -124,6 +135,21 @@ export class LockManager {
   async tryAcquire(name: string, options?: TryOptions): Promise<Lock | null> {
     const lease = await this.#obtain("tryAcquire", name, options);
     return lease && new Lock(lease);
+  }
+
+  /**
+   * So many permits under a name, for all processes.
+   *
+   * @param limit how many permits there are, 1 to 1,000,000; the same for all who use the semaphore at the same time
+   * @throws TypeError or RangeError
+   */
+  semaphore(name: string, limit: number): Semaphore {
+    checkName(name);
+    checkLimit(limit);
+    return new Semaphore(name, limit, {
+      obtain: (verb, options) => this.#obtain(verb, name, options, limit),
+      runWith: (lease, callback) => this.#runWith(lease, callback),
+    });
   }
 
   /**
@@ -173,26 +199,45 @@ export class LockManager {
     return this.close();
   }
 
-  /** Null when `ifAvailable` and it is not. Everything is checked before anything is sent. */
-  #obtain(verb: Verb, name: unknown, given: unknown): Promise<Lease | null> {
-    const options = checkRequest(name, given, this.#options, verb);
+  /**
+   * Null when `ifAvailable` and it is not. Everything is checked before anything is sent.
+   *
+   * @param limit of a semaphore
+   */
+  #obtain(verb: Verb, name: unknown, given: unknown, limit?: number): Promise<Lease | null> {
+    const options = checkRequest(name, given, this.#options, verb, limit);
     this.#assertOpen();
-    if (!this.#scheme.modes.has(options.mode)) {
-      throw unsupported(`The scheme "${this.#scheme.name}" has no ${options.mode} locks`, 'Use the scheme "lua".');
-    }
+    this.#assertSupported(options);
     options.signal?.throwIfAborted();
-    const { lock, mode, label, waitTimeout, maxHold, renew } = options;
+    const { lock, mode, label, permits, maxQueue, waitTimeout, onWait, maxHold, renew } = options;
     const ttl = maxHold === undefined ? options.ttl : Math.min(options.ttl, maxHold);
     const once = options.ifAvailable || waitTimeout === 0;
     return this.#waiting.obtain(
-      { lock, token: this.#newToken(), mode, ttl, label },
+      {
+        lock,
+        token: this.#newToken(),
+        mode,
+        ttl,
+        label,
+        permits,
+        limit,
+        maxQueue,
+        // Who is counted, or wants to know its position, is in line for itself.
+        alone: limit !== undefined || maxQueue !== undefined || onWait !== undefined,
+      },
       {
         manner: options.steal ? "steal" : once ? "try" : "wait",
         timeout: waitTimeout,
         signal: options.signal,
+        onWait,
         lease: { ttl, renew, maxHold },
       },
     );
+  }
+
+  #runWith<T>(lease: Lease | null, callback: (lock: Lock | null) => T): Promise<Awaited<T>> {
+    const run = async (lock: Lock | null): Promise<Awaited<T>> => await callback(lock);
+    return lease ? this.#holdDuring(lease, run) : run(null);
   }
 
   #holdDuring<T>(lease: Lease, run: (lock: Lock) => Promise<T>): Promise<T> {
@@ -233,6 +278,19 @@ export class LockManager {
     return `${this.#clientId}:${(this.#requests++).toString(36)}`;
   }
 
+  #assertSupported({ mode, permits, maxQueue }: CheckedRequest): void {
+    const { name, modes, queues } = this.#scheme;
+    const missing =
+      permits !== undefined && !queues
+        ? "semaphores"
+        : !modes.has(mode)
+          ? `${mode} locks`
+          : maxQueue !== undefined && !queues
+            ? "queue, so no maxQueue"
+            : undefined;
+    if (missing) throw unsupported(`The scheme "${name}" has no ${missing}`, 'Use the scheme "lua".');
+  }
+
   #assertOpen(): void {
     if (this.#closed)
       throw new LockError("closed", "Expected an open LockManager; this one has been closed. Make a new one.");
@@ -253,8 +311,8 @@ function clientOf(token: string | undefined): string {
   return token?.slice(0, token.indexOf(":")) ?? "";
 }
 
-function holdersOf({ lock, mode, holders }: LockState): LockInfo[] {
-  return holders.map(({ token, fence, remaining, label }) => ({
+function holdersOf({ lock, mode, limit, holders }: LockState): LockInfo[] {
+  return holders.map(({ token, fence, remaining, label, permits }) => ({
     name: lock,
     mode: mode ?? "exclusive",
     clientId: clientOf(token),
@@ -262,12 +320,26 @@ function holdersOf({ lock, mode, holders }: LockState): LockInfo[] {
     label,
     fence,
     remaining,
+    ...share(permits, limit),
   }));
 }
 
-function waitersOf({ lock, waiters }: LockState): LockInfo[] {
-  return waiters.flatMap(({ token, mode, label, waiting }) => {
-    const info = { name: lock, mode, clientId: clientOf(token), token, label, fence: undefined, remaining: undefined };
+function share(permits: number | undefined, limit: number | undefined): Pick<LockInfo, "permits" | "limit"> {
+  return permits !== undefined && limit !== undefined ? { permits, limit } : {};
+}
+
+function waitersOf({ lock, limit, waiters }: LockState): LockInfo[] {
+  return waiters.flatMap(({ token, mode, label, waiting, permits }) => {
+    const info = {
+      name: lock,
+      mode,
+      clientId: clientOf(token),
+      token,
+      label,
+      fence: undefined,
+      remaining: undefined,
+      ...share(permits, limit),
+    };
     // Of those who share a place elsewhere, only the number is known.
     return Array.from({ length: waiting }, (_, i) => (i === 0 ? info : { ...info, token: undefined }));
   });

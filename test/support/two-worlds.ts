@@ -48,7 +48,7 @@ for i = 1, #KEYS do
   elseif string.find(key, ':waiters$') then
     local found = redis.call('HGETALL', key)
     for j = 1, #found, 2 do
-      local before, stale_at, after = string.match(found[j + 1], '^(%a+ .-)(%d%d%d%d%d%d%d%d%d%d%d%d%d)( .*)$')
+      local before, stale_at, after = string.match(found[j + 1], '^(%S+ .-)(%d%d%d%d%d%d%d%d%d%d%d%d%d)( .*)$')
       redis.call('HSET', key, found[j], before .. string.format('%.0f', stale_at - shift) .. after)
     end
   end
