@@ -110,6 +110,20 @@ describe.each(places.filter(({ scheme }) => scheme !== "set"))("$title", ({ open
   });
 });
 
+test("whoever becomes the first in line is told at once, not with the next question", async () => {
+  const locks = new TestLocks().manager();
+  const held = await hold(locks, "a");
+  const first = locks.acquire("a");
+  const news: Wait[] = [];
+  const second = locks.acquire("a", { onWait: (wait) => news.push(wait) });
+  await until(() => news.length === 1, "it was told that it waits");
+  await held.end();
+  const lock = await first;
+  expect(news.map(({ position }) => position)).toEqual([2, 1]);
+  await lock.release();
+  await (await second).release();
+});
+
 test("those of another process who share a place are counted each", async (t) => {
   const stage = await openStage(t);
   const [a, b] = [await stage.manager(), await stage.manager()];
@@ -137,11 +151,12 @@ test("the dead are not counted", PROCESSES, async (t) => {
   await doomed.tell("enqueue", name);
   await until(async () => (await locks.query({ name })).pending.length === 2, "the doomed one waited");
   await doomed.kill();
-  const last = await until(
-    () => locks.acquire(name, { maxQueue: 1, waitTimeout: 1 }).catch((error: LockError) => error.code === "timeout"),
-    "it was let in line",
-  );
-  expect(last).toBe(true);
+  const letIn = async (): Promise<boolean> => {
+    const abort = new AbortController();
+    const options = { maxQueue: 1, signal: abort.signal, onWait: () => abort.abort() };
+    return !((await rejection(locks.acquire(name, options))) instanceof QueueFullError);
+  };
+  await until(letIn, "another was let in line");
   await held.end();
   await (await front).release();
   await cleared(stage.redis);

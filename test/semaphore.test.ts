@@ -361,7 +361,10 @@ test("a key that was deleted by hand leaves no permits behind in use, nor its ki
       next === "lock" ? await locks.acquire(name, { mode: "shared" }) : await semaphore.acquire({ permits: 2 });
     expect((await stateOf(locks, name)).held).toMatchObject([{ token: got.token }]);
     expect((await stateOf(locks, name)).held[0]?.limit).toBe(next === "lock" ? undefined : 2);
-    await Promise.all([got.release(), lost.release()]);
+    // Another of its kind is let in, or not, as the present holders have it.
+    const another = next === "lock" ? await locks.tryAcquire(name, { mode: "shared" }) : await semaphore.tryAcquire();
+    expect(another !== null).toBe(next === "lock");
+    await Promise.all([got.release(), lost.release(), another?.release()]);
   }
   await cleared(stage.redis);
 });
