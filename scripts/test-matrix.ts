@@ -14,9 +14,11 @@ const run = promisify(execFile);
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-const suites = ["test/conformance.test.ts", "test/compare.test.ts", "test/web-locks.test.ts"];
+const suites = ["conformance", "compare", "web-locks", "once", "hand-over", "fence"].map(
+  (name) => `test/${name}.test.ts`,
+);
 /** All tests but those of the Web Locks suite, which is long: of these, one scheme on one client tells all of a server. */
-const tests = "^(?!in this process|.*web locks)|lua on ioredis 6.? web locks";
+const tests = "^(?!in this process|Postgres|.*web locks)|lua on ioredis 6.? web locks";
 const suiteTimeoutMs = 3 * 60_000;
 
 /** What is read of the report that vitest's json reporter writes. */

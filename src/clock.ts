@@ -28,3 +28,22 @@ export const systemClock: Clock = {
     return { cancel: () => clearTimeout(timer) };
   },
 };
+
+/** Resolves after so long, or as soon as one of the signals is aborted. Leaves no timer and no listener behind. */
+export function pause(clock: Clock, delay: number, ...signals: (AbortSignal | undefined)[]): Promise<void> {
+  return new Promise((resolve) => {
+    const end = clock.now() + delay;
+    let timer: Timer | undefined;
+    const look = (): void => {
+      timer?.cancel();
+      if (clock.now() < end && !signals.some((signal) => signal?.aborted)) {
+        timer = clock.after(end - clock.now(), look);
+        return;
+      }
+      for (const signal of signals) signal?.removeEventListener("abort", look);
+      resolve();
+    };
+    for (const signal of signals) signal?.addEventListener("abort", look);
+    look();
+  });
+}

@@ -4,6 +4,10 @@ export type LockErrorCode =
   | "timeout"
   /** A lock that was held is no longer. */
   | "lost"
+  /** A guarded write came too late: a later holder has been there. */
+  | "stale"
+  /** A detached lock is no longer there to be attached. */
+  | "gone"
   /** The manager has been closed. */
   | "closed"
   /** The scheme in use cannot do what was asked. */
@@ -32,6 +36,10 @@ export type SchemeErrorCode =
   | "wrong-type"
   /** Answers take longer than the ttl. */
   | "too-slow"
+  /** Of several servers, too few to decide anything did their part. */
+  | "no-quorum"
+  /** Two of several clients lead to one server. */
+  | "same-server"
   /** Anything else the server or the client said. */
   | "server";
 
@@ -112,7 +120,7 @@ export class LockLostError extends LockError {
 
 /** A server, or the client library in front of it, failed. `cause` (and `causes`, per node) hold what it said. */
 export class SchemeError extends LockError {
-  override readonly name = "SchemeError";
+  override readonly name: string = "SchemeError";
   declare readonly code: SchemeErrorCode;
   readonly causes: readonly unknown[];
   /** True where trying again may help: a lost connection, a server that is loading or failing over. */
@@ -122,6 +130,30 @@ export class SchemeError extends LockError {
     super(code, message, { cause: causes[0] });
     this.causes = causes;
     this.transient = transient;
+  }
+}
+
+/** How one of several servers answered. */
+export interface NodeVote {
+  /** Which one, by the place of its client in the array that the manager was given: `node 2 of 3`. */
+  readonly node: string;
+  /**
+   * `yes`; `no`: somebody else holds there; `failed`, for the reason in `cause`; `unknown`: it had not answered when
+   * the others had decided.
+   */
+  readonly vote: "yes" | "no" | "failed" | "unknown";
+  readonly cause?: unknown;
+}
+
+/** Of several servers, too few did their part; how each one voted, as far as it was known by then. */
+export class QuorumError extends SchemeError {
+  override readonly name = "QuorumError";
+  readonly votes: readonly NodeVote[];
+
+  constructor(code: SchemeErrorCode, message: string, votes: readonly NodeVote[], transient: boolean) {
+    const causes = votes.filter(({ vote }) => vote === "failed").map(({ cause }) => cause);
+    super(code, message, causes, transient);
+    this.votes = votes;
   }
 }
 

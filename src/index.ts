@@ -1,11 +1,24 @@
 export { LockManager } from "./lock-manager.ts";
 export type { LockInfo, LockManagerSnapshot, TryOptions } from "./lock-manager.ts";
 export { Lock } from "./lock.ts";
+export { Term } from "./election.ts";
+export type { Leader } from "./election.ts";
+export type { DetachedLock } from "./lease.ts";
+export type { JobState, OnceResult } from "./once.ts";
+export type {
+  AttachOptions,
+  ElectOptions,
+  LockOptions,
+  ManagerOptions,
+  ObserveOptions,
+  OnceOptions,
+  SemaphoreOptions,
+} from "./options.ts";
 export { Semaphore } from "./semaphore.ts";
 export type { TrySemaphoreOptions } from "./semaphore.ts";
-export type { LockOptions, ManagerOptions, SemaphoreOptions } from "./options.ts";
-export type { Wait } from "./waiting.ts";
+export { SeveralLocks } from "./several.ts";
 export type { LockMode, Selection, WaitedFor } from "./scheme.ts";
 export type { RedisClient } from "./drivers/index.ts";
-export { LockError, LockLostError, LockTimeoutError, QueueFullError, SchemeError } from "./errors.ts";
-export type { LockErrorCode, LossReason, SchemeErrorCode } from "./errors.ts";
+export { LockError, LockLostError, LockTimeoutError, QueueFullError, QuorumError, SchemeError } from "./errors.ts";
+export type { LockErrorCode, LossReason, NodeVote, SchemeErrorCode } from "./errors.ts";
+export type { Wait } from "./waiting.ts";

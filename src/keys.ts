@@ -49,6 +49,14 @@ export function lockKeys(prefix: string, name: string): LockKeys {
   return [key, `${shared}:holders`, `${shared}:queue`, `${shared}:waiters`];
 }
 
+/** The keys of one lock of the redlock scheme, the same on every node. */
+export type NodeKeys = [key: string, counter: string, waiters: string];
+
+export function nodeKeys(prefix: string, name: string): NodeKeys {
+  const [key, , , waiters] = lockKeys(prefix, name);
+  return [key, `${base(key)}:fence`, waiters];
+}
+
 /** So many locks' keys are remembered: naming them anew costs more than looking them up. */
 const MEMORY = 10_000;
 
@@ -95,6 +103,11 @@ export function nameOfKey(prefix: string, found: string): string | undefined {
 /** The fence counter of all locks under the prefix. No lock's key ends like it. */
 export function counterKey(prefix: string): string {
   return `${prefix}:fence`;
+}
+
+/** Where the fence of the last guarded write of a key is kept: in the key's slot. */
+export function guardKey(key: string): string {
+  return `${base(key)}:guard`;
 }
 
 /** Where a manager's label is kept while it holds or waits. Its random part keeps it apart from any lock. */

@@ -4,7 +4,7 @@ import { diagnostics } from "./diagnostics.ts";
 import { LockLostError, SchemeError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
 import { duration, SHORTEST_TTL, unsupported } from "./options.ts";
-import type { Extension, GivenUp, Grant, Release, Scheme } from "./scheme.ts";
+import type { Extension, GivenUp, Grant, LockMode, Release, Scheme } from "./scheme.ts";
 import { Schedule } from "./schedule.ts";
 import type { Scheduled } from "./schedule.ts";
 
@@ -31,19 +31,54 @@ export interface LeaseTerms {
   readonly maxHold: number | undefined;
 }
 
+/** What a holder has: a lease, or a part in one. */
+export interface Holding {
+  readonly grant: Grant;
+  readonly held: boolean;
+  readonly remaining: number;
+  readonly signal: AbortSignal;
+  /** Set once the lease has been lost. */
+  readonly error: LockLostError | undefined;
+  /** Called at once when the lease is lost; at most one listener. */
+  onLost(listener: (error: LockLostError) => void): void;
+  extend(ttl?: number): Promise<void>;
+  release(): Promise<boolean>;
+  downgrade(): Promise<void>;
+  detach(): Promise<DetachedLock>;
+}
+
+/** A lock between two processes: plain data, to be sent in any way. Nobody renews it; whoever attaches it holds it. */
+export interface DetachedLock {
+  readonly name: string;
+  readonly mode: LockMode;
+  readonly token: string;
+  readonly fence: number;
+  /** What the lock was asked for with, in milliseconds. */
+  readonly ttl: number;
+  /** Milliseconds until the lease ends, when it was detached. */
+  readonly remaining: number;
+}
+
+/** A lock that outlasts its holder: until then a release leaves it held, under that label. */
+interface Kept {
+  readonly grant: Grant;
+  readonly until: number;
+  readonly label: string;
+}
+
 /** "unheard": the server did not answer. */
 export type ReleaseOutcome = Release | "unheard";
 
 type State = "running" | "released" | "lost";
 
 /** A holder's time. */
-export class Lease implements Scheduled {
+export class Lease implements Scheduled, Holding {
   #grant: Grant;
   readonly #keeper: LeaseKeeper;
   readonly ttl: number;
-  readonly #renew: boolean;
+  #renew: boolean;
   /** Renewal may not take the lease beyond this. */
-  readonly #end: number;
+  #end: number;
   #deadline: number;
   /** The server keeps the lease at least until then. */
   #granted: number;
@@ -55,6 +90,7 @@ export class Lease implements Scheduled {
   #error: LockLostError | undefined;
   #abort: AbortController | undefined;
   #onLost: ((error: LockLostError) => void) | undefined;
+  #kept: Kept | undefined;
   /** Its place in the keeper's schedule. */
   position = -1;
 
@@ -116,6 +152,24 @@ export class Lease implements Scheduled {
     if (this.#error) listener(this.#error);
   }
 
+  /** From now on: whether it is renewed, and after how long it is over at the latest. */
+  limit({ renew, maxHold = Infinity }: Pick<LeaseTerms, "renew" | "maxHold">): void {
+    this.#renew = renew;
+    this.#end = this.#keeper.clock.now() + maxHold;
+    this.#deadline = Math.min(this.#deadline, this.#end);
+    if (!renew) this.#renewAt = Infinity;
+    this.#keeper.reschedule(this);
+  }
+
+  get kept(): Kept | undefined {
+    return this.#kept;
+  }
+
+  /** Let the lock stay held until then, by the keeper's clock, also when it is released before, or the manager closed. */
+  keepUntil(until: number, label: string): void {
+    this.#kept = { grant: this.grant, until, label };
+  }
+
   async extend(ttl: number = this.ttl): Promise<void> {
     duration(ttl, "ttl", SHORTEST_TTL);
     this.#assertHeld();
@@ -133,6 +187,19 @@ export class Lease implements Scheduled {
     this.#heard(await scheme.downgrade(this.#grant));
     this.#assertHeld();
     this.#grant = { ...this.#grant, mode: "shared" };
+  }
+
+  /** Stop keeping the lease, which lasts its whole time from now, without giving it back. */
+  async detach(): Promise<DetachedLock> {
+    if (this.#grant.permits !== undefined) {
+      throw unsupported("Permits of a semaphore cannot be detached", "Detach a lock, or release them.");
+    }
+    await this.extend();
+    const { lock, mode, token, fence } = this.#keeper.scheme.detach(this.grant);
+    const remaining = Math.floor(this.remaining);
+    this.#state = "released";
+    this.#keeper.forget(this);
+    return { name: lock, mode, token, fence, ttl: this.ttl, remaining };
   }
 
   /** Resolves to true if the server agrees that the lock was held until now. Never rejects. */
@@ -211,8 +278,8 @@ export class Lease implements Scheduled {
 
   #checkDeadline(): void {
     if (this.#state !== "running" || this.#keeper.clock.now() < this.#deadline) return;
-    const unheard = (this.#unanswered || this.#renewing) && this.#granted < this.#end;
-    this.lose(unheard ? "unreachable" : "expired");
+    const isUnheard = (this.#unanswered || this.#renewing) && this.#granted < this.#end;
+    this.lose(isUnheard ? "unreachable" : "expired");
   }
 
   #assertHeld(): void {
@@ -275,31 +342,36 @@ export class LeaseKeeper {
   release(lease: Lease): Promise<ReleaseOutcome> {
     this.forget(lease);
     diagnostics.released(lease.grant);
-    return this.giveUp(lease.grant, lease.ttl);
+    return this.giveUp(lease.grant, lease.ttl, lease.kept);
   }
 
   /**
    * Tell the server that a request is over. Resolves with the first outcome and never rejects; where the server did
    * not hear it, telling goes on by itself until it has, or until nothing can be left there (`ttl` has passed).
    */
-  async giveUp(request: GivenUp, ttl: number): Promise<ReleaseOutcome> {
+  async giveUp(request: GivenUp, ttl: number, kept?: Kept): Promise<ReleaseOutcome> {
     this.#telling++;
     let outcome: ReleaseOutcome;
     try {
-      outcome = await this.scheme.release(request);
+      outcome = await this.#tell(request, kept);
     } catch (error) {
       outcome = unheard(request, error);
-      if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl);
     }
+    if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl, kept);
     if (--this.#telling === 0) this.#allTold?.();
     return outcome;
   }
 
-  async #keepTelling(request: GivenUp, until: number): Promise<void> {
+  #tell(request: GivenUp, kept: Kept | undefined): Promise<Release> {
+    const left = kept ? Math.ceil(kept.until - this.clock.now()) : 0;
+    return kept && left > 0 ? this.scheme.keep(kept.grant, left, kept.label) : this.scheme.release(request);
+  }
+
+  async #keepTelling(request: GivenUp, until: number, kept?: Kept): Promise<void> {
     for (let pause = 100; !this.#closed && this.clock.now() + pause < until; pause = Math.min(2 * pause, 2_000)) {
       await this.#pause(pause);
       try {
-        await this.scheme.release(request);
+        await this.#tell(request, kept);
         return;
       } catch (error) {
         if (unheard(request, error) !== "unheard") return;
@@ -347,8 +419,8 @@ export class LeaseKeeper {
   }
 }
 
+/** What the server refuses now it will refuse again. */
 function unheard(request: GivenUp, error: unknown): ReleaseOutcome {
   diagnostics.trouble({ ...request, doing: "release", error });
-  // What the server refuses now it will refuse again.
   return error instanceof SchemeError && !error.transient ? "unsure" : "unheard";
 }

@@ -3,23 +3,45 @@ import { hostname } from "node:os";
 import { basename } from "node:path";
 import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
-import { LockError } from "./errors.ts";
+import { campaign, leaders } from "./election.ts";
+import type { ElectionRoom, Leader, Term } from "./election.ts";
+import { LockError, quote } from "./errors.ts";
 import type { LockLostError } from "./errors.ts";
 import { LeaseKeeper } from "./lease.ts";
-import type { Lease } from "./lease.ts";
+import type { DetachedLock, Holding, Lease } from "./lease.ts";
 import { Lock } from "./lock.ts";
+import { once } from "./once.ts";
+import type { OnceResult, OnceRoom } from "./once.ts";
 import {
+  checkAttach,
   checkCallback,
+  checkElection,
   checkLimit,
   checkManagerOptions,
   checkName,
+  checkOnce,
+  checkObservation,
   checkRequest,
+  checkRequests,
   checkSelection,
+  notOverNodes,
   unsupported,
 } from "./options.ts";
-import type { CheckedManagerOptions, CheckedRequest, LockOptions, ManagerOptions, Verb } from "./options.ts";
-import type { LockMode, LockState, Scheme, Selection } from "./scheme.ts";
+import type {
+  AttachOptions,
+  CheckedManagerOptions,
+  CheckedRequest,
+  ElectOptions,
+  LockOptions,
+  ManagerOptions,
+  ObserveOptions,
+  OnceOptions,
+  Verb,
+} from "./options.ts";
+import { Part, Reentrancy, within } from "./reentrancy.ts";
+import type { Grant, LockMode, LockState, Scheme, Selection } from "./scheme.ts";
 import { openScheme } from "./schemes/index.ts";
+import { obtainAll, SeveralLocks } from "./several.ts";
 import { EXPIRY_MARGIN, MemoryStore, STALE_AFTER } from "./schemes/memory.ts";
 import { Semaphore } from "./semaphore.ts";
 import { Waiting } from "./waiting.ts";
@@ -63,13 +85,16 @@ export class LockManager {
   readonly #waiting: Waiting;
   readonly #clientId = randomBytes(16).toString("base64url");
   #requests = 0;
+  #reentrancy: Reentrancy | undefined;
+  readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
 
   /**
-   * @param client an ioredis or node-redis client; nothing for locks within this process
+   * @param client an ioredis or node-redis client; an array of them, each of an independent server, for Redlock;
+   *   nothing for locks within this process
    * @throws TypeError or RangeError for a client of an unknown kind or options out of bounds
    */
-  constructor(client?: RedisClient | MemoryStore, options?: ManagerOptions) {
+  constructor(client?: RedisClient | readonly RedisClient[] | MemoryStore, options?: ManagerOptions) {
     this.#options = checkManagerOptions(options);
     const clock = client instanceof MemoryStore ? client.clock : systemClock;
     const label = this.#options.label ?? defaultLabel();
@@ -80,8 +105,8 @@ export class LockManager {
       scheme,
       clock,
       newToken: () => this.#newToken(),
-      hold: ({ lock, token, mode }, fence, sentAt, terms, until) =>
-        this.#leases.start({ lock, token, mode, fence }, sentAt, terms, until),
+      hold: ({ lock, token, mode, permits }, fence, sentAt, terms, until) =>
+        this.#leases.start({ lock, token, mode, fence, permits }, sentAt, terms, until),
       // A place in a queue is forgotten by the server only when nobody has asked for a while.
       giveUp: (request) => void this.#leases.giveUp(request, Math.max(request.ttl, STALE_AFTER)),
     });
@@ -113,11 +138,39 @@ export class LockManager {
     callback: (lock: Lock) => T,
   ): Promise<Awaited<T>>;
   request<T>(name: string, options: LockOptions, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
+  /** Several names: all of them or none, in an order that cannot lead to a deadlock. */
+  request<T>(names: readonly string[], callback: (locks: SeveralLocks) => T): Promise<Awaited<T>>;
+  request<T>(
+    names: readonly string[],
+    options: LockOptions & { ifAvailable: true },
+    callback: (locks: SeveralLocks | null) => T,
+  ): Promise<Awaited<T>>;
+  request<T>(
+    names: readonly string[],
+    options: (LockOptions & { ifAvailable?: false | undefined }) | null | undefined,
+    callback: (locks: SeveralLocks) => T,
+  ): Promise<Awaited<T>>;
+  request<T>(
+    names: readonly string[],
+    options: LockOptions,
+    callback: (locks: SeveralLocks | null) => T,
+  ): Promise<Awaited<T>>;
   async request<T>(...args: unknown[]): Promise<Awaited<T>> {
+    const [name] = args;
     const callback = args.length > 2 ? args[2] : args[1];
+    const options = args.length > 2 ? args[1] : undefined;
     checkCallback(callback);
-    const lease = await this.#obtain("request", args[0], args.length > 2 ? args[1] : undefined);
-    return this.#runWith(lease, callback as (lock: Lock | null) => T);
+    const run = async (lock: unknown): Promise<Awaited<T>> => await (callback as (lock: unknown) => T)(lock);
+    if (Array.isArray(name)) {
+      const holdings = await this.#obtainAll("request", name, options);
+      if (!holdings) return run(null);
+      const locks = new SeveralLocks(holdings);
+      return this.#holdDuring(locks, () => within(holdings, () => run(locks)));
+    }
+    const holding = await this.#obtain("request", name, options);
+    if (!holding) return run(null);
+    const lock = new Lock(holding);
+    return this.#holdDuring(holding, () => (holding instanceof Part ? holding.run(() => run(lock)) : run(lock)));
   }
 
   /**
@@ -125,16 +178,42 @@ export class LockManager {
    *
    * @throws what `request` rejects with
    */
-  async acquire(name: string, options?: Omit<LockOptions, "ifAvailable">): Promise<Lock> {
-    const lease = await this.#obtain("acquire", name, options);
+  acquire(name: string, options?: Omit<LockOptions, "ifAvailable">): Promise<Lock>;
+  acquire(names: readonly string[], options?: Omit<LockOptions, "ifAvailable">): Promise<SeveralLocks>;
+  async acquire(name: string | readonly string[], options?: LockOptions): Promise<Lock | SeveralLocks> {
     // Only those who may not wait are answered with nothing.
-    return new Lock(lease as Lease);
+    if (Array.isArray(name)) return new SeveralLocks((await this.#obtainAll("acquire", name, options)) as Holding[]);
+    return new Lock((await this.#obtain("acquire", name, options)) as Holding);
   }
 
   /** Take the lock if that is possible at once, else null. */
-  async tryAcquire(name: string, options?: TryOptions): Promise<Lock | null> {
-    const lease = await this.#obtain("tryAcquire", name, options);
-    return lease && new Lock(lease);
+  tryAcquire(name: string, options?: TryOptions): Promise<Lock | null>;
+  tryAcquire(names: readonly string[], options?: TryOptions): Promise<SeveralLocks | null>;
+  async tryAcquire(name: string | readonly string[], options?: TryOptions): Promise<Lock | SeveralLocks | null> {
+    if (Array.isArray(name)) {
+      const holdings = await this.#obtainAll("tryAcquire", name, options);
+      return holdings && new SeveralLocks(holdings);
+    }
+    const holding = await this.#obtain("tryAcquire", name, options);
+    return holding && new Lock(holding);
+  }
+
+  /**
+   * Hold here what `lock.detach()` gave in another process, on the same server and prefix: renewed and released here,
+   * with a new token and a larger fence. Works once, and only while the lease lasts.
+   *
+   * @throws LockError `gone` when it was attached already, taken by force, or its lease has ended; what `acquire`
+   *   rejects with
+   */
+  async attach(detached: DetachedLock, options?: AttachOptions): Promise<Lock> {
+    const { grant, request } = checkAttach(detached, options);
+    const lease = await this.#lease(request, grant);
+    if (lease) return new Lock(lease);
+    const what = `The detached lock ${quote(grant.lock)} (fence ${grant.fence}) is no longer there`;
+    throw new LockError(
+      "gone",
+      `${what}: it was attached already, taken by force, or its lease has ended. Acquire it.`,
+    );
   }
 
   /**
@@ -147,8 +226,8 @@ export class LockManager {
     checkName(name);
     checkLimit(limit);
     return new Semaphore(name, limit, {
-      obtain: (verb, options) => this.#obtain(verb, name, options, limit),
-      runWith: (lease, callback) => this.#runWith(lease, callback),
+      obtain: (verb, options) => this.#lease(checkRequest(name, options, this.#options, verb, limit)),
+      holdDuring: (lease, run) => this.#holdDuring(lease, run),
     });
   }
 
@@ -183,11 +262,51 @@ export class LockManager {
   }
 
   /**
+   * Be a candidate for the leadership of that name, and lead whenever elected. Leaving the loop's body, however it is
+   * left, resigns; the loop then goes on as a candidate, also after a lease that was lost and while the server
+   * cannot be reached. It ends when `signal` is aborted: a leader resigns only once its body has ended.
+   *
+   *     for await (const term of locks.elect("scheduler", { signal })) await schedule(term.signal, term.fence);
+   *
+   * @throws TypeError or RangeError at once; while iterated, what `acquire` rejects with, except passing failures
+   */
+  elect(name: string, options?: ElectOptions): AsyncGenerator<Term, void, void> {
+    return campaign(this.#room, checkElection(name, options, this.#options));
+  }
+
+  /**
+   * Follow who leads, or holds the lock of that name: at once, then whenever it has changed. Asks the server once per
+   * `interval`, so a change is told within that time, and a leader of a shorter time may go unseen. While the server
+   * cannot be reached nothing is told.
+   *
+   * @throws TypeError or RangeError at once; while iterated, what `query` rejects with, except passing failures
+   */
+  observe(name: string, options?: ObserveOptions): AsyncGenerator<Leader | null, void, void> {
+    return leaders(this.#room, checkObservation(name, options));
+  }
+
+  /**
+   * Run the job unless another machine runs it, or ran it less than `atLeast` ago; else tell who did, at once. The
+   * lock stays held for `atLeast` from the job's start, also when the job throws, the manager is closed or the process
+   * dies.
+   *
+   * @throws what the job throws, what `tryAcquire` rejects with, and `LockLostError` when the lock was lost under a job
+   *   that succeeded, for one because it took longer than `atMost`
+   */
+  async once<T>(name: string, options: OnceOptions, job: (lock: Lock) => T): Promise<OnceResult<Awaited<T>>> {
+    checkCallback(job);
+    if (this.#scheme.name === "redlock") throw notOverNodes("keep a lock for longer than its holder lives");
+    const label = this.#options.label ?? defaultLabel();
+    return once(this.#room, checkOnce(name, options, { ttl: this.#options.ttl, label }), job);
+  }
+
+  /**
    * Release what is held, withdraw what waits, close the connections that this manager opened; the client passed in
    * stays open. The manager cannot be used afterwards.
    */
   close(): Promise<void> {
     this.#closed ??= (async () => {
+      this.#closing.abort(new LockError("closed", "The LockManager was closed."));
       this.#waiting.close();
       await this.#leases.close();
       await this.#scheme.close();
@@ -199,19 +318,51 @@ export class LockManager {
     return this.close();
   }
 
-  /**
-   * Null when `ifAvailable` and it is not. Everything is checked before anything is sent.
-   *
-   * @param limit of a semaphore
-   */
-  #obtain(verb: Verb, name: unknown, given: unknown, limit?: number): Promise<Lease | null> {
-    const options = checkRequest(name, given, this.#options, verb, limit);
+  /** What elections and jobs need of us. */
+  get #room(): ElectionRoom & OnceRoom {
+    return {
+      clock: this.#leases.clock,
+      closing: this.#closing.signal,
+      acquire: (name, options) => this.acquire(name, options),
+      query: (selection) => this.query(selection),
+      tryLease: (name, options) => this.#lease(checkRequest(name, options, this.#options, "tryAcquire")),
+      holdDuring: (lease, run) => this.#holdDuring(lease, () => run(new Lock(lease))),
+      look: async (name) => (await this.#scheme.query({ name }))[0],
+    };
+  }
+
+  /** Null when `ifAvailable` and it is not. Everything is checked before anything is sent; bad input is thrown. */
+  #obtain(verb: Verb, name: unknown, given: unknown): Promise<Holding | null> {
+    const request = checkRequest(name, given, this.#options, verb);
+    return request.reentrant ? this.#takePart(verb, request) : this.#lease(request);
+  }
+
+  #obtainAll(verb: Verb, names: readonly unknown[], given: unknown): Promise<Holding[] | null> {
+    const requests = checkRequests(names, given, this.#options, verb);
+    const obtain = (request: CheckedRequest): Promise<Holding | null> =>
+      request.reentrant ? this.#takePart(verb, request) : this.#lease(request);
+    return obtainAll({ clock: this.#leases.clock, obtain }, requests);
+  }
+
+  /** Only `request` has a callback, and so a context that others can be nested in. */
+  async #takePart(verb: Verb, request: CheckedRequest): Promise<Holding | null> {
+    this.#assertOpen();
+    request.signal?.throwIfAborted();
+    this.#reentrancy ??= new Reentrancy();
+    const part = this.#reentrancy.join(request);
+    if (part) return part;
+    const lease = await this.#lease(request);
+    return lease && verb === "request" ? this.#reentrancy.open(lease) : lease;
+  }
+
+  /** @param from the grant to take the place of */
+  #lease(options: CheckedRequest, from?: Grant): Promise<Lease | null> {
     this.#assertOpen();
     this.#assertSupported(options);
     options.signal?.throwIfAborted();
-    const { lock, mode, label, permits, maxQueue, waitTimeout, onWait, maxHold, renew } = options;
+    const { lock, mode, label, permits, limit, maxQueue, waitTimeout, onWait, maxHold, renew } = options;
     const ttl = maxHold === undefined ? options.ttl : Math.min(options.ttl, maxHold);
-    const once = options.ifAvailable || waitTimeout === 0;
+    const isTry = options.ifAvailable || waitTimeout === 0;
     return this.#waiting.obtain(
       {
         lock,
@@ -226,26 +377,22 @@ export class LockManager {
         alone: limit !== undefined || maxQueue !== undefined || onWait !== undefined,
       },
       {
-        manner: options.steal ? "steal" : once ? "try" : "wait",
+        manner: options.steal ? "steal" : isTry ? "try" : "wait",
         timeout: waitTimeout,
         signal: options.signal,
         onWait,
         lease: { ttl, renew, maxHold },
+        from,
       },
     );
   }
 
-  #runWith<T>(lease: Lease | null, callback: (lock: Lock | null) => T): Promise<Awaited<T>> {
-    const run = async (lock: Lock | null): Promise<Awaited<T>> => await callback(lock);
-    return lease ? this.#holdDuring(lease, run) : run(null);
-  }
-
-  #holdDuring<T>(lease: Lease, run: (lock: Lock) => Promise<T>): Promise<T> {
+  #holdDuring<T>(lease: Pick<Holding, "error" | "onLost" | "release">, run: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       // The specification settles a stolen request at once, whatever its callback still does.
       lease.onLost((error) => error.reason === "stolen" && reject(webLocksError(error)));
       if (lease.error?.reason === "stolen") return;
-      run(new Lock(lease)).then(
+      run().then(
         async (value) => {
           await lease.release();
           if (lease.error) reject(webLocksError(lease.error));

@@ -1,12 +1,12 @@
 import type { LockMode } from "./scheme.ts";
-import type { Lease } from "./lease.ts";
+import type { DetachedLock, Holding } from "./lease.ts";
 
 /** What a holder is given. It says whether the lock is still held; it is never an object to lock. */
 export class Lock {
-  readonly #lease: Lease;
+  readonly #lease: Holding;
 
   /** @internal */
-  constructor(lease: Lease) {
+  constructor(lease: Holding) {
     this.#lease = lease;
   }
 
@@ -62,6 +62,18 @@ export class Lock {
    */
   downgrade(): Promise<void> {
     return this.#lease.downgrade();
+  }
+
+  /**
+   * Stop holding here without releasing, so that another process can `attach` what this gives: it is plain data. The
+   * lease is renewed once more, then by nobody; where nobody attaches it in time the lock frees itself. From now on
+   * `held` is false, and `release()` and `close()` leave the lock alone.
+   *
+   * @throws LockLostError when the lock is no longer held; SchemeError when the server did not answer, and then it is
+   *   still held here; LockError `unsupported` for a part of a reentrant lock
+   */
+  detach(): Promise<DetachedLock> {
+    return this.#lease.detach();
   }
 
   /**

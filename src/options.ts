@@ -1,6 +1,7 @@
 /** The one place where what users pass in is checked. Nothing is sent before these functions have returned. */
 import { LockError } from "./errors.ts";
-import type { LockMode, SchemeName, Selection } from "./scheme.ts";
+import { TOKEN } from "./scheme.ts";
+import type { Grant, LockMode, SchemeName, Selection } from "./scheme.ts";
 import type { Wait } from "./waiting.ts";
 
 /** Settings of a {@link LockManager}. Durations are in milliseconds. */
@@ -9,10 +10,27 @@ export interface ManagerOptions {
   prefix?: string | undefined;
   /** How long a grant lasts without renewal (default 30 000, at least 50). */
   ttl?: number | undefined;
-  /** `lua` where a client is given (the default), or `set` for servers and accounts without scripting. */
-  scheme?: "lua" | "set" | undefined;
+  /**
+   * `lua` where a client is given (the default), or `set` for servers and accounts without scripting; `redlock`, and
+   * nothing else, where an array of clients is given.
+   */
+  scheme?: "lua" | "set" | "redlock" | undefined;
   /** Who holds, for people who look (default `host:pid:program`). */
   label?: string | undefined;
+  /**
+   * Scheme `redlock`: how long one server may take to vote (default: a twentieth of the ttl, but at least 100 or a
+   * quarter of it, whichever is less; at most 5 000). More than a quarter of a ttl is never waited for.
+   */
+  nodeTimeout?: number | undefined;
+  /**
+   * Scheme `redlock`: leave a server that was restarted out of the votes until the largest ttl that this manager has
+   * used is over (default true). It may have forgotten leases that still run, and would help to grant a lock twice.
+   * Servers that write every change to disk first (`appendonly yes`, `appendfsync always`) are never left out. The
+   * cost: for so long after a restart the others must carry every vote, so that of three servers none other may fail.
+   * A manager knows of the restarts that it lived through, and of those it finds when it begins, where the others are
+   * a majority that has been up for longer; so give all managers the same ttl.
+   */
+  delayRestarted?: boolean | undefined;
   /**
    * How many waiters of this process may follow one another on a lock before another process has its turn (default
    * 16). They share one place in the queue, which makes contention within a process cheap. 1: each waiter stands in
@@ -54,12 +72,56 @@ export interface LockOptions {
    * wait.
    */
   onWait?: ((wait: Wait) => void) | undefined;
+  /**
+   * Inside the callback of a request for the same name that is `reentrant` too: take part in its lease at once (default
+   * false). Both have the same fence; the lock is released when the last of them has ended.
+   */
+  reentrant?: boolean | undefined;
 }
 
 /** Settings of a semaphore's request. */
-export interface SemaphoreOptions extends Omit<LockOptions, "mode" | "steal"> {
+export interface SemaphoreOptions extends Omit<LockOptions, "mode" | "steal" | "reentrant"> {
   /** How many permits to hold (default 1, at most the semaphore's limit). All are granted at once, or none. */
   permits?: number | undefined;
+}
+
+/** What a guard compares: a lock is one, and so is what a holder passes on to others. */
+export interface Fenced {
+  readonly fence: number;
+  readonly token: string;
+}
+
+/** Settings of a lock that is taken up. Durations are in milliseconds. */
+export type AttachOptions = Pick<LockOptions, "ttl" | "renew" | "maxHold" | "label">;
+
+/** Settings of a candidate. Durations are in milliseconds. */
+export interface ElectOptions {
+  /** Ends the candidacy: a candidate stops waiting, a leader is asked to stop (`term.signal`), and the loop ends. */
+  signal?: AbortSignal | undefined;
+  /** How soon a crashed leader is replaced, at the latest (default: the manager's, at least 50). */
+  ttl?: number | undefined;
+  /** Who leads, for people who look (default: the manager's). */
+  label?: string | undefined;
+}
+
+/** Settings of an observer. */
+export interface ObserveOptions {
+  /** Ends the observation: the loop ends. */
+  signal?: AbortSignal | undefined;
+  /** How often to look, in milliseconds (default 1000, at least 50): two small commands each time. */
+  interval?: number | undefined;
+}
+
+/** Settings of a job that one of many machines runs. Durations are in milliseconds. */
+export interface OnceOptions {
+  /** The job may take so long and no longer: then its lock is lost, and `lock.signal` aborted (at least 50). */
+  atMost: number;
+  /** The job is not run again for so long from its start, however short it is (default 0; at most `atMost`). */
+  atLeast?: number | undefined;
+  /** How soon after a crash the job may be run again, but for `atLeast` (default: the manager's, at least 50). */
+  ttl?: number | undefined;
+  /** Who runs it, for people who look (default: the manager's). */
+  label?: string | undefined;
 }
 
 export const SHORTEST_TTL = 50;
@@ -75,6 +137,8 @@ export interface CheckedManagerOptions {
   readonly ttl: number;
   readonly scheme: SchemeName | undefined;
   readonly label: string | undefined;
+  readonly nodeTimeout: number | undefined;
+  readonly delayRestarted: boolean | undefined;
   readonly turn: number;
 }
 
@@ -94,18 +158,16 @@ export interface CheckedRequest {
   readonly onWait: ((wait: Wait) => void) | undefined;
   /** Of a semaphore's request. */
   readonly permits: number | undefined;
+  readonly limit: number | undefined;
+  readonly reentrant: boolean;
 }
 
-const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label", "turn"]);
+const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label", "turn", "nodeTimeout", "delayRestarted"]);
 
 /** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
 export function checkManagerOptions(options: unknown): CheckedManagerOptions {
   const given = dictionary(options, "options");
-  for (const key of Object.keys(given)) {
-    if (!MANAGER_OPTIONS.has(key)) {
-      throw new TypeError(`Expected options to be among ${[...MANAGER_OPTIONS].join(", ")}; got ${show(key)}.`);
-    }
-  }
+  onlyAmong(given, MANAGER_OPTIONS);
   const prefix = given["prefix"] ?? "lock:";
   if (typeof prefix !== "string" || prefix.length > 256) {
     throw new TypeError(`Expected prefix to be a string of at most 256 characters; got ${show(prefix)}.`);
@@ -119,10 +181,39 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
   return {
     prefix,
     ttl: duration(given["ttl"], "ttl", SHORTEST_TTL) ?? 30_000,
-    scheme: oneOf(given["scheme"], "scheme", ["memory", "set", "lua"]),
+    scheme: oneOf(given["scheme"], "scheme", ["memory", "set", "lua", "redlock"]),
     label: label(given["label"]),
+    nodeTimeout: duration(given["nodeTimeout"], "nodeTimeout", 1),
+    delayRestarted: flag(given["delayRestarted"], "delayRestarted"),
     turn: count(given["turn"], "turn", LONGEST_TURN) ?? 16,
   };
+}
+
+/** @throws TypeError unless all are clients, of one kind, and no two the same */
+export function checkNodes(clients: readonly unknown[], kinds: readonly string[]): void {
+  if (clients.length === 0) {
+    throw new TypeError("Expected an array of one client or more, each of a server of its own; got an array of 0.");
+  }
+  clients.forEach((client, i) => {
+    const first = clients.indexOf(client);
+    if (first < i) {
+      throw new TypeError(
+        `Expected each client of the array to lead to a server of its own; got the same client as node ${first + 1} and node ${i + 1}.`,
+      );
+    }
+    if (kinds[i] !== kinds[0]) {
+      throw new TypeError(
+        `Expected clients of one library in the array; got ${kinds[0]} as node 1 and ${kinds[i]} as node ${i + 1}.`,
+      );
+    }
+  });
+}
+
+/** @throws TypeError where an option was given that only the scheme redlock knows */
+export function refuseNodeOptions({ nodeTimeout, delayRestarted }: CheckedManagerOptions): void {
+  if (nodeTimeout === undefined && delayRestarted === undefined) return;
+  const option = nodeTimeout === undefined ? "delayRestarted" : "nodeTimeout";
+  throw new TypeError(`Expected ${option} only with an array of clients, for the scheme "redlock"; got no array.`);
 }
 
 /** The public verbs that make requests. */
@@ -147,16 +238,13 @@ export function checkRequest(
   const permits = checkPermits(given, limit);
   const ifAvailable = Boolean(given["ifAvailable"]) || (verb === "tryAcquire" && !given["steal"]);
   const mode = limit ? "shared" : (oneOf(given["mode"], "mode", ["exclusive", "shared"]) ?? "exclusive");
-  const signal = given["signal"];
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TypeError(`Expected signal to be an AbortSignal; got ${show(signal)}.`);
-  }
+  const signal = abortSignal(given["signal"]);
   const steal = Boolean(given["steal"]);
   const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? manager.ttl;
   const waitTimeout = duration(given["waitTimeout"], "waitTimeout", 0);
   const maxHold = duration(given["maxHold"], "maxHold", SHORTEST_TTL);
-  const renew = given["renew"] ?? true;
-  if (typeof renew !== "boolean") throw new TypeError(`Expected renew to be true or false; got ${show(renew)}.`);
+  const renew = flag(given["renew"], "renew") ?? true;
+  const reentrant = flag(given["reentrant"], "reentrant") ?? false;
   if (verb === "acquire" && ifAvailable) {
     throw new TypeError("Expected acquire without ifAvailable, for it always waits; got it. Use tryAcquire.");
   }
@@ -169,6 +257,9 @@ export function checkRequest(
   if (waits && (steal || ifAvailable)) {
     const never = steal ? "steal" : verb === "tryAcquire" ? verb : "ifAvailable";
     throw new TypeError(`Expected ${waits[0]} without ${never}, which never waits; got both.`);
+  }
+  if (reentrant && steal) {
+    throw new TypeError("Expected reentrant without steal, which takes the lock from its own context too; got both.");
   }
   const request = {
     lock,
@@ -184,6 +275,8 @@ export function checkRequest(
     maxQueue,
     onWait,
     permits,
+    limit,
+    reentrant,
   };
   refuseUnsupported(request);
   return request;
@@ -194,7 +287,7 @@ function checkPermits(given: Record<string, unknown>, limit: number | undefined)
     if (given["permits"] === undefined) return undefined;
     throw new TypeError("Expected a lock's request without permits; got some. Use semaphore(name, limit).");
   }
-  for (const option of ["mode", "steal"]) {
+  for (const option of ["mode", "steal", "reentrant"]) {
     if (given[option] === undefined) continue;
     throw new TypeError(`Expected a semaphore's request without ${option}; got ${show(given[option])}.`);
   }
@@ -206,6 +299,96 @@ export function checkLimit(limit: unknown): number {
   const checked = count(limit, "limit", MOST_PERMITS);
   if (checked !== undefined) return checked;
   throw new TypeError("Expected limit, how many permits the semaphore has, to be a whole number; got undefined.");
+}
+
+const ATTACH_OPTIONS = new Set(["ttl", "renew", "maxHold", "label"]);
+
+/** @throws what `checkRequest` throws, and TypeError for what `detach()` did not give */
+export function checkAttach(detached: unknown, options: unknown): { grant: Grant; request: CheckedRequest } {
+  const { name, mode, token, fence, ttl } = dictionary(detached, "the detached lock");
+  onlyAmong(dictionary(options, "options"), ATTACH_OPTIONS);
+  if (typeof token !== "string" || !TOKEN.test(token) || !Number.isSafeInteger(fence)) {
+    throw new TypeError(`Expected a detached lock with token and fence, as detach() gives it; got ${show(detached)}.`);
+  }
+  const own = duration(ttl, "the detached lock's ttl", SHORTEST_TTL) ?? SHORTEST_TTL;
+  const request = checkRequest(name, { ...dictionary(options, "options"), mode }, { ttl: own }, "tryAcquire");
+  return { grant: { lock: request.lock, token, mode: request.mode, fence: fence as number }, request };
+}
+
+/** A candidacy: the options of its request. */
+export interface CheckedElection {
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  readonly ttl: number;
+  readonly label: string;
+}
+
+const ELECT_OPTIONS = new Set(["signal", "ttl", "label"]);
+
+/** @throws what `checkRequest` throws, and TypeError for options that elections do not have */
+export function checkElection(name: unknown, options: unknown, manager: { ttl: number }): CheckedElection {
+  onlyAmong(dictionary(options, "options"), ELECT_OPTIONS);
+  const { lock, signal, ttl, label: who } = checkRequest(name, options, manager, "acquire");
+  return { name: lock, signal, ttl, label: who };
+}
+
+export interface CheckedOnce {
+  readonly name: string;
+  readonly atMost: number;
+  readonly atLeast: number;
+  readonly ttl: number;
+  readonly label: string;
+}
+
+const ONCE_OPTIONS = new Set(["atMost", "atLeast", "ttl", "label"]);
+
+/** @throws what `checkRequest` throws, and TypeError or RangeError for bounds that do not fit together */
+export function checkOnce(name: unknown, options: unknown, manager: { ttl: number; label: string }): CheckedOnce {
+  const given = dictionary(options, "options");
+  onlyAmong(given, ONCE_OPTIONS);
+  const { lock, ttl, label: who } = checkRequest(name, options, manager, "tryAcquire");
+  const atMost = duration(given["atMost"], "atMost", SHORTEST_TTL);
+  if (atMost === undefined) throw new TypeError("Expected atMost, how long the job may take at most; got undefined.");
+  const atLeast = duration(given["atLeast"], "atLeast", 0) ?? 0;
+  if (atLeast > atMost) {
+    throw new RangeError(`Expected atLeast to be no longer than atMost, ${atMost} milliseconds; got ${atLeast}.`);
+  }
+  return { name: lock, atMost, atLeast, ttl: Math.min(ttl, atMost), label: who || manager.label };
+}
+
+export interface CheckedObservation {
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  readonly interval: number;
+}
+
+const OBSERVE_OPTIONS = new Set(["signal", "interval"]);
+const SHORTEST_INTERVAL = 50;
+
+/** @throws TypeError or RangeError */
+export function checkObservation(name: unknown, options: unknown): CheckedObservation {
+  const given = dictionary(options, "options");
+  onlyAmong(given, OBSERVE_OPTIONS);
+  return {
+    name: checkName(name),
+    signal: abortSignal(given["signal"]),
+    interval: duration(given["interval"], "interval", SHORTEST_INTERVAL) ?? 1_000,
+  };
+}
+
+/**
+ * Several names, for one request each with the same options.
+ *
+ * @throws TypeError for none, and what `checkRequest` throws
+ */
+export function checkRequests(
+  names: readonly unknown[],
+  options: unknown,
+  manager: { ttl: number },
+  verb: Verb,
+): CheckedRequest[] {
+  if (names.length === 0) throw new TypeError("Expected at least one lock's name; got an empty array.");
+  return names.map((name) => checkRequest(name, options, manager, verb));
 }
 
 function refuseUnsupported({ lock, mode, ifAvailable, steal, signal }: CheckedRequest): void {
@@ -228,6 +411,33 @@ export function checkName(name: unknown): string {
     );
   }
   return name;
+}
+
+/** @throws TypeError for anything that has no fence and token */
+export function checkFenced(by: unknown): Fenced {
+  const { fence, token } = dictionary(by, "the holder");
+  if (typeof fence !== "number" || !Number.isSafeInteger(fence) || fence < 1) {
+    throw new TypeError(`Expected the holder's fence to be a whole number, as a lock has it; got ${show(fence)}.`);
+  }
+  if (typeof token !== "string" || token === "") {
+    throw new TypeError(`Expected the holder's token to be a string, as a lock has it; got ${show(token)}.`);
+  }
+  return { fence, token };
+}
+
+/**
+ * The command without its key, all strings.
+ *
+ * @throws TypeError
+ */
+export function checkRedisWrite(command: unknown, key: unknown, args: readonly unknown[]): string[] {
+  if (typeof command !== "string") throw new TypeError(`Expected the command to be a string; got ${show(command)}.`);
+  if (typeof key !== "string" || key === "") {
+    throw new TypeError(`Expected the key to be a string that is not empty; got ${show(key)}.`);
+  }
+  const odd = args.find((each) => typeof each !== "string" && typeof each !== "number");
+  if (odd !== undefined) throw new TypeError(`Expected arguments to be strings or numbers; got ${show(odd)}.`);
+  return [command, ...args.map(String)];
 }
 
 /** @throws TypeError for anything that selects no locks */
@@ -260,6 +470,10 @@ export function duration(value: unknown, name: string, least: number): number | 
   return value;
 }
 
+export function notOverNodes(what: string): LockError {
+  return unsupported(`The scheme "redlock" cannot ${what}`, 'Use one server for it, and the scheme "lua".');
+}
+
 export function unsupported(what: string, remedy: string): LockError {
   return new LockError("unsupported", `${what}. ${remedy}`);
 }
@@ -268,12 +482,24 @@ function notSupported(message: string): DOMException {
   return new DOMException(`The request is not supported: ${message}.`, "NotSupportedError");
 }
 
+/** A misspelt option would otherwise be ignored in silence. */
+function onlyAmong(given: Record<string, unknown>, allowed: ReadonlySet<string>): void {
+  const stranger = Object.keys(given).find((key) => !allowed.has(key));
+  if (stranger === undefined) return;
+  throw new TypeError(`Expected options to be among ${[...allowed].join(", ")}; got ${show(stranger)}.`);
+}
+
 function dictionary(value: unknown, name: string): Record<string, unknown> {
   if (value === undefined || value === null) return {};
   if (typeof value !== "object" && typeof value !== "function") {
     throw new TypeError(`Expected ${name} to be an object; got ${show(value)}.`);
   }
   return value as Record<string, unknown>;
+}
+
+function flag(value: unknown, name: string): boolean | undefined {
+  if (value === undefined || typeof value === "boolean") return value;
+  throw new TypeError(`Expected ${name} to be true or false; got ${show(value)}.`);
 }
 
 function oneOf<T extends string>(value: unknown, name: string, allowed: readonly T[]): T | undefined {
@@ -293,6 +519,11 @@ function count(value: unknown, name: string, most: number, least = 1): number | 
   if (value < least || value > most)
     throw new RangeError(`Expected ${name} to be from ${least} to ${most}; got ${value}.`);
   return value;
+}
+
+function abortSignal(value: unknown): AbortSignal | undefined {
+  if (value === undefined || value instanceof AbortSignal) return value;
+  throw new TypeError(`Expected signal to be an AbortSignal; got ${show(value)}.`);
 }
 
 function label(value: unknown): string | undefined {

@@ -6,7 +6,7 @@ import type { LockError } from "./errors.ts";
 
 export type LockMode = "exclusive" | "shared";
 
-export type SchemeName = "memory" | "set" | "lua";
+export type SchemeName = "memory" | "set" | "lua" | "redlock";
 
 /** One wish to hold a lock. The token names it for ever; the same request may be asked again and again. */
 export interface LockRequest {
@@ -67,6 +67,8 @@ export interface Grant {
   readonly token: string;
   readonly mode: LockMode;
   readonly fence: number;
+  /** Of a semaphore. */
+  readonly permits?: number | undefined;
 }
 
 /** A request that is over; as much as is known of it. */
@@ -155,6 +157,15 @@ export interface Scheme {
   downgrade?(grant: Grant): Promise<Extension>;
   /** Give up the request, whether it holds, waits or neither, and let the next in line through. */
   release(request: GivenUp): Promise<Release>;
+  /**
+   * Give up an exclusive grant, but let the lock stay held for exactly `ttl` from now, under this label; nobody renews
+   * it any more. Shortens. Answers as `release` does.
+   */
+  keep(grant: Grant, ttl: number, label: string): Promise<Release>;
+  /** The grant as it must be named to others, who may take its place. It is not handed on here any more. */
+  detach(grant: Grant): Grant;
+  /** Grant the lock to the heir in place of this very grant, with a new fence, in one step. "busy" if it holds no more. */
+  handOver(grant: Grant, heir: LockRequest): Promise<Answer>;
   /** Take the lock from exactly this holder; its process is told. False if it no longer holds. */
   evict(lock: string, holder: HolderState): Promise<boolean>;
   query(selection: Selection): Promise<LockState[]>;

@@ -7,7 +7,8 @@ import type { SemaphoreOptions, Verb } from "./options.ts";
 export interface SemaphoreRoom {
   /** Null when it may not wait and there are too few permits. */
   obtain(verb: Verb, options: unknown): Promise<Lease | null>;
-  runWith<T>(lease: Lease | null, callback: (lock: Lock | null) => T): Promise<Awaited<T>>;
+  /** Settles as the callback does, or with the loss of the lease. */
+  holdDuring<T>(lease: Lease, run: () => Promise<T>): Promise<T>;
 }
 
 /** Options of `tryAcquire`, which never waits. */
@@ -50,7 +51,8 @@ export class Semaphore {
     const [options, callback] = args.length > 1 ? args : [undefined, args[0]];
     checkCallback(callback);
     const lease = await this.#room.obtain("request", options);
-    return this.#room.runWith(lease, callback as (lock: Lock | null) => T);
+    const run = async (lock: Lock | null): Promise<Awaited<T>> => await (callback as (lock: Lock | null) => T)(lock);
+    return lease ? this.#room.holdDuring(lease, () => run(new Lock(lease))) : run(null);
   }
 
   /** Wait for permits and keep them until `release()`, or the end of an `await using` block. */

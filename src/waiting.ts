@@ -11,7 +11,7 @@ import { LockError, LockTimeoutError, SchemeError } from "./errors.ts";
 import { deadline } from "./lease.ts";
 import type { Lease, LeaseTerms } from "./lease.ts";
 import { CLAIM_TIME } from "./scheme.ts";
-import type { Answer, LockRequest, Scheme, WaitedFor } from "./scheme.ts";
+import type { Answer, Grant, LockRequest, Scheme, WaitedFor } from "./scheme.ts";
 
 /** How a request may wait. */
 export interface WaitTerms {
@@ -21,6 +21,8 @@ export interface WaitTerms {
   readonly timeout: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly lease: LeaseTerms;
+  /** Take the place of this very grant, or none. */
+  readonly from: Grant | undefined;
   readonly onWait?: ((wait: Wait) => void) | undefined;
 }
 
@@ -126,7 +128,7 @@ export class Waiter {
       signal.addEventListener("abort", this.#onAbort);
     }
     if (timeout) this.#endAt(this.#room.clock.now() + timeout, timeout);
-    void this.#loop().catch((error: unknown) => this.end(error));
+    void this.#loop();
   }
 
   /** A grant was pushed, which is kept until then. */
@@ -170,7 +172,7 @@ export class Waiter {
     return true;
   }
 
-  /** The main path. Ends when granted, when busy, when over, or when the scheme fails for good. */
+  /** The main path. Never rejects. Ends when granted, when busy, when over, or when the scheme fails for good. */
   async #loop(): Promise<void> {
     const { clock } = this.#room;
     let patience = COMMAND_LIMIT;
@@ -188,7 +190,7 @@ export class Waiter {
       } catch (error) {
         diagnostics.trouble({ lock: this.#request.lock, token: this.#request.token, doing: "acquire", error });
         const hopeless = !(error instanceof SchemeError && error.transient) || clock.now() - troubleSince >= patience;
-        if (hopeless || this.#over) throw error;
+        if (hopeless || this.#over) return this.end(error);
         await this.#sleep(Math.min(1_000, 25 * 2 ** failures++) * (0.5 + Math.random()));
         if (this.#over) return;
         continue;
@@ -204,7 +206,7 @@ export class Waiter {
       if (answer.kind === "granted") {
         const { fence, until = sentAt + this.#request.ttl } = answer;
         if (clock.now() < deadline(until, sentAt)) return this.#hold(fence, sentAt, until);
-        if (++late >= MOST_LATE_ANSWERS) throw tooSlow(this.#request, clock.now() - sentAt);
+        if (++late >= MOST_LATE_ANSWERS) return this.end(tooSlow(this.#request, clock.now() - sentAt));
         this.#startOver();
       } else {
         patience = PATIENCE;
@@ -253,6 +255,7 @@ export class Waiter {
 
   #ask(): Promise<Answer> {
     const { scheme } = this.#room;
+    if (this.#terms.from) return scheme.handOver(this.#terms.from, this.#request);
     if (this.#terms.manner === "steal") return scheme.steal(this.#request);
     return scheme.acquire(this.#request, this.#terms.manner === "wait");
   }

@@ -90,30 +90,37 @@ describe.each(clientNames)(`${atHand.product} ${atHand.version} on %s`, (clientN
 
     test("lets the equal value live longer, or shorter", async () => {
       await redis.set(key, "a#1", "PX", 10_000);
-      expect(await compare.expire(key, "a#1", 60_000)).toBe(true);
+      expect(await compare.replace(key, "a#1", "a#1", 60_000)).toBe(true);
       expect(await redis.pttl(key)).toBeGreaterThan(50_000);
-      expect(await compare.expire(key, "a#1", 5_000)).toBe(true);
+      expect(await compare.replace(key, "a#1", "a#1", 5_000)).toBe(true);
       expect(await redis.pttl(key)).toBeLessThanOrEqual(5_000);
       expect(await redis.get(key)).toBe("a#1");
     });
 
+    test("puts the next value in the place of the equal one", async () => {
+      await redis.set(key, "a#1", "PX", 10_000);
+      expect(await compare.replace(key, "a#1", "b#2", 60_000)).toBe(true);
+      expect(await redis.get(key)).toBe("b#2");
+      expect(await redis.pttl(key)).toBeGreaterThan(50_000);
+    });
+
     test("leaves the time of another value as it is", async () => {
       await redis.set(key, "b#1", "PX", 10_000);
-      expect(await compare.expire(key, "a#1", 60_000)).toBe(false);
+      expect(await compare.replace(key, "a#1", "a#1", 60_000)).toBe(false);
       expect(await redis.get(key)).toBe("b#1");
       expect(await redis.pttl(key)).toBeLessThanOrEqual(10_000);
     });
 
     test("says no of a key that is not there, and makes none", async () => {
       expect(await compare.delete(key, "a#1")).toBe(false);
-      expect(await compare.expire(key, "a#1", 60_000)).toBe(false);
+      expect(await compare.replace(key, "a#1", "a#1", 60_000)).toBe(false);
       expect(await redis.exists(key)).toBe(0);
     });
 
     test("is refused by a key of another type, leaves it alone, and goes on with the next", async () => {
       await redis.zadd(key, "1", "a#1");
       expect(schemeError(await rejection(compare.delete(key, "a#1"))).code).toBe("wrong-type");
-      expect(schemeError(await rejection(compare.expire(key, "a#1", 60_000))).code).toBe("wrong-type");
+      expect(schemeError(await rejection(compare.replace(key, "a#1", "a#1", 60_000))).code).toBe("wrong-type");
       expect(await redis.zrange(key, "0", "-1")).toEqual(["a#1"]);
       await redis.set(key, "a#1");
       expect(await compare.delete(key, "a#1")).toBe(true);
@@ -151,7 +158,7 @@ describe.each(clientNames)(`${atHand.product} ${atHand.version} on %s`, (clientN
     });
 
     test("another value stays", async () => {
-      for (const act of [() => compare.delete(key, "a#1"), () => compare.expire(key, "a#1", 60_000)]) {
+      for (const act of [() => compare.delete(key, "a#1"), () => compare.replace(key, "a#1", "a#1", 60_000)]) {
         await redis.set(key, "a#1");
         meddle = () => redis.set(key, "b#2", "PX", 10_000);
         expect(await act()).toBe(false);
@@ -162,7 +169,7 @@ describe.each(clientNames)(`${atHand.product} ${atHand.version} on %s`, (clientN
 
     test("the same value with another time, as after a renewal, is still acted on", async () => {
       meddle = () => redis.pexpire(key, 20_000);
-      expect(await compare.expire(key, "a#1", 60_000)).toBe(true);
+      expect(await compare.replace(key, "a#1", "a#1", 60_000)).toBe(true);
       expect(await redis.pttl(key)).toBeGreaterThan(50_000);
       meddle = () => redis.pexpire(key, 20_000);
       expect(await compare.delete(key, "a#1")).toBe(true);

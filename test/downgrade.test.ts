@@ -4,9 +4,9 @@ import { LockLostError, type LockError, type LockManager } from "../src/index.ts
 import { rejection, stateOf, unique } from "./support/locks.ts";
 import { cleared, openStage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
-import { type World, places } from "./support/worlds.ts";
+import { type World, queueing, queueless } from "./support/worlds.ts";
 
-describe.each(places.filter(({ scheme }) => scheme !== "set"))("$title", ({ open }) => {
+describe.each(queueing)("$title", ({ open }) => {
   let world: World;
   let a: LockManager;
   let b: LockManager;
@@ -80,7 +80,7 @@ describe.each(places.filter(({ scheme }) => scheme !== "set"))("$title", ({ open
     await using lock = await a.acquire(unique());
     await lock.downgrade();
     await lock.downgrade();
-    expect([shared, permit, lock].map(({ mode, held }) => [mode, held])).toEqual(Array(3).fill(["shared", true]));
+    for (const each of [shared, permit, lock]) expect([each.mode, each.held]).toEqual(["shared", true]);
   });
 
   test("of a lock that is lost rejects with LockLostError, and the new holder stays alone", async () => {
@@ -95,14 +95,15 @@ describe.each(places.filter(({ scheme }) => scheme !== "set"))("$title", ({ open
   });
 });
 
-test("the set scheme refuses it, says what to use, and the lock stays held", async (t) => {
-  const stage = await openStage(t);
-  const locks = await stage.manager({ scheme: "set" });
+test.for(queueless)("is refused where no lock is shared ($title), and the lock stays held", async (place, t) => {
+  const world = await place.open();
+  t.onTestFinished(() => world.close());
+  const locks = await world.manager();
   await using lock = await locks.acquire(unique());
   const error = (await rejection(lock.downgrade())) as LockError;
   expect([error.code, error.message]).toEqual([
     "unsupported",
-    'The scheme "set" has no shared locks to downgrade to. Use the scheme "lua".',
+    `The scheme "${place.scheme}" has no shared locks to downgrade to. Use the scheme "lua".`,
   ]);
   expect([lock.held, lock.mode]).toEqual([true, "exclusive"]);
 });

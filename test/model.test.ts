@@ -143,6 +143,28 @@ const operations = fc.array(
           },
       ),
     },
+    {
+      weight: 2,
+      arbitrary: operation("keep", fc.tuple(index, ttl, fc.constantFrom(0, 0, 0, -1)), ([i, left, error]) => {
+        return async (worlds) => {
+          for (const each of chosen(worlds, [i])) await worlds.keep(each, left, error);
+        };
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: operation(
+        "hand over",
+        fc.tuple(index, client, ttl, fc.constantFrom(0, 0, 0, -1)),
+        ([i, by, long, error]) =>
+          async (worlds) => {
+            for (const each of chosen(worlds, [i])) {
+              const { lock, mode } = each.requests[0];
+              await worlds.handOver(each, worlds.newWish(by, "wait", { lock, mode, ttl: long, label: "" }), error);
+            }
+          },
+      ),
+    },
     { weight: 6, arbitrary: operation("release", several, (i) => (worlds) => worlds.release(chosen(worlds, i))) },
     {
       weight: 2,
@@ -229,6 +251,12 @@ else`,
     title: "a withdrawn waiter lets nobody through",
     from: "promote(lock, nil, nil, moved)",
     to: "if held then promote(lock, nil, nil, moved) end",
+  },
+  { title: "whoever keeps a lock does not tell the next in line", from: "promote(lock, nil, nil, true)", to: "" },
+  {
+    title: "hand-over without the fence",
+    from: "if holding(lock, token) ~= fence or lock.limit then return 0 end",
+    to: "if not holding(lock, token) then return 0 end",
   },
   { title: "a pushed grant lasts for its whole ttl", from: "min(ttl, CLAIM)", to: "ttl" },
   { title: "a reader barges past a waiting writer", from: "if not queued and compatible", to: "if compatible" },

@@ -176,6 +176,7 @@ describe("a request", () => {
       ttl: 1_234,
       waitTimeout: undefined,
       renew: true,
+      reentrant: false,
       maxHold: undefined,
       label: "",
     };
@@ -214,7 +215,7 @@ describe("a name", () => {
     [null, "null"],
     [7, "7"],
     [{}, "an object (Object)"],
-    [["a"], "an array of 1"],
+    [[["a"]], "an array of 1"],
     [Symbol("x"), "Symbol(x)"],
   ])("that is no string (%o) is refused by every verb before anything is sent", async (name, came) => {
     const { asking, looking, sent } = await everyVerb(name);
@@ -290,14 +291,20 @@ describe("a manager", () => {
     [{ prefix: "{{a}}" }, "no brace"],
     [{ prefix: "a:queue" }, "Expected prefix not to end like a key of holdfast's own"],
     [{ prefix: ":holders" }, "not to end like"],
-    [{ scheme: "redis" }, 'Expected scheme to be "memory" or "set" or "lua"; got "redis"'],
+    [{ scheme: "redis" }, 'Expected scheme to be "memory" or "set" or "lua" or "redlock"; got "redis"'],
     [{ scheme: null }, "got null"],
     [{ label: 7 }, "Expected label to be a string"],
     [{ label: "x".repeat(257) }, "at most 256"],
-    [{ tll: 5_000 }, 'Expected options to be among prefix, ttl, scheme, label; got "tll"'],
+    [{ tll: 5_000 }, 'among prefix, ttl, scheme, label, turn, nodeTimeout, delayRestarted; got "tll"'],
     [{ waitTimeout: 5 }, "Expected options to be among"],
+    [{ turn: "16" }, 'Expected turn to be a whole number; got "16"'],
+    [{ turn: 1.5 }, "Expected turn to be a whole number; got 1.5"],
   ])("%o is refused with TypeError", (options, says) => {
     expectRefusal(made(options), "TypeError", says);
+  });
+
+  test.each([0, -1, 1_001])("turn: %d is refused with RangeError", (turn) => {
+    expectRefusal(made({ turn }), "RangeError", "Expected turn to be from 1 to 1000");
   });
 
   test.each([7, "lock:", true])("options %o are refused with TypeError", (options) => {
@@ -309,7 +316,15 @@ describe("a manager", () => {
   });
 
   test("what is left out has its default", () => {
-    const defaults = { prefix: "lock:", ttl: 30_000, scheme: undefined, label: undefined };
+    const defaults = {
+      prefix: "lock:",
+      ttl: 30_000,
+      scheme: undefined,
+      label: undefined,
+      nodeTimeout: undefined,
+      delayRestarted: undefined,
+      turn: 16,
+    };
     for (const options of [undefined, null, {}, { prefix: undefined, ttl: undefined }]) {
       expect(checkManagerOptions(options)).toEqual(defaults);
     }
@@ -327,16 +342,16 @@ describe("a manager", () => {
     expectRefusal(error, "TypeError", "ioredis", "node-redis", `got ${came}`);
   });
 
-  test("several clients are refused, as the schemes that are offered live on one server", () => {
-    const { client } = recording();
-    expectRefusal(
-      thrown(() => Reflect.construct(LockManager, [[client, client]])),
-      "TypeError",
-      "an array of 2",
-    );
-  });
+  test.each(["lua", "set", "memory"])(
+    "several clients are refused for the scheme %s, which lives on one server",
+    (scheme) => {
+      const clients = [recording().client, recording().client];
+      const error = thrown(() => Reflect.construct(LockManager, [clients, { scheme }]));
+      expectRefusal(error, "TypeError", `one Redis client for the scheme "${scheme}"`, "an array of 2");
+    },
+  );
 
-  test.each(["lua", "set"])("the scheme %s is refused without a client", (scheme) => {
+  test.each(["lua", "set", "redlock"])("the scheme %s is refused without a client", (scheme) => {
     const error = thrown(() => Reflect.construct(LockManager, [undefined, { scheme }]));
     expectRefusal(error, "TypeError", "Expected a Redis client", `"${scheme}"`);
   });

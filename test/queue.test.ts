@@ -7,9 +7,9 @@ import { hold, rejection, stateOf, unique } from "./support/locks.ts";
 import { participant, PROCESSES } from "./support/processes.ts";
 import { cleared, openStage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
-import { type World, places } from "./support/worlds.ts";
+import { type World, queueing, queueless } from "./support/worlds.ts";
 
-describe.each(places.filter(({ scheme }) => scheme !== "set"))("$title", ({ open }) => {
+describe.each(queueing)("$title", ({ open }) => {
   let world: World;
   let a: LockManager;
   let b: LockManager;
@@ -162,23 +162,27 @@ test("the dead are not counted", PROCESSES, async (t) => {
   await cleared(stage.redis);
 });
 
-test("the set scheme has no queue: maxQueue is refused, and onWait knows no position", async (t) => {
-  const stage = await openStage(t);
-  const locks = await stage.manager({ scheme: "set" });
-  const name = unique();
-  const error = (await rejection(locks.acquire(name, { maxQueue: 3 }))) as LockError;
-  expect([error.code, error.message]).toEqual([
-    "unsupported",
-    'The scheme "set" has no queue, so no maxQueue. Use the scheme "lua".',
-  ]);
-  const held = await hold(locks, name);
-  const news: Wait[] = [];
-  const waiter = locks.acquire(name, { onWait: (wait) => news.push(wait) });
-  await until(() => news.length > 0, "it was told that it waits");
-  await held.end();
-  await (await waiter).release();
-  expect(news).toEqual([{ position: undefined, holder: undefined }]);
-});
+test.for(queueless)(
+  "where there is no queue ($title) maxQueue is refused, and onWait knows no position",
+  async (place, t) => {
+    const world = await place.open();
+    t.onTestFinished(() => world.close());
+    const locks = await world.manager();
+    const name = unique();
+    const error = (await rejection(locks.acquire(name, { maxQueue: 3 }))) as LockError;
+    expect([error.code, error.message]).toEqual([
+      "unsupported",
+      `The scheme "${place.scheme}" has no queue, so no maxQueue. Use the scheme "lua".`,
+    ]);
+    const held = await hold(locks, name);
+    const news: Wait[] = [];
+    const waiter = locks.acquire(name, { onWait: (wait) => news.push(wait) });
+    await until(() => news.length > 0, "it was told that it waits");
+    await held.end();
+    await (await waiter).release();
+    expect(news).toEqual([{ position: undefined, holder: undefined }]);
+  },
+);
 
 describe("bad input", () => {
   test.each([

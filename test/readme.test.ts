@@ -43,4 +43,5 @@ test("the README's code runs and says what it should", async () => {
   expect(stdout).toContain("first come first served");
   expect(stdout).toContain('Lock "busy" was not granted within 100 ms.');
   expect(stdout).toContain("1 holds, 0 wait");
+  expect(stdout).toMatch(/leads with fence \d{16}\na report\n2 locks, all or none/);
 });

@@ -7,9 +7,9 @@ import { rejection, stateOf, turn, unique } from "./support/locks.ts";
 import { participant, PROCESSES } from "./support/processes.ts";
 import { cleared, openStage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
-import { type World, places } from "./support/worlds.ts";
+import { type World, queueing, queueless } from "./support/worlds.ts";
 
-describe.each(places.filter(({ scheme }) => scheme !== "set"))("$title", ({ open }) => {
+describe.each(queueing)("$title", ({ open }) => {
   let world: World;
   let a: LockManager;
   let b: LockManager;
@@ -304,15 +304,19 @@ describe("bad input", () => {
   });
 });
 
-test("the set scheme refuses semaphores, and says what to use", async (t) => {
-  const stage = await openStage(t);
-  const locks = await stage.manager({ scheme: "set" });
-  const error = (await rejection(locks.semaphore(unique(), 2).acquire())) as LockError;
-  expect([error.code, error.message]).toEqual([
-    "unsupported",
-    'The scheme "set" has no semaphores. Use the scheme "lua".',
-  ]);
-});
+test.for(queueless)(
+  "semaphores are refused where there are none ($title), and the error says what to use",
+  async (place, t) => {
+    const world = await place.open();
+    t.onTestFinished(() => world.close());
+    const locks = await world.manager();
+    const error = (await rejection(locks.semaphore(unique(), 2).acquire())) as LockError;
+    expect([error.code, error.message]).toEqual([
+      "unsupported",
+      `The scheme "${place.scheme}" has no semaphores. Use the scheme "lua".`,
+    ]);
+  },
+);
 
 test(
   "the permits of a process that is killed come back when its lease ends, and its place in line at once",
@@ -335,6 +339,19 @@ test(
     await cleared(stage.redis);
   },
 );
+
+test("permits cannot be detached, nor taken over by whoever makes up what detach gives", async (t) => {
+  const stage = await openStage(t);
+  const locks = await stage.manager();
+  const name = unique();
+  const lock = await locks.semaphore(name, 2).acquire();
+  expect(await rejection(lock.detach())).toMatchObject({ code: "unsupported" });
+  const { token, fence } = lock;
+  const made = { name, mode: "shared" as const, token, fence, ttl: 1_000, remaining: 500 };
+  expect(await rejection(locks.attach(made))).toMatchObject({ code: "gone" });
+  expect(await lock.release()).toBe(true);
+  await cleared(stage.redis);
+});
 
 test("clients with wrong clocks and other ttls evict nobody", async (t) => {
   const stage = await openStage(t);

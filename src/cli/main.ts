@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { addConnectionOptions } from "./connection.ts";
 import { parseDuration } from "./durations.ts";
+import { elect } from "./elect.ts";
+import type { ElectOptions } from "./elect.ts";
 import { exec } from "./exec.ts";
 import type { ExecOptions } from "./exec.ts";
 import { EXIT_CODES_HELP, ExitCode, signalExitCode } from "./exit-codes.ts";
@@ -12,6 +14,8 @@ import { LISTING_HELP } from "./listing.ts";
 import { ls } from "./ls.ts";
 import type { ListOptions } from "./ls.ts";
 import { complain } from "./messages.ts";
+import { once } from "./once.ts";
+import type { OnceOptions } from "./once.ts";
 import { release } from "./release.ts";
 import type { ReleaseOptions } from "./release.ts";
 import { show } from "./show.ts";
@@ -39,8 +43,12 @@ async function main(argv: readonly string[]): Promise<number> {
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "holdfast: ")) })
     .addHelpText("after", `\nholdfast COMMAND --help tells more.\n${EXIT_CODES_HELP}`);
   // What follows is the command's alone: commander would read its options as ours.
-  const separator = argv[2] === "exec" && argv.includes("--") ? argv.indexOf("--") : argv.length;
-  addExec(program, argv.slice(separator + 1), (result) => (status = result));
+  const runs = RUNNING.has(argv[2] ?? "") && argv.includes("--");
+  const separator = runs ? argv.indexOf("--") : argv.length;
+  const words = argv.slice(separator + 1);
+  addExec(program, words, (result) => (status = result));
+  addElect(program, words, (result) => (status = result));
+  addOnce(program, words, (result) => (status = result));
   addListings(program, (result) => (status = result));
   try {
     await program.parseAsync(argv.slice(0, separator));
@@ -54,6 +62,9 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+/** What runs a command of the user's. */
+const RUNNING = new Set(["exec", "elect", "once"]);
+
 /** How commander says that it was asked for help or the version. */
 const INFORMATION = new Set(["commander.helpDisplayed", "commander.version"]);
 
@@ -65,6 +76,53 @@ function addExec(program: Command, words: readonly string[], finish: Finish): vo
     .command("exec")
     .summary("hold a lock while a command runs")
     .description("Hold a lock while a command runs, like flock(1), across machines.")
+    .option("--lock <name>", "another lock to hold as well; all or none (repeatable)", append, [])
+    .addOption(
+      new Option("--wait <time>", "give up after this long; 0: try once (default: never)").argParser(parseDuration),
+    )
+    .option("--shared", "together with others that share it");
+  addRunningOptions(command, words, async (name, options) => finish(await exec(name, words, options)));
+}
+
+/** @param words the command to run, with its arguments */
+function addElect(program: Command, words: readonly string[], finish: Finish): void {
+  const command = program
+    .command("elect")
+    .summary("keep a command running on one of many machines")
+    .description(
+      "Wait until elected, then run a command. When the lease is lost the command is stopped, and\n" +
+        "this machine is a candidate again. When the command ends, so does holdfast, and another\n" +
+        "candidate starts it.",
+    );
+  addRunningOptions(command, words, async (name, options) => finish(await elect(name, words, options)));
+}
+
+/** @param words the command to run, with its arguments */
+function addOnce(program: Command, words: readonly string[], finish: Finish): void {
+  const command = program
+    .command("once")
+    .summary("run a command on one of the machines whose cron fires")
+    .description("Run a command unless another machine runs it, or ran it just now: then exit with 0 and say who.")
+    .addOption(
+      new Option("--at-most <time>", "the command is stopped after this long")
+        .argParser(parseDuration)
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option("--at-least <time>", "nobody runs it again for so long from its start")
+        .default(0, "0")
+        .argParser(parseDuration),
+    );
+  addRunningOptions(command, words, async (name, options) => finish(await once(name, words, options)));
+}
+
+/** What all have that run a command. */
+function addRunningOptions(
+  command: Command,
+  words: readonly string[],
+  run: (name: string, options: ExecOptions & ElectOptions & OnceOptions) => Promise<void>,
+): void {
+  command
     .usage("NAME [options] -- COMMAND [ARGUMENT...]")
     .argument("<name>")
     .allowExcessArguments()
@@ -74,23 +132,24 @@ function addExec(program: Command, words: readonly string[], finish: Finish): vo
         .argParser(parseDuration),
     )
     .addOption(
-      new Option("--wait <time>", "give up after this long; 0: try once (default: never)").argParser(parseDuration),
-    )
-    .addOption(
       new Option("--grace <time>", "from SIGTERM to SIGKILL when the lock is lost")
         .default(5_000, "5s")
         .argParser(parseDuration),
     )
-    .option("--shared", "together with others that share it")
     .option("--label <text>", "who holds, for people (default: host:pid:program)")
     .option("--quiet", "only errors on stderr")
     .addHelpText("after", EXEC_HELP);
-  addConnectionOptions(command).action(async (name: string, options: ExecOptions) => {
+  addConnectionOptions(command).action(async (name: string, options: ExecOptions & ElectOptions & OnceOptions) => {
     if (words.length === 0 || command.args.length > 1) {
-      throw new CliError(ExitCode.usage, 'expected "--" and a command after the name: holdfast exec NAME -- COMMAND');
+      const form = `holdfast ${command.name()} NAME -- COMMAND`;
+      throw new CliError(ExitCode.usage, `expected "--" and a command after the name: ${form}`);
     }
-    finish(await exec(name, words, options));
+    await run(name, options);
   });
+}
+
+function append(value: string, all: string[]): string[] {
+  return [...all, value];
 }
 
 function addListings(program: Command, finish: Finish): void {

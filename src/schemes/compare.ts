@@ -7,8 +7,8 @@ import { clientKey } from "../keys.ts";
 export interface Compare {
   /** Delete the key if it holds exactly this value. */
   delete(key: string, value: string): Promise<boolean>;
-  /** Let the key live for ttl milliseconds from now if it holds exactly this value. */
-  expire(key: string, value: string, ttl: number): Promise<boolean>;
+  /** Put the next value in its place, for ttl milliseconds from now, if the key holds exactly this value. */
+  replace(key: string, value: string, next: string, ttl: number): Promise<boolean>;
   close(): void;
 }
 
@@ -53,8 +53,8 @@ export class NativeCompare implements Compare {
     return reply === "OK" || Number(reply) === 1;
   }
 
-  async expire(key: string, value: string, ttl: number): Promise<boolean> {
-    return (await this.#driver.send(["SET", key, value, "IFEQ", value, "PX", String(ttl)])) === "OK";
+  async replace(key: string, value: string, next: string, ttl: number): Promise<boolean> {
+    return (await this.#driver.send(["SET", key, next, "IFEQ", value, "PX", String(ttl)])) === "OK";
   }
 
   close(): void {}
@@ -80,8 +80,8 @@ export class WatchCompare implements Compare {
     return this.#inTurn(key, value, ["DEL", key]);
   }
 
-  expire(key: string, value: string, ttl: number): Promise<boolean> {
-    return this.#inTurn(key, value, ["PEXPIRE", key, String(ttl)]);
+  replace(key: string, value: string, next: string, ttl: number): Promise<boolean> {
+    return this.#inTurn(key, value, ["SET", key, next, "PX", String(ttl)]);
   }
 
   close(): void {
@@ -107,7 +107,8 @@ export class WatchCompare implements Compare {
         return false;
       }
       const replies = await session.transaction([command]);
-      if (replies) return Number(replies[0]) === 1;
+      // DEL tells how many, SET says OK; either has done what it was told.
+      if (replies) return replies[0] === "OK" || Number(replies[0]) === 1;
       // Dropped, which says no more than that the key was touched: its holder may have renewed it. So we look again.
     }
   }

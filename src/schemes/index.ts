@@ -1,11 +1,13 @@
 import { systemClock } from "../clock.ts";
 import type { Clock } from "../clock.ts";
+import type { Driver } from "../driver.ts";
 import { driverFor } from "../drivers/index.ts";
-import { show } from "../options.ts";
+import { checkNodes, refuseNodeOptions, show } from "../options.ts";
 import type { CheckedManagerOptions } from "../options.ts";
 import type { Scheme } from "../scheme.ts";
 import { LuaScheme } from "./lua.ts";
 import { MemoryScheme, MemoryStore } from "./memory.ts";
+import { RedlockScheme } from "./redlock.ts";
 import { SetScheme } from "./set.ts";
 import { Turns } from "./turns.ts";
 
@@ -22,6 +24,7 @@ export interface SchemeSettings {
 export function openScheme(client: unknown, options: CheckedManagerOptions, settings: SchemeSettings): Scheme {
   const { scheme, prefix, turn } = options;
   const terms = { prefix, clientId: settings.clientId, label: settings.label };
+  if (!Array.isArray(client)) refuseNodeOptions(options);
   if (client === undefined) {
     if (scheme && scheme !== "memory") {
       throw new TypeError(`Expected a Redis client as the first argument for the scheme "${scheme}"; got none.`);
@@ -30,8 +33,17 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
   }
   if (client instanceof MemoryStore) return new MemoryScheme(client, terms);
   if (Array.isArray(client)) {
+    if (scheme && scheme !== "redlock") {
+      throw new TypeError(
+        `Expected one Redis client for the scheme "${scheme}"; got ${show(client)}. Over several servers there is "redlock".`,
+      );
+    }
+    const { ttl, nodeTimeout, delayRestarted = true } = options;
+    return new RedlockScheme(nodeDrivers(client), settings.clock, { ...terms, ttl, nodeTimeout, delayRestarted });
+  }
+  if (scheme === "redlock") {
     throw new TypeError(
-      `Expected one Redis client; got ${show(client)}. Locks over several independent servers are not offered.`,
+      'Expected an array of Redis clients, each of an independent server, for the scheme "redlock"; got one client.',
     );
   }
   if (scheme === "memory") throw new TypeError('Expected no client for the scheme "memory"; got one. Leave it out.');
@@ -39,4 +51,20 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
   if (scheme === "set") return new SetScheme(driver, settings.clock, terms);
   const lua = new LuaScheme(driver, settings.clock, terms);
   return turn > 1 ? new Turns(lua, settings.clock, turn) : lua;
+}
+
+/** Nothing is left on any client when one of them is refused. */
+function nodeDrivers(clients: readonly unknown[]): Driver[] {
+  const drivers: Driver[] = [];
+  try {
+    for (const client of new Set(clients)) drivers.push(driverFor(client));
+    checkNodes(
+      clients,
+      drivers.map((driver) => driver.client),
+    );
+    return drivers;
+  } catch (error) {
+    for (const driver of drivers) driver.close();
+    throw error;
+  }
 }

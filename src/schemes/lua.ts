@@ -31,8 +31,8 @@ import type {
   Scheme,
   Selection,
 } from "../scheme.ts";
-import { Outbox } from "./outbox.ts";
-import type { AddItem } from "./outbox.ts";
+import { Outbox, replyTo } from "./outbox.ts";
+import type { AddItem, Added } from "./outbox.ts";
 import { Clients } from "./clients.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
 import { findNames } from "./scan.ts";
@@ -123,11 +123,11 @@ export class LuaScheme implements Scheme {
   async #takeOrQueue(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token, ttl } = request;
     const [key, , queue] = this.#keys.of(lock);
-    const attempt = this.#take([key, queue], [numberOf(token)], String(ttl));
-    this.#taking.set(lock, attempt);
+    const { replies, index } = this.#take([key, queue], [numberOf(token)], String(ttl));
+    this.#taking.set(lock, replies);
     let fence;
     try {
-      fence = Number(await attempt);
+      fence = Number((await replies)[index]);
     } finally {
       this.#taking.delete(lock);
     }
@@ -145,8 +145,8 @@ export class LuaScheme implements Scheme {
     const listens = this.#subscription?.up ? "2" : "1";
     const manner = wait ? listens : "0";
     const asked = wait ? this.#noteQuestion(request) : 0;
-    const answer = unwrap(
-      await this.#acquire(keys, [
+    const answer = await ownReply(
+      this.#acquire(keys, [
         token,
         modeOf(request),
         String(ttl),
@@ -217,7 +217,7 @@ export class LuaScheme implements Scheme {
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#subscribe();
     const [key, holders] = this.#keys.of(lock);
-    return extensionOf(unwrap(await this.#extend([key, holders], [token, String(fence), String(ttl)])));
+    return extensionOf(await ownReply(this.#extend([key, holders], [token, String(fence), String(ttl)])));
   }
 
   async downgrade({ lock, token, fence }: Grant): Promise<Extension> {
@@ -235,13 +235,41 @@ export class LuaScheme implements Scheme {
     const keys = this.#keys.of(lock);
     if (mode === "exclusive" && fence && !this.#wanted.has(lock)) {
       const [key, , queue] = keys;
-      if (Number(await this.#give([key, queue], [`${numberOf(token)}#${fence}`])) === 1) return "released";
+      const { replies, index } = this.#give([key, queue], [`${numberOf(token)}#${fence}`]);
+      if (Number((await replies)[index]) === 1) return "released";
     }
-    const held = Number(unwrap(await this.#release(keys, [token])));
+    const held = Number(await ownReply(this.#release(keys, [token])));
     if (held === 2) this.#noteWanted(lock);
     else this.#wanted.delete(lock);
     if (held > 0) return "released";
     return drops === this.#driver.drops ? "gone" : "unsure";
+  }
+
+  async keep({ lock, token, fence }: Grant, ttl: number, label: string): Promise<Release> {
+    const drops = this.#driver.drops;
+    const args: [string, string, string, string] = [token, String(fence), String(ttl), label];
+    const [reply] = await this.#run(lua.keep, this.#call, { keys: this.#keys.of(lock), args });
+    if (Number(unwrap(reply)) === 1) return "released";
+    return drops === this.#driver.drops ? "gone" : "unsure";
+  }
+
+  detach(grant: Grant): Grant {
+    return grant;
+  }
+
+  async handOver({ lock, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
+    this.#clients.announce(heir.ttl);
+    const args: [string, string, string, string, string, string] = [
+      token,
+      String(fence),
+      heir.token,
+      heir.mode,
+      String(heir.ttl),
+      heir.label,
+    ];
+    const [reply] = await this.#run(lua.handover, this.#call, { keys: this.#keys.of(lock), args });
+    const granted = Number(unwrap(reply));
+    return granted > 0 ? { kind: "granted", fence: granted } : { kind: "busy" };
   }
 
   async query(selection: Selection): Promise<LockState[]> {
@@ -323,10 +351,8 @@ function modeOf({ mode, permits = 1, limit }: LockRequest): string {
 }
 
 /** The mode and the permits that a script tells of. */
-function readMode(text: string): { mode: LockMode; permits?: number; limit?: number } {
-  const [permits, limit] = text.split("/");
-  if (limit === undefined) return { mode: text as LockMode };
-  return { mode: "shared", permits: Number(permits), limit: Number(limit) };
+function readMode(text: string): { mode: LockMode; permits?: number } {
+  return text.includes("/") ? { mode: "shared", permits: parseInt(text) } : { mode: text as LockMode };
 }
 
 function refusalOf({ lock, limit, maxQueue = 0 }: LockRequest, [what, used]: unknown[]): Answer | undefined {
@@ -337,6 +363,10 @@ function refusalOf({ lock, limit, maxQueue = 0 }: LockRequest, [what, used]: unk
 
 function extensionOf(reply: unknown): Extension {
   return Number(reply) === 1 ? "extended" : Number(reply) === 0 ? "gone" : "stolen";
+}
+
+async function ownReply(item: Added): Promise<unknown> {
+  return unwrap(await replyTo(item));
 }
 
 /** One item's reply; its own error concerns nobody else in the batch. */
@@ -351,13 +381,9 @@ function isFailure(reply: unknown): reply is ["ERR", unknown] {
 
 function readState(lock: string, reply: unknown): LockState {
   const [kind, held, waiting, total] = reply as [string, unknown[], unknown[], string];
-  const waiters = rows(waiting, 4).map(([token, mode, count, label]) => ({
-    token: String(token),
-    waiting: Number(count),
-    label: String(label),
-    ...readMode(String(mode)),
-  }));
-  const limit = Number(total) || waiters[0]?.limit;
+  const waiters = rows(waiting, 4);
+  // Where nobody holds, those who wait know the limit.
+  const limit = Number(total || String(waiters[0]?.[1]).split("/")[1]) || undefined;
   // The set scheme writes bare tokens: foreign to the queue, for it pushes nothing, but one of us.
   const foreign = kind === "foreign" && !TOKEN.test(String(held[0]));
   return {
@@ -372,7 +398,12 @@ function readState(lock: string, reply: unknown): LockState {
       ...(foreign && { foreign: String(token) }),
       ...(permits !== "" && { permits: Number(permits) }),
     })),
-    waiters: waiters.map(({ limit: _, ...waiter }) => waiter),
+    waiters: waiters.map(([token, mode, count, label]) => ({
+      token: String(token),
+      waiting: Number(count),
+      label: String(label),
+      ...readMode(String(mode)),
+    })),
   };
 }
 

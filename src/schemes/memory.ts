@@ -301,6 +301,31 @@ export class MemoryScheme implements Scheme {
     });
   }
 
+  keep({ lock: name, token, fence }: Grant, ttl: number, label: string): Promise<"released" | "gone"> {
+    return this.#step(name, (lock) => {
+      if (lock.mode !== "exclusive" || lock.holders.get(token)?.fence !== fence) return "gone";
+      lock.holders.set(token, { fence, label, permits: undefined, expiry: this.#store.clock.now() + ttl });
+      // The first in line counted on another time.
+      this.#store.promote(lock, undefined, true);
+      return "released";
+    });
+  }
+
+  detach(grant: Grant): Grant {
+    return grant;
+  }
+
+  handOver({ lock: name, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
+    return this.#step(name, (lock) => {
+      // One address space: no call is repeated, so the heir cannot be there already.
+      if (lock.holders.get(token)?.fence !== fence || lock.limit !== undefined) return { kind: "busy" };
+      lock.holders.delete(token);
+      const granted = this.#store.grant(lock, heir.token, heir);
+      this.#store.promote(lock, undefined, true);
+      return { kind: "granted", fence: granted };
+    });
+  }
+
   evict(name: string, holder: HolderState): Promise<boolean> {
     return this.#step(name, (lock) => {
       if (!holder.token || !lock.holders.has(holder.token)) return false;

@@ -8,33 +8,32 @@ export class Parcel {
   /** Of all items, one after the other. */
   readonly keys: string[] = [];
   readonly args: string[] = [];
-  readonly #resolves: ((reply: unknown) => void)[] = [];
-  readonly #rejects: ((error: unknown) => void)[] = [];
+  size = 0;
+  /** One promise for all items: one each would cost more than the rest of the work here. */
+  readonly #replies: Promise<unknown[]>;
+  #resolve: (replies: Promise<unknown[]>) => void = () => {};
 
   constructor(shared: string) {
     this.shared = shared;
+    this.#replies = new Promise((resolve) => (this.#resolve = resolve));
   }
 
-  get full(): boolean {
-    return this.#resolves.length >= MOST_ITEMS;
-  }
-
-  add(keys: readonly string[], args: readonly string[]): Promise<unknown> {
+  /** Resolves with the replies to all items, and says which one is this item's. */
+  add(keys: readonly string[], args: readonly string[]): Added {
     for (let i = 0; i < keys.length; i++) this.keys.push(keys[i] as string);
     for (let i = 0; i < args.length; i++) this.args.push(args[i] as string);
-    return new Promise((resolve, reject) => {
-      this.#resolves.push(resolve);
-      this.#rejects.push(reject);
-    });
+    return { replies: this.#replies, index: this.size++ };
   }
 
-  /** Each item gets its own reply, or all the same error. */
   settle(replies: Promise<unknown[]>): void {
-    replies.then(
-      (each) => this.#resolves.forEach((resolve, i) => resolve(each[i])),
-      (error: unknown) => this.#rejects.forEach((reject) => reject(error)),
-    );
+    this.#resolve(replies);
   }
+}
+
+/** Where an item's reply will be found. */
+export interface Added {
+  readonly replies: Promise<unknown[]>;
+  readonly index: number;
 }
 
 interface OutgoingScript {
@@ -42,12 +41,17 @@ interface OutgoingScript {
   parcels: Parcel[];
 }
 
-/** Adds an item to what leaves at the end of this turn; settles with the item's own reply. */
+/** One item's own reply. */
+export async function replyTo({ replies, index }: Added): Promise<unknown> {
+  return (await replies)[index];
+}
+
+/** Adds an item to what leaves at the end of this turn. */
 export type AddItem<Keys extends readonly string[], Args extends readonly string[]> = (
   keys: Keys,
   args: Args,
   shared?: string,
-) => Promise<unknown>;
+) => Added;
 
 /**
  * Gathers the calls of one turn of the event loop: those of the same script travel as one, and all of them in one
@@ -72,7 +76,7 @@ export class Outbox {
     this.#scripts.push(script);
     return (keys, args, shared = "") => {
       let parcel = script.parcels.at(-1);
-      if (!parcel || parcel.full || parcel.shared !== shared) {
+      if (!parcel || parcel.size === MOST_ITEMS || parcel.shared !== shared) {
         script.parcels.push((parcel = new Parcel(shared)));
         this.#parcels++;
       }

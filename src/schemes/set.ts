@@ -25,6 +25,7 @@ import type {
   LockRequest,
   LockState,
   PushListener,
+  Release,
   Scheme,
   Selection,
 } from "../scheme.ts";
@@ -114,11 +115,11 @@ export class SetScheme implements Scheme {
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
     const compare = await this.#comparing();
-    if (await this.#limit.guard(compare.expire(key, token, ttl))) return "extended";
+    if (await this.#limit.guard(compare.replace(key, token, token, ttl))) return "extended";
     return Number(await this.#send(["EXISTS", key])) === 1 ? "stolen" : "gone";
   }
 
-  async release({ lock, token }: GivenUp): Promise<"released" | "gone" | "unsure"> {
+  async release({ lock, token }: GivenUp): Promise<Release> {
     const drops = this.#driver.drops;
     // Comparing may take another connection, and so overtake what still has to land on the first.
     const asked = this.#asked.get(token);
@@ -126,6 +127,39 @@ export class SetScheme implements Scheme {
     const compare = await this.#comparing();
     const deleted = await this.#limit.guard(compare.delete(lockKey(this.#prefix, lock), token));
     return deleted ? "released" : drops === this.#driver.drops ? "gone" : "unsure";
+  }
+
+  /** What is kept is written as the lua scheme does: with fence and label. No holder of this scheme looks like that. */
+  async keep({ lock, token, fence }: Grant, ttl: number, label: string): Promise<Release> {
+    const drops = this.#driver.drops;
+    const compare = await this.#comparing();
+    const value = label === "" ? `${token}#${fence}` : `${token}#${fence}#${label}`;
+    const kept = await this.#limit.guard(compare.replace(lockKey(this.#prefix, lock), token, value, ttl));
+    return kept ? "released" : drops === this.#driver.drops ? "gone" : "unsure";
+  }
+
+  detach(grant: Grant): Grant {
+    return grant;
+  }
+
+  async handOver({ lock, token }: Grant, heir: LockRequest): Promise<Answer> {
+    this.#clients.announce(heir.ttl);
+    const key = lockKey(this.#prefix, lock);
+    const counter = counterKey(this.#prefix);
+    // Drawn while the old grant still holds, if it is found to hold below: nobody else was granted in between.
+    const replies = await this.#limit.guard(
+      this.#driver.transaction([
+        ["SET", counter, await this.#serverMicros(), "NX", "PX", String(FENCE_TTL)],
+        ["INCR", counter],
+        ["PEXPIRE", counter, String(FENCE_TTL)],
+      ]),
+    );
+    assertDone(replies ?? []);
+    const compare = await this.#comparing();
+    const replaced = await this.#limit.guard(compare.replace(key, token, heir.token, heir.ttl));
+    // A repeated call finds the heir already there.
+    const inherited = replaced || (await this.#send(["GET", key])) === heir.token;
+    return inherited ? { kind: "granted", fence: Number(replies?.[1]) } : { kind: "busy" };
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
@@ -150,7 +184,7 @@ export class SetScheme implements Scheme {
     );
     return states.map((state) => ({
       ...state,
-      holders: state.holders.map((each) => ({ ...each, label: labelOf(each.token ?? "") })),
+      holders: state.holders.map((each) => ({ ...each, label: each.label || labelOf(each.token ?? "") })),
     }));
   }
 
@@ -174,9 +208,10 @@ export class SetScheme implements Scheme {
     if (value instanceof Error) return value;
     if (value === null || value === undefined) return { lock, mode: undefined, holders: [], waiters: [] };
     const remaining = Number(left) < 0 ? undefined : Number(left);
-    const [token = "", fence] = String(value).split("#");
+    const [token = "", fence, ...rest] = String(value).split("#");
+    const label = rest.join("#");
     const holder = TOKEN.test(token)
-      ? { token, fence: fence === undefined ? undefined : Number(fence), remaining, label: "" }
+      ? { token, fence: fence === undefined ? undefined : Number(fence), remaining, label }
       : { token: undefined, fence: undefined, remaining, label: "", foreign: String(value) };
     return { lock, mode: "exclusive", holders: [holder], waiters: [] };
   }

@@ -8,6 +8,7 @@
  * a turn while it lasts, and how many wait at a place.
  */
 import type { Clock, Timer } from "../clock.ts";
+import { unsupported } from "../options.ts";
 import { EXPIRY_MARGIN } from "./memory.ts";
 import { CLAIM_TIME } from "../scheme.ts";
 import type {
@@ -174,6 +175,8 @@ export class Turns implements Scheme {
       this.#countChanged(line);
     }
     if (line.asking) return this.#follow(line, request);
+    // The common case: nobody else is here.
+    if (line.first === request && !line.place) return this.#ask(line, request, request);
     return line.first === request ? this.#next(line, request) : this.#sleep(line, request);
   }
 
@@ -258,7 +261,10 @@ export class Turns implements Scheme {
   #placeFor(line: Line, first: LockRequest): Place {
     const old = line.place;
     if (old && alike(old.request, first)) return old;
-    if (old) this.#giveBack(old);
+    if (old) {
+      old.timer?.cancel();
+      this.#giveBack(old);
+    }
     if (old?.request.ticket !== undefined) first.ticket = old.request.ticket;
     first.fences = this.#length;
     return (line.place = {
@@ -333,8 +339,10 @@ export class Turns implements Scheme {
 
   #leave(line: Line, request: LockRequest): void {
     line.remove(request);
-    if (line.first || line.place) this.#countChanged(line);
-    else if (!line.asking) this.#lines.delete(request.lock);
+    const { first, place } = line;
+    if (first && place && !alike(first, place.request)) this.#advance(line);
+    else if (place) this.#countChanged(line);
+    else if (!first && !line.asking) this.#lines.delete(request.lock);
   }
 
   #leavePlace(line: Line): void {
@@ -446,6 +454,39 @@ export class Turns implements Scheme {
     const outcomes = await Promise.all(over.map((each) => this.#scheme.release(each)));
     this.#owed.delete(token);
     return outcomes.at(-1) ?? "gone";
+  }
+
+  /** The holder is done, and the lock stays held: the turn ends with it. */
+  async keep(grant: Grant, ttl: number, label: string): Promise<Release> {
+    const turn = this.#turnOf.get(grant.token);
+    if (!turn) return this.#scheme.keep(grant, ttl, label);
+    const outcome = await this.#scheme.keep(turn.grant, ttl, label);
+    this.#end(turn, grant.token);
+    return outcome;
+  }
+
+  detach(grant: Grant): Grant {
+    const turn = this.#turnOf.get(grant.token);
+    if (!turn) return this.#scheme.detach(grant);
+    if (turn.holders.size > 1) {
+      throw unsupported("Others of this process read under the same grant", "Use a manager with { turn: 1 }.");
+    }
+    this.#end(turn, grant.token);
+    return this.#scheme.detach(turn.grant);
+  }
+
+  handOver(grant: Grant, heir: LockRequest): Promise<Answer> {
+    return this.#scheme.handOver(grant, heir);
+  }
+
+  /** Nobody here has to do with the grant any more. */
+  #end(turn: Turn, token: string): void {
+    this.#forget(turn, token);
+    this.#turns.delete(turn.grant.token);
+    const { lock } = turn.grant;
+    const line = this.#lines.get(lock);
+    if (!line || line.first) return;
+    for (const over of this.#vacated(line, lock)) this.#scheme.release(over).catch(() => {});
   }
 
   evict(lock: string, holder: HolderState): Promise<boolean> {

@@ -185,3 +185,40 @@ describe("waiting", () => {
     expect((await cli.show(name)).waiters).toEqual([]);
   });
 });
+
+describe("several locks", () => {
+  const print = 'echo "$HOLDFAST_LOCK|$HOLDFAST_FENCE|$HOLDFAST_FENCES"; exec sleep 60';
+
+  test("are held while the command runs, and free afterwards", async () => {
+    const [one, two] = [unique(), unique()];
+    const run = cli.start(["exec", two, "--lock", one, "--", "sh", "-c", print]);
+    await run.hasPrinted("}");
+    const fences: Record<string, number | undefined> = {};
+    for (const name of [one, two]) fences[name] = (await cli.stateOf(name)).held[0]?.fence;
+    const [lock, fence, all = ""] = run.stdout.trim().split("|");
+    expect([lock, Number(fence)]).toEqual([two, fences[two]]);
+    expect(JSON.parse(all)).toEqual(fences);
+    run.signal("SIGTERM");
+    await run.ended;
+    for (const name of [one, two]) expect((await cli.stateOf(name)).held).toEqual([]);
+  });
+
+  test("are had all or none, and the one in the way is told", async () => {
+    const [one, two] = [unique("a"), unique("b")];
+    const holder = await cli.hold(two);
+    const { code, stderr } = await cli.run(["exec", one, "--lock", two, "--wait", "0", "--", "true"]);
+    expect(code).toBe(75);
+    const who = `${hostname()}:${holder.pid}:sh`;
+    expect(stderr).toBe(`holdfast: ${one}, ${two} were not free: ${two} is held by ${who}\n`);
+    expect((await cli.stateOf(one)).held).toEqual([]);
+  });
+
+  test("are lost together: the command is stopped, with exit code 70", async () => {
+    const [one, two] = [unique(), unique()];
+    const run = cli.start(["exec", one, "--lock", two, "--", "sh", "-c", print]);
+    await run.hasPrinted("}");
+    await cli.run(["release", two, "--force"]);
+    expect((await run.ended).code).toBe(70);
+    expect(run.stderr).toContain(`one of ${one}, ${two} was lost: it was taken by force`);
+  });
+});

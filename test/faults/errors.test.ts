@@ -290,7 +290,7 @@ describe("a client that", () => {
     ["null", null, "null"],
     ["a URL", "redis://127.0.0.1", '"redis://127.0.0.1"'],
     ["a class of clients", Redis, "function Redis"],
-    ["an array", [{}, {}], "an array of 2"],
+    ["an array of none", [{}, {}], "an object (Object)"],
     ["an empty array", [], "an array of 0"],
     ["a number", 6379, "6379"],
     ["an ioredis Cluster", cluster, "an ioredis Cluster"],

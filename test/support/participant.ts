@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { LockManager } from "../../src/index.ts";
-import type { Lock, LockLostError, LockOptions, SemaphoreOptions } from "../../src/index.ts";
+import type { DetachedLock, Lock, LockLostError, LockOptions, SemaphoreOptions } from "../../src/index.ts";
 
 const [, , url = "", on = "ioredis", managerOptions = "{}"] = process.argv;
 
@@ -58,6 +58,11 @@ const commands: Record<string, (...args: never[]) => unknown> = {
     return "asked";
   },
   state,
+  detach: () => lock?.detach(),
+  attach: async (detached: DetachedLock) => {
+    lock = await locks.attach(detached);
+    return state();
+  },
   release: async () => ({ released: await lock?.release() }),
   /** Answers twice: before the process is stopped, and in the very turn in which it goes on. */
   spin: (file: string) => {

@@ -103,6 +103,19 @@ export class ScriptedScheme implements Scheme {
     return this.releases.call({ lock, token });
   }
 
+  /** Answered as a release is. */
+  keep({ lock, token }: Grant): Promise<Released> {
+    return this.releases.call({ lock, token });
+  }
+
+  detach(grant: Grant): Grant {
+    return grant;
+  }
+
+  handOver(_grant: Grant, heir: LockRequest): Promise<Answer> {
+    return this.acquires.call({ ...heir, wait: false });
+  }
+
   evict(_lock: string, _holder: HolderState): Promise<boolean> {
     return Promise.resolve(false);
   }

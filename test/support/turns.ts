@@ -28,7 +28,7 @@ export const NAME = "a";
 export const down = (): SchemeError => new SchemeError("unreachable", "down", [], true);
 
 interface Call {
-  readonly verb: "acquire" | "steal" | "extend" | "release" | "evict" | "query";
+  readonly verb: "acquire" | "steal" | "extend" | "release" | "keep" | "handOver" | "evict" | "query";
   readonly token: string;
   readonly at: number;
 }
@@ -41,6 +41,8 @@ export class WatchedScheme implements Scheme {
   /** Questions that are out now, and the most there ever were. */
   out = 0;
   mostOut = 0;
+  /** Whether a push tells how long its grant lasts; else only a question makes a holder of it. */
+  tells = false;
   /** While set, calls fail with it and do not arrive. */
   fault: Error | undefined;
   listener!: PushListener;
@@ -101,6 +103,18 @@ export class WatchedScheme implements Scheme {
     return this.#call("release", request.token, () => this.#scheme.release(request));
   }
 
+  keep(grant: Grant, ttl: number, label: string): Promise<Release> {
+    return this.#call("keep", grant.token, () => this.#scheme.keep(grant, ttl, label));
+  }
+
+  detach(grant: Grant): Grant {
+    return this.#scheme.detach(grant);
+  }
+
+  handOver(grant: Grant, heir: LockRequest): Promise<Answer> {
+    return this.#call("handOver", grant.token, () => this.#scheme.handOver(grant, heir));
+  }
+
   evict(lock: string, holder: HolderState): Promise<boolean> {
     return this.#call("evict", holder.token ?? "", () => this.#scheme.evict(lock, holder));
   }
@@ -115,7 +129,13 @@ export class WatchedScheme implements Scheme {
 
   listen(listener: PushListener): void {
     this.listener = listener;
-    this.#scheme.listen(listener);
+    this.#scheme.listen({
+      granted: (lock, token, fence, until) => listener.granted(lock, token, fence, this.tells ? until : undefined),
+      next: (lock, token, remaining) => listener.next(lock, token, remaining),
+      lost: (lock, token, fence) => listener.lost(lock, token, fence),
+      again: (lock, token) => listener.again(lock, token),
+      missed: () => listener.missed(),
+    });
   }
 
   close(): Promise<void> {

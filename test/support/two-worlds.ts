@@ -195,6 +195,26 @@ export class TwoWorlds {
     await this.#compare();
   }
 
+  async keep(wish: Wish, ttl: number, error: number): Promise<void> {
+    const { lock, token, mode } = wish.requests[0];
+    const [expected, got] = await this.#both(wish.client.schemes, (scheme, world) =>
+      scheme.keep({ lock, token, mode, fence: Math.max(0, wish.fences[world] + error) }, ttl, "kept"),
+    );
+    assert.equal(got, expected, `keeping of ${token}`);
+    await this.#compare();
+  }
+
+  async handOver(wish: Wish, heir: Wish, error: number): Promise<void> {
+    const { lock, token, mode } = wish.requests[0];
+    const [expected, got] = await this.#both(heir.client.schemes, (scheme, world) => {
+      const grant = { lock, token, mode, fence: Math.max(0, wish.fences[world] + error) };
+      return scheme.handOver(grant, heir.requests[world]);
+    });
+    assert.equal(got.kind, expected.kind, `hand-over of ${token}`);
+    if (expected.kind === "granted" && got.kind === "granted") this.#learn(heir, [expected.fence, got.fence]);
+    await this.#compare();
+  }
+
   async evict(client: number, lock: string, holders: readonly [HolderState, HolderState]): Promise<void> {
     const [expected, got] = await this.#both(this.#clientAt(client).schemes, (scheme, world) =>
       scheme.evict(lock, holders[world]),

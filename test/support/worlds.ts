@@ -44,7 +44,7 @@ export function openClient(name: ClientName, url: string): Promise<OpenClient> {
 export interface World {
   /** A manager with a client of its own, as another process would have it. */
   manager(options?: ManagerOptions): Promise<LockManager>;
-  /** The server; none in memory. */
+  /** The server, or the first of several; none in memory. */
   readonly server: Server | undefined;
   /** A client to look at the server with. */
   readonly redis: Redis;
@@ -53,12 +53,13 @@ export interface World {
 
 export interface Place {
   readonly title: string;
-  readonly scheme: "memory" | "lua" | "set";
+  readonly scheme: "memory" | "lua" | "set" | "redlock";
   open(): Promise<World>;
 }
 
-export async function openWorld(scheme: "lua" | "set", clientName: ClientName): Promise<World> {
-  const server = await startServer();
+export async function openWorld(scheme: "lua" | "set" | "redlock", clientName: ClientName): Promise<World> {
+  const servers = await Promise.all(Array.from({ length: scheme === "redlock" ? 3 : 1 }, () => startServer()));
+  const [server] = servers as [Server];
   const redis = new Redis(server.url);
   redis.on("error", () => {});
   const opened: { manager: LockManager; end: () => void }[] = [];
@@ -66,8 +67,10 @@ export async function openWorld(scheme: "lua" | "set", clientName: ClientName): 
     server,
     redis,
     manager: async (options) => {
-      const { client, end } = await openClient(clientName, server.url);
-      const manager = new Manager(client, { scheme, ...options });
+      const connected = await Promise.all(servers.map(({ url }) => openClient(clientName, url)));
+      const end = (): void => connected.forEach((each) => each.end());
+      const [client, ...others] = connected.map((each) => each.client);
+      const manager = new Manager(others.length > 0 ? [client!, ...others] : client, { scheme, ...options });
       opened.push({ manager, end });
       return manager;
     },
@@ -76,12 +79,12 @@ export async function openWorld(scheme: "lua" | "set", clientName: ClientName): 
       await Promise.all(opened.map(({ manager }) => manager.close()));
       for (const { end } of opened) end();
       redis.disconnect();
-      await server.stop();
+      await Promise.all(servers.map((each) => each.stop()));
     },
   };
 }
 
-function serverPlace(scheme: "lua" | "set", clientName: ClientName): Place {
+function serverPlace(scheme: "lua" | "set" | "redlock", clientName: ClientName): Place {
   return { title: `${scheme} on ${clientName}`, scheme, open: () => openWorld(scheme, clientName) };
 }
 
@@ -113,4 +116,14 @@ export const places: Place[] = [
   memoryPlace,
   ...clientNames.map((name) => serverPlace("lua", name)),
   ...clientNames.map((name) => serverPlace("set", name)),
+  ...clientNames.map((name) => serverPlace("redlock", name)),
 ];
+
+/** Each scheme once: for what no client library has a part in. */
+export const schemes: Place[] = [memoryPlace, serverPlace("lua", "ioredis 6"), serverPlace("set", "ioredis 6")];
+
+const queues = ({ scheme }: Place): boolean => scheme === "memory" || scheme === "lua";
+/** Where waiters stand in a queue, and permits and shared locks are. */
+export const queueing: Place[] = places.filter(queues);
+/** One place of each scheme that has none of these. */
+export const queueless: Place[] = places.filter((place) => !queues(place) && /^\w+ on ioredis 6$/.test(place.title));

@@ -8,6 +8,9 @@ import {
   type Lock as OurLock,
   type LockMode as OurMode,
   type LockOptions as OurOptions,
+  type OnceResult,
+  type SeveralLocks,
+  type Term,
 } from "../../src/index.ts";
 
 declare const locks: OurManager;
@@ -92,6 +95,18 @@ expectTypeOf(ourLock.held).toEqualTypeOf<boolean>();
 expectTypeOf(ourLock.signal).toEqualTypeOf<AbortSignal>();
 expectTypeOf(ourLock.release()).toEqualTypeOf<Promise<boolean>>();
 expectTypeOf(locks.close()).toEqualTypeOf<Promise<void>>();
+void locks.request(["a", "b"], (all) => expectTypeOf(all).toEqualTypeOf<SeveralLocks>());
+void locks.request(["a"], { ifAvailable: true }, (all) => expectTypeOf(all).toEqualTypeOf<SeveralLocks | null>());
+void locks.request(["a"], someOptions, (all) => expectTypeOf(all).toEqualTypeOf<SeveralLocks | null>());
+expectTypeOf(locks.request(["a"], { ttl: 100 }, async () => 1)).toEqualTypeOf<Promise<number>>();
+expectTypeOf(locks.acquire(["a", "b"])).toEqualTypeOf<Promise<SeveralLocks>>();
+expectTypeOf(locks.tryAcquire(["a", "b"])).toEqualTypeOf<Promise<SeveralLocks | null>>();
+expectTypeOf(locks.once("a", { atMost: 100 }, async () => 1)).toEqualTypeOf<Promise<OnceResult<number>>>();
+// @ts-expect-error A job has a cap.
+void locks.once("a", { atLeast: 100 }, () => 1);
+export const election: AsyncIterable<Term> = locks.elect("a");
+// @ts-expect-error A candidacy has no end but its signal.
+void locks.elect("a", { waitTimeout: 100 });
 export const disposable: AsyncDisposable = ourLock;
 export const manager: AsyncDisposable = locks;
 // @ts-expect-error A lock is a value to look at: its name is not to be written.

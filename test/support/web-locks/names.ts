@@ -141,7 +141,7 @@ export function namesSuite(use: () => Managers): void {
       ["a boolean", true],
       ["an object", { toString: () => id }],
       ["a String object", Object("name")],
-      ["an array", [id]],
+      ["an array in an array", [[id]]],
       ["a symbol", Symbol("name")],
       ["a function", () => id],
       ["a bigint", 42n],

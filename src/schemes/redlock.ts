@@ -1,0 +1,277 @@
+/**
+ * The `redlock` scheme: locks over several independent masters. A lock is held by whoever a majority of them says so.
+ * https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/#the-redlock-algorithm, with what it lacks:
+ * fences that grow (docs/decisions/009-fences-on-redlock.md), and leases put back only where nobody can have held since.
+ *
+ * Guarantees one exclusive holder as long as fewer than half of the nodes fail, their clocks and ours run at about
+ * the same speed, and no node forgets a lease that still runs; and growing fences also where clocks do not agree,
+ * leases end early, and messages come late or never. Goes on while a majority of the nodes answers.
+ *
+ * Does not guarantee any order: waiters contend, one of each manager, when a majority of the nodes has told them of
+ * a release, or after a growing, random pause. Exclusive locks only. Any library that does `SET key token NX PX` on
+ * the same nodes excludes us and we it.
+ */
+import type { Clock } from "../clock.ts";
+import { schemeError } from "../driver.ts";
+import type { Driver } from "../driver.ts";
+import { channelPrefix, nameOfKey, nodeKeys } from "../keys.ts";
+import type { NodeKeys } from "../keys.ts";
+import { notOverNodes } from "../options.ts";
+import { TOKEN } from "../scheme.ts";
+import type {
+  Answer,
+  Extension,
+  GivenUp,
+  Grant,
+  HolderState,
+  LockMode,
+  LockRequest,
+  LockState,
+  PushListener,
+  Release,
+  Scheme,
+  Selection,
+} from "../scheme.ts";
+import { Clients } from "./clients.ts";
+import { EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
+import { judgeYes, noQuorum } from "./redlock/ballot.ts";
+import type { Vote, Votes } from "./redlock/ballot.ts";
+import { Campaign } from "./redlock/campaign.ts";
+import { Line } from "./redlock/line.ts";
+import { isLook, majorityState } from "./redlock/look.ts";
+import type { Node } from "./redlock/node.ts";
+import { Proposals } from "./redlock/proposals.ts";
+import { Roster } from "./redlock/roster.ts";
+import type { RosterSettings } from "./redlock/roster.ts";
+import { findNames } from "./scan.ts";
+
+/** Pauses of the first in line: while releases are told, while they are not, and after split votes. */
+const PAUSES = {
+  told: { first: 50, longest: 1_000 },
+  untold: { first: 10, longest: 250 },
+  split: { first: 20, longest: 250 },
+};
+
+export interface RedlockSettings extends RosterSettings {
+  readonly clientId: string;
+  readonly label: string;
+}
+
+export class RedlockScheme implements Scheme {
+  readonly name = "redlock";
+  readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive"]);
+  readonly #settings: RedlockSettings;
+  readonly #roster: Roster;
+  readonly #campaign: Campaign;
+  readonly #clients: Clients;
+  readonly #line: Line;
+  #listener: PushListener | undefined;
+  #listening = false;
+  #closed = false;
+
+  constructor(drivers: readonly Driver[], clock: Clock, settings: RedlockSettings) {
+    this.#settings = settings;
+    this.#roster = new Roster(drivers, clock, settings);
+    this.#campaign = new Campaign(this.#roster, new Proposals(clock));
+    this.#clients = new Clients(this.#roster.broadcast, clock, settings);
+    // The manager adds the margin, which is for leases that end by themselves.
+    this.#line = new Line((lock, token, delay) => this.#listener?.next(lock, token, delay - EXPIRY_MARGIN));
+  }
+
+  listen(listener: PushListener): void {
+    this.#listener = listener;
+  }
+
+  async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+    const { lock, token } = request;
+    await this.#prepare(request.ttl);
+    const { won, votes, error } = await this.#campaign.run(request, this.#keys(lock), {
+      client: wait ? this.#settings.clientId : "",
+      force: false,
+    });
+    if (typeof won === "number") {
+      this.#line.leave(lock, token);
+      return { kind: "granted", fence: won };
+    }
+    if (won === "no-quorum") throw error();
+    if (!wait) return { kind: "busy" };
+    this.#listen();
+    return { kind: "pending", pokeAfter: this.#pokeAfter(request, this.#line.enter(lock, token), votes) };
+  }
+
+  async steal(request: LockRequest): Promise<Answer> {
+    await this.#prepare(request.ttl);
+    const { won, votes, error } = await this.#campaign.run(request, this.#keys(request.lock), {
+      client: "",
+      force: true,
+    });
+    if (typeof won !== "number") throw error();
+    const victims = new Set<string>();
+    for (const vote of votes.values()) if (vote.kind === "granted" && vote.victim) victims.add(vote.victim);
+    victims.delete(request.token);
+    for (const victim of victims) this.#tellLoss(request.lock, victim, won);
+    return { kind: "granted", fence: won };
+  }
+
+  async extend(grant: Grant, ttl: number): Promise<Extension> {
+    await this.#prepare(ttl);
+    // Whoever holds for so long wants to know soon when the lock is stolen.
+    this.#listen();
+    const keys = this.#keys(grant.lock);
+    const { result, votes } = await this.#roster.ask(
+      ttl,
+      (node, open) => node.renew(keys, grant, ttl, open),
+      (all) => judgeYes(all.values(), this.#roster.nodes.length),
+    );
+    if (result === "yes") return "extended";
+    if (result === "no-quorum") throw noQuorum(this.#roster.nodes, votes);
+    // The lease is over: what is left of it, or was put back just now, must not stand in anybody's way.
+    for (const node of this.#roster.nodes) node.drop(keys, grant.token, true, ttl).catch(() => {});
+    const lost = [...votes.values()].filter(({ kind }) => kind === "no");
+    return lost.filter((vote) => "other" in vote && vote.other).length * 2 > lost.length ? "stolen" : "gone";
+  }
+
+  keep(): Promise<Release> {
+    return Promise.reject(notOverNodes("keep a lock for longer than its holder lives"));
+  }
+
+  detach(): never {
+    throw notOverNodes("hand a lock over");
+  }
+
+  handOver(): Promise<Answer> {
+    return Promise.reject(notOverNodes("hand a lock over"));
+  }
+
+  async release({ lock, token, fence }: GivenUp): Promise<Release> {
+    this.#line.leave(lock, token);
+    const keys = this.#keys(lock);
+    const leaving = fence === undefined && !this.#line.has(lock) ? this.#settings.clientId : "";
+    const dropsBefore = this.#roster.drops;
+    const { result, votes } = await this.#roster.askPatiently(
+      (node) => node.drop(keys, token, true, this.#roster.largestTtl, leaving),
+      (all) => this.#judgeRelease([...all.values()]),
+    );
+    if (result === "no-quorum") throw noQuorum(this.#roster.nodes, votes);
+    return result === "gone" && dropsBefore !== this.#roster.drops ? "unsure" : result;
+  }
+
+  async evict(lock: string, holder: HolderState): Promise<boolean> {
+    const expected = holder.foreign ?? holder.token;
+    if (expected === undefined) return false;
+    const keys = this.#keys(lock);
+    const { result, votes } = await this.#roster.askPatiently(
+      (node) => node.evict(keys, expected),
+      (all) => {
+        const kinds = [...all.values()].map(({ kind }) => kind);
+        const failed = kinds.filter((kind) => kind === "failed").length;
+        // Who held a majority of the nodes held one of these; and is left with less than a majority now.
+        if (kinds.length - failed >= this.#roster.quorum) return kinds.includes("yes") ? "taken" : "gone";
+        return failed > this.#roster.nodes.length - this.#roster.quorum ? "no-quorum" : undefined;
+      },
+    );
+    if (result === "no-quorum") throw noQuorum(this.#roster.nodes, votes);
+    if (result === "taken" && holder.token) this.#tellLoss(lock, holder.token, holder.fence ?? Number.MAX_SAFE_INTEGER);
+    return result === "taken";
+  }
+
+  async query(selection: Selection): Promise<LockState[]> {
+    const named = typeof selection === "object" && "name" in selection;
+    const found = await this.#roster.askEach(named, (node) =>
+      findNames((command) => node.send(command), this.#settings.prefix, selection),
+    );
+    const names = [...new Set(found.flat())].sort();
+    const keys = names.map((name) => this.#keys(name));
+    const looks = names.length > 0 ? await this.#roster.askEach(true, (node) => node.look(keys)) : [];
+    const states = names.map((name, i) => {
+      const answers = looks.map((each) => each[i]);
+      // Among all keys of the prefix there may be some that are no locks.
+      const failure = answers.find((each) => !isLook(each)) as unknown[] | undefined;
+      if (failure && named) throw schemeError(new Error(String(failure[1])));
+      return majorityState(name, answers.filter(isLook), this.#roster.quorum);
+    });
+    const tokens = states.flatMap(({ holders }) => holders.flatMap(({ token }) => token ?? []));
+    const labelOf = await this.#clients.labels(tokens);
+    return states.map((state) => ({
+      ...state,
+      holders: state.holders.map((each) => ({ ...each, label: labelOf(each.token ?? "") })),
+    }));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([this.#clients.forget(), ...this.#roster.nodes.map((node) => node.settled())]);
+    for (const node of this.#roster.nodes) node.close();
+  }
+
+  #judgeRelease(votes: readonly { readonly kind: string }[]): "released" | "gone" | "unsure" | "no-quorum" | undefined {
+    const count = (kind: string): number => votes.filter((vote) => vote.kind === kind).length;
+    const minority = this.#roster.nodes.length - this.#roster.quorum;
+    if (count("yes") >= this.#roster.quorum) return "released";
+    if (count("no") > minority) return "gone";
+    if (count("failed") > minority) return "no-quorum";
+    return votes.length === this.#roster.nodes.length ? "unsure" : undefined;
+  }
+
+  /** When a waiter asks again by itself. */
+  #pokeAfter(request: LockRequest, first: boolean, votes: Votes<Node, Vote>): number {
+    if (!first) return POKE_INTERVAL * (0.9 + 0.2 * Math.random());
+    const { nodes, quorum } = this.#roster;
+    const held = [...votes.values()].filter((vote) => vote.kind === "held");
+    const [holder = "", ...others] = new Set(held.map((vote) => vote.holder));
+    // Nobody has a majority, and no node is silent that could make it one.
+    const split = others.length > 0 || (held.length < quorum && votes.size === nodes.length && !hasFailure(votes));
+    const isTold = TOKEN.test(holder) && nodes.filter(({ listens }) => listens).length >= quorum;
+    const why = split ? "split" : isTold ? "told" : "untold";
+    const attempt = countAttempt(request, why);
+    const { first: shortest, longest } = PAUSES[why];
+    const pause = Math.min(longest, shortest * 1.5 ** attempt);
+    if (split) return Math.random() * pause;
+    // A majority is free when this one's time has ended: until then, every lease of the same holder runs.
+    const left = Math.max(...held.map((vote) => (vote.left < 0 ? Infinity : vote.left)));
+    return Math.min(pause * (0.5 + Math.random()), left + EXPIRY_MARGIN + 10 * Math.random());
+  }
+
+  async #prepare(ttl: number): Promise<void> {
+    await this.#roster.prepare(ttl);
+    this.#clients.announce(ttl);
+  }
+
+  #listen(): void {
+    if (this.#listening || this.#closed) return;
+    this.#listening = true;
+    for (const node of this.#roster.nodes) {
+      node.listen(this.#settings.clientId, (text) => this.#hear(node, text));
+    }
+  }
+
+  #hear(node: Node, text: string): void {
+    const [, what, number, token = "", key = ""] = /^(\w+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
+    const lock = nameOfKey(this.#settings.prefix, key) ?? "";
+    if (what === "freed") this.#line.freed(lock, node, this.#roster.quorum, Number(number));
+    else if (what === "lost") this.#listener?.lost(lock, token, Number(number));
+  }
+
+  #tellLoss(lock: string, token: string, fence: number): void {
+    if (!TOKEN.test(token)) return;
+    const channel = channelPrefix(this.#settings.prefix) + token.slice(0, token.indexOf(":"));
+    const [key] = this.#keys(lock);
+    void this.#roster.broadcast(["PUBLISH", channel, `lost ${fence} ${token} ${key}`]);
+  }
+
+  #keys(lock: string): NodeKeys {
+    return nodeKeys(this.#settings.prefix, lock);
+  }
+}
+
+function hasFailure(votes: Votes<Node, Vote>): boolean {
+  return [...votes.values()].some(({ kind }) => kind === "failed");
+}
+
+/** How often in a row the request was kept waiting for this reason; its ticket remembers. */
+function countAttempt(request: LockRequest, why: keyof typeof PAUSES): number {
+  const [last, count] = (request.ticket ?? "").split(" ");
+  const attempt = last === why ? Number(count) + 1 : 0;
+  request.ticket = `${why} ${attempt}`;
+  return attempt;
+}

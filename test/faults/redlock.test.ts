@@ -1,0 +1,533 @@
+/** Locks over several servers, some of which fail. */
+import type { Redis } from "ioredis";
+import { describe, expect, test } from "vitest";
+import { type LockLostError, LockManager, QuorumError, type RedisClient, SchemeError } from "../../src/index.ts";
+import { drop } from "../../src/lua.generated.ts";
+import { enqueue, hold, rejection, turn, unique } from "../support/locks.ts";
+import { openNodes } from "../support/nodes.ts";
+import { calls, connectClient, connections, listening, unhandledRejections } from "../support/stage.ts";
+import { until } from "../support/until.ts";
+
+/** How often a node granted a lock. */
+async function voted(redis: Redis): Promise<number> {
+  return calls(redis, "time");
+}
+
+const libraries = ["ioredis 6", "node-redis 6"] as const;
+
+describe.concurrent("a minority of the nodes", () => {
+  test.for(libraries)("may be down: locks are taken, renewed and released (%s)", async (on, t) => {
+    const rejections = unhandledRejections(t);
+    const nodes = await openNodes(t, 5);
+    const locks = await nodes.manager({ on });
+    const name = unique();
+    const before = await locks.acquire(name);
+    await Promise.all([nodes.proxies[0]!.refuse(), nodes.proxies[3]!.refuse()]);
+    await before.extend(60_000);
+    expect(await before.release()).toBe(true);
+    const after = await locks.acquire(name);
+    expect(after.fence).toBeGreaterThan(before.fence);
+    expect((await nodes.holders(name)).filter((each) => each === after.token).length).toBeGreaterThanOrEqual(3);
+    expect(await locks.tryAcquire(name)).toBeNull();
+    expect((await locks.query({ name })).held).toMatchObject([{ token: after.token, fence: after.fence }]);
+    expect(await after.release()).toBe(true);
+    await Promise.all([nodes.proxies[0]!.heal(), nodes.proxies[3]!.heal()]);
+    await nodes.cleared(10_000);
+    expect(rejections).toEqual([]);
+  });
+
+  test.for(libraries)("may be frozen: nobody waits for it, and its late answers leave nothing (%s)", async (on, t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager({ on });
+    await (await locks.acquire(unique())).release();
+    nodes.servers[1]!.freeze();
+    const name = unique();
+    const start = performance.now();
+    for (let i = 0; i < 5; i++) await (await locks.acquire(name)).release();
+    // The time limit of a node is 1.5 s here.
+    expect(performance.now() - start).toBeLessThan(1_500);
+    nodes.servers[1]!.thaw();
+    await nodes.cleared();
+  });
+
+  test("that is slow takes part late, and is released like the others", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    await (await locks.acquire(unique())).release();
+    nodes.proxies[2]!.delay(150);
+    const name = unique();
+    const lock = await locks.acquire(name);
+    await until(async () => (await nodes.holders(name))[2] === lock.token, "the slow node had granted, too");
+    await lock.release();
+    await nodes.cleared();
+  });
+});
+
+describe.concurrent("a node that did not hear of a release", () => {
+  test("is told again when it is back", async (t) => {
+    const nodes = await openNodes(t);
+    // Such a client fails what it cannot send.
+    const { locks, clients } = await nodes.open({ settings: { enableOfflineQueue: false } });
+    const name = unique();
+    const lock = await locks.acquire(name);
+    await until(async () => (await nodes.holders(name))[2] === lock.token, "it had granted the lock");
+    await nodes.proxies[2]!.refuse();
+    await until(() => (clients[2] as Redis).status !== "ready", "the client knew that it was cut off");
+    expect(await lock.release()).toBe(true);
+    await nodes.proxies[2]!.heal();
+    await nodes.cleared();
+  });
+
+  test.for(libraries)("is waited for by close(), so that the client may go (%s)", async (on, t) => {
+    const nodes = await openNodes(t);
+    const { locks, end } = await nodes.open({ on });
+    const name = unique();
+    const lock = await locks.acquire(name);
+    await until(async () => (await nodes.holders(name))[2] === lock.token, "it had granted the lock");
+    await nodes.proxies[2]!.refuse();
+    const closed = locks.close();
+    await until(async () => (await nodes.holders(name))[0] === null, "the others were told");
+    await nodes.proxies[2]!.heal();
+    await closed;
+    end();
+    await nodes.cleared();
+  });
+});
+
+describe.concurrent("a majority of the nodes", () => {
+  test.for(libraries)("down is told apart from a lock that is held, with each node's vote (%s)", async (on, t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager({ on });
+    await (await locks.acquire(unique())).release();
+    await Promise.all([nodes.proxies[0]!.refuse(), nodes.proxies[1]!.refuse()]);
+    const error = (await rejection(locks.tryAcquire(unique(), { ttl: 600 }))) as QuorumError;
+    expect(error).toBeInstanceOf(QuorumError);
+    expect(error).toBeInstanceOf(SchemeError);
+    expect(error).toMatchObject({ code: "no-quorum", transient: true });
+    expect(error.votes.map(({ node }) => node)).toEqual(["node 1 of 3", "node 2 of 3", "node 3 of 3"]);
+    expect(error.votes.filter(({ vote }) => vote === "failed").length).toBeGreaterThanOrEqual(2);
+    expect(error.causes.length).toBeGreaterThanOrEqual(2);
+    expect(error.message).toContain("expected 2");
+    // What the third granted alone is taken back.
+    await nodes.cleared();
+    await Promise.all([nodes.proxies[0]!.heal(), nodes.proxies[1]!.heal()]);
+    await (await locks.acquire(unique())).release();
+  });
+
+  test("frozen costs a holder its lease at its own deadline, while renewals hang", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const lock = await locks.acquire(unique(), { ttl: 1_000 });
+    const { signal } = lock;
+    for (const server of nodes.servers) server.freeze();
+    await until(() => signal.aborted, "the holder was told", 1_500);
+    expect(lock.held).toBe(false);
+    expect((signal.reason as LockLostError).reason).toBe("unreachable");
+    for (const server of nodes.servers) server.thaw();
+    await lock.release();
+    await nodes.cleared();
+  });
+
+  test("too slow for the ttl fails as such, and leaves nothing", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager({ ttl: 200 });
+    await (await locks.acquire(unique())).release();
+    for (const proxy of nodes.proxies) proxy.delay(60);
+    const error = (await rejection(locks.tryAcquire(unique()))) as QuorumError;
+    expect(error.code).toBe("no-quorum");
+    expect(error.message).toContain("No answer within 50 ms");
+    expect(error.message).toContain("longer ttl or nodeTimeout");
+    await nodes.cleared();
+  });
+
+  test("that the user may not use is refused at once, for that reason", async (t) => {
+    const nodes = await openNodes(t);
+    await Promise.all(nodes.redis.map((redis) => redis.call("ACL", "SETUSER", "default", "-evalsha", "-eval")));
+    const error = (await rejection((await nodes.manager()).acquire(unique()))) as QuorumError;
+    expect(error).toMatchObject({ code: "no-scripting", transient: false });
+  });
+});
+
+describe.concurrent("a key that is no lock", () => {
+  test("is left alone: on a majority it is an error, on a minority it is a vote less", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const name = unique();
+    const key = `lock:${name}`;
+    await nodes.redis[0]!.lpush(key, "mine");
+    const lock = await locks.acquire(name);
+    expect(await lock.release()).toBe(true);
+    await nodes.redis[1]!.lpush(key, "mine");
+    for (const steal of [false, true]) {
+      const error = (await rejection(locks.acquire(name, { steal }))) as QuorumError;
+      expect(error).toMatchObject({ code: "wrong-type", transient: false });
+      expect(error.votes[0]).toMatchObject({ vote: "failed", cause: { code: "wrong-type" } });
+    }
+    for (const redis of nodes.redis.slice(0, 2)) expect(await redis.lrange(key, 0, -1)).toEqual(["mine"]);
+  });
+});
+
+describe.concurrent("split votes", () => {
+  test("of an even number of nodes are settled, taken back, and somebody wins", async (t) => {
+    const nodes = await openNodes(t, 4);
+    const [a, b] = [await nodes.manager(), await nodes.manager()];
+    const name = unique();
+    // Two nodes each, as if they had come from different sides.
+    await Promise.all(nodes.redis.map((redis, i) => redis.set(`lock:${name}`, i < 2 ? "foreign" : "other", "PX", 300)));
+    expect(await a.tryAcquire(name)).toBeNull();
+    const [first, second] = [enqueue(a, name), enqueue(b, name)];
+    const winner = await Promise.race([first.granted, second.granted]);
+    expect(winner.held).toBe(true);
+    await Promise.all([first.end(), second.end()]);
+    await nodes.cleared();
+  });
+
+  test("of 32 waiters of 4 managers do not keep them from being served, one at a time", async (t) => {
+    const nodes = await openNodes(t);
+    const managers = await Promise.all([0, 1, 2, 3].map(() => nodes.manager()));
+    const name = unique();
+    let [holding, served, last] = [0, 0, 0];
+    await Promise.all(
+      Array.from({ length: 32 }, (_, i) =>
+        managers[i % 4]!.request(name, async (lock) => {
+          expect(++holding).toBe(1);
+          expect(lock.fence).toBeGreaterThan(last);
+          last = lock.fence;
+          await turn();
+          holding--;
+          served++;
+        }),
+      ),
+    );
+    expect(served).toBe(32);
+    await nodes.cleared();
+  });
+
+  test("are taken back between attempts, and never stand in the caller's own way", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const name = unique();
+    const foreign = ["foreign", "other"].map((value, i) =>
+      nodes.redis[i + 1]!.set(`lock:${name}`, value, "PX", 60_000),
+    );
+    await Promise.all(foreign);
+    const waiter = enqueue(locks, name);
+    const votes = (): Promise<number> => calls(nodes.redis[0]!, "del");
+    await until(async () => (await votes()) >= 3, "what it won alone was given back, again and again");
+    await until(async () => (await nodes.holders(name))[0] === null, "the lock stood free where nobody held");
+    await Promise.all(nodes.redis.slice(1).map((redis) => redis.del(`lock:${name}`)));
+    await waiter.granted;
+    await waiter.end();
+    await nodes.cleared();
+  });
+});
+
+describe.concurrent("a lost key", () => {
+  test("is put back by a renewal where nobody was granted the lock since", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const name = unique();
+    const lock = await locks.acquire(name);
+    await nodes.redis[0]!.del(`lock:${name}`);
+    await lock.extend(60_000);
+    await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had it again");
+    // A majority that lost it is no reason to give up, either, as long as nobody has had it.
+    await Promise.all([nodes.redis[1]!.del(`lock:${name}`), nodes.redis[2]!.del(`lock:${name}`)]);
+    await lock.extend(60_000);
+    expect(lock.held).toBe(true);
+    await lock.release();
+    await nodes.cleared();
+  });
+
+  test("is not put back where another has held since: the old holder is told", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await nodes.manager(), await nodes.manager()];
+    const name = unique();
+    const lock = await a.acquire(name);
+    await Promise.all(nodes.redis.map((redis) => redis.del(`lock:${name}`)));
+    const next = await b.acquire(name);
+    expect(next.fence).toBeGreaterThan(lock.fence);
+    await next.release();
+    expect(await rejection(lock.extend())).toMatchObject({ code: "lost", reason: "expired" });
+    await lock.release();
+    await nodes.cleared();
+  });
+
+  test("does not stay where a vote lands after the release, because the node had to be sent the script", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    await (await locks.acquire(unique())).release();
+    const slow = nodes.redis[2]!;
+    await slow.script("FLUSH");
+    await slow.script("LOAD", drop.source);
+    nodes.servers[2]!.freeze();
+    await (await locks.acquire(unique())).release();
+    const before = await voted(nodes.redis[0]!);
+    nodes.servers[2]!.thaw();
+    await until(async () => (await voted(slow)) >= before, "the late vote had landed");
+    await nodes.cleared();
+  });
+
+  test("is not put back after the release by a renewal that comes late", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const lock = await locks.acquire(unique());
+    nodes.servers[2]!.freeze();
+    await lock.extend(60_000);
+    await lock.release();
+    nodes.servers[2]!.thaw();
+    await nodes.cleared();
+  });
+});
+
+describe.concurrent("a restarted node", () => {
+  test("that forgets counts only when the largest ttl is over; the lock is not granted twice", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await nodes.manager({ ttl: 3_000 }), await nodes.manager({ ttl: 3_000 })];
+    await Promise.all([a, b].map(async (locks) => (await locks.acquire(unique())).release()));
+    const name = unique();
+    const lock = await a.acquire(name);
+    await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
+    // As if the third had never been reached.
+    await nodes.redis[2]!.del(`lock:${name}`);
+    await nodes.servers[1]!.restart();
+    // The second has forgotten, and the third has never known: without the delay they were a majority.
+    const refused = (await rejection(b.acquire(name, { waitTimeout: 800 }))) as Error;
+    expect(lock.held).toBe(true);
+    expect((await nodes.holders(name)).filter((each) => each !== null && each !== lock.token)).toEqual([]);
+    expect(refused.message).toMatch(/granted within|No majority/);
+    await lock.release();
+    const next = await b.acquire(name);
+    expect(next.fence).toBeGreaterThan(lock.fence);
+    await next.release();
+    // In the end it takes part again.
+    await until(
+      async () => {
+        await using again = await b.acquire(name);
+        return (await nodes.holders(name))[1] === again.token;
+      },
+      "the restarted node voted",
+      8_000,
+    );
+  });
+
+  test.for(libraries)(
+    "counts at once if told so, or if it writes every change to its disk first (%s)",
+    async (on, t) => {
+      const durable = await openNodes(t, 3, { args: ["--appendonly", "yes", "--appendfsync", "always"] });
+      const careless = await openNodes(t);
+      for (const [nodes, delayRestarted] of [
+        [durable, true],
+        [careless, false],
+      ] as const) {
+        const locks = await nodes.manager({ on, delayRestarted });
+        const lock = await locks.acquire(unique());
+        await nodes.proxies[0]!.refuse();
+        await nodes.servers[1]!.restart();
+        const name = unique();
+        const other = await locks.acquire(name);
+        expect((await nodes.holders(name)).slice(1)).toEqual([other.token, other.token]);
+        await lock.release();
+      }
+    },
+  );
+
+  test("does not count with a vote that was out when it was restarted", async (t) => {
+    const nodes = await openNodes(t);
+    const patient = { ttl: 20_000, nodeTimeout: 5_000 };
+    const [a, b] = [await nodes.manager(patient), await nodes.manager(patient)];
+    await Promise.all([a, b].map(async (locks) => (await locks.acquire(unique())).release()));
+    const name = unique();
+    const lock = await a.acquire(name);
+    await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
+    await nodes.redis[2]!.del(`lock:${name}`);
+    nodes.servers[1]!.freeze();
+    const attempt = b.tryAcquire(name);
+    await until(async () => (await nodes.redis[2]!.get(`lock:${name}`)) !== null, "the third had granted it to b");
+    await nodes.servers[1]!.restart();
+    expect(await attempt).toBeNull();
+    expect(lock.held).toBe(true);
+  });
+
+  test("is suspected by a manager that begins later, if the others are older", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager({ ttl: 1_500 });
+    const start = performance.now();
+    await until(() => performance.now() - start > 3_000, "the servers were older than the ttl");
+    await nodes.servers[0]!.restart();
+    const name = unique();
+    await using lock = await locks.acquire(name);
+    expect(await nodes.holders(name)).toEqual([null, lock.token, lock.token]);
+  });
+});
+
+describe.concurrent("steal and forceRelease", () => {
+  test("take the lock on a majority, and the holder is told at once by the nodes", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await nodes.manager(), await nodes.manager()];
+    const name = unique();
+    const lock = await a.acquire(name);
+    await lock.extend();
+    await Promise.all(nodes.redis.map((redis) => listening(redis, 1)));
+    await nodes.proxies[2]!.refuse();
+    const thief = await b.acquire(name, { steal: true });
+    // The next renewal is 10 s away.
+    await until(() => !lock.held, "the holder was told", 3_000);
+    expect((lock.signal.reason as LockLostError).reason).toBe("stolen");
+    expect(await b.forceRelease(name)).toMatchObject([{ token: thief.token }]);
+    expect(await thief.release()).toBe(false);
+  });
+});
+
+describe.concurrent("a release", () => {
+  test("wakes a waiter of another manager without waiting for its poll", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await nodes.manager(), await nodes.manager()];
+    const holder = await hold(a, "told");
+    const waiter = enqueue(b, "told");
+    await Promise.all(nodes.redis.map((redis) => listening(redis, 1)));
+    const votes = (): Promise<number> => calls(nodes.redis[0]!, "sadd");
+    // By now its polls are half a second apart and more.
+    await until(async () => (await votes()) >= 8, "it had asked often", 10_000);
+    const start = performance.now();
+    await holder.end();
+    await waiter.granted;
+    expect(performance.now() - start).toBeLessThan(250);
+    await waiter.end();
+  });
+
+  test("is told to nobody whose last request has left: nothing stays of a waiter that gave up", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await nodes.manager(), await nodes.manager()];
+    const name = unique();
+    await using _ = await a.acquire(name);
+    await rejection(b.acquire(name, { waitTimeout: 100 }));
+    const waiters = (): Promise<number[]> =>
+      Promise.all(nodes.redis.map((redis) => redis.exists(`{lock:${name}}:waiters`)));
+    expect((await Promise.all(nodes.redis.map((redis) => calls(redis, "sadd")))).every((each) => each > 0)).toBe(true);
+    await until(async () => (await waiters()).every((each) => each === 0), "nobody was to be told");
+  });
+
+  test("wakes only one request of a manager, and the others ask nothing meanwhile", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await nodes.manager(), await nodes.manager()];
+    const name = unique();
+    const holder = await hold(a, name);
+    const waiters = Array.from({ length: 20 }, () => enqueue(b, name));
+    const asked = (): Promise<number> => calls(nodes.redis[0]!, "sadd");
+    await until(async () => (await asked()) >= 23, "the first had asked again");
+    // All 20 once, then the first alone: with all of them it would have been 40.
+    expect(await asked()).toBeLessThan(30);
+    await holder.end();
+    for (const waiter of waiters) await waiter.end();
+    await nodes.cleared();
+  });
+});
+
+describe.concurrent("bad input", () => {
+  const refused = (clients: unknown, options?: object): unknown => {
+    try {
+      return Reflect.construct(LockManager, [clients, options]);
+    } catch (error) {
+      return error;
+    }
+  };
+
+  test("is refused when the manager is made, and nothing is left on any client", async (t) => {
+    const nodes = await openNodes(t, 1);
+    const { url } = nodes.servers[0]!;
+    const io = await connectClient("ioredis 6", url);
+    const node = await connectClient("node-redis 6", url);
+    t.onTestFinished(() => [io, node].forEach(({ end }) => end()));
+    const heard = (client: RedisClient): number =>
+      (client as unknown as { listenerCount(e: string): number }).listenerCount("error");
+    const before = [heard(io.client), heard(node.client)];
+    const says: [unknown, object | undefined, string][] = [
+      [[], undefined, "an array of 0"],
+      [[io.client, io.client], undefined, "the same client as node 1 and node 2"],
+      [[io.client, node.client], undefined, "ioredis as node 1 and node-redis as node 2"],
+      [[io.client, {}], undefined, "Expected a Redis client"],
+      [[io.client], { scheme: "lua" }, 'for the scheme "lua"'],
+      [io.client, { scheme: "redlock" }, "Expected an array of Redis clients"],
+      [io.client, { nodeTimeout: 5 }, "nodeTimeout only with an array"],
+      [undefined, { delayRestarted: true }, "delayRestarted only with an array"],
+      [[io.client], { nodeTimeout: 0 }, "Expected nodeTimeout to be a whole number of at least 1"],
+      [[io.client], { delayRestarted: "no" }, "Expected delayRestarted to be true or false"],
+    ];
+    for (const [clients, options, text] of says) {
+      const error = refused(clients, options) as Error;
+      expect(error, text).toBeInstanceOf(text.includes("at least 1") ? RangeError : TypeError);
+      expect(error.message).toContain(text);
+    }
+    expect([heard(io.client), heard(node.client)]).toEqual(before);
+  });
+
+  test.for(libraries)(
+    "is found at the first use: one server twice, or a replica; nothing is left (%s)",
+    async (on, t) => {
+      const nodes = await openNodes(t);
+      const [first, second, third] = nodes.servers.map(({ url }) => url) as [string, string, string];
+      const manager = async (...urls: string[]): Promise<LockManager> => {
+        const connected = await Promise.all(urls.map((url) => connectClient(on, url)));
+        t.onTestFinished(() => connected.forEach(({ end }) => end()));
+        return new LockManager(connected.map(({ client }) => client));
+      };
+      const twice = await rejection((await manager(first, second, first)).acquire(unique()));
+      expect(twice).toMatchObject({ code: "same-server", transient: false });
+      expect((twice as Error).message).toContain("node 1 of 3 and node 3 of 3");
+      const one = await (await manager(first)).acquire(unique());
+      expect(one.held).toBe(true);
+      await one.release();
+      await nodes.redis[2]!.replicaof("127.0.0.1", String(nodes.servers[0]!.port));
+      const replica = await rejection((await manager(first, second, third)).acquire(unique()));
+      expect(replica).toMatchObject({ code: "read-only", transient: false });
+      expect((replica as Error).message).toContain("node 3 of 3 is a replica");
+      await nodes.cleared();
+    },
+  );
+});
+
+describe.concurrent("with other libraries", () => {
+  test("it excludes, and is excluded by, whoever does SET key token NX PX on the same nodes", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const name = unique();
+    const set = (): Promise<unknown[]> =>
+      Promise.all(nodes.redis.map((redis) => redis.set(`lock:${name}`, "theirs", "PX", 60_000, "NX")));
+    const lock = await locks.acquire(name);
+    await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
+    expect(await set()).toEqual([null, null, null]);
+    await lock.release();
+    await nodes.cleared();
+    expect(await set()).toEqual(["OK", "OK", "OK"]);
+    expect(await locks.tryAcquire(name)).toBeNull();
+    expect((await locks.query({ name })).held).toMatchObject([{ token: undefined, clientId: "" }]);
+    const waiter = enqueue(locks, name);
+    await Promise.all(nodes.redis.map((redis) => redis.del(`lock:${name}`)));
+    await waiter.granted;
+    await waiter.end();
+  });
+});
+
+describe.concurrent("close()", () => {
+  test.for(libraries)("takes its connections along and what is held, on every node (%s)", async (on, t) => {
+    const nodes = await openNodes(t);
+    const rejections = unhandledRejections(t);
+    const locks = await nodes.manager({ on });
+    const count = async (): Promise<number[]> =>
+      (await Promise.all(nodes.redis.map(connections))).map((all) => all.length);
+    const before = await count();
+    await locks.acquire(unique());
+    const name = unique();
+    const holder = await (await nodes.manager()).acquire(name);
+    const waiter = rejection(locks.acquire(name));
+    await Promise.all(nodes.redis.map((redis) => listening(redis, 1)));
+    await locks.close();
+    expect(await waiter).toMatchObject({ code: "closed" });
+    await holder.release();
+    await nodes.cleared();
+    // The other manager's clients are still there.
+    await until(async () => (await count()).every((each, i) => each === before[i]! + 1), "its connections were gone");
+    expect(rejections).toEqual([]);
+  });
+});
