@@ -143,9 +143,9 @@ export class Waiter {
     this.#rise?.();
   }
 
-  /** It is the first in line now. Ask again after so long at the latest. */
+  /** It is the first in line now, where there is a line. Ask again after so long at the latest. */
   moveUp(delay: number): void {
-    this.#tell({ position: 1, holder: undefined });
+    if (this.#room.scheme.queues) this.#tell({ position: 1, holder: undefined });
     this.#latest = this.#room.clock.now() + delay;
     this.#hurry?.();
   }

@@ -135,11 +135,18 @@ const operations = fc.array(
     {
       weight: 2,
       arbitrary: operation(
-        "downgrade",
-        fc.tuple(index, fc.constantFrom(0, 0, 0, 1)),
-        ([i, error]) =>
+        "downgrade, with a reader in line",
+        fc.tuple(index, client, fc.boolean(), fc.constantFrom(0, 0, 0, 1)),
+        ([i, by, inLine, error]) =>
           async (worlds) => {
-            for (const each of chosen(worlds, [i])) await worlds.downgrade(each, error);
+            const writers = worlds.wishes.filter(
+              (each) => worlds.lives(each) && each.fences[0] > 0 && each.requests[0].mode === "exclusive",
+            );
+            const writer = pick(writers, i);
+            if (!writer) return;
+            const { lock, ttl: long, label } = writer.requests[0];
+            if (inLine) await worlds.ask([worlds.newWish(by, "wait", { lock, mode: "shared", ttl: long, label })]);
+            await worlds.downgrade(writer, error);
           },
       ),
     },
