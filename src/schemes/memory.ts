@@ -318,7 +318,8 @@ export class MemoryScheme implements Scheme {
   handOver({ lock: name, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
     return this.#step(name, (lock) => {
       // One address space: no call is repeated, so the heir cannot be there already.
-      if (lock.holders.get(token)?.fence !== fence || lock.limit !== undefined) return { kind: "busy" };
+      if (lock.holders.get(token)?.fence !== fence || lock.limit !== undefined || lock.mode !== heir.mode)
+        return { kind: "busy" };
       lock.holders.delete(token);
       const granted = this.#store.grant(lock, heir.token, heir);
       this.#store.promote(lock, undefined, true);
