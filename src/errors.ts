@@ -12,6 +12,10 @@ export type LockErrorCode =
   | "closed"
   /** The scheme in use cannot do what was asked. */
   | "unsupported"
+  /** More waited already than the request's `maxQueue`. */
+  | "queue-full"
+  /** The name is in use as something else: as a lock, as a semaphore, or as one with another limit. */
+  | "mismatch"
   | SchemeErrorCode;
 
 /** Why a server, or the client library in front of it, did not do its part. */
@@ -61,6 +65,32 @@ export class LockTimeoutError extends LockError {
         "Somebody else holds it: wait longer (waitTimeout) or look with query().",
     );
   }
+}
+
+/** More waited already than the request's `maxQueue`. It never entered the queue. */
+export class QueueFullError extends LockError {
+  override readonly name = "QueueFullError";
+
+  constructor(lock: string, maxQueue: number) {
+    super(
+      "queue-full",
+      `Expected at most ${maxQueue} (maxQueue) to wait for ${quote(lock)} already; more do. ` +
+        "Try again later, or allow a longer queue.",
+    );
+  }
+}
+
+/** @param wanted @param used the limit of a semaphore; undefined for a lock */
+export function mismatch(lock: string, wanted: number | undefined, used: number | undefined): LockError {
+  const kind = (limit: number | undefined): string => (limit === undefined ? "a lock" : `a semaphore of ${limit}`);
+  const remedy =
+    wanted === undefined || used === undefined
+      ? "A name is one or the other while anybody holds it or waits: use another name."
+      : "All who use a semaphore at the same time must give it the same limit.";
+  return new LockError(
+    "mismatch",
+    `Expected ${quote(lock)} to be ${kind(wanted)}; it is in use as ${kind(used)}. ${remedy}`,
+  );
 }
 
 /** How a lease ended against the holder's will. */

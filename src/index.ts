@@ -12,9 +12,13 @@ export type {
   ManagerOptions,
   ObserveOptions,
   OnceOptions,
+  SemaphoreOptions,
 } from "./options.ts";
+export { Semaphore } from "./semaphore.ts";
+export type { TrySemaphoreOptions } from "./semaphore.ts";
 export { SeveralLocks } from "./several.ts";
-export type { LockMode, Selection } from "./scheme.ts";
+export type { LockMode, Selection, WaitedFor } from "./scheme.ts";
 export type { RedisClient } from "./drivers/index.ts";
-export { LockError, LockLostError, LockTimeoutError, QuorumError, SchemeError } from "./errors.ts";
+export { LockError, LockLostError, LockTimeoutError, QueueFullError, QuorumError, SchemeError } from "./errors.ts";
 export type { LockErrorCode, LossReason, NodeVote, SchemeErrorCode } from "./errors.ts";
+export type { Wait } from "./waiting.ts";

@@ -3,8 +3,8 @@ import type { Clock, Timer } from "./clock.ts";
 import { diagnostics } from "./diagnostics.ts";
 import { LockLostError, SchemeError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
-import { duration, SHORTEST_TTL } from "./options.ts";
-import type { GivenUp, Grant, LockMode, Release, Scheme } from "./scheme.ts";
+import { duration, SHORTEST_TTL, unsupported } from "./options.ts";
+import type { Extension, GivenUp, Grant, LockMode, Release, Scheme } from "./scheme.ts";
 import { Schedule } from "./schedule.ts";
 import type { Scheduled } from "./schedule.ts";
 
@@ -43,6 +43,7 @@ export interface Holding {
   onLost(listener: (error: LockLostError) => void): void;
   extend(ttl?: number): Promise<void>;
   release(): Promise<boolean>;
+  downgrade(): Promise<void>;
   detach(): Promise<DetachedLock>;
 }
 
@@ -72,7 +73,7 @@ type State = "running" | "released" | "lost";
 
 /** A holder's time. */
 export class Lease implements Scheduled, Holding {
-  readonly grant: Grant;
+  #grant: Grant;
   readonly #keeper: LeaseKeeper;
   readonly ttl: number;
   #renew: boolean;
@@ -100,7 +101,7 @@ export class Lease implements Scheduled, Holding {
    * @param until when the server's own lease ends at the earliest
    */
   constructor(keeper: LeaseKeeper, grant: Grant, sentAt: number, terms: LeaseTerms, until: number) {
-    this.grant = grant;
+    this.#grant = grant;
     this.#keeper = keeper;
     this.ttl = terms.ttl;
     this.#renew = terms.renew;
@@ -110,6 +111,10 @@ export class Lease implements Scheduled, Holding {
     const renewAt = until - terms.ttl + terms.ttl * RENEW_AFTER;
     // A pushed grant is short, and made whole at once whether renewal is wanted or not.
     this.#renewAt = this.#renew || renewAt <= sentAt ? renewAt : Infinity;
+  }
+
+  get grant(): Grant {
+    return this.#grant;
   }
 
   /** When the keeper must look at this lease next. */
@@ -172,8 +177,23 @@ export class Lease implements Scheduled, Holding {
     this.#assertHeld();
   }
 
+  async downgrade(): Promise<void> {
+    this.#assertHeld();
+    if (this.#grant.mode === "shared") return;
+    const { scheme } = this.#keeper;
+    if (!scheme.downgrade) {
+      throw unsupported(`The scheme "${scheme.name}" has no shared locks to downgrade to`, 'Use the scheme "lua".');
+    }
+    this.#heard(await scheme.downgrade(this.#grant));
+    this.#assertHeld();
+    this.#grant = { ...this.#grant, mode: "shared" };
+  }
+
   /** Stop keeping the lease, which lasts its whole time from now, without giving it back. */
   async detach(): Promise<DetachedLock> {
+    if (this.#grant.permits !== undefined) {
+      throw unsupported("Permits of a semaphore cannot be detached", "Detach a lock, or release them.");
+    }
     await this.extend();
     const { lock, mode, token, fence } = this.#keeper.scheme.detach(this.grant);
     const remaining = Math.floor(this.remaining);
@@ -242,14 +262,18 @@ export class Lease implements Scheduled, Holding {
       this.#unanswered = true;
       throw error;
     }
-    // Reaching the deadline is final, whatever the server says now.
-    this.#checkDeadline();
-    if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
+    this.#heard(extension);
     if (this.#state !== "running") return;
     this.#granted = sentAt + wanted;
     this.#deadline = Math.max(this.#deadline, Math.min(deadline(this.#granted, sentAt), this.#end));
     this.#renewAt = this.#renew ? sentAt + this.ttl * RENEW_AFTER : Infinity;
     this.#keeper.reschedule(this);
+  }
+
+  #heard(extension: Extension): void {
+    // Reaching the deadline is final, whatever the server says now.
+    this.#checkDeadline();
+    if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
   }
 
   #checkDeadline(): void {

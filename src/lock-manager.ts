@@ -16,6 +16,7 @@ import {
   checkAttach,
   checkCallback,
   checkElection,
+  checkLimit,
   checkManagerOptions,
   checkName,
   checkOnce,
@@ -42,6 +43,7 @@ import type { Grant, LockMode, LockState, Scheme, Selection } from "./scheme.ts"
 import { openScheme } from "./schemes/index.ts";
 import { obtainAll, SeveralLocks } from "./several.ts";
 import { EXPIRY_MARGIN, MemoryStore, STALE_AFTER } from "./schemes/memory.ts";
+import { Semaphore } from "./semaphore.ts";
 import { Waiting } from "./waiting.ts";
 
 /** One holder or waiter, as `query()` tells it: what the Web Locks specification names, then ours. */
@@ -58,6 +60,9 @@ export interface LockInfo {
   fence: number | undefined;
   /** Milliseconds until a holder's lease ends unless renewed. */
   remaining: number | undefined;
+  /** Of a semaphore: how many permits it holds or wants, of how many that there are. */
+  permits?: number;
+  limit?: number;
 }
 
 /** What `query()` tells: holders, and waiters in the order of their queues. */
@@ -67,7 +72,7 @@ export interface LockManagerSnapshot {
 }
 
 /** Options of one request without those that say how to wait. */
-export type TryOptions = Omit<LockOptions, "ifAvailable" | "signal" | "waitTimeout">;
+export type TryOptions = Omit<LockOptions, "ifAvailable" | "signal" | "waitTimeout" | "maxQueue" | "onWait">;
 
 /**
  * Takes, waits for and releases locks. Its `request` and `query` are those of the Web Locks API, for all processes
@@ -100,14 +105,14 @@ export class LockManager {
       scheme,
       clock,
       newToken: () => this.#newToken(),
-      hold: ({ lock, token, mode }, fence, sentAt, terms, until) =>
-        this.#leases.start({ lock, token, mode, fence }, sentAt, terms, until),
+      hold: ({ lock, token, mode, permits }, fence, sentAt, terms, until) =>
+        this.#leases.start({ lock, token, mode, fence, permits }, sentAt, terms, until),
       // A place in a queue is forgotten by the server only when nobody has asked for a while.
       giveUp: (request) => void this.#leases.giveUp(request, Math.max(request.ttl, STALE_AFTER)),
     });
     scheme.listen({
       granted: (lock, token, fence, until) => this.#pushed(lock, token, fence, until),
-      next: (_, token, remaining) => this.#waiting.find(token)?.wakeWithin(remaining + EXPIRY_MARGIN),
+      next: (_, token, remaining) => this.#waiting.find(token)?.moveUp(remaining + EXPIRY_MARGIN),
       lost: (_, token, fence) => this.#revoked(token, fence),
       again: (_, token) => this.#waiting.find(token)?.wake(),
       missed: () => this.#waiting.wakeAll(),
@@ -209,6 +214,21 @@ export class LockManager {
       "gone",
       `${what}: it was attached already, taken by force, or its lease has ended. Acquire it.`,
     );
+  }
+
+  /**
+   * So many permits under a name, for all processes.
+   *
+   * @param limit how many permits there are, 1 to 1,000,000; the same for all who use the semaphore at the same time
+   * @throws TypeError or RangeError
+   */
+  semaphore(name: string, limit: number): Semaphore {
+    checkName(name);
+    checkLimit(limit);
+    return new Semaphore(name, limit, {
+      obtain: (verb, options) => this.#lease(checkRequest(name, options, this.#options, verb, limit)),
+      holdDuring: (lease, run) => this.#holdDuring(lease, run),
+    });
   }
 
   /**
@@ -338,19 +358,29 @@ export class LockManager {
   /** @param from the grant to take the place of */
   #lease(options: CheckedRequest, from?: Grant): Promise<Lease | null> {
     this.#assertOpen();
-    if (!this.#scheme.modes.has(options.mode)) {
-      throw unsupported(`The scheme "${this.#scheme.name}" has no ${options.mode} locks`, 'Use the scheme "lua".');
-    }
+    this.#assertSupported(options);
     options.signal?.throwIfAborted();
-    const { lock, mode, label, waitTimeout, maxHold, renew } = options;
+    const { lock, mode, label, permits, limit, maxQueue, waitTimeout, onWait, maxHold, renew } = options;
     const ttl = maxHold === undefined ? options.ttl : Math.min(options.ttl, maxHold);
     const isTry = options.ifAvailable || waitTimeout === 0;
     return this.#waiting.obtain(
-      { lock, token: this.#newToken(), mode, ttl, label },
+      {
+        lock,
+        token: this.#newToken(),
+        mode,
+        ttl,
+        label,
+        permits,
+        limit,
+        maxQueue,
+        // Who is counted, or wants to know its position, is in line for itself.
+        alone: limit !== undefined || maxQueue !== undefined || onWait !== undefined,
+      },
       {
         manner: options.steal ? "steal" : isTry ? "try" : "wait",
         timeout: waitTimeout,
         signal: options.signal,
+        onWait,
         lease: { ttl, renew, maxHold },
         from,
       },
@@ -395,6 +425,19 @@ export class LockManager {
     return `${this.#clientId}:${(this.#requests++).toString(36)}`;
   }
 
+  #assertSupported({ mode, permits, maxQueue }: CheckedRequest): void {
+    const { name, modes, queues } = this.#scheme;
+    const missing =
+      permits !== undefined && !queues
+        ? "semaphores"
+        : !modes.has(mode)
+          ? `${mode} locks`
+          : maxQueue !== undefined && !queues
+            ? "queue, so no maxQueue"
+            : undefined;
+    if (missing) throw unsupported(`The scheme "${name}" has no ${missing}`, 'Use the scheme "lua".');
+  }
+
   #assertOpen(): void {
     if (this.#closed)
       throw new LockError("closed", "Expected an open LockManager; this one has been closed. Make a new one.");
@@ -415,8 +458,8 @@ function clientOf(token: string | undefined): string {
   return token?.slice(0, token.indexOf(":")) ?? "";
 }
 
-function holdersOf({ lock, mode, holders }: LockState): LockInfo[] {
-  return holders.map(({ token, fence, remaining, label }) => ({
+function holdersOf({ lock, mode, limit, holders }: LockState): LockInfo[] {
+  return holders.map(({ token, fence, remaining, label, permits }) => ({
     name: lock,
     mode: mode ?? "exclusive",
     clientId: clientOf(token),
@@ -424,12 +467,26 @@ function holdersOf({ lock, mode, holders }: LockState): LockInfo[] {
     label,
     fence,
     remaining,
+    ...share(permits, limit),
   }));
 }
 
-function waitersOf({ lock, waiters }: LockState): LockInfo[] {
-  return waiters.flatMap(({ token, mode, label, waiting }) => {
-    const info = { name: lock, mode, clientId: clientOf(token), token, label, fence: undefined, remaining: undefined };
+function share(permits: number | undefined, limit: number | undefined): Pick<LockInfo, "permits" | "limit"> {
+  return permits !== undefined && limit !== undefined ? { permits, limit } : {};
+}
+
+function waitersOf({ lock, limit, waiters }: LockState): LockInfo[] {
+  return waiters.flatMap(({ token, mode, label, waiting, permits }) => {
+    const info = {
+      name: lock,
+      mode,
+      clientId: clientOf(token),
+      token,
+      label,
+      fence: undefined,
+      remaining: undefined,
+      ...share(permits, limit),
+    };
     // Of those who share a place elsewhere, only the number is known.
     return Array.from({ length: waiting }, (_, i) => (i === 0 ? info : { ...info, token: undefined }));
   });

@@ -14,6 +14,7 @@ export class Lock {
     return this.#lease.grant.lock;
   }
 
+  /** `shared` for the holder of a semaphore's permits too. */
   get mode(): LockMode {
     return this.#lease.grant.mode;
   }
@@ -50,6 +51,17 @@ export class Lock {
    */
   extend(ttl?: number): Promise<void> {
     return this.#lease.extend(ttl);
+  }
+
+  /**
+   * Share what is held exclusively: those who wait for a shared lock at the head of the queue are let in, and nobody
+   * holds it exclusively in between. The fence stays. Does nothing where the lock is shared already.
+   *
+   * @throws LockLostError when the lock is no longer held, LockError ("unsupported") where the scheme has no shared
+   *   locks, SchemeError when the server did not answer; it may be called again then.
+   */
+  downgrade(): Promise<void> {
+    return this.#lease.downgrade();
   }
 
   /**

@@ -2,6 +2,7 @@
 import { LockError } from "./errors.ts";
 import { TOKEN } from "./scheme.ts";
 import type { Grant, LockMode, SchemeName, Selection } from "./scheme.ts";
+import type { Wait } from "./waiting.ts";
 
 /** Settings of a {@link LockManager}. Durations are in milliseconds. */
 export interface ManagerOptions {
@@ -59,10 +60,29 @@ export interface LockOptions {
   /** Who holds, for people who look (default: the manager's). */
   label?: string | undefined;
   /**
+   * Reject with `QueueFullError`, and never enter the queue, where more than so many wait already (default: no bound;
+   * 0 to 10 000). Such a request stands in the queue by itself, whatever the manager's `turn`. Needs a scheme with a
+   * queue.
+   */
+  maxQueue?: number | undefined;
+  /**
+   * Called when the request begins to wait, and when it learns that its position has changed: when it becomes the
+   * first in line, and with each question that it sends anyway, every 5 s or so. Such a request stands in the queue by
+   * itself, so its position is exact; those of one process that share a place count as one. What it throws ends the
+   * wait.
+   */
+  onWait?: ((wait: Wait) => void) | undefined;
+  /**
    * Inside the callback of a request for the same name that is `reentrant` too: take part in its lease at once (default
    * false). Both have the same fence; the lock is released when the last of them has ended.
    */
   reentrant?: boolean | undefined;
+}
+
+/** Settings of a semaphore's request. */
+export interface SemaphoreOptions extends Omit<LockOptions, "mode" | "steal" | "reentrant"> {
+  /** How many permits to hold (default 1, at most the semaphore's limit). All are granted at once, or none. */
+  permits?: number | undefined;
 }
 
 /** What a guard compares: a lock is one, and so is what a holder passes on to others. */
@@ -108,6 +128,8 @@ export const SHORTEST_TTL = 50;
 export const LONGEST_NAME = 1024;
 const LONGEST_LABEL = 256;
 const LONGEST_TURN = 1_000;
+const LONGEST_QUEUE = 10_000;
+const MOST_PERMITS = 1_000_000;
 
 /** Options with every default filled in. */
 export interface CheckedManagerOptions {
@@ -132,6 +154,11 @@ export interface CheckedRequest {
   readonly renew: boolean;
   readonly maxHold: number | undefined;
   readonly label: string;
+  readonly maxQueue: number | undefined;
+  readonly onWait: ((wait: Wait) => void) | undefined;
+  /** Of a semaphore's request. */
+  readonly permits: number | undefined;
+  readonly limit: number | undefined;
   readonly reentrant: boolean;
 }
 
@@ -196,13 +223,21 @@ export type Verb = "request" | "acquire" | "tryAcquire";
  * The members that the Web Locks specification names are read and converted as Web IDL does it; only then are the
  * rules of its algorithm applied, in its order.
  *
+ * @param limit of a semaphore: its request has permits, and no mode
  * @throws TypeError, RangeError, or a DOMException `NotSupportedError` for what the specification refuses.
  */
-export function checkRequest(name: unknown, options: unknown, manager: { ttl: number }, verb: Verb): CheckedRequest {
+export function checkRequest(
+  name: unknown,
+  options: unknown,
+  manager: { ttl: number },
+  verb: Verb,
+  limit?: number,
+): CheckedRequest {
   const lock = checkName(name);
   const given = dictionary(options, "options");
+  const permits = checkPermits(given, limit);
   const ifAvailable = Boolean(given["ifAvailable"]) || (verb === "tryAcquire" && !given["steal"]);
-  const mode = oneOf(given["mode"], "mode", ["exclusive", "shared"]) ?? "exclusive";
+  const mode = limit ? "shared" : (oneOf(given["mode"], "mode", ["exclusive", "shared"]) ?? "exclusive");
   const signal = abortSignal(given["signal"]);
   const steal = Boolean(given["steal"]);
   const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? manager.ttl;
@@ -213,9 +248,15 @@ export function checkRequest(name: unknown, options: unknown, manager: { ttl: nu
   if (verb === "acquire" && ifAvailable) {
     throw new TypeError("Expected acquire without ifAvailable, for it always waits; got it. Use tryAcquire.");
   }
-  if (waitTimeout !== undefined && (steal || ifAvailable)) {
+  const maxQueue = count(given["maxQueue"], "maxQueue", LONGEST_QUEUE, 0);
+  const onWait = given["onWait"] as CheckedRequest["onWait"];
+  if (onWait !== undefined && typeof onWait !== "function") {
+    throw new TypeError(`Expected onWait to be a function; got ${show(onWait)}.`);
+  }
+  const waits = Object.entries({ waitTimeout, maxQueue, onWait }).find(([, value]) => value !== undefined);
+  if (waits && (steal || ifAvailable)) {
     const never = steal ? "steal" : verb === "tryAcquire" ? verb : "ifAvailable";
-    throw new TypeError(`Expected waitTimeout without ${never}, which never waits; got both.`);
+    throw new TypeError(`Expected ${waits[0]} without ${never}, which never waits; got both.`);
   }
   if (reentrant && steal) {
     throw new TypeError("Expected reentrant without steal, which takes the lock from its own context too; got both.");
@@ -231,10 +272,33 @@ export function checkRequest(name: unknown, options: unknown, manager: { ttl: nu
     renew,
     maxHold,
     label: label(given["label"]) ?? "",
+    maxQueue,
+    onWait,
+    permits,
+    limit,
     reentrant,
   };
   refuseUnsupported(request);
   return request;
+}
+
+function checkPermits(given: Record<string, unknown>, limit: number | undefined): number | undefined {
+  if (limit === undefined) {
+    if (given["permits"] === undefined) return undefined;
+    throw new TypeError("Expected a lock's request without permits; got some. Use semaphore(name, limit).");
+  }
+  for (const option of ["mode", "steal", "reentrant"]) {
+    if (given[option] === undefined) continue;
+    throw new TypeError(`Expected a semaphore's request without ${option}; got ${show(given[option])}.`);
+  }
+  return count(given["permits"], "permits", limit) ?? 1;
+}
+
+/** @throws TypeError or RangeError */
+export function checkLimit(limit: unknown): number {
+  const checked = count(limit, "limit", MOST_PERMITS);
+  if (checked !== undefined) return checked;
+  throw new TypeError("Expected limit, how many permits the semaphore has, to be a whole number; got undefined.");
 }
 
 const ATTACH_OPTIONS = new Set(["ttl", "renew", "maxHold", "label"]);
@@ -447,12 +511,13 @@ function oneOf<T extends string>(value: unknown, name: string, allowed: readonly
   return found;
 }
 
-function count(value: unknown, name: string, most: number): number | undefined {
+function count(value: unknown, name: string, most: number, least = 1): number | undefined {
   if (value === undefined) return undefined;
   if (typeof value !== "number" || !Number.isInteger(value)) {
     throw new TypeError(`Expected ${name} to be a whole number; got ${show(value)}.`);
   }
-  if (value < 1 || value > most) throw new RangeError(`Expected ${name} to be from 1 to ${most}; got ${value}.`);
+  if (value < least || value > most)
+    throw new RangeError(`Expected ${name} to be from ${least} to ${most}; got ${value}.`);
   return value;
 }
 

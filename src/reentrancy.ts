@@ -92,9 +92,18 @@ export class Part implements Holding {
     await this.#whole.lease.extend(ttl);
   }
 
+  /** @throws LockError unless it is shared, for the other parts count on being alone */
+  downgrade(): Promise<void> {
+    return this.grant.mode === "shared" ? Promise.resolve() : this.#refuse("downgrade", "be alone no longer");
+  }
+
   detach(): Promise<never> {
-    const message = `Lock ${quote(this.grant.lock)} is reentrant here, and its other parts would lose it.`;
-    const remedy = "Detach a lock that was requested without reentrant.";
+    return this.#refuse("detach", "lose it");
+  }
+
+  #refuse(verb: string, harm: string): Promise<never> {
+    const message = `Lock ${quote(this.grant.lock)} is reentrant here, and its other parts would ${harm}.`;
+    const remedy = `Use ${verb}() on a lock that was requested without reentrant.`;
     return Promise.reject(new LockError("unsupported", `${message} ${remedy}`));
   }
 

@@ -2,6 +2,7 @@
  * What every scheme does, and the terms of it. A scheme keeps locks: it decides who holds, who waits, and draws
  * fences. It knows no manager and no callback; the manager knows no keys and no servers.
  */
+import type { LockError } from "./errors.ts";
 
 export type LockMode = "exclusive" | "shared";
 
@@ -22,6 +23,20 @@ export interface LockRequest {
   waiting?: number;
   /** How many fences in a row a grant should carry (default 1). */
   fences?: number;
+  /** Of a semaphore, whose requests are shared: how many permits it wants, of how many that there are. */
+  readonly permits?: number | undefined;
+  readonly limit?: number | undefined;
+  /** Refuse it where more than so many wait already. */
+  readonly maxQueue?: number | undefined;
+  /** It stands in the queue by itself, not at one place with others of its process. */
+  readonly alone?: boolean;
+}
+
+/** Whose release a waiter waits for, as far as one exclusive holder is known. */
+export interface WaitedFor {
+  readonly token: string;
+  /** The request's own label; "" where it has none. */
+  readonly label: string;
 }
 
 /** What a token looks like: `<clientId>:<counter>`, the id 128 random bits. */
@@ -37,9 +52,14 @@ export type Answer =
    * process's clock (default: the ttl from when it was asked for).
    */
   | { readonly kind: "granted"; readonly fence: number; readonly fences?: number; readonly until?: number }
-  /** In line. Ask again when pushed, or after `pokeAfter` milliseconds at the latest. */
-  | { readonly kind: "pending"; readonly pokeAfter: number }
-  | { readonly kind: "busy" };
+  /**
+   * In line. Ask again when pushed, or after `pokeAfter` milliseconds at the latest. `ahead` is how many places are
+   * before it, where that is known.
+   */
+  | { readonly kind: "pending"; readonly pokeAfter: number; readonly ahead?: number; readonly holder?: WaitedFor }
+  | { readonly kind: "busy" }
+  /** Neither a holder nor in line, for a reason that asking again would not change. */
+  | { readonly kind: "refused"; readonly error: LockError };
 
 /** A grant as its holder knows it. */
 export interface Grant {
@@ -47,6 +67,8 @@ export interface Grant {
   readonly token: string;
   readonly mode: LockMode;
   readonly fence: number;
+  /** Of a semaphore. */
+  readonly permits?: number | undefined;
 }
 
 /** A request that is over; as much as is known of it. */
@@ -85,6 +107,8 @@ export interface HolderState {
   readonly label: string;
   /** A foreign holder's value, as it stands in the key. */
   readonly foreign?: string;
+  /** Of a semaphore. */
+  readonly permits?: number;
 }
 
 export interface WaiterState {
@@ -93,6 +117,8 @@ export interface WaiterState {
   readonly label: string;
   /** How many of one process wait at this place. */
   readonly waiting: number;
+  /** Of a semaphore. */
+  readonly permits?: number;
 }
 
 /** One lock at one instant. Waiters stand in the order of the queue. */
@@ -100,6 +126,8 @@ export interface LockState {
   readonly lock: string;
   /** Of the holders; undefined when there is none. */
   readonly mode: LockMode | undefined;
+  /** Of a semaphore: how many permits there are. */
+  readonly limit?: number;
   readonly holders: readonly HolderState[];
   readonly waiters: readonly WaiterState[];
 }
@@ -110,6 +138,8 @@ export type Selection = { readonly name: string } | { readonly match: string } |
 export interface Scheme {
   readonly name: SchemeName;
   readonly modes: ReadonlySet<LockMode>;
+  /** Its waiters stand in a queue, so that it can count them, and permits. */
+  readonly queues?: boolean;
 
   /**
    * Ask for the lock. Idempotent: a holder that asks again has its lease lengthened to at least `ttl`, a waiter that
@@ -120,6 +150,11 @@ export interface Scheme {
   steal(request: LockRequest): Promise<Answer>;
   /** Lengthen the lease to at least `ttl` from now, if this very grant still holds. Never shortens. */
   extend(grant: Grant, ttl: number): Promise<Extension>;
+  /**
+   * Let others share what this very grant holds exclusively; nobody else holds exclusively in between. Idempotent.
+   * Absent where there are no shared locks.
+   */
+  downgrade?(grant: Grant): Promise<Extension>;
   /** Give up the request, whether it holds, waits or neither, and let the next in line through. */
   release(request: GivenUp): Promise<Release>;
   /**

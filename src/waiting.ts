@@ -11,7 +11,7 @@ import { LockError, LockTimeoutError, SchemeError } from "./errors.ts";
 import { deadline } from "./lease.ts";
 import type { Lease, LeaseTerms } from "./lease.ts";
 import { CLAIM_TIME } from "./scheme.ts";
-import type { Answer, Grant, LockRequest, Scheme } from "./scheme.ts";
+import type { Answer, Grant, LockRequest, Scheme, WaitedFor } from "./scheme.ts";
 
 /** How a request may wait. */
 export interface WaitTerms {
@@ -23,6 +23,15 @@ export interface WaitTerms {
   readonly lease: LeaseTerms;
   /** Take the place of this very grant, or none. */
   readonly from: Grant | undefined;
+  readonly onWait?: ((wait: Wait) => void) | undefined;
+}
+
+/** How it stands with a request that waits. */
+export interface Wait {
+  /** 1 for the first in line. Undefined where the scheme has no queue. */
+  readonly position: number | undefined;
+  /** The exclusive holder, where that is one of ours. */
+  readonly holder: WaitedFor | undefined;
 }
 
 /** A server that was there and is gone may come back: a waiter in line keeps asking for so long. */
@@ -92,6 +101,8 @@ export class Waiter {
   #onAbort: (() => void) | undefined;
   /** The highest fence of this request that was taken away. */
   #revoked = 0;
+  /** What `onWait` was last told. */
+  #told: Wait | undefined;
 
   constructor(
     room: WaitingRoom,
@@ -132,8 +143,9 @@ export class Waiter {
     this.#rise?.();
   }
 
-  /** Ask again after so long at the latest. */
-  wakeWithin(delay: number): void {
+  /** It is the first in line now, where there is a line. Ask again after so long at the latest. */
+  moveUp(delay: number): void {
+    if (this.#room.scheme.queues) this.#tell({ position: 1, holder: undefined });
     this.#latest = this.#room.clock.now() + delay;
     this.#hurry?.();
   }
@@ -186,10 +198,11 @@ export class Waiter {
       failures = 0;
       if (this.#over) {
         // It was ended while the question was out; the answer may have won or queued what nobody wants.
-        if (answer.kind !== "busy") this.#room.giveUp(this.#request);
+        if (answer.kind !== "busy" && answer.kind !== "refused") this.#room.giveUp(this.#request);
         return;
       }
       if (answer.kind === "busy") return this.#busy();
+      if (answer.kind === "refused") return this.#refused(answer.error);
       if (answer.kind === "granted") {
         const { fence, until = sentAt + this.#request.ttl } = answer;
         if (clock.now() < deadline(until, sentAt)) return this.#hold(fence, sentAt, until);
@@ -197,6 +210,8 @@ export class Waiter {
         this.#startOver();
       } else {
         patience = PATIENCE;
+        const { ahead, holder } = answer;
+        this.#tell({ position: ahead === undefined ? undefined : ahead + 1, holder });
         await this.#sleep(answer.pokeAfter);
         if (this.#over) return;
         const now = clock.now();
@@ -219,6 +234,23 @@ export class Waiter {
     this.#leave();
     if (this.#terms.timeout === 0) this.#reject(new LockTimeoutError(this.#request.lock, 0));
     else this.#resolve(null);
+  }
+
+  #refused(error: LockError): void {
+    this.#leave();
+    this.#reject(error);
+  }
+
+  /** Only news of its place. What the listener throws ends the wait. */
+  #tell(wait: Wait): void {
+    const { onWait } = this.#terms;
+    if (!onWait || this.#over || (this.#told && this.#told.position === wait.position)) return;
+    this.#told = wait;
+    try {
+      onWait(wait);
+    } catch (error) {
+      this.end(error);
+    }
   }
 
   #ask(): Promise<Answer> {

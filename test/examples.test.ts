@@ -33,6 +33,10 @@ test.concurrent.each([
     ),
   ],
   ["hand-over", /^the front end has left\nthe worker holds order:7, with a larger fence: true\n.* no longer there/],
+  [
+    "semaphore",
+    /^at most 4 of 4 permits were in use\nwaits as number 1\nthe line is full\nreaders are let in: true\n$/,
+  ],
   ["once", /^a report, fence \d{16}\ndone by machine one\ndone by machine one\n$/],
 ])("examples/%s.ts", async (name, says) => {
   const env = { ...process.env, REDIS_URL: server.url };

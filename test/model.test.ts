@@ -51,13 +51,38 @@ const client = fc.nat(2);
 const index = fc.nat(20);
 const ttl = fc.constantFrom(2_000, 20_000, 60_000, 5_000);
 const manner: fc.Arbitrary<"wait" | "try"> = fc.constantFrom("wait", "wait", "wait", "try");
-const wish = fc.record({
-  manner,
-  lock: fc.constantFrom(...LOCKS),
+const [one, two, semaphore] = LOCKS;
+const ofLock = fc.record({
+  lock: fc.constantFrom<(typeof LOCKS)[number]>(one, two),
   mode: fc.constantFrom("exclusive", "shared"),
-  ttl,
-  label: fc.constantFrom("", "a b"),
 });
+const ofSemaphore = fc.record({
+  lock: fc.constant(semaphore),
+  mode: fc.constant("shared" as const),
+  permits: fc.constantFrom(1, 1, 2, 3),
+  limit: fc.constant(3),
+});
+/** Somebody takes one for the other, or has the limit wrong. */
+const mixedUp = fc.oneof(
+  ofSemaphore.map((terms) => ({ ...terms, lock: one })),
+  ofSemaphore.map((terms) => ({ ...terms, limit: 4 })),
+  ofLock.map((terms) => ({ ...terms, lock: semaphore })),
+);
+const wish = fc
+  .tuple(
+    fc.record({
+      manner,
+      ttl,
+      label: fc.constantFrom("", "a b"),
+      maxQueue: fc.constantFrom(undefined, undefined, undefined, undefined, 0, 1),
+    }),
+    fc.oneof(
+      { weight: 6, arbitrary: ofLock },
+      { weight: 6, arbitrary: ofSemaphore },
+      { weight: 1, arbitrary: mixedUp },
+    ),
+  )
+  .map(([how, what]) => ({ ...how, ...what }));
 const several = fc.array(fc.nat(20), { minLength: 1, maxLength: 4 });
 
 /** Of one client, because only then do their calls travel together, in this order. */
@@ -104,6 +129,24 @@ const operations = fc.array(
         ([i, longer, error]) =>
           async (worlds) => {
             for (const each of chosen(worlds, [i])) await worlds.extend(each, longer, error);
+          },
+      ),
+    },
+    {
+      weight: 2,
+      arbitrary: operation(
+        "downgrade, with a reader in line",
+        fc.tuple(index, client, fc.boolean(), fc.constantFrom(0, 0, 0, 1)),
+        ([i, by, inLine, error]) =>
+          async (worlds) => {
+            const writers = worlds.wishes.filter(
+              (each) => worlds.lives(each) && each.fences[0] > 0 && each.requests[0].mode === "exclusive",
+            );
+            const writer = pick(writers, i);
+            if (!writer) return;
+            const { lock, ttl: long, label } = writer.requests[0];
+            if (inLine) await worlds.ask([worlds.newWish(by, "wait", { lock, mode: "shared", ttl: long, label })]);
+            await worlds.downgrade(writer, error);
           },
       ),
     },
@@ -190,6 +233,11 @@ test(
   numRuns * 1_000,
 );
 
+/** A head that needs more permits than there are goes behind the others. */
+const OVERTAKE = `elseif lock.limit and not compatible(lock, mode) and call('ZCARD', lock.queue) > 1 then
+call('ZADD', lock.queue, call('ZRANGE', lock.queue, -1, -1, 'WITHSCORES')[2] + 1, head)
+elseif not compatible(lock, mode) then`;
+
 /** So that the comparison cannot become blind: with each of these in the scripts it must find a difference. */
 const mistakes: (Mistake & { readonly title: string })[] = [
   {
@@ -214,13 +262,38 @@ else`,
   { title: "whoever keeps a lock does not tell the next in line", from: "promote(lock, nil, nil, true)", to: "" },
   {
     title: "hand-over without the fence",
-    from: "if holding(lock, token) ~= fence then return 0 end",
-    to: "if not holding(lock, token) then return 0 end",
+    from: "holding(lock, token) ~= fence or lock.limit",
+    to: "not holding(lock, token) or lock.limit",
   },
   { title: "a pushed grant lasts for its whole ttl", from: "min(ttl, CLAIM)", to: "ttl" },
   { title: "a reader barges past a waiting writer", from: "if not queued and compatible", to: "if compatible" },
   { title: "the next in line is not told when to look", from: "tell(lock, first, 'next',", to: "local _ = (" },
   { title: "whoever is stolen from is not told", from: "tell(lock, victim, 'lost', fence)", to: "" },
+  {
+    title: "permits that expire do not come back",
+    from: `call('ZREM', lock.key, token)
+forget(lock, token)`,
+    to: "call('ZREM', lock.key, token)",
+  },
+  { title: "one permit too many", from: "lock.used + permits <= tonumber(limit)", to: "lock.used < tonumber(limit)" },
+  { title: "a small request overtakes a large one", from: "elseif not compatible(lock, mode) then", to: OVERTAKE },
+  { title: "limits that differ are let in", from: "lock.kind and lock.limit ~= limit", to: "false" },
+  {
+    title: "a semaphore's first in line looks when the last lease ends",
+    from: "lock.limit and 0 or -1",
+    to: "-1",
+  },
+  { title: "the queue may be longer by one", from: "while count <= most do", to: "while count <= most + 1 do" },
+  {
+    title: "a downgrade lets nobody in",
+    from: "join(lock, token, 'shared', fence, lock.label, expiry)\npromote(lock)",
+    to: "join(lock, token, 'shared', fence, lock.label, expiry)",
+  },
+  {
+    title: "a downgrade without the fence",
+    from: "if holding(lock, token) ~= fence then",
+    to: "if not holding(lock, token) then",
+  },
 ];
 
 test.each(mistakes)("a planted mistake is found: $title", { timeout: 120_000 }, async (mistake) => {

@@ -10,6 +10,8 @@ export interface ListedLock {
   readonly name: string;
   /** Null while nobody holds it. */
   readonly mode: LockMode | null;
+  /** Of a semaphore: how many permits there are. Null for a lock. */
+  readonly limit: number | null;
   readonly holders: readonly ListedHolder[];
   /** In the order of the queue. */
   readonly waiters: readonly ListedWaiter[];
@@ -23,12 +25,16 @@ export interface ListedHolder {
   readonly fence: number | null;
   /** Milliseconds until the lease ends unless renewed; null where it never does. */
   readonly remaining: number | null;
+  /** Of a semaphore: how many it holds. */
+  readonly permits: number | null;
 }
 
 export interface ListedWaiter {
   readonly label: string | null;
   readonly token: string;
   readonly mode: LockMode;
+  /** Of a semaphore: how many it wants. */
+  readonly permits: number | null;
 }
 
 export const LISTING_HELP = `
@@ -36,8 +42,9 @@ Waiters of the scheme "set" stand in no queue, and are not seen.
 
 JSON (per lock; unknown is null, times are milliseconds, waiters are in order):
   {"name", "mode": "exclusive" | "shared" | null if nobody holds it,
-   "holders": [{"label", "token", "fence", "remaining"}],
-   "waiters": [{"label", "token", "mode"}]}`;
+   "limit": a semaphore's permits | null for a lock,
+   "holders": [{"label", "token", "fence", "remaining", "permits"}],
+   "waiters": [{"label", "token", "mode", "permits"}]}`;
 
 /** The locks that somebody holds or waits for, by name. */
 export async function listLocks(locks: LockManager, selection: Selection): Promise<ListedLock[]> {
@@ -61,20 +68,31 @@ function describe(
   return {
     name: lock,
     mode: holders[0]?.mode ?? null,
-    holders: holders.map(({ label, token, fence, remaining }) => ({
+    limit: [...holders, ...waiters][0]?.limit ?? null,
+    holders: holders.map(({ label, token, fence, remaining, permits }) => ({
       label: label || null,
       token: token ?? null,
       fence: fence ?? null,
       remaining: remaining ?? null,
+      permits: permits ?? null,
     })),
-    waiters: waiters.map(({ label, token = "", mode }) => ({ label: label || null, token, mode })),
+    waiters: waiters.map(({ label, token = "", mode, permits }) => ({
+      label: label || null,
+      token,
+      mode,
+      permits: permits ?? null,
+    })),
   };
 }
 
 /** One sentence. */
-export function summary({ name, mode, holders, waiters }: ListedLock): string {
+export function summary({ name, mode, limit, holders, waiters }: ListedLock): string {
   const queue = waiters.length === 0 ? "nobody waits" : waiters.length === 1 ? "1 waits" : `${waiters.length} wait`;
   if (!mode) return `${plain(name)} is free; ${queue}.`;
+  if (limit !== null) {
+    const used = holders.reduce((sum, { permits }) => sum + (permits ?? 0), 0);
+    return `${plain(name)} is a semaphore, ${used} of ${limit} permits held by ${whoHolds(holders)}; ${queue}.`;
+  }
   const by = mode === "shared" ? `shared by ${holders.length}` : `held by ${whoHolds(holders)}`;
   return `${plain(name)} is ${by}; ${queue}.`;
 }
@@ -91,11 +109,27 @@ function nameOf({ label, token }: ListedHolder | ListedWaiter): string {
   return token === null ? "(foreign key)" : "(unknown)";
 }
 
+function kindOf(mode: LockMode | null, { permits }: ListedHolder | ListedWaiter, limit: number | null): string {
+  return permits === null ? (mode ?? "") : `${permits} of ${limit}`;
+}
+
 /** A row for each holder and waiter. */
 export function table(locks: readonly ListedLock[]): string {
-  const rows = locks.flatMap(({ name, mode, holders, waiters }) => [
-    ...holders.map((holder) => [plain(name), mode ?? "", nameOf(holder), timeLeft(holder), String(holder.fence ?? "")]),
-    ...waiters.map((waiter, i) => [plain(name), waiter.mode, nameOf(waiter), `waits, #${i + 1}`, ""]),
+  const rows = locks.flatMap(({ name, mode, limit, holders, waiters }) => [
+    ...holders.map((holder) => [
+      plain(name),
+      kindOf(mode, holder, limit),
+      nameOf(holder),
+      timeLeft(holder),
+      String(holder.fence ?? ""),
+    ]),
+    ...waiters.map((waiter, i) => [
+      plain(name),
+      kindOf(waiter.mode, waiter, limit),
+      nameOf(waiter),
+      `waits, #${i + 1}`,
+      "",
+    ]),
   ]);
   const grid = new Table({
     head: ["NAME", "MODE", "WHO", "STATE", "FENCE"],

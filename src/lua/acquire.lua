@@ -1,9 +1,9 @@
 -- Take a lock, or a place in its queue. Asked again it is the claim of a pushed grant, or a waiter's poke.
 -- KEYS counter | key, holders, queue, waiters
--- ARGV publish, channel | token, mode, ttl, wait, ticket, waiting, fences, asked, label
--- RETURNS the first fence granted | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign} pending
+-- ARGV publish, channel | token, mode, ttl, wait, ticket, waiting, fences, asked, most, label
+-- RETURNS the first fence granted | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign, holder, its label} pending | {'mismatch', limit} | {'full'}
 
--- `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard.
+-- `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard. More than `most` (if any) may not wait already.
 load(lock)
 local fence = holding(lock, token)
 if fence then
@@ -12,15 +12,20 @@ if fence then
   return fence
 end
 
+local place = call('ZSCORE', lock.queue, token)
+local other = not place and mismatch(lock, mode)
+if other then return other end
+
+local bounded = most ~= '' and ticket == '' and not place
 local queued = call('EXISTS', lock.queue) == 1
-if queued and wait == '0' then
+if queued and (wait == '0' or bounded) then
   promote(lock)
   queued = call('EXISTS', lock.queue) == 1
 end
 if not queued and compatible(lock, mode) then return grant(lock, token, mode, ttl, fences, label) end
 if wait == '0' then return 0 end
+if bounded and more_wait(lock, tonumber(most)) then return { 'full' } end
 
-local place = call('ZSCORE', lock.queue, token)
 if not place then
   if ticket == '' then
     local last = call('ZRANGE', lock.queue, -1, -1, 'WITHSCORES')[2]
@@ -49,4 +54,12 @@ if place and rank > 0 then
     end
   end
 end
-return { call('ZSCORE', lock.queue, token), rank, time_left(lock), lock.kind == 'foreign' and 1 or 0 }
+local held = lock.kind == 'exclusive'
+return {
+  call('ZSCORE', lock.queue, token),
+  rank,
+  time_left(lock),
+  lock.kind == 'foreign' and 1 or 0,
+  held and lock.token or '',
+  held and lock.label or '',
+}

@@ -10,7 +10,8 @@ if inherited then
   lengthen(lock, heir, ttl)
   return inherited
 end
-if holding(lock, token) ~= fence then return 0 end
+-- Permits are not handed on, and what is shared to nobody who wants it alone.
+if holding(lock, token) ~= fence or lock.limit or lock.kind ~= mode then return 0 end
 drop(lock, token)
 local drawn = grant(lock, heir, mode, ttl, 1, label)
 -- The first in line counted on another time.

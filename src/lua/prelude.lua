@@ -18,26 +18,53 @@ local function digits(number) return format('%.0f', number) end
 micros = micros or read_clock()
 local now = floor(micros / 1000)
 
+-- How a semaphore's requests write their mode: the permits they want, and how many there are.
+local PERMITS = '^(%d+)/(%d+)$'
+-- The field of a semaphore's holders that says how many permits they have together, and how many there are. No token
+-- looks like it.
+local TOTAL = 'permits'
+
+-- Take a token out of what is known of several holders. The sum is kept, so that nothing looks at all holders.
+local function forget(lock, token)
+  if lock.limit then
+    lock.used = lock.used - (match(call('HGET', lock.holders, token) or '', '^%d+/(%d+)') or 0)
+    call('HSET', lock.holders, TOTAL, lock.used .. '/' .. lock.limit)
+  end
+  call('HDEL', lock.holders, token)
+end
+
+-- True if the last of several holders is gone.
+local function emptied(lock)
+  if call('EXISTS', lock.key) == 1 then return false end
+  if lock.limit then call('DEL', lock.holders) end
+  lock.kind, lock.limit, lock.used = nil, nil, nil
+  return true
+end
+
 -- Take holders whose time has ended out of a shared lock.
 local function purge(lock)
   local ended = call('ZRANGEBYSCORE', lock.key, '-inf', digits(now))
   for _, token in ipairs(ended) do
     call('ZREM', lock.key, token)
-    call('HDEL', lock.holders, token)
+    forget(lock, token)
   end
 end
 
--- lock.kind becomes 'exclusive' (with token and fence), 'foreign', 'shared', or nil where nobody holds.
+-- lock.kind becomes 'exclusive' (with token, fence and label), 'foreign', 'shared' (with what is used and the limit, if
+-- it is a semaphore), or nil where nobody holds.
 local function read(lock)
   local value = pcall_redis('GET', lock.key)
   if value == false then
     return
   elseif type(value) == 'string' then
-    lock.token, lock.fence = match(value, '^([%w_-]+:%w+)#(%d+)')
+    lock.token, lock.fence, lock.label = match(value, '^([%w_-]+:%w+)#(%d+)#?(.*)$')
     lock.kind = lock.token and 'exclusive' or 'foreign'
   elseif call('TYPE', lock.key).ok == 'zset' and call('EXISTS', lock.holders) == 1 then
     -- Somebody else's sorted set has no holders beside it, and must not be purged.
     lock.kind = 'shared'
+    local used
+    used, lock.limit = match(call('HGET', lock.holders, TOTAL) or '', PERMITS)
+    lock.used = tonumber(used)
   else
     error({ err = 'WRONGTYPE the key of the lock holds a ' .. call('TYPE', lock.key).ok })
   end
@@ -47,7 +74,7 @@ local function load(lock)
   read(lock)
   if lock.kind == 'shared' then
     purge(lock)
-    if call('EXISTS', lock.key) == 0 then lock.kind = nil end
+    emptied(lock)
   end
 end
 
@@ -61,7 +88,9 @@ local function holding(lock, token)
 end
 
 local function compatible(lock, mode)
-  return lock.kind == nil or (lock.kind == 'shared' and mode == 'shared')
+  if not lock.limit then return lock.kind == nil or (lock.kind == 'shared' and mode == 'shared') end
+  local permits, limit = match(mode, PERMITS)
+  return limit == lock.limit and lock.used + permits <= tonumber(limit)
 end
 
 -- Both keys of a shared lock end with its last holder.
@@ -71,18 +100,31 @@ local function expire_with_last(lock)
   call('PEXPIREAT', lock.holders, digits(last))
 end
 
+-- Make the token one of several holders, until the expiry.
+local function join(lock, token, mode, fence, label, expiry)
+  -- Where somebody deleted the key by hand, what was known of its holders is still there.
+  if not lock.kind then call('DEL', lock.holders) end
+  local permits, limit = match(mode, PERMITS)
+  if permits then
+    lock.used, lock.limit = (lock.used or 0) + permits, limit
+    call('HSET', lock.holders, TOTAL, lock.used .. '/' .. limit)
+    fence = fence .. '/' .. permits
+  end
+  call('ZADD', lock.key, digits(expiry), token)
+  call('HSET', lock.holders, token, label == '' and fence or fence .. ' ' .. label)
+  expire_with_last(lock)
+  lock.kind = 'shared'
+end
+
 -- Make the token a holder for ttl milliseconds; answers the first of its fences.
 local function grant(lock, token, mode, ttl, fences, label)
   local fence = draw_fence(fences)
-  if mode == 'shared' then
-    call('ZADD', lock.key, digits(now + ttl), token)
-    call('HSET', lock.holders, token, label == '' and fence or fence .. ' ' .. label)
-    expire_with_last(lock)
-    lock.kind = 'shared'
-  else
+  if mode == 'exclusive' then
     local value = token .. '#' .. fence
     call('SET', lock.key, label == '' and value or value .. '#' .. label, 'PX', ttl)
-    lock.kind, lock.token, lock.fence = 'exclusive', token, fence
+    lock.kind, lock.token, lock.fence, lock.label = 'exclusive', token, fence, label
+  else
+    join(lock, token, mode, fence, label, now + ttl)
   end
   return fence
 end
@@ -106,8 +148,8 @@ local function drop(lock, token)
     lock.kind = nil
     return true
   elseif lock.kind == 'shared' and call('ZREM', lock.key, token) == 1 then
-    call('HDEL', lock.holders, token)
-    if call('EXISTS', lock.key) == 1 then expire_with_last(lock) else lock.kind = nil end
+    forget(lock, token)
+    if not emptied(lock) then expire_with_last(lock) end
     return true
   end
   return false
@@ -117,10 +159,11 @@ local function first_in_line(lock)
   return call('ZRANGE', lock.queue, 0, 0)[1]
 end
 
--- Milliseconds until the last holder's time ends; negative where it never does.
+-- Milliseconds until the last holder's time ends, of a semaphore the first one's; negative where it never does.
 local function time_left(lock)
   if lock.kind == 'shared' then
-    return tonumber(call('ZRANGE', lock.key, -1, -1, 'WITHSCORES')[2]) - now
+    local at = lock.limit and 0 or -1
+    return tonumber(call('ZRANGE', lock.key, at, at, 'WITHSCORES')[2]) - now
   end
   return call('PTTL', lock.key)
 end
@@ -138,7 +181,7 @@ end
 
 -- A waiter's record: mode, ttl, until when it counts as alive, whether it listens, how many of its process wait there,
 -- how many fences its grant should carry, the number of its latest question, label.
-local RECORD = '^(%a+) (%d+) (%d+) ([01]) (%d+) (%d+) (%d+) (.*)$'
+local RECORD = '^(%S+) (%d+) (%d+) ([01]) (%d+) (%d+) (%d+) (.*)$'
 
 local function alive(token, stale_at, listens)
   if tonumber(stale_at) <= now then return false end
@@ -170,4 +213,34 @@ local function promote(lock, me, my_ttl, moved)
   end
   local first = moved and first_in_line(lock)
   if first and first ~= me then tell(lock, first, 'next', max(0, time_left(lock))) end
+end
+
+-- While anybody holds it or waits, a name is that of a lock, or of a semaphore with one limit. Answers with what it is
+-- in use as (0 for a lock) where that is not what the mode is of.
+local function mismatch(lock, mode)
+  local _, limit = match(mode, PERMITS)
+  if not lock.kind then
+    local head = first_in_line(lock)
+    if not head then return end
+    local _, their_limit = match(match(call('HGET', lock.waiters, head) or '', RECORD) or '', PERMITS)
+    -- The head may be dead.
+    if their_limit ~= limit then promote(lock) end
+  end
+  if lock.kind and lock.limit ~= limit then return { 'mismatch', lock.limit or 0 } end
+end
+
+-- True if more than so many wait. The dead are cleared away on the way.
+local function more_wait(lock, most)
+  local place, count = 0, 0
+  while count <= most do
+    local token = call('ZRANGE', lock.queue, place, place)[1]
+    if not token then return false end
+    local mode, _, stale_at, listens, waiting = match(call('HGET', lock.waiters, token) or '', RECORD)
+    if mode and alive(token, stale_at, listens) then
+      place, count = place + 1, count + waiting
+    else
+      leave_queue(lock, token)
+    end
+  end
+  return true
 end

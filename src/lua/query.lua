@@ -1,20 +1,19 @@
 -- Tell who holds and who waits. Writes nothing.
 -- KEYS | key, holders, queue, waiters
 -- ARGV |
--- RETURNS {kind, {token, fence, milliseconds left, label, …}, {token, mode, how many wait there, label, …}}
+-- RETURNS {kind, {token, fence, milliseconds left, label, permits, …}, {token, mode, how many wait there, label, …}, limit}
 
 read(lock)
 local held, waiting = {}, {}
 if lock.kind == 'exclusive' then
-  local label = match(call('GET', lock.key), '^[^#]*#%d+#(.*)$') or ''
-  held = { lock.token, lock.fence, call('PTTL', lock.key), label }
+  held = { lock.token, lock.fence, call('PTTL', lock.key), lock.label, '' }
 elseif lock.kind == 'foreign' then
-  held = { call('GET', lock.key), '', call('PTTL', lock.key), '' }
+  held = { call('GET', lock.key), '', call('PTTL', lock.key), '', '' }
 elseif lock.kind == 'shared' then
   local live = call('ZRANGEBYSCORE', lock.key, '(' .. digits(now), '+inf', 'WITHSCORES')
   for i = 1, #live, 2 do
-    local fence, label = match(call('HGET', lock.holders, live[i]) or '', '^(%d*) ?(.*)$')
-    for _, field in ipairs({ live[i], fence or '', live[i + 1] - now, label or '' }) do held[#held + 1] = field end
+    local fence, permits, label = match(call('HGET', lock.holders, live[i]) or '', '^(%d*)/?(%d*) ?(.*)$')
+    for _, field in ipairs({ live[i], fence, live[i + 1] - now, label, permits }) do held[#held + 1] = field end
   end
   if #live == 0 then lock.kind = nil end
 end
@@ -25,4 +24,4 @@ for _, token in ipairs(call('ZRANGE', lock.queue, 0, -1)) do
     for _, field in ipairs({ token, mode, waiting_there, label }) do waiting[#waiting + 1] = field end
   end
 end
-return { lock.kind or '', held, waiting }
+return { lock.kind or '', held, waiting, lock.limit or '' }

@@ -2,7 +2,7 @@
 -- With a token the thief holds it then, exclusively; with "" the next in line is let through.
 -- KEYS counter | key, holders, queue, waiters
 -- ARGV publish, channel | token, ttl, label, expected
--- RETURNS {1, fence} granted, {1} taken away | {0} the expected holder no longer holds
+-- RETURNS {1, fence} granted, {1} taken away | {0} the expected holder no longer holds | {'mismatch', limit}
 
 load(lock)
 if token ~= '' then
@@ -12,6 +12,8 @@ if token ~= '' then
     lengthen(lock, token, ttl)
     return { 1, fence }
   end
+  local other = mismatch(lock, 'exclusive')
+  if other then return other end
 end
 
 local victims = {}

@@ -12,6 +12,7 @@
 import type { Clock } from "../clock.ts";
 import { runScript, schemeError, TimeLimit } from "../driver.ts";
 import type { Driver, Script, ScriptStrings, Send, Subscription } from "../driver.ts";
+import { mismatch, QueueFullError } from "../errors.ts";
 import { channelPrefix, counterKey, Keys, nameOfKey } from "../keys.ts";
 import type { LockKeys } from "../keys.ts";
 import * as lua from "../lua.generated.ts";
@@ -50,6 +51,7 @@ const MOST_HINTS = 10_000;
 export class LuaScheme implements Scheme {
   readonly name = "lua";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
+  readonly queues = true;
   readonly #driver: Driver;
   readonly #prefix: string;
   readonly #keys: Keys;
@@ -64,7 +66,10 @@ export class LuaScheme implements Scheme {
   readonly #take: AddItem<[string, string], [number: string]>;
   readonly #release: AddItem<LockKeys, [string]>;
   readonly #extend: AddItem<[string, string], [string, string, string]>;
-  readonly #acquire: AddItem<LockKeys, [string, string, string, string, string, string, string, string, string]>;
+  readonly #acquire: AddItem<
+    LockKeys,
+    [string, string, string, string, string, string, string, string, string, string]
+  >;
   /** Quick attempts that are out. Later requests for the same lock wait for their outcome, to stay behind them. */
   readonly #taking = new Map<string, Promise<unknown>>();
   /** By token: the latest question of a waiter, and how long a grant in answer to it lasts. */
@@ -135,7 +140,7 @@ export class LuaScheme implements Scheme {
   }
 
   async #queue(request: LockRequest, wait: boolean): Promise<Answer> {
-    const { lock, token, mode, ttl, ticket = "", waiting = 1, fences = 1, label } = request;
+    const { lock, token, ttl, ticket = "", waiting = 1, fences = 1, maxQueue = "", label } = request;
     const keys = this.#keys.of(lock);
     const listens = this.#subscription?.up ? "2" : "1";
     const manner = wait ? listens : "0";
@@ -143,21 +148,29 @@ export class LuaScheme implements Scheme {
     const answer = await ownReply(
       this.#acquire(keys, [
         token,
-        mode,
+        modeOf(request),
         String(ttl),
         manner,
         ticket,
         String(waiting),
         String(fences),
         String(asked),
+        String(maxQueue),
         label,
       ]),
     );
     if (Array.isArray(answer)) {
-      const [place, rank, left, foreign] = answer as unknown[];
+      const refusal = refusalOf(request, answer);
+      if (refusal) return refusal;
+      const [place, rank, left, foreign, holder, holdersLabel] = answer as unknown[];
       request.ticket = String(place);
       this.#noteWanted(lock);
-      return { kind: "pending", pokeAfter: this.#pokeAfter(Number(rank), Number(left), Number(foreign) === 1) };
+      return {
+        kind: "pending",
+        pokeAfter: this.#pokeAfter(Number(rank), Number(left), Number(foreign) === 1),
+        ahead: Number(rank),
+        ...(holder !== "" && { holder: { token: String(holder), label: String(holdersLabel) } }),
+      };
     }
     this.#questions.delete(token);
     const fence = Number(answer);
@@ -185,10 +198,11 @@ export class LuaScheme implements Scheme {
     this.#wanted.add(lock);
   }
 
-  async steal({ lock, token, ttl, label }: LockRequest): Promise<Answer> {
+  async steal(request: LockRequest): Promise<Answer> {
+    const { lock, token, ttl, label } = request;
     this.#clients.announce(ttl);
-    const [, fence] = (await this.#steal(lock, [token, String(ttl), label, "*"])) as [number, unknown];
-    return { kind: "granted", fence: Number(fence) };
+    const reply = await this.#steal(lock, [token, String(ttl), label, "*"]);
+    return refusalOf(request, reply) ?? { kind: "granted", fence: Number(reply[1]) };
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
@@ -203,8 +217,15 @@ export class LuaScheme implements Scheme {
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#subscribe();
     const [key, holders] = this.#keys.of(lock);
-    const extended = Number(await ownReply(this.#extend([key, holders], [token, String(fence), String(ttl)])));
-    return extended === 1 ? "extended" : extended === 0 ? "gone" : "stolen";
+    return extensionOf(await ownReply(this.#extend([key, holders], [token, String(fence), String(ttl)])));
+  }
+
+  async downgrade({ lock, token, fence }: Grant): Promise<Extension> {
+    const [reply] = await this.#run(lua.downgrade, this.#call, {
+      keys: this.#keys.of(lock),
+      args: [token, String(fence)],
+    });
+    return extensionOf(unwrap(reply));
   }
 
   async release(request: GivenUp): Promise<Release> {
@@ -324,6 +345,26 @@ function numberOf(token: string): string {
   return token.slice(token.indexOf(":") + 1);
 }
 
+/** As the scripts have it: of a semaphore's request, the permits it wants and how many there are. */
+function modeOf({ mode, permits = 1, limit }: LockRequest): string {
+  return limit === undefined ? mode : `${permits}/${limit}`;
+}
+
+/** The mode and the permits that a script tells of. */
+function readMode(text: string): { mode: LockMode; permits?: number } {
+  return text.includes("/") ? { mode: "shared", permits: parseInt(text) } : { mode: text as LockMode };
+}
+
+function refusalOf({ lock, limit, maxQueue = 0 }: LockRequest, [what, used]: unknown[]): Answer | undefined {
+  if (what === "full") return { kind: "refused", error: new QueueFullError(lock, maxQueue) };
+  if (what === "mismatch") return { kind: "refused", error: mismatch(lock, limit, Number(used) || undefined) };
+  return undefined;
+}
+
+function extensionOf(reply: unknown): Extension {
+  return Number(reply) === 1 ? "extended" : Number(reply) === 0 ? "gone" : "stolen";
+}
+
 async function ownReply(item: Added): Promise<unknown> {
   return unwrap(await replyTo(item));
 }
@@ -339,24 +380,29 @@ function isFailure(reply: unknown): reply is ["ERR", unknown] {
 }
 
 function readState(lock: string, reply: unknown): LockState {
-  const [kind, held, waiting] = reply as [string, unknown[], unknown[]];
+  const [kind, held, waiting, total] = reply as [string, unknown[], unknown[], string];
+  const waiters = rows(waiting, 4);
+  // Where nobody holds, those who wait know the limit.
+  const limit = Number(total || String(waiters[0]?.[1]).split("/")[1]) || undefined;
   // The set scheme writes bare tokens: foreign to the queue, for it pushes nothing, but one of us.
   const foreign = kind === "foreign" && !TOKEN.test(String(held[0]));
   return {
     lock,
     mode: kind === "" ? undefined : kind === "shared" ? "shared" : "exclusive",
-    holders: rows(held, 4).map(([token, fence, left, label]) => ({
+    ...(limit !== undefined && { limit }),
+    holders: rows(held, 5).map(([token, fence, left, label, permits]) => ({
       token: foreign ? undefined : String(token),
       fence: fence === "" ? undefined : Number(fence),
       remaining: Number(left) < 0 ? undefined : Number(left),
       label: String(label),
       ...(foreign && { foreign: String(token) }),
+      ...(permits !== "" && { permits: Number(permits) }),
     })),
-    waiters: rows(waiting, 4).map(([token, mode, count, label]) => ({
+    waiters: waiters.map(([token, mode, count, label]) => ({
       token: String(token),
-      mode: mode as LockMode,
       waiting: Number(count),
       label: String(label),
+      ...readMode(String(mode)),
     })),
   };
 }

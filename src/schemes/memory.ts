@@ -6,6 +6,7 @@
  * process lives. It does not reach beyond the process.
  */
 import type { Clock } from "../clock.ts";
+import { mismatch, QueueFullError } from "../errors.ts";
 import type {
   Answer,
   Extension,
@@ -18,6 +19,7 @@ import type {
   PushListener,
   Scheme,
   Selection,
+  WaitedFor,
 } from "../scheme.ts";
 
 /** How long a pushed grant lasts until its holder asks for it. */
@@ -33,11 +35,13 @@ export const EXPIRY_MARGIN = 2;
 interface Holder {
   readonly fence: number;
   readonly label: string;
+  /** Of a semaphore. */
+  readonly permits: number | undefined;
   expiry: number;
 }
 
 /** What a grant is made from. */
-type Wish = Pick<LockRequest, "mode" | "ttl" | "fences" | "label">;
+type Wish = Pick<LockRequest, "mode" | "ttl" | "fences" | "label" | "permits" | "limit">;
 
 interface Waiter extends Wish {
   readonly ticket: number;
@@ -47,6 +51,8 @@ interface Waiter extends Wish {
 interface LockRecord {
   readonly name: string;
   mode: LockMode;
+  /** While it is held: of a semaphore. */
+  limit: number | undefined;
   readonly holders: Map<string, Holder>;
   /** In the order of the queue. */
   readonly waiters: Map<string, Waiter>;
@@ -70,7 +76,8 @@ export class MemoryStore {
 
   /** The lock as it is now, without the holders whose time has ended. */
   load(key: string, name: string): LockRecord {
-    const lock = this.#locks.get(key) ?? { name, mode: "exclusive", holders: new Map(), waiters: new Map() };
+    const unheld = { mode: "exclusive" as const, limit: undefined };
+    const lock = this.#locks.get(key) ?? { name, ...unheld, holders: new Map(), waiters: new Map() };
     this.#locks.set(key, lock);
     for (const [token, holder] of lock.holders) if (holder.expiry <= this.clock.now()) lock.holders.delete(token);
     return lock;
@@ -83,20 +90,21 @@ export class MemoryStore {
   }
 
   /** Answers with the first of its fences. */
-  grant(lock: LockRecord, token: string, { mode, ttl, fences = 1, label }: Wish): number {
+  grant(lock: LockRecord, token: string, { mode, ttl, fences = 1, label, permits, limit }: Wish): number {
     const fence = Math.max(this.#fence + 1, this.clock.micros());
     this.#fence = fence + fences - 1;
     lock.mode = mode;
-    lock.holders.set(token, { fence, label, expiry: this.clock.now() + ttl });
+    lock.limit = limit;
+    lock.holders.set(token, { fence, label, permits, expiry: this.clock.now() + ttl });
     return fence;
   }
 
   /** Stand in the queue: in the place that the ticket names, or at the end. Answers with the ticket. */
   enqueue(lock: LockRecord, request: LockRequest, staleAt: number): string {
-    const { token, mode, ttl, fences = 1, label } = request;
+    const { token, mode, ttl, fences = 1, label, permits, limit } = request;
     const ticket = Number(request.ticket ?? ++this.#ticket);
     const returned = !lock.waiters.has(token) && ticket < this.#ticket;
-    lock.waiters.set(token, { mode, ttl, fences, label, ticket, staleAt });
+    lock.waiters.set(token, { mode, ttl, fences, label, permits, limit, ticket, staleAt });
     if (returned) {
       const sorted = [...lock.waiters].sort(([, a], [, b]) => a.ticket - b.ticket);
       lock.waiters.clear();
@@ -118,7 +126,7 @@ export class MemoryStore {
     for (const [token, waiter] of lock.waiters) {
       if (token !== me && !this.alive(token, waiter)) {
         lock.waiters.delete(token);
-      } else if (!compatible(lock, waiter.mode)) {
+      } else if (!compatible(lock, waiter)) {
         break;
       } else {
         lock.waiters.delete(token);
@@ -135,9 +143,31 @@ export class MemoryStore {
     this.tell(first, (listener) => listener.next(lock.name, first, remaining));
   }
 
-  /** Milliseconds until the last holder's time ends. */
+  /**
+   * While anybody holds it or waits, a name is that of a lock, or of a semaphore with one limit. Answers with what it
+   * is in use as (undefined: a lock) where that is not what is wanted.
+   */
+  mismatch(lock: LockRecord, limit: number | undefined): { readonly limit: number | undefined } | undefined {
+    const [head] = lock.waiters.values();
+    // The head may be dead.
+    if (lock.holders.size === 0 && head && head.limit !== limit) this.promote(lock);
+    return lock.holders.size > 0 && lock.limit !== limit ? { limit: lock.limit } : undefined;
+  }
+
+  /** True if more than so many wait. The dead are cleared away on the way. */
+  moreWait(lock: LockRecord, most: number): boolean {
+    let count = 0;
+    for (const [token, waiter] of lock.waiters) {
+      if (!this.alive(token, waiter)) lock.waiters.delete(token);
+      else if (++count > most) return true;
+    }
+    return false;
+  }
+
+  /** Milliseconds until the last holder's time ends, of a semaphore the first one's. */
   timeLeft(lock: LockRecord): number {
-    return Math.max(...Array.from(lock.holders.values(), (holder) => holder.expiry)) - this.clock.now();
+    const expiries = Array.from(lock.holders.values(), (holder) => holder.expiry);
+    return (lock.limit === undefined ? Math.max(...expiries) : Math.min(...expiries)) - this.clock.now();
   }
 
   tell(token: string, message: (listener: PushListener) => void): void {
@@ -151,8 +181,17 @@ function firstInLine(lock: LockRecord): string | undefined {
   return first;
 }
 
-function compatible(lock: LockRecord, mode: LockMode): boolean {
-  return lock.holders.size === 0 || (lock.mode === "shared" && mode === "shared");
+function compatible(lock: LockRecord, { mode, permits = 1, limit }: Wish): boolean {
+  if (lock.holders.size === 0) return true;
+  if (lock.limit !== limit) return false;
+  return limit === undefined ? lock.mode === "shared" && mode === "shared" : used(lock) + permits <= limit;
+}
+
+/** The permits that are held. The scripts keep the sum. */
+function used(lock: LockRecord): number {
+  let sum = 0;
+  for (const { permits = 0 } of lock.holders.values()) sum += permits;
+  return sum;
 }
 
 function clientOf(token: string): string {
@@ -162,6 +201,7 @@ function clientOf(token: string): string {
 export class MemoryScheme implements Scheme {
   readonly name = "memory";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
+  readonly queues = true;
   readonly #store: MemoryStore;
   readonly #prefix: string;
   readonly #clientId: string;
@@ -180,7 +220,7 @@ export class MemoryScheme implements Scheme {
 
   acquire(request: LockRequest, wait: boolean): Promise<Answer> {
     return this.#step(request.lock, (lock) => {
-      const { token, mode, ttl, fences = 1 } = request;
+      const { token, ttl, fences = 1, limit, ticket: place, maxQueue } = request;
       const now = this.#store.clock.now();
       const holder = lock.holders.get(token);
       if (holder) {
@@ -188,18 +228,30 @@ export class MemoryScheme implements Scheme {
         if (lock.mode === "shared") this.#store.promote(lock);
         return { kind: "granted", fence: holder.fence, fences };
       }
-      if (!wait) this.#store.promote(lock);
-      if (lock.waiters.size === 0 && compatible(lock, mode)) {
+      const inLine = lock.waiters.has(token);
+      const other = inLine ? undefined : this.#store.mismatch(lock, limit);
+      if (other) return { kind: "refused", error: mismatch(lock.name, limit, other.limit) };
+      const bounded = maxQueue !== undefined && place === undefined && !inLine;
+      if (!wait || bounded) this.#store.promote(lock);
+      if (lock.waiters.size === 0 && compatible(lock, request)) {
         return { kind: "granted", fence: this.#store.grant(lock, token, request), fences };
       }
       if (!wait) return { kind: "busy" };
+      if (bounded && this.#store.moreWait(lock, maxQueue)) {
+        return { kind: "refused", error: new QueueFullError(lock.name, maxQueue) };
+      }
 
       const ticket = this.#store.enqueue(lock, request, now + STALE_AFTER);
       this.#store.promote(lock, token);
       const granted = lock.holders.get(token);
       if (granted) return { kind: "granted", fence: granted.fence, fences };
       request.ticket = ticket;
-      return { kind: "pending", pokeAfter: this.#pokeAfter(lock, token) };
+      return {
+        kind: "pending",
+        pokeAfter: this.#pokeAfter(lock, token),
+        ahead: [...lock.waiters.keys()].indexOf(token),
+        ...holderOf(lock),
+      };
     });
   }
 
@@ -210,6 +262,8 @@ export class MemoryScheme implements Scheme {
         holder.expiry = Math.max(holder.expiry, this.#store.clock.now() + ttl);
         return { kind: "granted", fence: holder.fence };
       }
+      const other = this.#store.mismatch(lock, undefined);
+      if (other) return { kind: "refused", error: mismatch(name, undefined, other.limit) };
       for (const victim of lock.holders.keys()) this.#takeAway(lock, victim);
       return { kind: "granted", fence: this.#store.grant(lock, token, { mode: "exclusive", ttl, label }) };
     });
@@ -220,6 +274,19 @@ export class MemoryScheme implements Scheme {
       const holder = lock.holders.get(token);
       if (holder?.fence !== fence) return lock.holders.size > 0 && lock.mode === "exclusive" ? "stolen" : "gone";
       holder.expiry = Math.max(holder.expiry, this.#store.clock.now() + ttl);
+      return "extended";
+    });
+  }
+
+  downgrade({ lock: name, token, fence }: Grant): Promise<Extension> {
+    return this.#step(name, (lock) => {
+      if (lock.holders.get(token)?.fence !== fence) {
+        return lock.holders.size > 0 && lock.mode === "exclusive" ? "stolen" : "gone";
+      }
+      if (lock.mode === "exclusive") {
+        lock.mode = "shared";
+        this.#store.promote(lock);
+      }
       return "extended";
     });
   }
@@ -237,7 +304,7 @@ export class MemoryScheme implements Scheme {
   keep({ lock: name, token, fence }: Grant, ttl: number, label: string): Promise<"released" | "gone"> {
     return this.#step(name, (lock) => {
       if (lock.mode !== "exclusive" || lock.holders.get(token)?.fence !== fence) return "gone";
-      lock.holders.set(token, { fence, label, expiry: this.#store.clock.now() + ttl });
+      lock.holders.set(token, { fence, label, permits: undefined, expiry: this.#store.clock.now() + ttl });
       // The first in line counted on another time.
       this.#store.promote(lock, undefined, true);
       return "released";
@@ -251,7 +318,8 @@ export class MemoryScheme implements Scheme {
   handOver({ lock: name, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
     return this.#step(name, (lock) => {
       // One address space: no call is repeated, so the heir cannot be there already.
-      if (lock.holders.get(token)?.fence !== fence) return { kind: "busy" };
+      if (lock.holders.get(token)?.fence !== fence || lock.limit !== undefined || lock.mode !== heir.mode)
+        return { kind: "busy" };
       lock.holders.delete(token);
       const granted = this.#store.grant(lock, heir.token, heir);
       this.#store.promote(lock, undefined, true);
@@ -305,22 +373,37 @@ export class MemoryScheme implements Scheme {
 
   #look(lock: LockRecord): LockState {
     const now = this.#store.clock.now();
+    const limit = lock.holders.size > 0 ? lock.limit : lock.waiters.values().next().value?.limit;
     const labelOf = (token: string, label: string): string =>
       label || (this.#store.clients.get(clientOf(token))?.label ?? "");
     return {
       lock: lock.name,
       mode: lock.holders.size > 0 ? lock.mode : undefined,
-      holders: Array.from(lock.holders, ([token, { fence, expiry, label }]) => ({
+      ...(limit !== undefined && { limit }),
+      holders: Array.from(lock.holders, ([token, { fence, expiry, label, permits }]) => ({
         token,
         fence,
         remaining: expiry - now,
         label: labelOf(token, label),
+        ...(permits !== undefined && { permits }),
       })),
       waiters: Array.from(lock.waiters)
         .filter(([, { staleAt }]) => staleAt > now)
-        .map(([token, { mode, label }]) => ({ token, mode, label: labelOf(token, label), waiting: 1 })),
+        .map(([token, { mode, label, permits }]) => ({
+          token,
+          mode,
+          label: labelOf(token, label),
+          waiting: 1,
+          ...(permits !== undefined && { permits }),
+        })),
     };
   }
+}
+
+/** Whom a waiter waits for, where that is one. */
+function holderOf(lock: LockRecord): { holder?: WaitedFor } {
+  const [holder] = lock.mode === "exclusive" ? lock.holders : [];
+  return holder ? { holder: { token: holder[0], label: holder[1].label } } : {};
 }
 
 /** A Redis glob (`*`, `?`, `[a-z]`, `[^a]`, `\`) as a regular expression. */

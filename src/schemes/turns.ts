@@ -126,7 +126,7 @@ class Line {
 
 /** A grant that goes from hand to hand. */
 interface Turn {
-  readonly grant: Grant;
+  grant: Grant;
   readonly request: LockRequest;
   readonly startedAt: number;
   /** The scheme keeps the grant at least until then. */
@@ -143,6 +143,7 @@ interface Turn {
 export class Turns implements Scheme {
   readonly name: SchemeName;
   readonly modes: ReadonlySet<LockMode>;
+  readonly queues: boolean;
   readonly #scheme: Scheme;
   readonly #clock: Clock;
   readonly #length: number;
@@ -160,13 +161,14 @@ export class Turns implements Scheme {
   constructor(scheme: Scheme, clock: Clock, length: number) {
     this.name = scheme.name;
     this.modes = scheme.modes;
+    this.queues = scheme.queues ?? false;
     this.#scheme = scheme;
     this.#clock = clock;
     this.#length = length;
   }
 
   acquire(request: LockRequest, wait: boolean): Promise<Answer> {
-    if (!wait) return this.#scheme.acquire(request, false);
+    if (!wait || request.alone) return this.#scheme.acquire(request, wait);
     const { lock, token } = request;
     const turn = this.#turnOf.get(token);
     if (turn) return Promise.resolve(handedOn(turn, token));
@@ -238,6 +240,7 @@ export class Turns implements Scheme {
     let answer;
     try {
       answer = await this.#scheme.acquire(place.request, true);
+      if (answer.kind === "refused") throw answer.error;
     } catch (error) {
       line.asking = undefined;
       place.due = 0;
@@ -374,6 +377,16 @@ export class Turns implements Scheme {
     turn.until = Math.max(turn.until, askedAt + ttl);
     const holder = turn.holders.get(token);
     if (holder) holder.until = Math.max(holder.until, askedAt + ttl);
+    return extension;
+  }
+
+  /** What is shared is handed to nobody who wants it alone: the turn ends with its present holder. */
+  async downgrade(grant: Grant): Promise<Extension> {
+    const turn = this.#turnOf.get(grant.token);
+    if (turn) turn.left = 0;
+    const held = turn?.grant ?? grant;
+    const extension = (await this.#scheme.downgrade?.(held)) ?? "gone";
+    if (turn && extension === "extended") turn.grant = { ...held, mode: "shared" };
     return extension;
   }
 

@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
+import { LockManager } from "../../src/index.ts";
 import { built, CommandLine } from "../support/cli.ts";
 import type { Run } from "../support/cli.ts";
 
@@ -96,12 +97,14 @@ describe("show", () => {
     expect(await cli.show("deploy")).toEqual({
       name: "deploy",
       mode: "exclusive",
+      limit: null,
       holders: [
         {
           label: `${hostname()}:${holder.pid}:sh`,
           token: expect.stringMatching(/^[\w-]{22}:\w+$/),
           fence: expect.any(Number),
           remaining: expect.any(Number),
+          permits: null,
         },
       ],
       waiters: [
@@ -109,12 +112,35 @@ describe("show", () => {
           label: `${hostname()}:${waiter?.pid}:true`,
           token: expect.stringMatching(/^[\w-]{22}:\w+$/),
           mode: "shared",
+          permits: null,
         },
       ],
     });
     await cli.redis.set("lock:other", "theirs");
-    const unknown = { label: null, token: null, fence: null, remaining: null };
-    expect(await cli.show("other")).toEqual({ name: "other", mode: "exclusive", holders: [unknown], waiters: [] });
+    const unknown = { label: null, token: null, fence: null, remaining: null, permits: null };
+    const free = { name: "other", mode: "exclusive", limit: null, waiters: [] };
+    expect(await cli.show("other")).toEqual({ ...free, holders: [unknown] });
+  });
+
+  test("tells the permits of a semaphore: how many there are, are held, are waited for", async () => {
+    const locks = new LockManager(cli.redis);
+    const gpu = locks.semaphore("gpu", 4);
+    const held = await gpu.acquire({ permits: 3, label: "trains" });
+    const waiter = gpu.acquire({ permits: 2, label: "waits" });
+    await cli.hasWaiters("gpu", 1);
+    const found = await lines("show", "gpu");
+    expect(found[0]).toBe("gpu is a semaphore, 3 of 4 permits held by trains; 1 waits.");
+    expect(found[3]).toMatch(/^gpu +3 of 4 +trains +\d+s left +\d{16}$/);
+    expect(found[4]).toMatch(/^gpu +2 of 4 +waits +waits, #1$/);
+    expect(await cli.show("gpu")).toMatchObject({
+      mode: "shared",
+      limit: 4,
+      holders: [{ label: "trains", permits: 3 }],
+      waiters: [{ label: "waits", permits: 2 }],
+    });
+    await held.release();
+    await (await waiter).release();
+    await locks.close();
   });
 
   test("tells people in a sentence and a table", async () => {

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { LockManager } from "../../src/index.ts";
-import type { DetachedLock, Lock, LockLostError, LockOptions } from "../../src/index.ts";
+import type { DetachedLock, Lock, LockLostError, LockOptions, SemaphoreOptions } from "../../src/index.ts";
 
 const [, , url = "", on = "ioredis", managerOptions = "{}"] = process.argv;
 
@@ -44,6 +44,17 @@ const commands: Record<string, (...args: never[]) => unknown> = {
       (granted) => (lock = granted),
       () => {},
     );
+    return "asked";
+  },
+  permits: async (name: string, limit: number, options?: SemaphoreOptions) => {
+    lock = await locks.semaphore(name, limit).acquire(options);
+    return state();
+  },
+  "queue for permits": (name: string, limit: number, options?: SemaphoreOptions) => {
+    locks
+      .semaphore(name, limit)
+      .acquire(options)
+      .catch(() => {});
     return "asked";
   },
   state,

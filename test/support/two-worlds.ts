@@ -19,7 +19,8 @@ import { ManualClock } from "../../src/testing.ts";
 import { deferred } from "./locks.ts";
 import { until } from "./until.ts";
 
-export const LOCKS = ["a", "b{c}"] as const;
+/** The last is most often a semaphore. */
+export const LOCKS = ["a", "b{c}", "s"] as const;
 const PREFIX = "lock:";
 const SYNC = "sync:0";
 /** What each step of time adds to its seconds. Thirty of them are less than a second. */
@@ -48,7 +49,7 @@ for i = 1, #KEYS do
   elseif string.find(key, ':waiters$') then
     local found = redis.call('HGETALL', key)
     for j = 1, #found, 2 do
-      local before, stale_at, after = string.match(found[j + 1], '^(%a+ .-)(%d%d%d%d%d%d%d%d%d%d%d%d%d)( .*)$')
+      local before, stale_at, after = string.match(found[j + 1], '^(%S+ .-)(%d%d%d%d%d%d%d%d%d%d%d%d%d)( .*)$')
       redis.call('HSET', key, found[j], before .. string.format('%.0f', stale_at - shift) .. after)
     end
   end
@@ -100,6 +101,7 @@ export class TwoWorlds {
   readonly wishes: Wish[] = [];
   /** How long the slowest operation really took, in milliseconds. */
   slowest = 0;
+  #crashed = false;
   /** Holders that were seen, now or earlier. */
   readonly seen: { readonly lock: string; readonly holders: readonly [HolderState, HolderState] }[] = [];
   /** In each world, which token each fence of a lock was drawn for, in the order in which they were seen. */
@@ -153,7 +155,11 @@ export class TwoWorlds {
         if (Math.min(expected.pokeAfter, got.pokeAfter) < 4_000)
           assertNear(got.pokeAfter, expected.pokeAfter, `pokeAfter (${about})`);
         assert(got.pokeAfter >= 0 && got.pokeAfter <= 5_500, `pokeAfter ${got.pokeAfter} (${about})`);
+        assert.deepEqual(got.holder, expected.holder, `who is waited for (${about})`);
+        // The dead are cleared away sooner or later.
+        if (!this.#crashed) assert.equal(got.ahead, expected.ahead, `how many are ahead (${about})`);
       }
+      if (expected.kind === "refused" && got.kind === "refused") assert.deepEqual(got.error, expected.error, about);
     }
     await this.#compare();
   }
@@ -164,6 +170,15 @@ export class TwoWorlds {
       scheme.extend({ lock, token, mode, fence: Math.max(0, wish.fences[world] + error) }, ttl),
     );
     assert.equal(got, expected, `extension of ${token}`);
+    await this.#compare();
+  }
+
+  async downgrade(wish: Wish, error: number): Promise<void> {
+    const { lock, token, mode } = wish.requests[0];
+    const [expected, got] = await this.#both(wish.client.schemes, async (scheme, world) =>
+      scheme.downgrade?.({ lock, token, mode, fence: Math.max(0, wish.fences[world] + error) }),
+    );
+    assert.equal(got, expected, `downgrade of ${token}`);
     await this.#compare();
   }
 
@@ -217,6 +232,7 @@ export class TwoWorlds {
   /** The client is gone without a word: nobody listens to its pushes. Another one takes its seat. */
   async crash(client: number): Promise<void> {
     const gone = this.#clientAt(client);
+    this.#crashed = true;
     await Promise.all(gone.schemes.map((scheme) => scheme.close()));
     const channel = `${PREFIX}push:${gone.id}`;
     await until(async () => {
@@ -320,6 +336,7 @@ export class TwoWorlds {
   #compareStates(index: number, expected: LockState, got: LockState): void {
     const lock = LOCKS[index] as string;
     assert.equal(got.mode, expected.mode, `mode of ${lock}`);
+    if (got.mode) assert.equal(got.limit, expected.limit, `limit of ${lock}`);
     const [memory, lua] = [byToken(expected.holders), byToken(got.holders)];
     assert.deepEqual(lua.map(tokenAndLabel), memory.map(tokenAndLabel), `holders of ${lock}`);
     assert.deepEqual(this.#living(got.waiters), this.#living(expected.waiters), `waiters of ${lock}`);
@@ -433,8 +450,8 @@ function byToken(holders: readonly HolderState[]): HolderState[] {
   return [...holders].sort((a, b) => (String(a.token) < String(b.token) ? -1 : 1));
 }
 
-function tokenAndLabel({ token, label }: HolderState): unknown {
-  return { token, label };
+function tokenAndLabel({ token, label, permits }: HolderState): unknown {
+  return { token, label, permits };
 }
 
 function assertNear(got: number | undefined, expected: number | undefined, what: string): void {

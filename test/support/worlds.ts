@@ -121,3 +121,9 @@ export const places: Place[] = [
 
 /** Each scheme once: for what no client library has a part in. */
 export const schemes: Place[] = [memoryPlace, serverPlace("lua", "ioredis 6"), serverPlace("set", "ioredis 6")];
+
+const queues = ({ scheme }: Place): boolean => scheme === "memory" || scheme === "lua";
+/** Where waiters stand in a queue, and permits and shared locks are. */
+export const queueing: Place[] = places.filter(queues);
+/** One place of each scheme that has none of these. */
+export const queueless: Place[] = places.filter((place) => !queues(place) && /^\w+ on ioredis 6$/.test(place.title));
