@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Lock, type LockError, type LockManager, QueueFullError, type Wait } from "../src/index.ts";
 import { checkRequest } from "../src/options.ts";
 import { TestLocks } from "../src/testing.ts";
+import { lockKeys } from "../src/keys.ts";
 import { hold, rejection, stateOf, unique } from "./support/locks.ts";
 import { participant, PROCESSES } from "./support/processes.ts";
 import { cleared, openStage } from "./support/stage.ts";
@@ -150,6 +151,10 @@ test("the dead are not counted", PROCESSES, async (t) => {
   await until(async () => (await locks.query({ name })).pending.length === 1, "the first waited");
   await doomed.tell("enqueue", name);
   await until(async () => (await locks.query({ name })).pending.length === 2, "the doomed one waited");
+  // Whoever does not listen yet is believed to live until it has not asked for long.
+  const records = async (): Promise<string[]> => stage.redis.hvals(lockKeys("lock:", name)[3]);
+  const listen = async (): Promise<boolean> => (await records()).every((record) => record.split(" ")[3] === "1");
+  await until(listen, "both listened for pushes");
   await doomed.kill();
   const letIn = async (): Promise<boolean> => {
     const abort = new AbortController();
