@@ -7,7 +7,10 @@ const { LockManager } = (await import(holdfastEntry)) as typeof import("../../sr
 
 /** BENCH_HOLDFAST may name a version that has no semaphores yet; there the scenario that wants them fails. */
 type Locks = InstanceType<typeof LockManager> & {
-  semaphore(name: string, limit: number): { acquire(options: { ttl: number }): Promise<{ release(): Promise<unknown> }> };
+  semaphore(
+    name: string,
+    limit: number,
+  ): { acquire(options: { ttl: number }): Promise<{ release(): Promise<unknown> }> };
 };
 
 export async function onIoredis(url: string): Promise<Session> {

@@ -72,7 +72,7 @@ export const contenders: readonly Contender[] = [
     title: "redlock 5 beta",
     kind: "rival",
     packages: ["redlock5", "ioredis"],
-    settings: polls,
+    settings: `${polls}. Over 5 servers retryCount 10, as by default, again and again: only then it gives votes back`,
     load: async () => (await import("./redlock5.ts")).open,
     loadNodes: async () => (await import("./redlock5.ts")).openNodes,
   },
