@@ -36,17 +36,22 @@ async function measure(stage: Stage) {
   let next = await newCandidate(stage);
 
   const resigned: number[] = [];
-  for (const end = now() + (stage.mode === "full" ? 3_000 : 1_200); now() < end;) {
-    await sleep(50 + random() * 100);
+  async function resign(pause: number): Promise<number> {
+    await sleep(pause);
     const start = await leader.call<number>("resign");
-    resigned.push((await next.call<number>("term")) - start);
     [leader, next] = [next, leader];
+    return (await leader.call<number>("term")) - start;
+  }
+  // The first ones meet code that is not yet compiled.
+  for (let i = 0; i < 3; i++) await resign(20);
+  for (const end = now() + (stage.mode === "full" ? 3_000 : 1_200); now() < end;) {
+    resigned.push(await resign(50 + random() * 100));
   }
 
   const killed: number[] = [];
   const beyond: number[] = [];
-  for (let kills = stage.mode === "full" ? 6 : 3; kills > 0; kills--) {
-    await sleep(100 + random() * ttl);
+  for (let kills = stage.mode === "full" ? 5 : 3; kills > 0; kills--) {
+    await sleep(100 + (random() * ttl) / 2);
     const start = now();
     await leader.end();
     const leaseEnd = await next.call<number>("leaseEnd");
@@ -55,11 +60,7 @@ async function measure(stage: Stage) {
     beyond.push(term - leaseEnd);
     [leader, next] = [next, await newCandidate(stage)];
   }
-  // The first ones meet code that is not yet compiled.
-  return {
-    values: { count: resigned.length, kills: killed.length },
-    pools: { resigned: resigned.slice(3), killed, beyond },
-  };
+  return { values: { count: resigned.length, kills: killed.length }, pools: { resigned, killed, beyond } };
 }
 
 async function newCandidate(stage: Stage): Promise<Player> {
