@@ -100,7 +100,7 @@ function sectionOf(scenario: Scenario, entries: readonly Entry[]): string[] {
 function markdownCell(column: Column, contender: string, cell: Cell | undefined, entries: readonly Entry[]): string {
   if (!cell) return "failed";
   const text = show(cell.value);
-  const range = cell.least === cell.most ? "" : ` (${show(cell.least)}–${show(cell.most)})`;
+  const range = Object.is(cell.least, cell.most) ? "" : ` (${show(cell.least)}–${show(cell.most)})`;
   return (isBest(column, contender, cell.value, entries) ? `**${text}**` : text) + range;
 }
 
