@@ -15,7 +15,7 @@ import { compileWorker } from "./lib/team.ts";
 import { scenarioNamed, scenarios } from "./scenarios/index.ts";
 
 const usage = `npm run bench -- [options]
-  --quick                 shorter measurements, fewer rounds and contenders
+  --quick                 shorter measurements, fewer scenarios, rounds and contenders
   --only a,b              these scenarios: ${scenarios.map(({ name }) => name).join(", ")}
   --contenders a,b        these contenders: ${contenders.map(({ id }) => id).join(", ")}
   --rounds n              as many rounds of every scenario
@@ -49,7 +49,8 @@ async function main(): Promise<number> {
   await compileWorker();
   const server = await Server.start();
   try {
-    let results = await measure(server, options.only?.split(",").map(scenarioNamed) ?? scenarios);
+    const usual = scenarios.filter(({ onlyFull }) => mode === "full" || !onlyFull);
+    let results = await measure(server, options.only?.split(",").map(scenarioNamed) ?? usual);
     let worse = committed ? regressions(judgementsOf(results), committed) : [];
     if (committed && worse.length > 0) {
       const again = [...new Set(worse.map(({ judgement }) => judgement.figure.id.split(".")[0]!))];

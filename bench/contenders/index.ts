@@ -5,14 +5,24 @@ export type Release = () => Promise<unknown>;
 export interface Session {
   /** Waits for as long as it takes, where the contender can wait. */
   acquire(name: string, ttl: number): Promise<Release>;
-  /** What the contender has beside locks and one scenario asks for. */
-  readonly extras?: {
-    publish(channel: string): unknown;
-    subscribe(channel: string, heard: () => void): Promise<unknown>;
-  };
+  readonly extras?: Extras;
+}
+
+/** What some contenders have beside locks; each is asked for by one scenario, which takes only those that have it. */
+export interface Extras {
+  publish?(channel: string): unknown;
+  subscribe?(channel: string, heard: () => void): Promise<unknown>;
+  /** Waits for one of so many permits. */
+  acquirePermit?(name: string, limit: number, ttl: number): Promise<Release>;
+  /** A term each time that this process leads. */
+  elect?(name: string, ttl: number): AsyncIterable<{ resign: Release }>;
+  /** Milliseconds until the lease of the lock's holder ends. */
+  remaining?(name: string): Promise<number>;
 }
 
 export type Open = (url: string) => Promise<Session>;
+/** Over independent servers, of which a majority decides. */
+export type OpenNodes = (urls: readonly string[]) => Promise<Session>;
 
 export interface Contender {
   readonly id: string;
@@ -25,6 +35,7 @@ export interface Contender {
   /** How it is set up, where that is a choice. */
   readonly settings: string;
   load(): Promise<Open>;
+  loadNodes?(): Promise<OpenNodes>;
 }
 
 const bare = "SET NX PX, then compare-and-delete by EVALSHA";
@@ -38,6 +49,7 @@ export const contenders: readonly Contender[] = [
     packages: ["holdfast", "ioredis"],
     settings: "defaults, on ioredis 6",
     load: async () => (await import("./holdfast.ts")).onIoredis,
+    loadNodes: async () => (await import("./holdfast.ts")).onNodes,
   },
   {
     id: "holdfast-node-redis",
@@ -60,8 +72,9 @@ export const contenders: readonly Contender[] = [
     title: "redlock 5 beta",
     kind: "rival",
     packages: ["redlock5", "ioredis"],
-    settings: polls,
+    settings: `${polls}. Over 5 servers retryCount 10, as by default, again and again: only then it gives votes back`,
     load: async () => (await import("./redlock5.ts")).open,
+    loadNodes: async () => (await import("./redlock5.ts")).openNodes,
   },
   {
     id: "sesamecare",
@@ -76,7 +89,7 @@ export const contenders: readonly Contender[] = [
     title: "redis-semaphore",
     kind: "rival",
     packages: ["redis-semaphore", "ioredis"],
-    settings: "Mutex, retryInterval 10 as by default; acquireTimeout 10 minutes",
+    settings: "Mutex and Semaphore, retryInterval 10 as by default; acquireTimeout 10 minutes",
     load: async () => (await import("./redis-semaphore.ts")).open,
   },
   {
@@ -102,6 +115,7 @@ export const contenders: readonly Contender[] = [
     packages: ["ioredis"],
     settings: bare,
     load: async () => (await import("./bare-ioredis.ts")).open6,
+    loadNodes: async () => (await import("./bare-ioredis.ts")).openNodes,
   },
   {
     id: "bare-ioredis5",

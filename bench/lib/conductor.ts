@@ -1,7 +1,7 @@
 import type { Contender } from "../contenders/index.ts";
 import type { Entry } from "./results.ts";
 import type { Mode, Scenario } from "./scenario.ts";
-import type { Server } from "./server.ts";
+import { Server } from "./server.ts";
 import { Team } from "./team.ts";
 
 export interface Order {
@@ -24,13 +24,21 @@ export async function conduct({ scenario, contenders, rounds, mode, server, tell
       const { samples, faults } = entries[at]!;
       tell(`${scenario.name}: round ${round + 1} of ${rounds}, ${contender.title}`);
       await server.clear();
-      const team = new Team(scenario.name, contender.id, server.url);
+      const team = new Team(scenario.name, contender.id, server);
+      const more: Promise<Server>[] = [];
+      const nodes = (count: number): Promise<Server[]> => {
+        const started = Array.from({ length: count }, () => Server.start());
+        more.push(...started);
+        return Promise.all(started);
+      };
       try {
-        samples.push(await scenario.measure({ contender, server, mode, round, hire: (role) => team.hire(role) }));
+        const hire = team.hire.bind(team);
+        samples.push(await scenario.measure({ contender, server, mode, round, hire, nodes }));
       } catch (error) {
         note(faults, `failed: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}`, 1);
       } finally {
         await team.dismiss();
+        for (const node of await Promise.allSettled(more)) if (node.status === "fulfilled") await node.value.stop();
       }
       for (const [fault, count] of team.faults) note(faults, fault, count);
     }

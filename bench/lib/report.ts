@@ -43,7 +43,7 @@ export function markdownOf(results: Results): string {
     `Written by \`npm run bench\` (${mode}, ${Math.round(seconds)} s, ${at.slice(0, 10)}). ` +
       `${machine.cores} cores (${machine.cpu}), ${machine.memoryGb} GB, Node ${machine.node}, ${machine.server} ` +
       `on loopback. A cell is the median of the rounds and their range; ` +
-      "quantiles of handoff and open-loop are over all rounds together. `sent` are commands as clients send them, " +
+      "quantiles of handoff, takeover and open-loop are over all rounds together. `sent` are commands as clients send them, " +
       "`run` those that the server ran, inside scripts too. Bold: the best of the row's column among libraries.",
     busyText(results),
     `Versions: ${versions.join(", ")}.`,
@@ -100,7 +100,7 @@ function sectionOf(scenario: Scenario, entries: readonly Entry[]): string[] {
 function markdownCell(column: Column, contender: string, cell: Cell | undefined, entries: readonly Entry[]): string {
   if (!cell) return "failed";
   const text = show(cell.value);
-  const range = cell.least === cell.most ? "" : ` (${show(cell.least)}–${show(cell.most)})`;
+  const range = Object.is(cell.least, cell.most) ? "" : ` (${show(cell.least)}–${show(cell.most)})`;
   return (isBest(column, contender, cell.value, entries) ? `**${text}**` : text) + range;
 }
 

@@ -34,6 +34,8 @@ export interface Figure {
 /** A process that plays one role with one contender. */
 export interface Player {
   call<Result = unknown>(method: string, args?: unknown): Promise<Result>;
+  /** By SIGKILL, as in a crash. */
+  end(): Promise<void>;
 }
 
 /** What a scenario has at hand while it measures one contender once. */
@@ -42,8 +44,10 @@ export interface Stage {
   readonly server: Server;
   readonly mode: Mode;
   readonly round: number;
-  /** Start one more process. All are ended when the measurement is over. */
-  hire(role: string): Promise<Player>;
+  /** Start one more process, whose session is over these servers (default: over the one). All are ended afterwards. */
+  hire(role: string, nodes?: readonly Server[]): Promise<Player>;
+  /** Start so many independent servers. All are stopped afterwards. */
+  nodes(count: number): Promise<readonly Server[]>;
 }
 
 /** What arguments they take is between the two sides of one scenario's file. */
@@ -53,6 +57,8 @@ export interface Scenario {
   readonly name: string;
   readonly asks: string;
   readonly rounds: Readonly<Record<Mode, number>>;
+  /** Left out of a quick run that does not name it. */
+  readonly onlyFull?: boolean;
   readonly columns: readonly Column[];
   readonly figures: readonly Figure[];
   takes(contender: Contender): boolean;

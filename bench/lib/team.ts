@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { build } from "esbuild";
 import { benchFolder } from "./folders.ts";
 import type { Player } from "./scenario.ts";
+import type { Server } from "./server.ts";
 import type { Order, Report } from "./worker.ts";
 
 const workerFile = `${benchFolder}.cache/worker.js`;
@@ -29,17 +30,17 @@ export class Team {
   readonly faults = new Map<string, number>();
   readonly #members: Member[] = [];
   readonly #names: readonly [scenario: string, contender: string];
-  readonly #url: string;
+  readonly #server: Server;
 
-  constructor(scenario: string, contender: string, url: string) {
+  constructor(scenario: string, contender: string, server: Server) {
     this.#names = [scenario, contender];
-    this.#url = url;
+    this.#server = server;
   }
 
-  async hire(role: string): Promise<Player> {
+  async hire(role: string, nodes: readonly Server[] = [this.#server]): Promise<Player> {
     const [scenario, contender] = this.#names;
     const note = (fault: string): void => void this.faults.set(fault, (this.faults.get(fault) ?? 0) + 1);
-    const member = new Member([scenario, role, contender, this.#url], note);
+    const member = new Member([scenario, role, contender, ...nodes.map(({ url }) => url)], note);
     this.#members.push(member);
     await member.ready;
     return member;

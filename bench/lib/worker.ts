@@ -1,5 +1,5 @@
 // A process that plays one role of one scenario with one contender, told what to do by the conductor.
-import { contenderNamed } from "../contenders/index.ts";
+import { contenderNamed, type Session } from "../contenders/index.ts";
 import { scenarioNamed } from "../scenarios/index.ts";
 import type { Methods } from "./scenario.ts";
 
@@ -14,7 +14,7 @@ export type Report =
   | { readonly id: number; readonly error: string }
   | { readonly fault: string };
 
-const [scenario, role, contender, url] = process.argv.slice(2) as [string, string, string, string];
+const [scenario, role, contenderId, ...urls] = process.argv.slice(2) as [string, string, string, ...string[]];
 
 function tell(report: Report): void {
   process.send!(report);
@@ -24,8 +24,13 @@ function tell(report: Report): void {
 process.on("unhandledRejection", (reason) => tell({ fault: `unhandled rejection: ${String(reason)}` }));
 process.on("disconnect", () => process.exit());
 
-const session = await (await contenderNamed(contender).load())(url);
+const contender = contenderNamed(contenderId);
+const session = await (urls.length > 1 ? overNodes() : (await contender.load())(urls[0]!));
 const methods: Methods = scenarioNamed(scenario).roles[role]!(session);
+
+async function overNodes(): Promise<Session> {
+  return (await contender.loadNodes!())(urls);
+}
 
 async function obey({ id, method, args }: Order): Promise<void> {
   try {

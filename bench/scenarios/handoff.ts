@@ -89,7 +89,7 @@ function giver(session: Session): Methods {
     async publish(pause: number): Promise<number> {
       await sleep(pause);
       const start = now();
-      await session.extras!.publish(name);
+      await session.extras!.publish!(name);
       return start;
     },
   };
@@ -109,7 +109,7 @@ function taker(session: Session): Methods {
   return {
     request: () => void (instant = take()),
     granted: () => instant,
-    subscribe: async () => void (await session.extras!.subscribe(name, () => hear(now()))),
+    subscribe: async () => void (await session.extras!.subscribe!(name, () => hear(now()))),
     listen: () => void (instant = new Promise((resolve) => (hear = resolve))),
     heard: () => instant,
   };

@@ -6,6 +6,9 @@ import { held } from "./held.ts";
 import { importing } from "./import.ts";
 import { openLoop } from "./open-loop.ts";
 import { pair1, pair256 } from "./pair.ts";
+import { redlockNodes } from "./redlock-nodes.ts";
+import { semaphore } from "./semaphore.ts";
+import { takeover } from "./takeover.ts";
 import { waiting } from "./waiting.ts";
 
 export const scenarios: readonly Scenario[] = [
@@ -17,6 +20,9 @@ export const scenarios: readonly Scenario[] = [
   openLoop,
   waiting,
   held,
+  semaphore,
+  takeover,
+  redlockNodes,
   importing,
 ];
 

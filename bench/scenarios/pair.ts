@@ -5,16 +5,16 @@ import type { Figure, Methods, Scenario, Stage } from "../lib/scenario.ts";
 const names = 1_024;
 const ttl = 10_000;
 /** Long enough for V8 to have compiled what counts. */
-const warmUpMs = { full: 1_000, quick: 500 };
-const measureMs = { full: 600, quick: 300 };
+export const warmUpMs = { full: 1_000, quick: 500 };
+export const measureMs = { full: 600, quick: 300 };
 const countMs = 100;
 
-interface Run {
+export interface PairRun {
   readonly loops: number;
   readonly ms: number;
 }
 
-interface Outcome {
+export interface PairOutcome {
   readonly pairs: number;
   readonly ms: number;
   readonly cpu: number;
@@ -84,7 +84,7 @@ function pair(loops: number, name: string, asks: string, figures: readonly Figur
 
 async function measure(stage: Stage, loops: number) {
   const looper = await stage.hire("looper");
-  const run = (ms: number): Promise<Outcome> => looper.call<Outcome>("run", { loops, ms } satisfies Run);
+  const run = (ms: number): Promise<PairOutcome> => looper.call<PairOutcome>("run", { loops, ms } satisfies PairRun);
   await run(warmUpMs[stage.mode]);
   const { result, toll } = await stage.server.during(() => run(measureMs[stage.mode]));
   const { result: counted, traffic } = await stage.server.watch(() => run(countMs));
@@ -101,7 +101,8 @@ async function measure(stage: Stage, loops: number) {
   };
 }
 
-function goRound(session: Session): Methods {
+/** Acquires and releases, one lock after the other in every loop. */
+export function goRound(session: Session): Methods {
   async function loop(first: number, step: number, end: number, latencies: number[]): Promise<void> {
     for (let i = first; ; i = (i + step) % names) {
       const start = performance.now();
@@ -113,7 +114,7 @@ function goRound(session: Session): Methods {
   }
 
   return {
-    async run({ loops, ms }: Run): Promise<Outcome> {
+    async run({ loops, ms }: PairRun): Promise<PairOutcome> {
       const latencies: number[] = [];
       const cpu = process.cpuUsage();
       const start = performance.now();
