@@ -245,9 +245,11 @@ const mistakes: (Mistake & { readonly title: string })[] = [
     from: `if not mode or (head ~= me and not alive(head, stale_at, listens)) then
 leave_queue(lock, head)
 elseif not compatible(lock, mode) then
+more = false
 break
 else`,
     to: `if mode and not compatible(lock, mode) then
+more = false
 break
 elseif not mode or (head ~= me and not alive(head, stale_at, listens)) then
 leave_queue(lock, head)

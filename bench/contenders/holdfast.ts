@@ -5,14 +5,6 @@ import type { Session } from "./index.ts";
 
 const { LockManager } = (await import(holdfastEntry)) as typeof import("../../src/index.ts");
 
-/** BENCH_HOLDFAST may name a version that has no semaphores yet; there the scenario that wants them fails. */
-type Locks = InstanceType<typeof LockManager> & {
-  semaphore(
-    name: string,
-    limit: number,
-  ): { acquire(options: { ttl: number }): Promise<{ release(): Promise<unknown> }> };
-};
-
 export async function onIoredis(url: string): Promise<Session> {
   return sessionOf(new Redis(url));
 }
@@ -26,7 +18,7 @@ export async function onNodes(urls: readonly string[]): Promise<Session> {
 }
 
 async function sessionOf(client: ConstructorParameters<typeof LockManager>[0]): Promise<Session> {
-  const locks = new LockManager(client) as Locks;
+  const locks = new LockManager(client);
   return {
     async acquire(name, ttl) {
       const lock = await locks.acquire(name, { ttl });

@@ -193,8 +193,9 @@ end
 
 -- Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl.
 -- `moved` says that the line has moved already. Whoever becomes the first in line is told when to look for itself:
--- the new holder may be frozen, or die.
+-- the new holder may be frozen, or die; and at once where the step has promoted as many as it may.
 local function promote(lock, me, my_ttl, moved)
+  local more = true
   for _ = 1, MAX_PROMOTIONS do
     local head = first_in_line(lock)
     if not head then return end
@@ -203,6 +204,7 @@ local function promote(lock, me, my_ttl, moved)
     if not mode or (head ~= me and not alive(head, stale_at, listens)) then
       leave_queue(lock, head)
     elseif not compatible(lock, mode) then
+      more = false
       break
     else
       leave_queue(lock, head)
@@ -212,7 +214,7 @@ local function promote(lock, me, my_ttl, moved)
     moved = true
   end
   local first = moved and first_in_line(lock)
-  if first and first ~= me then tell(lock, first, 'next', max(0, time_left(lock))) end
+  if first and first ~= me then tell(lock, first, 'next', more and 0 or max(0, time_left(lock))) end
 end
 
 -- While anybody holds it or waits, a name is that of a lock, or of a semaphore with one limit. Answers with what it is

@@ -177,12 +177,9 @@ export class LuaScheme implements Scheme {
     return fence > 0 ? { kind: "granted", fence, fences } : { kind: "busy" };
   }
 
-  /**
-   * A pushed grant says which question was the last before it: so it was given after that was sent. Readers ask again
-   * all the same, for that lets those behind them in.
-   */
-  #noteQuestion({ token, mode, ttl }: LockRequest): number {
-    const lasts = mode === "exclusive" ? Math.min(ttl, CLAIM_WINDOW) * RATE : -Infinity;
+  /** A pushed grant says which question was the last before it: so it was given after that was sent. */
+  #noteQuestion({ token, ttl }: LockRequest): number {
+    const lasts = Math.min(ttl, CLAIM_WINDOW) * RATE;
     this.#questions.set(token, { number: ++this.#asked, at: this.#clock.now(), lasts });
     return this.#asked;
   }

@@ -132,7 +132,7 @@ export class MemoryStore {
         lock.waiters.delete(token);
         const ttl = token === me ? waiter.ttl : Math.min(waiter.ttl, CLAIM_WINDOW);
         const fence = this.grant(lock, token, { ...waiter, ttl });
-        const until = waiter.mode === "exclusive" ? this.clock.now() + ttl : undefined;
+        const until = this.clock.now() + ttl;
         if (token !== me) this.tell(token, (listener) => listener.granted(lock.name, token, fence, until));
       }
       moved = true;
