@@ -5,7 +5,6 @@ import type { Methods, Player } from "./scenario.ts";
 import type { Server } from "./server.ts";
 import { jain, quantile, sum } from "./statistics.ts";
 
-const workMs = 1;
 const startMs = 100;
 const warmUpMs = 400;
 const countMs = 300;
@@ -61,7 +60,7 @@ export async function contest(server: Server, contestants: readonly Player[], ms
 }
 
 /** One of the processes, with so many waiters. */
-export function contestant(waiters: number, acquire: () => Promise<Release>): Methods {
+export function contestant(waiters: number, acquire: () => Promise<Release>, workMs = 1): Methods {
   const since: (number | undefined)[] = [];
   const outcome = { grants: Array.from({ length: waiters }, () => 0), waits: [] as number[], held: 0, counted: 0 };
 
