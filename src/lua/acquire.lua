@@ -1,7 +1,7 @@
 -- Take a lock, or a place in its queue. Asked again it is the claim of a pushed grant, or a waiter's poke.
 -- KEYS counter | key, holders, queue, waiters
 -- ARGV publish, channel | token, mode, ttl, wait, ticket, waiting, fences, asked, most, label
--- RETURNS the first fence granted | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign, holder, its label} pending | {'mismatch', limit} | {'full'}
+-- RETURNS the first fence granted | {'holding', fence} since before | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign, holder, its label} pending | {'mismatch', limit} | {'full'}
 
 -- `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard. More than `most` (if any) may not wait already.
 load(lock)
@@ -9,7 +9,7 @@ local fence = holding(lock, token)
 if fence then
   lengthen(lock, token, ttl)
   if lock.kind == 'shared' then promote(lock) end
-  return fence
+  return { 'holding', fence }
 end
 
 local place = call('ZSCORE', lock.queue, token)

@@ -159,7 +159,7 @@ export class LuaScheme implements Scheme {
         label,
       ]),
     );
-    if (Array.isArray(answer)) {
+    if (Array.isArray(answer) && answer[0] !== "holding") {
       const refusal = refusalOf(request, answer);
       if (refusal) return refusal;
       const [place, rank, left, foreign, holder, holdersLabel] = answer as unknown[];
@@ -173,6 +173,10 @@ export class LuaScheme implements Scheme {
       };
     }
     this.#questions.delete(token);
+    if (Array.isArray(answer)) {
+      // Who never stood in line may have been granted by the quick script, with one fence, and not have heard of it.
+      return { kind: "granted", fence: Number(answer[1]), fences: ticket === "" ? 1 : fences };
+    }
     const fence = Number(answer);
     return fence > 0 ? { kind: "granted", fence, fences } : { kind: "busy" };
   }
