@@ -23,6 +23,7 @@ import { CliError } from "./failures.ts";
 import { environment, Interruptions, labelFor, lossOf, titleOf } from "./guarded.ts";
 import { lookAt, whoHolds } from "./listing.ts";
 import { complain, plain } from "./messages.ts";
+import type { Permits } from "./permits.ts";
 
 export interface ExecOptions extends ConnectionOptions {
   /** More names, to be held with the first. */
@@ -32,6 +33,8 @@ export interface ExecOptions extends ConnectionOptions {
   readonly wait?: number;
   readonly grace: number;
   readonly shared?: boolean;
+  /** Of a semaphore, in place of a lock. */
+  readonly permits?: Permits;
   readonly label?: string;
   readonly quiet?: boolean;
 }
@@ -46,6 +49,9 @@ export async function exec(name: string, words: readonly string[], options: Exec
   const [file = "", ...args] = words;
   const names = [name, ...options.lock];
   names.forEach(checkName);
+  if (options.permits && (options.shared || names.length > 1)) {
+    throw new CliError(ExitCode.usage, "expected --permits without --shared and --lock, which are for locks");
+  }
   const interruptions = new Interruptions(listed(names));
   const manager = { ttl: options.ttl, label: labelFor(file, options.label) };
   await using session = await interruptions.orCrash(Session.open(options, manager, interruptions.signal));
@@ -77,7 +83,7 @@ function environmentOf(lock: Lock | SeveralLocks, name: string): NodeJS.ProcessE
 async function obtain(
   locks: LockManager,
   names: readonly string[],
-  { wait, shared, quiet }: ExecOptions,
+  { wait, shared, permits, quiet }: ExecOptions,
   signal: AbortSignal,
 ): Promise<Lock | SeveralLocks> {
   const [name = ""] = names;
@@ -90,6 +96,10 @@ async function obtain(
   const notice = quiet ? undefined : setTimeout(() => void announce(), NOTICE_AFTER);
   const options = { mode: shared ? "shared" : "exclusive", waitTimeout: wait, signal } as const;
   try {
+    if (permits) {
+      const semaphore = locks.semaphore(name, permits.limit);
+      return await semaphore.acquire({ permits: permits.permits, waitTimeout: wait, signal });
+    }
     return await (names.length === 1 ? locks.acquire(name, options) : locks.acquire(names, options));
   } catch (error) {
     settled = true;

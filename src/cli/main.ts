@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { addConnectionOptions } from "./connection.ts";
+import { parsePermits } from "./permits.ts";
 import { parseDuration } from "./durations.ts";
 import { elect } from "./elect.ts";
 import type { ElectOptions } from "./elect.ts";
@@ -80,7 +81,10 @@ function addExec(program: Command, words: readonly string[], finish: Finish): vo
     .addOption(
       new Option("--wait <time>", "give up after this long; 0: try once (default: never)").argParser(parseDuration),
     )
-    .option("--shared", "together with others that share it");
+    .option("--shared", "together with others that share it")
+    .addOption(
+      new Option("--permits <n/limit>", "so many permits of a semaphore of that limit").argParser(parsePermits),
+    );
   addRunningOptions(command, words, async (name, options) => finish(await exec(name, words, options)));
 }
 

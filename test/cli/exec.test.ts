@@ -186,6 +186,42 @@ describe("waiting", () => {
   });
 });
 
+describe("--permits", () => {
+  const hold = (name: string, permits: string) =>
+    cli.start(["exec", name, "--permits", permits, "--", "sh", "-c", "echo held; exec sleep 60"]);
+
+  test("lets as many commands run at a time as there are permits", async () => {
+    const name = unique();
+    const runs = [hold(name, "1/3"), hold(name, "2/3")];
+    await Promise.all(runs.map((run) => run.hasPrinted("held")));
+    const { held } = await cli.stateOf(name);
+    expect(held.map(({ permits }) => permits).sort()).toEqual([1, 2]);
+    const late = await cli.run(["exec", name, "--permits", "1/3", "--wait", "0", "--", "true"]);
+    expect({ code: late.code, stderr: late.stderr }).toMatchObject({ code: 75 });
+    for (const run of runs) run.signal("SIGTERM");
+    await Promise.all(runs.map((run) => run.ended));
+    expect((await cli.run(["exec", name, "--permits", "3/3", "--", "true"])).code).toBe(0);
+  });
+
+  test("of another limit than others use is refused with both limits", async () => {
+    const name = unique();
+    const run = hold(name, "1/3");
+    await run.hasPrinted("held");
+    const { code, stderr } = await cli.run(["exec", name, "--permits", "1/4", "--", "true"]);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/3[^]*4|4[^]*3/);
+  });
+
+  test.each([["0/3"], ["4/3"], ["1"], ["1/0"], ["a/b"], ["1/4", "--shared"], ["1/4", "--lock", "x"]])(
+    "%s %s is refused as bad usage",
+    async (permits, ...more) => {
+      const { code, stderr } = await cli.run(["exec", unique(), "--permits", permits, ...more, "--", "true"]);
+      expect(code).toBe(64);
+      expect(stderr).toContain("permits");
+    },
+  );
+});
+
 describe("several locks", () => {
   const print = 'echo "$HOLDFAST_LOCK|$HOLDFAST_FENCE|$HOLDFAST_FENCES"; exec sleep 60';
 
