@@ -195,7 +195,7 @@ describe("--permits", () => {
     const runs = [hold(name, "1/3"), hold(name, "2/3")];
     await Promise.all(runs.map((run) => run.hasPrinted("held")));
     const { held } = await cli.stateOf(name);
-    expect(held.map(({ permits }) => permits).sort()).toEqual([1, 2]);
+    expect(held.map(({ permits }) => Number(permits)).toSorted((a, b) => a - b)).toEqual([1, 2]);
     const late = await cli.run(["exec", name, "--permits", "1/3", "--wait", "0", "--", "true"]);
     expect({ code: late.code, stderr: late.stderr }).toMatchObject({ code: 75 });
     for (const run of runs) run.signal("SIGTERM");
