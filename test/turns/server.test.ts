@@ -1,6 +1,10 @@
 /** Local turns on a real server, with the scheme `lua`. */
 import { expect, test } from "vitest";
+import { systemClock } from "../../src/clock.ts";
+import { IoredisDriver } from "../../src/drivers/ioredis.ts";
 import type { LockManager } from "../../src/index.ts";
+import type { LockRequest } from "../../src/scheme.ts";
+import { LuaScheme } from "../../src/schemes/lua.ts";
 import { hold, logged, unique } from "../support/locks.ts";
 import { calls, cleared, openStage } from "../support/stage.ts";
 import { until } from "../support/until.ts";
@@ -87,4 +91,18 @@ test("a thousand waiters of one process ask the server no more than a few times 
   await Promise.all(all);
   expect(log).toEqual(names);
   await cleared(stage.redis);
+});
+
+test("a grant that was not heard of is found again with the one fence that was drawn for it", async (t) => {
+  const stage = await openStage(t);
+  const settings = { prefix: "lock:", clientId: "c".repeat(22), label: "" };
+  const scheme = new LuaScheme(new IoredisDriver(stage.redis), systemClock, settings);
+  t.onTestFinished(() => scheme.close());
+  const token = `${settings.clientId}:0`;
+  const request: LockRequest = { lock: unique(), token, mode: "exclusive", ttl: 5_000, label: "", fences: 16 };
+  const first = await scheme.acquire(request, true);
+  // As after a lost reply: asked again by one that never stood in line.
+  const again = await scheme.acquire(request, true);
+  expect(again).toEqual({ kind: "granted", fence: (first as { fence: number }).fence, fences: 1 });
+  await scheme.release(request);
 });
