@@ -1,4 +1,5 @@
 /** Several locks as one, on every scheme. */
+import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { LockLostError, LockTimeoutError, SeveralLocks } from "../src/index.ts";
 import type { LockManager, LockOptions } from "../src/index.ts";
@@ -78,6 +79,33 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
       });
     await Promise.all([a, b, c].flatMap((locks) => orders.map((order) => run(locks, order))));
   });
+
+  if (waits)
+    test("whatever names are wanted in whatever order, all are served, and no two hold the same", async () => {
+      const wish = fc.record({
+        who: fc.constantFrom(0, 1),
+        names: fc.shuffledSubarray(["a", "b", "c"], { minLength: 1 }),
+        turns: fc.nat(3),
+      });
+      const serve = async (wishes: { who: number; names: string[]; turns: number }[]): Promise<void> => {
+        const prefix = unique();
+        const held = new Set<string>();
+        const requests = wishes.map(({ who, names, turns }) =>
+          (who === 0 ? a : b).request(
+            names.map((name) => prefix + name),
+            async () => {
+              for (const name of names) expect(held.has(name), `${name} was held`).toBe(false);
+              for (const name of names) held.add(name);
+              for (let i = 0; i < turns; i++) await turn();
+              for (const name of names) held.delete(name);
+            },
+          ),
+        );
+        await Promise.all(requests);
+        expect(await a.query({ match: `${prefix}*` })).toEqual({ held: [], pending: [] });
+      };
+      await fc.assert(fc.asyncProperty(fc.array(wish, { minLength: 1, maxLength: 10 }), serve), { numRuns: 30 });
+    });
 
   test("tryAcquire and ifAvailable take all or none", async () => {
     const names = three();
