@@ -106,3 +106,38 @@ test("a grant that was not heard of is found again with the one fence that was d
   expect(again).toEqual({ kind: "granted", fence: (first as { fence: number }).fence, fences: 1 });
   await scheme.release(request);
 });
+
+test("a push tells until when its grant lasts only if it names the latest question", async (t) => {
+  const stage = await openStage(t);
+  const settings = { prefix: "lock:", clientId: "p".repeat(22), label: "" };
+  const scheme = new LuaScheme(new IoredisDriver(stage.redis), systemClock, settings);
+  t.onTestFinished(() => scheme.close());
+  const pushed: (number | undefined)[] = [];
+  let up = false;
+  scheme.listen({
+    granted: (_lock, _token, _fence, until) => pushed.push(until),
+    next: () => {},
+    lost: () => {},
+    again: () => {},
+    missed: () => (up = true),
+  });
+  const holder = await stage.redis.set("lock:x", "somebody else's", "PX", 60_000);
+  expect(holder).toBe("OK");
+  const token = `${settings.clientId}:0`;
+  const request: LockRequest = { lock: "x", token, mode: "exclusive", ttl: 5_000, label: "" };
+  await scheme.acquire(request, true);
+  await until(() => up, "the subscription was up");
+  const before = systemClock.now();
+  await scheme.acquire(request, true);
+  const after = systemClock.now();
+  const record = (await stage.redis.hget("{lock:x}:waiters", token)) ?? "";
+  const latest = Number(record.split(" ")[6]);
+  for (const question of [latest - 1, latest, latest + 1]) {
+    await stage.redis.publish(`lock:push:${settings.clientId}`, `granted 7 ${question} ${token} lock:x`);
+  }
+  await until(() => pushed.length === 3, "three pushes had come");
+  expect([pushed[0], pushed[2]]).toEqual([undefined, undefined]);
+  // The claim window, less what clocks may differ, from when the latest question was sent.
+  expect(pushed[1]).toBeGreaterThanOrEqual(before + 990);
+  expect(pushed[1]).toBeLessThanOrEqual(after + 990);
+});
