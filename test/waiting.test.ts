@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { LONGEST_TIMER } from "../src/clock.ts";
 import { LockError, LockLostError, LockTimeoutError, SchemeError } from "../src/errors.ts";
 import { type Lock, LockManager, type LockOptions } from "../src/index.ts";
-import type { Answer } from "../src/scheme.ts";
+import { type Answer, CLAIM_TIME } from "../src/scheme.ts";
 import { EXPIRY_MARGIN } from "../src/schemes/memory.ts";
 import { ManualClock } from "../src/testing.ts";
 import { expectDOMException, rejection } from "./support/locks.ts";
@@ -99,6 +99,20 @@ describe("a push", () => {
     on.scheme.acquires.last.answer(granted(7));
     expect(await result).toBe("done");
     expect(callback).toHaveBeenCalledTimes(1);
+  });
+
+  test.each([
+    [CLAIM_TIME + 1, 1],
+    [CLAIM_TIME, 2],
+  ])("that is known to last %i ms more: %i question(s) until the lock is held", async (lasts, questions) => {
+    const on = setUp();
+    const request = await waiting(on);
+    on.scheme.listener.granted("a", request.token, 7, on.clock.now() + lasts);
+    await on.clock.advance(0);
+    expect(on.scheme.acquires.count).toBe(questions);
+    if (questions > 1) on.scheme.acquires.last.answer(granted(7));
+    await on.clock.advance(0);
+    expect([request.lock?.held, request.lock?.fence]).toEqual([true, 7]);
   });
 
   test("that overtakes its own pending reply is not lost", async () => {

@@ -115,7 +115,7 @@ test("a push tells until when its grant lasts only if it names the latest questi
   const pushed: (number | undefined)[] = [];
   let up = false;
   scheme.listen({
-    granted: (_lock, _token, _fence, until) => pushed.push(until),
+    granted: (_lock, _token, _fence, lasts) => pushed.push(lasts),
     next: () => {},
     lost: () => {},
     again: () => {},
