@@ -375,6 +375,7 @@ describe.concurrent("steal and forceRelease", () => {
     await until(() => !lock.held, "the holder was told", 3_000);
     expect((lock.signal.reason as LockLostError).reason).toBe("stolen");
     expect(await b.forceRelease(name)).toMatchObject([{ token: thief.token }]);
+    await until(() => !thief.held, "the thief was told");
     expect(await thief.release()).toBe(false);
   });
 });
