@@ -18,6 +18,8 @@ export interface Script<Keys extends ScriptStrings, Args extends ScriptStrings> 
   readonly shape?: { keys: Keys; args: Args };
 }
 
+export type ClientLibrary = "ioredis" | "node-redis" | "glide";
+
 /** A channel being listened to, over a connection of its own. */
 export interface Subscription {
   /** True while messages arrive. */
@@ -31,28 +33,47 @@ export interface SubscriptionEvents {
   up(): void;
 }
 
-/** The adapter to one client library. Rejections are the client's own errors. */
+/**
+ * The adapter to one client library. Rejections are the client's own errors. Where a call takes a `key`, it is one of
+ * those that the command names: a Cluster finds its server by it. Without one the command goes to any server.
+ */
 export interface Driver {
-  readonly client: "ioredis" | "node-redis";
-  send(command: readonly string[]): Promise<unknown>;
+  readonly client: ClientLibrary;
+  /** Several servers share the keys, by slots: all keys of one call, and the channels it publishes to, share a slot. */
+  readonly isCluster: boolean;
+  /** What the client's user wants before every key. The driver itself puts nothing there. */
+  readonly keyPrefix: string;
+  send(command: readonly string[], key?: string): Promise<unknown>;
+  /**
+   * All on one connection, one right behind the other. A command that failed is an Error in the result; rejects where
+   * it cannot be told whether one connection carried them all.
+   */
+  inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]>;
   /** What is sent in the course of `run` leaves in one write, where the client does not see to that by itself. */
   together(run: () => void): void;
   /** MULTI … EXEC. Null when a watched key has changed. A command that failed inside is an Error in the result. */
-  transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null>;
+  transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null>;
   /** How often the connection was lost. If it grew during a call, the client may have sent the call twice. */
   readonly drops: number;
   /** What the connection last complained of. */
   readonly complaint: unknown;
-  /** Listen on a connection of our own. Comes back by itself after a loss; never rejects. */
+  /**
+   * Listen on a connection of our own. Comes back by itself after a loss; never rejects. In a Cluster it listens on the
+   * server that keeps the channel's slot, and moves with the slot.
+   */
   subscribe(channel: string, events: SubscriptionEvents): Subscription;
-  /** A connection of our own that is never silently replaced, for WATCH. */
-  session(): Promise<Driver>;
+  /** A connection of our own to the server that keeps the key, never silently replaced, for WATCH. */
+  session(key: string): Promise<Driver>;
+  /** Which server keeps the key, as far as the client knows; one that is there alone is "". */
+  ownerOf(key: string): string;
+  /** Each server that keeps keys, for what concerns all of them. */
+  servers(): Promise<readonly Send[]>;
   /** Take our listeners off the user's client; close what is ours. */
   close(): void;
 }
 
-/** Sends one command, within the time limit. */
-export type Send = (command: readonly string[]) => Promise<unknown>;
+/** Sends one command. @param key one of its keys */
+export type Send = (command: readonly string[], key?: string) => Promise<unknown>;
 
 /** A command that has not been answered for this long has failed: clients queue for ever while they reconnect. */
 export const COMMAND_LIMIT = 5_000;
@@ -124,11 +145,12 @@ export async function runScript<K extends ScriptStrings, A extends ScriptStrings
 ): Promise<unknown[]> {
   const count = String(call.keys.length + items.keys.length);
   const tail = call.keys.concat(items.keys, call.args, items.args);
+  const key = tail[0];
   try {
-    return (await driver.send(["EVALSHA", script.sha, count].concat(tail))) as unknown[];
+    return (await driver.send(["EVALSHA", script.sha, count].concat(tail), key)) as unknown[];
   } catch (error) {
     if (!messageOf(error).startsWith("NOSCRIPT")) throw error;
-    return (await driver.send(["EVAL", script.source, count].concat(tail))) as unknown[];
+    return (await driver.send(["EVAL", script.source, count].concat(tail), key)) as unknown[];
   }
 }
 

@@ -49,6 +49,17 @@ export function lockKeys(prefix: string, name: string): LockKeys {
   return [key, `${shared}:holders`, `${shared}:queue`, `${shared}:waiters`];
 }
 
+/**
+ * What the locks of one slot have in common, so that one call can work on several: where their fences are counted, and
+ * what the channels of their managers begin with.
+ */
+export interface Home {
+  readonly counter: string;
+  readonly channel: string;
+  /** The only lock at home here; undefined where all locks of the prefix are. */
+  readonly lock: string | undefined;
+}
+
 /** The keys of one lock of the redlock scheme, the same on every node. */
 export type NodeKeys = [key: string, counter: string, waiters: string];
 
@@ -64,9 +75,16 @@ const MEMORY = 10_000;
 export class Keys {
   readonly #prefix: string;
   readonly #known = new Map<string, LockKeys>();
+  /** Where all locks are at home; undefined where each has one of its own. */
+  readonly #home: Home | undefined;
+  readonly #homes = new Map<string, Home>();
 
-  constructor(prefix: string) {
+  /** @param isCluster whether only keys of one slot may share a call */
+  constructor(prefix: string, isCluster: boolean) {
     this.#prefix = prefix;
+    // A hash tag in the prefix sends all its keys to one slot.
+    if (isCluster && !HASH_TAG.test(prefix)) return;
+    this.#home = { counter: counterKey(prefix), channel: channelPrefix(prefix), lock: undefined };
   }
 
   of(name: string): LockKeys {
@@ -77,6 +95,19 @@ export class Keys {
       this.#known.set(name, keys);
     }
     return keys;
+  }
+
+  /** The same object whenever it is the same home. */
+  homeOf(name: string): Home {
+    if (this.#home) return this.#home;
+    let home = this.#homes.get(name);
+    if (!home) {
+      if (this.#homes.size >= MEMORY) this.#homes.clear();
+      const shared = base(this.of(name)[0]);
+      home = { counter: `${shared}:fence`, channel: `${shared}:push:`, lock: name };
+      this.#homes.set(name, home);
+    }
+    return home;
   }
 }
 

@@ -115,7 +115,7 @@ export class LockManager {
       next: (_, token, remaining) => this.#waiting.find(token)?.moveUp(remaining + EXPIRY_MARGIN),
       lost: (_, token, fence) => this.#revoked(token, fence),
       again: (_, token) => this.#waiting.find(token)?.wake(),
-      missed: () => this.#waiting.wakeAll(),
+      missed: (locks) => this.#waiting.wakeAll(locks),
     });
   }
 

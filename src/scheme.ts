@@ -93,8 +93,12 @@ export interface PushListener {
   lost(lock: string, token: string, fence: number): void;
   /** The request should ask again at once. */
   again(lock: string, token: string): void;
-  /** Something may have been missed (a subscription is new or back): every waiter should ask again. */
-  missed(): void;
+  /**
+   * Something may have been missed (a subscription is new or back): every waiter of these locks should ask again.
+   *
+   * @param locks undefined for all
+   */
+  missed(locks?: ReadonlySet<string>): void;
 }
 
 /** One holder, as it can be seen from outside. */

@@ -69,9 +69,9 @@ export class Waiting {
     return this.#waiters.get(token);
   }
 
-  /** Something may have been missed: let every waiter ask. */
-  wakeAll(): void {
-    for (const waiter of this.#waiters.values()) waiter.wake();
+  /** Something may have been missed: let every waiter ask, of these locks or of all. */
+  wakeAll(locks?: ReadonlySet<string>): void {
+    for (const waiter of this.#waiters.values()) if (!locks || locks.has(waiter.lock)) waiter.wake();
   }
 
   close(): void {
@@ -118,6 +118,10 @@ export class Waiter {
     this.#waiters = waiters;
     this.#request = request;
     this.#terms = terms;
+  }
+
+  get lock(): string {
+    return this.#request.lock;
   }
 
   run(): void {

@@ -144,8 +144,8 @@ describe.each(clientNames)(`${atHand.product} ${atHand.version} on %s`, (clientN
       await redis.set(key, "a#1", "PX", 10_000);
       const driver = await openDriver();
       const open = driver.session.bind(driver);
-      driver.session = async () => {
-        const session = await open();
+      driver.session = async (at) => {
+        const session = await open(at);
         const transact = session.transaction.bind(session);
         session.transaction = async (commands) => {
           await meddle?.();

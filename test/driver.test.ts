@@ -11,10 +11,15 @@ function driver(send: Driver["send"] = () => Promise.resolve("OK")): Driver & { 
     throw new Error("not used by these tests");
   };
   const rest = {
+    isCluster: false,
+    keyPrefix: "",
+    inOrder: unused,
     together: (run: () => void) => run(),
     transaction: unused,
     subscribe: unused,
     session: unused,
+    ownerOf: () => "",
+    servers: unused,
     close: unused,
   };
   return { client: "ioredis", drops: 0, complaint: undefined, send, ...rest };

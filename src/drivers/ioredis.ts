@@ -1,4 +1,4 @@
-import type { Driver, Subscription, SubscriptionEvents } from "../driver.ts";
+import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 
 /** What is used of an ioredis client (5 or 6; one server, or found through Sentinels). */
 export interface IoredisClient {
@@ -34,6 +34,8 @@ function ignore(): void {}
 
 export class IoredisDriver implements Driver {
   readonly client = "ioredis";
+  readonly isCluster = false;
+  readonly keyPrefix = "";
   readonly #redis: IoredisClient;
   readonly #owned: boolean;
   drops = 0;
@@ -59,6 +61,13 @@ export class IoredisDriver implements Driver {
 
   send(command: readonly string[]): Promise<unknown> {
     return this.#redis.call(command[0] ?? "", command.slice(1));
+  }
+
+  async inOrder(commands: readonly (readonly string[])[]): Promise<unknown[]> {
+    const { drops } = this;
+    const replies = await Promise.all(commands.map((command) => this.send(command).catch((error: unknown) => error)));
+    if (drops !== this.drops) throw new Error("Connection was lost between two commands");
+    return replies;
   }
 
   together(run: () => void): void {
@@ -112,6 +121,14 @@ export class IoredisDriver implements Driver {
     const connection = this.#duplicate({ retryStrategy: null, autoResendUnfulfilledCommands: false });
     await connection.connect();
     return new IoredisDriver(connection, true);
+  }
+
+  ownerOf(): string {
+    return "";
+  }
+
+  servers(): Promise<readonly Send[]> {
+    return Promise.resolve([(command) => this.send(command)]);
   }
 
   close(): void {

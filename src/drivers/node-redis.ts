@@ -1,4 +1,4 @@
-import type { Driver, Subscription, SubscriptionEvents } from "../driver.ts";
+import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { messageOf } from "../driver.ts";
 
 /** What is used of a node-redis client (package `redis`, 5 or 6). */
@@ -43,6 +43,8 @@ function ignore(): void {}
 
 export class NodeRedisDriver implements Driver {
   readonly client = "node-redis";
+  readonly isCluster = false;
+  readonly keyPrefix = "";
   readonly #redis: NodeRedisClient;
   readonly #owned: boolean;
   drops = 0;
@@ -68,6 +70,13 @@ export class NodeRedisDriver implements Driver {
 
   send(command: readonly string[]): Promise<unknown> {
     return this.#redis.sendCommand(command as string[]);
+  }
+
+  async inOrder(commands: readonly (readonly string[])[]): Promise<unknown[]> {
+    const { drops } = this;
+    const replies = await Promise.all(commands.map((command) => this.send(command).catch((error: unknown) => error)));
+    if (drops !== this.drops) throw new Error("Connection was lost between two commands");
+    return replies;
   }
 
   together(run: () => void): void {
@@ -123,6 +132,14 @@ export class NodeRedisDriver implements Driver {
     await connection.connect();
     connection.unref();
     return new NodeRedisDriver(connection, true);
+  }
+
+  ownerOf(): string {
+    return "";
+  }
+
+  servers(): Promise<readonly Send[]> {
+    return Promise.resolve([(command) => this.send(command)]);
   }
 
   close(): void {

@@ -155,6 +155,9 @@ local function drop(lock, token)
   return false
 end
 
+-- Channels that belong to a slot came with Redis 7, as did its number.
+if publish == 'SPUBLISH' and not redis.REDIS_VERSION_NUM then publish = 'PUBLISH' end
+
 local function first_in_line(lock)
   return call('ZRANGE', lock.queue, 0, 0)[1]
 end

@@ -27,13 +27,15 @@ export class Clients {
     if (this.#announcedUntil >= now + ttl) return;
     this.#announcedUntil = now + ttl + LABEL_MARGIN;
     const { prefix, clientId, label } = this.#settings;
-    this.#send(["SET", clientKey(prefix, clientId), label, "PX", String(ttl + LABEL_MARGIN)]).catch(() => {});
+    const key = clientKey(prefix, clientId);
+    this.#send(["SET", key, label, "PX", String(ttl + LABEL_MARGIN)], key).catch(() => {});
   }
 
   /** Take our label away when we close. */
   async forget(): Promise<void> {
     if (this.#announcedUntil === -Infinity) return;
-    await this.#send(["DEL", clientKey(this.#settings.prefix, this.#settings.clientId)]).catch(() => {});
+    const key = clientKey(this.#settings.prefix, this.#settings.clientId);
+    await this.#send(["DEL", key], key).catch(() => {});
   }
 
   /** The labels of the managers that made these tokens. */
@@ -43,7 +45,8 @@ export class Clients {
     const ids = [...new Set(Array.from(tokens, clientOf))];
     await Promise.all(
       ids.map(async (id) => {
-        const label = await this.#send(["GET", clientKey(this.#settings.prefix, id)]).catch(() => undefined);
+        const key = clientKey(this.#settings.prefix, id);
+        const label = await this.#send(["GET", key], key).catch(() => undefined);
         if (label !== null && label !== undefined) labels.set(id, String(label));
       }),
     );

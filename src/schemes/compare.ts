@@ -35,7 +35,7 @@ export class NativeCompare implements Compare {
   static async detect(driver: Driver, prefix: string): Promise<NativeCompare | undefined> {
     const nowhere = clientKey(prefix, "probe");
     for (const spelling of SPELLINGS) {
-      const known = await driver.send(spelling(nowhere, "x")).then(
+      const known = await driver.send(spelling(nowhere, "x"), nowhere).then(
         () => true,
         (error: unknown) => {
           // A server that may not write now refuses the probe that is a SET before it looks at its words.
@@ -49,27 +49,33 @@ export class NativeCompare implements Compare {
   }
 
   async delete(key: string, value: string): Promise<boolean> {
-    const reply = await this.#driver.send(this.#delete(key, value));
+    const reply = await this.#driver.send(this.#delete(key, value), key);
     return reply === "OK" || Number(reply) === 1;
   }
 
   async replace(key: string, value: string, next: string, ttl: number): Promise<boolean> {
-    return (await this.#driver.send(["SET", key, next, "IFEQ", value, "PX", String(ttl)])) === "OK";
+    return (await this.#driver.send(["SET", key, next, "IFEQ", value, "PX", String(ttl)], key)) === "OK";
   }
 
   close(): void {}
 }
 
+/** A connection for WATCH, and the last of those calls that take turns on it. */
+interface Watching {
+  readonly session: Promise<Driver>;
+  last: Promise<unknown>;
+}
+
 /**
  * With WATCH: read, compare, then act in a MULTI that the server drops if the key changed in between. On a connection
- * of its own, because WATCH belongs to a connection, and one call at a time. A connection that breaks is not
- * mended, for a new one would have forgotten the WATCH; the next call opens another.
+ * of its own to each server, because WATCH belongs to a connection, and one call at a time. A connection that breaks is
+ * not mended, for a new one would have forgotten the WATCH; the next call opens another.
  */
 export class WatchCompare implements Compare {
   readonly #driver: Driver;
   readonly #limit: TimeLimit;
-  #session: Promise<Driver> | undefined;
-  #last: Promise<unknown> = Promise.resolve();
+  /** By server. */
+  readonly #watching = new Map<string, Watching>();
 
   constructor(driver: Driver, limit: TimeLimit) {
     this.#driver = driver;
@@ -85,32 +91,45 @@ export class WatchCompare implements Compare {
   }
 
   close(): void {
-    this.#session?.then((session) => session.close()).catch(() => {});
+    for (const server of this.#watching.keys()) this.#forget(server);
   }
 
   #inTurn(key: string, value: string, command: string[]): Promise<boolean> {
-    const run = this.#last.then(() => this.#limit.guard(this.#compareAnd(key, value, command))).catch(broken);
-    this.#last = run.catch(() => {
-      this.close();
-      this.#session = undefined;
+    const server = this.#driver.ownerOf(key);
+    let watching = this.#watching.get(server);
+    if (!watching)
+      this.#watching.set(server, (watching = { session: this.#driver.session(key), last: Promise.resolve() }));
+    const { session, last } = watching;
+    const run = last.then(() => this.#limit.guard(compareAnd(session, key, value, command))).catch(broken);
+    watching.last = run.catch(async () => {
+      if (this.#watching.get(server) === watching) this.#forget(server);
+      // Where the key has moved to another server, its client finds out with the next command.
+      if (this.#driver.isCluster) await this.#limit.guard(this.#driver.send(["EXISTS", key], key)).catch(() => {});
     });
     return run;
   }
 
-  async #compareAnd(key: string, value: string, command: string[]): Promise<boolean> {
-    this.#session ??= this.#driver.session();
-    const session = await this.#session;
-    for (;;) {
-      const [, found] = await Promise.all([session.send(["WATCH", key]), session.send(["GET", key])]);
-      if (found !== value) {
-        await session.send(["UNWATCH"]);
-        return false;
-      }
-      const replies = await session.transaction([command]);
-      // DEL tells how many, SET says OK; either has done what it was told.
-      if (replies) return replies[0] === "OK" || Number(replies[0]) === 1;
-      // Dropped, which says no more than that the key was touched: its holder may have renewed it. So we look again.
+  #forget(server: string): void {
+    this.#watching
+      .get(server)
+      ?.session.then((session) => session.close())
+      .catch(() => {});
+    this.#watching.delete(server);
+  }
+}
+
+async function compareAnd(watching: Promise<Driver>, key: string, value: string, command: string[]): Promise<boolean> {
+  const session = await watching;
+  for (;;) {
+    const [, found] = await Promise.all([session.send(["WATCH", key]), session.send(["GET", key])]);
+    if (found !== value) {
+      await session.send(["UNWATCH"]);
+      return false;
     }
+    const replies = await session.transaction([command]);
+    // DEL tells how many, SET says OK; either has done what it was told.
+    if (replies) return replies[0] === "OK" || Number(replies[0]) === 1;
+    // Dropped, which says no more than that the key was touched: its holder may have renewed it. So we look again.
   }
 }
 

@@ -11,10 +11,10 @@
  */
 import type { Clock } from "../clock.ts";
 import { runScript, schemeError, TimeLimit } from "../driver.ts";
-import type { Driver, Script, ScriptStrings, Send, Subscription } from "../driver.ts";
+import type { Driver, Script, ScriptStrings, Send } from "../driver.ts";
 import { mismatch, QueueFullError } from "../errors.ts";
-import { channelPrefix, counterKey, Keys, nameOfKey } from "../keys.ts";
-import type { LockKeys } from "../keys.ts";
+import { Keys, nameOfKey } from "../keys.ts";
+import type { Home, LockKeys } from "../keys.ts";
 import * as lua from "../lua.generated.ts";
 import { TOKEN } from "../scheme.ts";
 import type {
@@ -31,10 +31,11 @@ import type {
   Scheme,
   Selection,
 } from "../scheme.ts";
+import { Channels } from "./channels.ts";
 import { Outbox, replyTo } from "./outbox.ts";
 import type { AddItem, Added } from "./outbox.ts";
 import { Clients } from "./clients.ts";
-import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
+import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL, STALE_AFTER } from "./memory.ts";
 import { findNames } from "./scan.ts";
 
 /** A foreign holder tells nobody when it releases. */
@@ -48,6 +49,12 @@ const RATE = 0.99;
 /** So many locks are remembered as wanted by others. */
 const MOST_HINTS = 10_000;
 
+/** What a call that may grant is given once: the fence counter, and how to push. */
+interface Call {
+  readonly keys: [counter: string];
+  readonly args: [publish: string, channel: string];
+}
+
 export class LuaScheme implements Scheme {
   readonly name = "lua";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
@@ -55,20 +62,22 @@ export class LuaScheme implements Scheme {
   readonly #driver: Driver;
   readonly #prefix: string;
   readonly #keys: Keys;
-  /** What every call that may grant is given once: the fence counter, and how to push. */
-  readonly #call: { readonly keys: [counter: string]; readonly args: [publish: string, channel: string] };
-  readonly #clientId: string;
+  /** How a Cluster publishes: to those who listen on the server that keeps the channel's slot. */
+  readonly #publish: "PUBLISH" | "SPUBLISH";
   readonly #clock: Clock;
   readonly #limit: TimeLimit;
   readonly #send: Send;
   readonly #clients: Clients;
-  readonly #give: AddItem<[string, string], [grant: string]>;
-  readonly #take: AddItem<[string, string], [number: string]>;
-  readonly #release: AddItem<LockKeys, [string]>;
-  readonly #extend: AddItem<[string, string], [string, string, string]>;
+  readonly #channels: Channels;
+  readonly #give: AddItem<[string, string], [grant: string], [Home]>;
+  readonly #take: AddItem<[string, string], [number: string], [Home, ttl: number]>;
+  readonly #release: AddItem<LockKeys, [string], [Home]>;
+  readonly #extend: AddItem<[string, string], [string, string, string], [Home]>;
+  readonly #query: AddItem<LockKeys, [], [Home]>;
   readonly #acquire: AddItem<
     LockKeys,
-    [string, string, string, string, string, string, string, string, string, string]
+    [string, string, string, string, string, string, string, string, string, string],
+    [Home]
   >;
   /** Quick attempts that are out. Later requests for the same lock wait for their outcome, to stay behind them. */
   readonly #taking = new Map<string, Promise<unknown>>();
@@ -78,31 +87,34 @@ export class LuaScheme implements Scheme {
   /** Locks that others wanted when we last looked: there a quick attempt would be in vain. Only a hint. */
   readonly #wanted = new Set<string>();
   #listener: PushListener | undefined;
-  #subscription: Subscription | undefined;
-  #closed = false;
 
   constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
-    this.#keys = new Keys(settings.prefix);
-    this.#call = { keys: [counterKey(settings.prefix)], args: ["PUBLISH", channelPrefix(settings.prefix)] };
-    this.#clientId = settings.clientId;
+    this.#keys = new Keys(settings.prefix, driver.isCluster);
+    this.#publish = driver.isCluster ? "SPUBLISH" : "PUBLISH";
     this.#clock = clock;
     this.#limit = new TimeLimit(clock, driver);
-    this.#send = (command) => this.#limit.guard(driver.send(command));
+    this.#send = (command, key) => this.#limit.guard(driver.send(command, key));
     this.#clients = new Clients(this.#send, clock, settings);
-    const call = this.#call;
+    this.#channels = new Channels(driver, clock, settings.clientId, {
+      message: (text) => this.#hear(text),
+      up: (homes) => this.#missed(homes),
+    });
     const client = `${settings.clientId}:`;
+    const none: [] = [];
     const outbox = new Outbox((run) => driver.together(run));
     // What is given up first frees room for what is asked for.
-    this.#give = outbox.script((items) => this.#run(lua.give, { keys: [], args: [client] }, items));
-    this.#release = outbox.script((items) => this.#run(lua.release, call, items));
-    this.#extend = outbox.script((items) => this.#run(lua.extend, { keys: [], args: [] }, items));
+    this.#give = outbox.script((items) => this.#run(lua.give, { keys: none, args: [client] }, items));
+    this.#release = outbox.script((items) => this.#run(lua.release, this.#call(items.common[0]), items));
+    this.#extend = outbox.script((items) => this.#run(lua.extend, { keys: none, args: none }, items));
     // Who takes the long way was not behind anybody who tries the quick one: they would have waited for the outcome.
-    this.#acquire = outbox.script((items) => this.#run(lua.acquire, call, items));
+    this.#acquire = outbox.script((items) => this.#run(lua.acquire, this.#call(items.common[0]), items));
     this.#take = outbox.script((items) => {
-      return this.#run(lua.take, { keys: call.keys, args: [client, items.shared] }, items);
+      const [{ counter }, ttl] = items.common;
+      return this.#run(lua.take, { keys: [counter], args: [client, String(ttl)] }, items);
     });
+    this.#query = outbox.script((items) => this.#run(lua.query, { keys: none, args: none }, items));
   }
 
   listen(listener: PushListener): void {
@@ -112,7 +124,7 @@ export class LuaScheme implements Scheme {
   acquire(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, mode, label, ticket, waiting = 1 } = request;
     this.#clients.announce(request.ttl);
-    if (wait) this.#subscribe();
+    if (wait && !this.#driver.isCluster) this.#channels.open(this.#keys.homeOf(lock), STALE_AFTER);
     const earlier = this.#taking.get(lock);
     if (earlier) return this.#queueBehind(earlier, request, wait);
     const plain = mode === "exclusive" && label === "" && ticket === undefined && waiting === 1;
@@ -123,7 +135,7 @@ export class LuaScheme implements Scheme {
   async #takeOrQueue(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token, ttl } = request;
     const [key, , queue] = this.#keys.of(lock);
-    const { replies, index } = this.#take([key, queue], [numberOf(token)], String(ttl));
+    const { replies, index } = this.#take([key, queue], [numberOf(token)], this.#keys.homeOf(lock), ttl);
     this.#taking.set(lock, replies);
     let fence;
     try {
@@ -142,22 +154,28 @@ export class LuaScheme implements Scheme {
   async #queue(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token, ttl, ticket = "", waiting = 1, fences = 1, maxQueue = "", label } = request;
     const keys = this.#keys.of(lock);
-    const listens = this.#subscription?.up ? "2" : "1";
+    const home = this.#keys.homeOf(lock);
+    if (wait) this.#channels.open(home, STALE_AFTER);
+    const listens = this.#channels.isUp(home) ? "2" : "1";
     const manner = wait ? listens : "0";
     const asked = wait ? this.#noteQuestion(request) : 0;
     const answer = await ownReply(
-      this.#acquire(keys, [
-        token,
-        modeOf(request),
-        String(ttl),
-        manner,
-        ticket,
-        String(waiting),
-        String(fences),
-        String(asked),
-        String(maxQueue),
-        label,
-      ]),
+      this.#acquire(
+        keys,
+        [
+          token,
+          modeOf(request),
+          String(ttl),
+          manner,
+          ticket,
+          String(waiting),
+          String(fences),
+          String(asked),
+          String(maxQueue),
+          label,
+        ],
+        home,
+      ),
     );
     if (Array.isArray(answer) && answer[0] !== "holding") {
       const refusal = refusalOf(request, answer);
@@ -167,7 +185,7 @@ export class LuaScheme implements Scheme {
       this.#noteWanted(lock);
       return {
         kind: "pending",
-        pokeAfter: this.#pokeAfter(Number(rank), Number(left), Number(foreign) === 1),
+        pokeAfter: this.#pokeAfter(home, Number(rank), Number(left), Number(foreign) === 1),
         ahead: Number(rank),
         ...(holder !== "" && { holder: { token: String(holder), label: String(holdersLabel) } }),
       };
@@ -215,17 +233,16 @@ export class LuaScheme implements Scheme {
 
   async extend({ lock, token, fence }: Grant, ttl: number): Promise<Extension> {
     this.#clients.announce(ttl);
+    const home = this.#keys.homeOf(lock);
     // Whoever holds for so long wants to know soon when the lock is stolen.
-    this.#subscribe();
+    this.#channels.open(home, ttl);
     const [key, holders] = this.#keys.of(lock);
-    return extensionOf(await ownReply(this.#extend([key, holders], [token, String(fence), String(ttl)])));
+    return extensionOf(await ownReply(this.#extend([key, holders], [token, String(fence), String(ttl)], home)));
   }
 
   async downgrade({ lock, token, fence }: Grant): Promise<Extension> {
-    const [reply] = await this.#run(lua.downgrade, this.#call, {
-      keys: this.#keys.of(lock),
-      args: [token, String(fence)],
-    });
+    const item = { keys: this.#keys.of(lock), args: [token, String(fence)] };
+    const [reply] = await this.#run(lua.downgrade, this.#callAbout(lock), item);
     return extensionOf(unwrap(reply));
   }
 
@@ -234,12 +251,13 @@ export class LuaScheme implements Scheme {
     this.#questions.delete(token);
     const drops = this.#driver.drops;
     const keys = this.#keys.of(lock);
+    const home = this.#keys.homeOf(lock);
     if (mode === "exclusive" && fence && !this.#wanted.has(lock)) {
       const [key, , queue] = keys;
-      const { replies, index } = this.#give([key, queue], [`${numberOf(token)}#${fence}`]);
+      const { replies, index } = this.#give([key, queue], [`${numberOf(token)}#${fence}`], home);
       if (Number((await replies)[index]) === 1) return "released";
     }
-    const held = Number(await ownReply(this.#release(keys, [token])));
+    const held = Number(await ownReply(this.#release(keys, [token], home)));
     if (held === 2) this.#noteWanted(lock);
     else this.#wanted.delete(lock);
     if (held > 0) return "released";
@@ -249,7 +267,7 @@ export class LuaScheme implements Scheme {
   async keep({ lock, token, fence }: Grant, ttl: number, label: string): Promise<Release> {
     const drops = this.#driver.drops;
     const args: [string, string, string, string] = [token, String(fence), String(ttl), label];
-    const [reply] = await this.#run(lua.keep, this.#call, { keys: this.#keys.of(lock), args });
+    const [reply] = await this.#run(lua.keep, this.#callAbout(lock), { keys: this.#keys.of(lock), args });
     if (Number(unwrap(reply)) === 1) return "released";
     return drops === this.#driver.drops ? "gone" : "unsure";
   }
@@ -268,24 +286,22 @@ export class LuaScheme implements Scheme {
       String(heir.ttl),
       heir.label,
     ];
-    const [reply] = await this.#run(lua.handover, this.#call, { keys: this.#keys.of(lock), args });
+    const [reply] = await this.#run(lua.handover, this.#callAbout(lock), { keys: this.#keys.of(lock), args });
     const granted = Number(unwrap(reply));
     return granted > 0 ? { kind: "granted", fence: granted } : { kind: "busy" };
   }
 
   async query(selection: Selection): Promise<LockState[]> {
-    const names = await findNames(this.#send, this.#prefix, selection);
-    const states: LockState[] = [];
-    for (let i = 0; i < names.length; i += 100) {
-      const keys = names.slice(i, i + 100).flatMap((name) => this.#keys.of(name));
-      const replies = await this.#run(lua.query, { keys: [], args: [] }, { keys, args: [] });
-      replies.forEach((reply, j) => {
-        // Among all keys of the prefix there may be some that are no locks.
-        const named = typeof selection === "object" && "name" in selection;
-        if (isFailure(reply) && !named && String(reply[1]).startsWith("WRONGTYPE")) return;
-        states.push(readState(names[i + j] ?? "", unwrap(reply)));
-      });
-    }
+    const names = await findNames(() => this.#servers(), this.#prefix, selection);
+    const replies = await Promise.all(
+      names.map((name) => replyTo(this.#query(this.#keys.of(name), [], this.#keys.homeOf(name)))),
+    );
+    // Among all keys of the prefix there may be some that are no locks.
+    const named = typeof selection === "object" && "name" in selection;
+    const states = replies.flatMap((reply, i) => {
+      if (isFailure(reply) && !named && String(reply[1]).startsWith("WRONGTYPE")) return [];
+      return [readState(names[i] as string, unwrap(reply))];
+    });
     const tokens = states
       .flatMap(({ holders, waiters }) => [...holders, ...waiters])
       .flatMap(({ token }) => token ?? []);
@@ -298,15 +314,14 @@ export class LuaScheme implements Scheme {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#subscription?.close();
+    this.#channels.close();
     await this.#clients.forget();
     this.#limit.close();
     this.#driver.close();
   }
 
   async #steal(lock: string, args: [string, string, string, string]): Promise<unknown[]> {
-    const [reply] = await this.#run(lua.steal, this.#call, { keys: this.#keys.of(lock), args });
+    const [reply] = await this.#run(lua.steal, this.#callAbout(lock), { keys: this.#keys.of(lock), args });
     return unwrap(reply) as unknown[];
   }
 
@@ -318,25 +333,41 @@ export class LuaScheme implements Scheme {
     return this.#limit.guard(runScript(this.#driver, script, call, items));
   }
 
-  #subscribe(): void {
-    if (this.#subscription || this.#closed) return;
-    this.#subscription = this.#driver.subscribe(channelPrefix(this.#prefix) + this.#clientId, {
-      message: (text) => {
-        const [, what, number, asked, token = "", key = ""] = /^(\w+) (\d+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
-        const lock = nameOfKey(this.#prefix, key) ?? "";
-        if (what === "granted") this.#granted(lock, token, Number(number), Number(asked));
-        else if (what === "next") this.#listener?.next(lock, token, Number(number));
-        else if (what === "lost") this.#listener?.lost(lock, token, Number(number));
-      },
-      up: () => this.#listener?.missed(),
-    });
+  #call({ counter, channel }: Home): Call {
+    return { keys: [counter], args: [this.#publish, channel] };
+  }
+
+  #callAbout(lock: string): Call {
+    return this.#call(this.#keys.homeOf(lock));
+  }
+
+  async #servers(): Promise<Send[]> {
+    const servers = await this.#limit.guard(this.#driver.servers());
+    return servers.map((send) => (command) => this.#limit.guard(send(command)));
+  }
+
+  #hear(text: string): void {
+    const [, what, number, asked, token = "", key = ""] = /^(\w+) (\d+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
+    const lock = nameOfKey(this.#prefix, key) ?? "";
+    if (what === "granted") this.#granted(lock, token, Number(number), Number(asked));
+    else if (what === "next") this.#listener?.next(lock, token, Number(number));
+    else if (what === "lost") this.#listener?.lost(lock, token, Number(number));
+  }
+
+  #missed(homes: ReadonlySet<Home>): void {
+    const locks = new Set<string>();
+    for (const { lock } of homes) {
+      if (lock === undefined) return this.#listener?.missed();
+      locks.add(lock);
+    }
+    this.#listener?.missed(locks);
   }
 
   /** When a waiter asks again by itself: pushes are the rule, this is for what they miss. */
-  #pokeAfter(rank: number, left: number, foreign: boolean): number {
+  #pokeAfter(home: Home, rank: number, left: number, foreign: boolean): number {
     const spread = POKE_INTERVAL * (0.9 + 0.2 * Math.random());
     const first = rank === 0;
-    const longest = foreign && first ? FOREIGN_POKE : this.#subscription?.up ? spread : DEAF_POKE;
+    const longest = foreign && first ? FOREIGN_POKE : this.#channels.isUp(home) ? spread : DEAF_POKE;
     return first && left >= 0 ? Math.min(longest, left + EXPIRY_MARGIN) : longest;
   }
 }

@@ -2,9 +2,9 @@
 const MOST_ITEMS = 64;
 
 /** Items of the same script that travel as one call. */
-export class Parcel {
-  /** What the whole call has in common. */
-  readonly shared: string;
+export class Parcel<Common extends readonly unknown[] = readonly unknown[]> {
+  /** What all its items have in common. */
+  readonly common: Common;
   /** Of all items, one after the other. */
   readonly keys: string[] = [];
   readonly args: string[] = [];
@@ -13,9 +13,14 @@ export class Parcel {
   readonly #replies: Promise<unknown[]>;
   #resolve: (replies: Promise<unknown[]>) => void = () => {};
 
-  constructor(shared: string) {
-    this.shared = shared;
+  constructor(common: Common) {
+    this.common = common;
     this.#replies = new Promise((resolve) => (this.#resolve = resolve));
+  }
+
+  suits(common: readonly unknown[]): boolean {
+    for (let i = 0; i < common.length; i++) if (this.common[i] !== common[i]) return false;
+    return true;
   }
 
   /** Resolves with the replies to all items, and says which one is this item's. */
@@ -36,22 +41,17 @@ export interface Added {
   readonly index: number;
 }
 
-interface OutgoingScript {
-  readonly run: (parcel: Parcel) => Promise<unknown[]>;
-  parcels: Parcel[];
-}
-
 /** One item's own reply. */
 export async function replyTo({ replies, index }: Added): Promise<unknown> {
   return (await replies)[index];
 }
 
 /** Adds an item to what leaves at the end of this turn. */
-export type AddItem<Keys extends readonly string[], Args extends readonly string[]> = (
-  keys: Keys,
-  args: Args,
-  shared?: string,
-) => Added;
+export type AddItem<
+  Keys extends readonly string[],
+  Args extends readonly string[],
+  Common extends readonly unknown[] = [],
+> = (keys: Keys, args: Args, ...common: Common) => Added;
 
 /**
  * Gathers the calls of one turn of the event loop: those of the same script travel as one, and all of them in one
@@ -59,7 +59,8 @@ export type AddItem<Keys extends readonly string[], Args extends readonly string
  */
 export class Outbox {
   readonly #together: (run: () => void) => void;
-  readonly #scripts: OutgoingScript[] = [];
+  /** Each sends what one script has to do. */
+  readonly #senders: (() => void)[] = [];
   #parcels = 0;
   #scheduled = false;
 
@@ -68,16 +69,24 @@ export class Outbox {
     this.#together = together;
   }
 
-  /** Scripts are sent in the order in which they were named here. Items of different `shared` never share a call. */
-  script<Keys extends readonly string[], Args extends readonly string[]>(
-    run: (parcel: Parcel) => Promise<unknown[]>,
-  ): AddItem<Keys, Args> {
-    const script: OutgoingScript = { run, parcels: [] };
-    this.#scripts.push(script);
-    return (keys, args, shared = "") => {
-      let parcel = script.parcels.at(-1);
-      if (!parcel || parcel.shared !== shared) {
-        script.parcels.push((parcel = new Parcel(shared)));
+  /**
+   * Scripts are sent in the order in which they were named here. Items share a call only if they have all of `common`
+   * in common.
+   */
+  script<Keys extends readonly string[], Args extends readonly string[], Common extends readonly unknown[] = []>(
+    run: (parcel: Parcel<Common>) => Promise<unknown[]>,
+  ): AddItem<Keys, Args, Common> {
+    let parcels: Parcel<Common>[] = [];
+    this.#senders.push(() => {
+      if (parcels.length === 0) return;
+      const due = parcels;
+      parcels = [];
+      for (const parcel of due) parcel.settle(run(parcel));
+    });
+    return (keys, args, ...common) => {
+      let parcel = parcels.at(-1);
+      if (!parcel?.suits(common)) {
+        parcels.push((parcel = new Parcel(common)));
         this.#parcels++;
       }
       this.#schedule();
@@ -101,11 +110,6 @@ export class Outbox {
 
   #send(): void {
     this.#parcels = 0;
-    for (const script of this.#scripts) {
-      if (script.parcels.length === 0) continue;
-      const due = script.parcels;
-      script.parcels = [];
-      for (const parcel of due) parcel.settle(script.run(parcel));
-    }
+    for (const send of this.#senders) send();
   }
 }

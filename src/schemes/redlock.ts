@@ -178,7 +178,7 @@ export class RedlockScheme implements Scheme {
   async query(selection: Selection): Promise<LockState[]> {
     const named = typeof selection === "object" && "name" in selection;
     const found = await this.#roster.askEach(named, (node) =>
-      findNames((command) => node.send(command), this.#settings.prefix, selection),
+      findNames(() => Promise.resolve([(command) => node.send(command)]), this.#settings.prefix, selection),
     );
     const names = [...new Set(found.flat())].sort();
     const keys = names.map((name) => this.#keys(name));

@@ -3,11 +3,24 @@ import { nameOfKey, scanPattern } from "../keys.ts";
 import type { Selection } from "../scheme.ts";
 import { globToRegExp } from "./memory.ts";
 
-/** The names of the selected locks that somebody holds or waits for. Walks the key space in small steps (SCAN). */
-export async function findNames(send: Send, prefix: string, selection: Selection): Promise<string[]> {
+/**
+ * The names of the selected locks that somebody holds or waits for. Walks the key space in small steps (SCAN).
+ *
+ * @param servers all that keep keys; asked only where they have to be walked
+ */
+export async function findNames(
+  servers: () => Promise<readonly Send[]>,
+  prefix: string,
+  selection: Selection,
+): Promise<string[]> {
   if (typeof selection === "object" && "name" in selection) return [selection.name];
   const wanted = selection === "all" ? undefined : globToRegExp(selection.match);
   const names = new Set<string>();
+  await Promise.all((await servers()).map((send) => walk(send, prefix, wanted, names)));
+  return [...names].sort();
+}
+
+async function walk(send: Send, prefix: string, wanted: RegExp | undefined, names: Set<string>): Promise<void> {
   let cursor = "0";
   do {
     const reply = await send(["SCAN", cursor, "MATCH", scanPattern(prefix), "COUNT", "1000"]);
@@ -18,5 +31,4 @@ export async function findNames(send: Send, prefix: string, selection: Selection
       if (name !== undefined && (!wanted || wanted.test(name))) names.add(name);
     }
   } while (cursor !== "0");
-  return [...names].sort();
 }

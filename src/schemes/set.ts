@@ -13,7 +13,7 @@
 import type { Clock } from "../clock.ts";
 import { schemeError, TimeLimit } from "../driver.ts";
 import type { Driver, Send } from "../driver.ts";
-import { counterKey, lockKey, lockKeys } from "../keys.ts";
+import { Keys, lockKey, lockKeys } from "../keys.ts";
 import { TOKEN } from "../scheme.ts";
 import type {
   Answer,
@@ -44,6 +44,7 @@ export class SetScheme implements Scheme {
   readonly #driver: Driver;
   readonly #clock: Clock;
   readonly #prefix: string;
+  readonly #keys: Keys;
   readonly #limit: TimeLimit;
   readonly #send: Send;
   readonly #clients: Clients;
@@ -57,8 +58,9 @@ export class SetScheme implements Scheme {
     this.#driver = driver;
     this.#clock = clock;
     this.#prefix = settings.prefix;
+    this.#keys = new Keys(settings.prefix, driver.isCluster);
     this.#limit = new TimeLimit(clock, driver);
-    this.#send = (command) => this.#limit.guard(driver.send(command));
+    this.#send = (command, key) => this.#limit.guard(driver.send(command, key));
     this.#clients = new Clients(this.#send, clock, settings);
   }
 
@@ -69,9 +71,9 @@ export class SetScheme implements Scheme {
     const { lock, token, ttl } = request;
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
-    const counter = counterKey(this.#prefix);
+    const { counter } = this.#keys.homeOf(lock);
     const floor = await this.#serverMicros();
-    const replies = await this.#take(token, [
+    const replies = await this.#take(token, key, [
       ["SET", key, token, "NX", "PX", String(ttl)],
       ["GET", key],
       ["SET", counter, floor, "NX", "PX", String(FENCE_TTL)],
@@ -97,11 +99,11 @@ export class SetScheme implements Scheme {
   async steal({ lock, token, ttl }: LockRequest): Promise<Answer> {
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
-    const counter = counterKey(this.#prefix);
+    const { counter } = this.#keys.homeOf(lock);
     const floor = await this.#serverMicros();
     // SET takes the place of whatever is there; what is no lock must stay.
-    await this.#send(["GET", key]).catch((error: unknown) => this.#assertShared(lock, key, error));
-    const replies = await this.#take(token, [
+    await this.#send(["GET", key], key).catch((error: unknown) => this.#assertShared(lock, key, error));
+    const replies = await this.#take(token, key, [
       ["SET", key, token, "PX", String(ttl)],
       ["SET", counter, floor, "NX", "PX", String(FENCE_TTL)],
       ["INCR", counter],
@@ -116,7 +118,7 @@ export class SetScheme implements Scheme {
     const key = lockKey(this.#prefix, lock);
     const compare = await this.#comparing();
     if (await this.#limit.guard(compare.replace(key, token, token, ttl))) return "extended";
-    return Number(await this.#send(["EXISTS", key])) === 1 ? "stolen" : "gone";
+    return Number(await this.#send(["EXISTS", key], key)) === 1 ? "stolen" : "gone";
   }
 
   async release({ lock, token }: GivenUp): Promise<Release> {
@@ -145,26 +147,29 @@ export class SetScheme implements Scheme {
   async handOver({ lock, token }: Grant, heir: LockRequest): Promise<Answer> {
     this.#clients.announce(heir.ttl);
     const key = lockKey(this.#prefix, lock);
-    const counter = counterKey(this.#prefix);
+    const { counter } = this.#keys.homeOf(lock);
     // Drawn while the old grant still holds, if it is found to hold below: nobody else was granted in between.
     const replies = await this.#limit.guard(
-      this.#driver.transaction([
-        ["SET", counter, await this.#serverMicros(), "NX", "PX", String(FENCE_TTL)],
-        ["INCR", counter],
-        ["PEXPIRE", counter, String(FENCE_TTL)],
-      ]),
+      this.#driver.transaction(
+        [
+          ["SET", counter, await this.#serverMicros(), "NX", "PX", String(FENCE_TTL)],
+          ["INCR", counter],
+          ["PEXPIRE", counter, String(FENCE_TTL)],
+        ],
+        key,
+      ),
     );
     assertDone(replies ?? []);
     const compare = await this.#comparing();
     const replaced = await this.#limit.guard(compare.replace(key, token, heir.token, heir.ttl));
     // A repeated call finds the heir already there.
-    const inherited = replaced || (await this.#send(["GET", key])) === heir.token;
+    const inherited = replaced || (await this.#send(["GET", key], key)) === heir.token;
     return inherited ? { kind: "granted", fence: Number(replies?.[1]) } : { kind: "busy" };
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
     const key = lockKey(this.#prefix, lock);
-    const value = await this.#send(["GET", key]);
+    const value = await this.#send(["GET", key], key);
     const expected = holder.foreign ?? holder.token;
     // A holder of the lua scheme has more in its value than its token.
     if (typeof value !== "string" || (value !== expected && value.split("#")[0] !== holder.token)) return false;
@@ -173,7 +178,7 @@ export class SetScheme implements Scheme {
   }
 
   async query(selection: Selection): Promise<LockState[]> {
-    const names = await findNames(this.#send, this.#prefix, selection);
+    const names = await findNames(() => this.#driver.servers(), this.#prefix, selection);
     const looks = await Promise.all(names.map((name) => this.#look(name)));
     // Among all keys of the prefix there may be some that are no locks.
     const failure = looks.find((look) => look instanceof Error);
@@ -199,10 +204,13 @@ export class SetScheme implements Scheme {
   async #look(lock: string): Promise<LockState | Error> {
     const key = lockKey(this.#prefix, lock);
     const found = await this.#limit.guard(
-      this.#driver.transaction([
-        ["GET", key],
-        ["PTTL", key],
-      ]),
+      this.#driver.transaction(
+        [
+          ["GET", key],
+          ["PTTL", key],
+        ],
+        key,
+      ),
     );
     const [value, left] = found ?? [];
     if (value instanceof Error) return value;
@@ -248,13 +256,13 @@ export class SetScheme implements Scheme {
     const failure = schemeError(error);
     if (failure.code !== "wrong-type") throw failure;
     const [, holders] = lockKeys(this.#prefix, lock);
-    if (Number(await this.#send(["EXISTS", holders])) === 1) return;
-    const type = await this.#send(["TYPE", key]);
+    if (Number(await this.#send(["EXISTS", holders], holders)) === 1) return;
+    const type = await this.#send(["TYPE", key], key);
     if (type !== "none" && type !== "string") throw failure;
   }
 
-  async #take(token: string, commands: string[][]): Promise<unknown[]> {
-    const call = this.#driver.transaction(commands);
+  async #take(token: string, key: string, commands: string[][]): Promise<unknown[]> {
+    const call = this.#driver.transaction(commands, key);
     this.#asked.set(token, call);
     const answered = (): void => {
       if (this.#asked.get(token) === call) this.#asked.delete(token);

@@ -467,9 +467,9 @@ export class Turns implements Scheme {
         } else listener.lost(lock, token, fence);
       },
       again: (lock, token) => listener.again(lock, token),
-      missed: () => {
-        for (const { place } of this.#lines.values()) if (place) place.due = 0;
-        listener.missed();
+      missed: (locks) => {
+        for (const [lock, { place }] of this.#lines) if (place && (!locks || locks.has(lock))) place.due = 0;
+        listener.missed(locks);
       },
     });
   }
