@@ -1,31 +1,56 @@
 import type { Driver } from "../driver.ts";
 import { show } from "../options.ts";
+import { IoredisClusterDriver, isIoredisCluster } from "./ioredis-cluster.ts";
+import type { IoredisCluster } from "./ioredis-cluster.ts";
 import { IoredisDriver, isIoredis } from "./ioredis.ts";
 import type { IoredisClient } from "./ioredis.ts";
-import { NodeRedisDriver, isNodeRedis } from "./node-redis.ts";
+import { isNodeRedisCluster, NodeRedisClusterDriver } from "./node-redis-cluster.ts";
+import type { NodeRedisCluster } from "./node-redis-cluster.ts";
+import { isNodeRedisPool, NodeRedisPoolDriver } from "./node-redis-pool.ts";
+import type { NodeRedisPool } from "./node-redis-pool.ts";
+import { isNodeRedisSentinel, NodeRedisSentinelDriver } from "./node-redis-sentinel.ts";
+import type { NodeRedisSentinel } from "./node-redis-sentinel.ts";
+import { isNodeRedis, NodeRedisDriver } from "./node-redis.ts";
 import type { NodeRedisClient } from "./node-redis.ts";
 
 /** A Redis client that holdfast knows how to drive, recognised by its shape. */
-export type RedisClient = IoredisClient | NodeRedisClient;
+export type RedisClient =
+  IoredisClient | IoredisCluster | NodeRedisClient | NodeRedisCluster | NodeRedisPool | NodeRedisSentinel;
 
 /** @throws TypeError for anything that is no client of a known kind. */
 export function driverFor(client: unknown): Driver {
-  if (typeof client === "object" && client !== null) {
-    if (isIoredis(client)) {
-      const { keyPrefix } = client.options as { readonly keyPrefix?: string };
-      if (keyPrefix) {
-        throw new TypeError(
-          `Expected an ioredis client without keyPrefix, which does not reach channels and scripts; got ${show(keyPrefix)}. ` +
-            "Use the manager's prefix instead.",
-        );
-      }
-      return new IoredisDriver(client);
-    }
-    if (isNodeRedis(client)) return new NodeRedisDriver(client);
-  }
-  const came = (client as { readonly isCluster?: unknown } | null)?.isCluster ? "an ioredis Cluster" : show(client);
+  const driver = typeof client === "object" && client !== null ? find(client) : undefined;
+  if (driver) return driver;
   throw new TypeError(
-    "Expected a Redis client: an ioredis 5 or 6 instance (new Redis()), or a node-redis 5 or 6 client (createClient()); " +
-      `got ${came}. Leave it out for locks within this process.`,
+    "Expected a Redis client: an ioredis 5 or 6 instance (new Redis(), new Cluster()), or a node-redis 5 or 6 client " +
+      "(createClient(), createClientPool(), createCluster(), createSentinel()); " +
+      `got ${show(client)}. Leave it out for locks within this process.`,
   );
+}
+
+function find(client: object): Driver | undefined {
+  const keyPrefix = prefixOf(client);
+  // ioredis puts its prefix before every key it sees: not before channels, and not inside of hash tags. So a connection
+  // of our own has none, and what it stands for is part of the names of keys.
+  if (isIoredisCluster(client)) {
+    if (!keyPrefix) return new IoredisClusterDriver(client);
+    const { redisOptions } = client.options as { readonly redisOptions?: object };
+    const own = client.duplicate([], { keyPrefix: "", redisOptions: { ...redisOptions, keyPrefix: "" } });
+    return new IoredisClusterDriver(own, { owned: true, keyPrefix });
+  }
+  if (isIoredis(client)) {
+    if (!keyPrefix) return new IoredisDriver(client);
+    return new IoredisDriver(client.duplicate({ keyPrefix: "" }), { owned: true, keyPrefix });
+  }
+  if (isNodeRedisCluster(client)) return new NodeRedisClusterDriver(client, keyPrefix);
+  if (isNodeRedisSentinel(client)) return new NodeRedisSentinelDriver(client, keyPrefix);
+  if (isNodeRedisPool(client)) return new NodeRedisPoolDriver(client, keyPrefix);
+  if (isNodeRedis(client)) return new NodeRedisDriver(client, { keyPrefix });
+  return undefined;
+}
+
+function prefixOf(client: object): string {
+  const { options, _keyPrefix } = client as { readonly options?: unknown; readonly _keyPrefix?: unknown };
+  const inOptions = (options as { readonly keyPrefix?: unknown } | undefined)?.keyPrefix;
+  return String(inOptions || _keyPrefix || "");
 }

@@ -1,12 +1,16 @@
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 
+/** What all clients of ioredis have. */
+export interface IoredisCommands {
+  call(command: string, args: string[]): Promise<unknown>;
+  multi(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
+}
+
 /** What is used of an ioredis client (5 or 6; one server, or found through Sentinels). */
-export interface IoredisClient {
+export interface IoredisClient extends IoredisCommands {
   readonly status: string;
   readonly options: object;
   readonly stream?: { cork?(): unknown; uncork?(): unknown; unref?(): unknown };
-  call(command: string, args: string[]): Promise<unknown>;
-  multi(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
   duplicate(override?: object): IoredisClient;
   on(event: string, listener: (...args: unknown[]) => void): unknown;
   off(event: string, listener: (...args: unknown[]) => void): unknown;
@@ -17,6 +21,14 @@ interface OwnConnection extends IoredisClient {
   connect(): Promise<void>;
   subscribe(channel: string): Promise<unknown>;
   disconnect(): void;
+}
+
+/** How a driver came by its client. */
+export interface Own {
+  /** It is ours to close. */
+  readonly owned?: boolean;
+  /** What its user wants before every key, and it puts there no more. */
+  readonly keyPrefix?: string;
 }
 
 export function isIoredis(client: object): client is IoredisClient {
@@ -32,10 +44,25 @@ export function isIoredis(client: object): client is IoredisClient {
 
 function ignore(): void {}
 
+/** MULTI … EXEC. */
+export async function exec(
+  client: IoredisCommands,
+  commands: readonly (readonly string[])[],
+): Promise<unknown[] | null> {
+  const replies = await client
+    .multi(commands.map(([name = "", ...args]) => [name.toLowerCase(), ...args]))
+    .exec()
+    .catch((error: { readonly previousErrors?: Error[] }) => {
+      // EXECABORT only says that some command was refused; this says which, and why.
+      throw error.previousErrors?.[0] ?? error;
+    });
+  return replies && replies.map(([error, value]) => error ?? value);
+}
+
 export class IoredisDriver implements Driver {
   readonly client = "ioredis";
   readonly isCluster = false;
-  readonly keyPrefix = "";
+  readonly keyPrefix: string;
   readonly #redis: IoredisClient;
   readonly #owned: boolean;
   drops = 0;
@@ -51,9 +78,10 @@ export class IoredisDriver implements Driver {
     this.complaint = undefined;
   };
 
-  constructor(redis: IoredisClient, owned = false) {
+  constructor(redis: IoredisClient, { owned = false, keyPrefix = "" }: Own = {}) {
     this.#redis = redis;
     this.#owned = owned;
+    this.keyPrefix = keyPrefix;
     redis.on("close", this.#onClose);
     redis.on("error", this.#onError);
     redis.on("ready", this.#onReady);
@@ -80,15 +108,8 @@ export class IoredisDriver implements Driver {
     }
   }
 
-  async transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
-    const replies = await this.#redis
-      .multi(commands.map(([name = "", ...args]) => [name.toLowerCase(), ...args]))
-      .exec()
-      .catch((error: { readonly previousErrors?: Error[] }) => {
-        // EXECABORT only says that some command was refused; this says which, and why.
-        throw error.previousErrors?.[0] ?? error;
-      });
-    return replies && replies.map(([error, value]) => error ?? value);
+  transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
+    return exec(this.#redis, commands);
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {
@@ -120,7 +141,7 @@ export class IoredisDriver implements Driver {
   async session(): Promise<Driver> {
     const connection = this.#duplicate({ retryStrategy: null, autoResendUnfulfilledCommands: false });
     await connection.connect();
-    return new IoredisDriver(connection, true);
+    return new IoredisDriver(connection, { owned: true });
   }
 
   ownerOf(): string {

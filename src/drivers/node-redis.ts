@@ -1,5 +1,6 @@
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { messageOf } from "../driver.ts";
+import type { Listener, ListenerEvents } from "./followers.ts";
 
 /** What is used of a node-redis client (package `redis`, 5 or 6). */
 export interface NodeRedisClient {
@@ -17,13 +18,26 @@ interface NodeRedisMulti {
   exec(): Promise<unknown>;
 }
 
+type Hear = (text: string, channel: string) => void;
+
 /** What is used of a connection that we opened ourselves. */
 interface OwnConnection extends NodeRedisClient {
   readonly options?: { readonly socket?: object };
   connect(): Promise<unknown>;
-  subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  subscribe(channel: string, listener: Hear): Promise<unknown>;
+  unsubscribe(channel: string): Promise<unknown>;
+  sSubscribe(channel: string, listener: Hear): Promise<unknown>;
+  sUnsubscribe(channel: string): Promise<unknown>;
   destroy(): void;
   unref(): void;
+}
+
+/** How a driver came by its client. */
+interface Own {
+  /** It is ours to close. */
+  readonly owned?: boolean;
+  /** What its user wants before every key; raw commands never have it. */
+  readonly keyPrefix?: string;
 }
 
 export function isNodeRedis(client: object): client is NodeRedisClient {
@@ -44,7 +58,7 @@ function ignore(): void {}
 export class NodeRedisDriver implements Driver {
   readonly client = "node-redis";
   readonly isCluster = false;
-  readonly keyPrefix = "";
+  readonly keyPrefix: string;
   readonly #redis: NodeRedisClient;
   readonly #owned: boolean;
   drops = 0;
@@ -60,9 +74,10 @@ export class NodeRedisDriver implements Driver {
     this.complaint = undefined;
   };
 
-  constructor(redis: NodeRedisClient, owned = false) {
+  constructor(redis: NodeRedisClient, { owned = false, keyPrefix = "" }: Own = {}) {
     this.#redis = redis;
     this.#owned = owned;
+    this.keyPrefix = keyPrefix;
     redis.on("reconnecting", this.#onReconnecting);
     redis.on("error", this.#onError);
     redis.on("ready", this.#onReady);
@@ -74,7 +89,7 @@ export class NodeRedisDriver implements Driver {
 
   async inOrder(commands: readonly (readonly string[])[]): Promise<unknown[]> {
     const { drops } = this;
-    const replies = await Promise.all(commands.map((command) => this.send(command).catch((error: unknown) => error)));
+    const replies = await sendInOrder(this.#redis, commands);
     if (drops !== this.drops) throw new Error("Connection was lost between two commands");
     return replies;
   }
@@ -83,21 +98,14 @@ export class NodeRedisDriver implements Driver {
     run();
   }
 
-  async transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
+  transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
     const multi = this.#redis.multi();
     for (const command of commands) multi.addCommand([...command]);
-    try {
-      return (await multi.exec()) as unknown[];
-    } catch (error) {
-      const { name, constructor, replies } = error as Error & { replies?: unknown[] };
-      if (constructor.name === "WatchError" || name === "WatchError") return null;
-      if (Array.isArray(replies)) return replies;
-      throw error;
-    }
+    return transact(multi);
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {
-    const connection = this.#duplicate((attempt: number) => Math.min(50 * 2 ** attempt, 2_000));
+    const connection = duplicate(this.#redis, (attempt: number) => Math.min(50 * 2 ** attempt, 2_000));
     let up = false;
     let subscribed = false;
     const rise = (): void => {
@@ -128,10 +136,10 @@ export class NodeRedisDriver implements Driver {
   }
 
   async session(): Promise<Driver> {
-    const connection = this.#duplicate(false);
+    const connection = duplicate(this.#redis, false);
     await connection.connect();
     connection.unref();
-    return new NodeRedisDriver(connection, true);
+    return new NodeRedisDriver(connection, { owned: true });
   }
 
   ownerOf(): string {
@@ -148,13 +156,54 @@ export class NodeRedisDriver implements Driver {
     this.#redis.off("ready", this.#onReady);
     if (this.#owned) close(this.#redis as OwnConnection);
   }
+}
 
-  #duplicate(reconnectStrategy: false | ((attempt: number) => number)): OwnConnection {
-    const socket = (this.#redis as OwnConnection).options?.socket;
-    const connection = this.#redis.duplicate({ socket: { ...socket, reconnectStrategy } }) as OwnConnection;
-    connection.on("error", ignore);
-    return connection;
+/** @param reconnectStrategy undefined for the client's own */
+export function duplicate(
+  client: NodeRedisClient,
+  reconnectStrategy?: false | ((attempt: number) => number),
+): OwnConnection {
+  const socket = (client as OwnConnection).options?.socket;
+  const override = reconnectStrategy === undefined ? {} : { socket: { ...socket, reconnectStrategy } };
+  const connection = client.duplicate(override) as OwnConnection;
+  connection.on("error", ignore);
+  return connection;
+}
+
+/** One right behind the other, where the client stays the same. A command that failed is an Error in the result. */
+export function sendInOrder(client: NodeRedisClient, commands: readonly (readonly string[])[]): Promise<unknown[]> {
+  return Promise.all(
+    commands.map((command) => client.sendCommand(command as string[]).catch((error: unknown) => error)),
+  );
+}
+
+/** MULTI … EXEC. Null when a watched key has changed. */
+export async function transact(multi: { exec(): Promise<unknown> }): Promise<unknown[] | null> {
+  try {
+    return (await multi.exec()) as unknown[];
+  } catch (error) {
+    const { name, constructor, replies } = error as Error & { replies?: unknown[] };
+    if (constructor.name === "WatchError" || name === "WatchError") return null;
+    if (Array.isArray(replies)) return replies;
+    throw error;
   }
+}
+
+/** A connection like that of the client, to listen. One that breaks is given up: another is opened where it belongs. */
+export async function listenOn(client: NodeRedisClient, events: ListenerEvents): Promise<Listener> {
+  const connection = duplicate(client, false);
+  const hear: Hear = (text, channel) => events.message(channel, text);
+  connection.on("error", () => events.lost());
+  connection.on("end", () => events.lost());
+  connection.on("sharded-channel-moved", (channel) => events.lost(String(channel)));
+  await connection.connect();
+  connection.unref();
+  return {
+    subscribe: (channel, sharded) =>
+      sharded ? connection.sSubscribe(channel, hear) : connection.subscribe(channel, hear),
+    unsubscribe: (channel, sharded) => (sharded ? connection.sUnsubscribe(channel) : connection.unsubscribe(channel)),
+    close: () => close(connection),
+  };
 }
 
 function close(connection: OwnConnection): void {

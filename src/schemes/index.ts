@@ -39,7 +39,9 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
       );
     }
     const { ttl, nodeTimeout, delayRestarted = true } = options;
-    return new RedlockScheme(nodeDrivers(client), settings.clock, { ...terms, ttl, nodeTimeout, delayRestarted });
+    const drivers = nodeDrivers(client);
+    const nodes = { ttl, nodeTimeout, delayRestarted, prefix: `${drivers[0]?.keyPrefix}${prefix}` };
+    return new RedlockScheme(drivers, settings.clock, { ...terms, ...nodes });
   }
   if (scheme === "redlock") {
     throw new TypeError(
@@ -48,8 +50,9 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
   }
   if (scheme === "memory") throw new TypeError('Expected no client for the scheme "memory"; got one. Leave it out.');
   const driver = driverFor(client);
-  if (scheme === "set") return new SetScheme(driver, settings.clock, terms);
-  const lua = new LuaScheme(driver, settings.clock, terms);
+  const own = { ...terms, prefix: driver.keyPrefix + prefix };
+  if (scheme === "set") return new SetScheme(driver, settings.clock, own);
+  const lua = new LuaScheme(driver, settings.clock, own);
   return turn > 1 ? new Turns(lua, settings.clock, turn) : lua;
 }
 
@@ -58,10 +61,7 @@ function nodeDrivers(clients: readonly unknown[]): Driver[] {
   const drivers: Driver[] = [];
   try {
     for (const client of new Set(clients)) drivers.push(driverFor(client));
-    checkNodes(
-      clients,
-      drivers.map((driver) => driver.client),
-    );
+    checkNodes(clients, drivers);
     return drivers;
   } catch (error) {
     for (const driver of drivers) driver.close();
