@@ -3,7 +3,7 @@
 import { type ChildProcess, type ChildProcessByStdio, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { access, constants, mkdtemp, readFile } from "node:fs/promises";
+import { access, constants, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -17,11 +17,26 @@ const startTimeoutMs = 10_000;
 const installTimeoutMs = 5 * 60_000;
 const portAttempts = 20;
 
+/** Where a server is going to live. */
+export interface Place {
+  readonly port: number;
+  readonly dir: string;
+}
+
+type Args = string[] | ((place: Place) => string[] | Promise<string[]>);
+
 export interface ServerOptions {
-  /** Passed after our own options, so that they win: `["--appendonly", "yes"]`. */
-  args?: string[];
+  /**
+   * Passed after our own options, so that they win: `["--appendonly", "yes"]`. A function is asked once, before the
+   * first start, and may put files into the folder that its arguments name.
+   */
+  args?: Args;
   port?: number;
   binary?: string;
+  /** What ports are drawn from, where not any will do. */
+  drawPort?: () => number;
+  /** A configuration file, put into the server's folder: for servers that rewrite theirs. */
+  config?: string;
 }
 
 export interface UsedServer {
@@ -40,10 +55,14 @@ export async function useServer(): Promise<UsedServer> {
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const binary = options.binary ?? (await findServerBinary());
   const debug = (await allowsDebugOption(binary)) ? ["--enable-debug-command", "local"] : [];
-  const args = [...debug, ...(options.args ?? [])];
+  const { args = [], config, drawPort = randomPort } = options;
+  const allArgs = async (place: Place): Promise<string[]> => [
+    ...debug,
+    ...(typeof args === "function" ? await args(place) : args),
+  ];
   for (let attempt = 1; ; attempt++) {
     const dir = await mkdtemp(join(tmpdir(), "holdfast-server-"));
-    const server = new Server(binary, options.port ?? randomPort(), dir, args);
+    const server = new Server(binary, options.port ?? drawPort(), dir, allArgs, config);
     try {
       await server.start();
       return server;
@@ -69,17 +88,26 @@ export class Server {
   readonly dir: string;
   readonly socketPath: string;
   readonly #binary: string;
-  readonly #args: string[];
+  readonly #args: (place: Place) => Promise<string[]>;
+  readonly #config: string | undefined;
   readonly #keeper: Keeper;
+  #command: string[] | undefined;
   #process: ChildProcess | undefined;
 
-  constructor(binary: string, port: number, dir: string, args: string[]) {
+  constructor(
+    binary: string,
+    port: number,
+    dir: string,
+    args: (place: Place) => Promise<string[]>,
+    config: string | undefined,
+  ) {
     this.port = port;
     this.url = `redis://127.0.0.1:${port}`;
     this.dir = dir;
     this.socketPath = join(dir, "server.sock");
     this.#binary = binary;
     this.#args = args;
+    this.#config = config;
     this.#keeper = startKeeper(dir);
   }
 
@@ -90,10 +118,9 @@ export class Server {
   }
 
   async start(): Promise<void> {
+    this.#command ??= await this.#prepare();
     const log = openSync(join(this.dir, "server.log"), "w");
-    const own = ["--port", `${this.port}`, "--bind", "127.0.0.1", "--unixsocket", this.socketPath];
-    const forgetful = ["--save", "", "--appendonly", "no", "--dir", this.dir];
-    const server = spawn(this.#binary, [...own, ...forgetful, ...this.#args], {
+    const server = spawn(this.#binary, this.#command, {
       stdio: ["ignore", log, log],
       detached: true, // so that Ctrl-C in a terminal reaches us alone, and we choose when the server goes
     });
@@ -103,6 +130,21 @@ export class Server {
     server.once("exit", () => this.#keeper.stdin.write("\n"));
     server.unref();
     await this.#answers(server);
+  }
+
+  async #prepare(): Promise<string[]> {
+    const own = ["--port", `${this.port}`, "--bind", "127.0.0.1", "--unixsocket", this.socketPath];
+    const forgetful = ["--save", "", "--appendonly", "no", "--dir", this.dir];
+    const rest = [...own, ...forgetful, ...(await this.#args(this))];
+    if (this.#config === undefined) return rest;
+    const file = join(this.dir, "server.conf");
+    await writeFile(file, this.#config);
+    return [file, ...rest]; // servers take a file in the first place only
+  }
+
+  /** True from its start until its process has ended, also while it is frozen. */
+  get isRunning(): boolean {
+    return this.#process !== undefined && !hasEnded(this.#process);
   }
 
   /** Sends a signal. The server may still be there when this returns. */
