@@ -1,8 +1,9 @@
 /** Every scheme on every client library, on a real server; each world opens managers as other processes would. */
-import { Redis } from "ioredis";
-import { Redis as Redis5 } from "ioredis5";
-import { createClient } from "redis";
+import { Cluster, Redis } from "ioredis";
+import { Cluster as Cluster5, Redis as Redis5 } from "ioredis5";
+import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import { startServer, type Server } from "../../scripts/servers.ts";
+import { type Address, startCluster, startSentinels } from "../../scripts/topologies.ts";
 import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
 import { TestLocks } from "../../src/testing.ts";
@@ -48,41 +49,149 @@ export interface World {
   readonly server: Server | undefined;
   /** A client to look at the server with. */
   readonly redis: Redis;
+  /** All keys, of all servers that share them. */
+  keys(): Promise<string[]>;
+  pttl(key: string): Promise<number>;
   close(): Promise<void>;
 }
 
 export interface Place {
   readonly title: string;
   readonly scheme: "memory" | "lua" | "set" | "redlock";
+  /** Servers change places there, or share the keys. */
+  readonly isTopology?: boolean;
   open(): Promise<World>;
 }
 
 export async function openWorld(scheme: "lua" | "set" | "redlock", clientName: ClientName): Promise<World> {
   const servers = await Promise.all(Array.from({ length: scheme === "redlock" ? 3 : 1 }, () => startServer()));
   const [server] = servers as [Server];
-  const redis = new Redis(server.url);
-  redis.on("error", () => {});
+  const connect = async (): Promise<OpenClients> => {
+    const connected = await Promise.all(servers.map(({ url }) => openClient(clientName, url)));
+    const [client, ...others] = connected.map((each) => each.client);
+    const all = others.length > 0 ? [client!, ...others] : client!;
+    return { client: all, end: () => connected.forEach((each) => each.end()) };
+  };
+  const stop = async (): Promise<void> => {
+    server.thaw();
+    await Promise.all(servers.map((each) => each.stop()));
+  };
+  return worldOn([server], { scheme }, connect, stop);
+}
+
+interface OpenClients {
+  readonly client: RedisClient | readonly RedisClient[];
+  end(): void;
+}
+
+/** @param seen the servers whose keys are looked at */
+function worldOn(
+  seen: readonly Server[],
+  own: ManagerOptions,
+  connect: () => Promise<OpenClients>,
+  stop: () => Promise<void>,
+): World {
+  const lookers = seen.map(({ url }) => new Redis(url));
+  for (const looker of lookers) looker.on("error", () => {});
   const opened: { manager: LockManager; end: () => void }[] = [];
   return {
-    server,
-    redis,
+    server: seen[0],
+    redis: lookers[0] as Redis,
+    keys: async () => (await Promise.all(lookers.map((looker) => looker.keys("*")))).flat(),
+    pttl: async (key) => {
+      const told = await Promise.all(lookers.map((looker) => looker.pttl(key).catch(() => -2)));
+      return Math.max(...told);
+    },
     manager: async (options) => {
-      const connected = await Promise.all(servers.map(({ url }) => openClient(clientName, url)));
-      const end = (): void => connected.forEach((each) => each.end());
-      const [client, ...others] = connected.map((each) => each.client);
-      const manager = new Manager(others.length > 0 ? [client!, ...others] : client, { scheme, ...options });
+      const { client, end } = await connect();
+      const manager = new Manager(client, { ...own, ...options });
       opened.push({ manager, end });
       return manager;
     },
     close: async () => {
-      server.thaw();
       await Promise.all(opened.map(({ manager }) => manager.close()));
       for (const { end } of opened) end();
-      redis.disconnect();
-      await Promise.all(servers.map((each) => each.stop()));
+      for (const looker of lookers) looker.disconnect();
+      await stop();
     },
   };
 }
+
+/** Clients that know more than one server, and how they find them. */
+const finders = {
+  "an ioredis 6 Cluster": async (seeds: readonly Address[]) => {
+    const client = new Cluster([...seeds]);
+    client.on("error", () => {});
+    return { client, end: () => client.disconnect() };
+  },
+  "an ioredis 5 Cluster": async (seeds: readonly Address[]) => {
+    const client = new Cluster5([...seeds]);
+    client.on("error", () => {});
+    return { client, end: () => client.disconnect() };
+  },
+  "a node-redis 6 cluster": async (seeds: readonly Address[]) => {
+    const client = createCluster({ rootNodes: seeds.map(({ host, port }) => ({ url: `redis://${host}:${port}` })) });
+    client.on("error", () => {});
+    await client.connect();
+    return { client, end: () => void (client.isOpen && client.destroy()) };
+  },
+  "ioredis 6 through Sentinels": async (sentinels: readonly Address[]) => {
+    const client = new Redis({ sentinels: [...sentinels], name: "mymaster" });
+    client.on("error", () => {});
+    return { client, end: () => client.disconnect() };
+  },
+  "node-redis 6 through Sentinels": async (sentinels: readonly Address[]) => {
+    const client = createSentinel({ name: "mymaster", sentinelRootNodes: [...sentinels] });
+    client.on("error", () => {});
+    await client.connect();
+    return { client, end: () => void client.destroy().catch(() => {}) };
+  },
+};
+
+type Finder = keyof typeof finders;
+
+function clusterPlace(scheme: "lua" | "set", finder: Finder, options: ManagerOptions = {}): Place {
+  const open = async (): Promise<World> => {
+    const cluster = await startCluster({ replicasEach: 0 });
+    return worldOn(
+      cluster.servers,
+      { scheme, ...options },
+      () => finders[finder](cluster.seeds),
+      () => cluster.stop(),
+    );
+  };
+  const under = options.prefix ? `, all in one slot,` : "";
+  return { title: `${scheme}${under} on ${finder}`, scheme, isTopology: true, open };
+}
+
+function sentinelPlace(finder: Finder): Place {
+  const open = async (): Promise<World> => {
+    const sentinels = await startSentinels();
+    return worldOn(
+      [await sentinels.master()],
+      {},
+      () => finders[finder](sentinels.addresses),
+      () => sentinels.stop(),
+    );
+  };
+  return { title: `lua on ${finder}`, scheme: "lua", isTopology: true, open };
+}
+
+const poolPlace: Place = {
+  title: "lua on a node-redis 6 pool",
+  scheme: "lua",
+  isTopology: true,
+  open: async () => {
+    const server = await startServer();
+    const connect = async (): Promise<OpenClients> => {
+      const client = createClientPool({ url: server.url }, { minimum: 2, maximum: 4 });
+      client.on("error", () => {});
+      await client.connect();
+      return { client, end: () => client.destroy() };
+    };
+    return worldOn([server], {}, connect, () => server.stop());
+  },
+};
 
 function serverPlace(scheme: "lua" | "set" | "redlock", clientName: ClientName): Place {
   return { title: `${scheme} on ${clientName}`, scheme, open: () => openWorld(scheme, clientName) };
@@ -100,6 +209,8 @@ const memoryPlace: Place = {
       get redis(): Redis {
         throw new Error("There is no server in memory.");
       },
+      keys: async () => [],
+      pttl: async () => -2,
       manager: async (options) => {
         const manager = locks.manager(options);
         opened.push(manager);
@@ -117,6 +228,15 @@ export const places: Place[] = [
   ...clientNames.map((name) => serverPlace("lua", name)),
   ...clientNames.map((name) => serverPlace("set", name)),
   ...clientNames.map((name) => serverPlace("redlock", name)),
+  clusterPlace("lua", "an ioredis 6 Cluster"),
+  clusterPlace("lua", "an ioredis 6 Cluster", { prefix: "{app}:" }),
+  clusterPlace("lua", "an ioredis 5 Cluster"),
+  clusterPlace("lua", "a node-redis 6 cluster"),
+  clusterPlace("set", "an ioredis 6 Cluster"),
+  clusterPlace("set", "a node-redis 6 cluster"),
+  sentinelPlace("ioredis 6 through Sentinels"),
+  sentinelPlace("node-redis 6 through Sentinels"),
+  poolPlace,
 ];
 
 /** Each scheme once: for what no client library has a part in. */
