@@ -118,7 +118,7 @@ function worldOn(
 }
 
 /** Clients that know more than one server, and how they find them. */
-const finders = {
+export const finders = {
   "an ioredis 6 Cluster": async (seeds: readonly Address[]) => {
     const client = new Cluster([...seeds]);
     client.on("error", () => {});
@@ -148,7 +148,10 @@ const finders = {
   },
 };
 
-type Finder = keyof typeof finders;
+export type Finder = keyof typeof finders;
+
+/** Those for clusters. */
+export const clusterFinders: Finder[] = (Object.keys(finders) as Finder[]).filter((finder) => /luster/.test(finder));
 
 function clusterPlace(scheme: "lua" | "set", finder: Finder, options: ManagerOptions = {}): Place {
   const open = async (): Promise<World> => {
