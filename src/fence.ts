@@ -69,8 +69,9 @@ export class RedisFence {
   async write(by: Fenced, command: string, key: string, ...args: (string | number)[]): Promise<unknown> {
     const { fence, token } = checkFenced(by);
     const words = checkRedisWrite(command, key, args).map((word) => `${Buffer.byteLength(word)}:${word}`);
+    const full = this.#driver.keyPrefix + key;
     const item = {
-      keys: [key, guardKey(key)] as [string, string],
+      keys: [full, guardKey(full)] as [string, string],
       args: [String(fence), token, String(this.#keepFor), words.join("")] as [string, string, string, string],
     };
     const replies = await this.#limit.guard(runScript(this.#driver, lua.guard, { keys: [], args: [] }, item));
