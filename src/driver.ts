@@ -111,6 +111,12 @@ export class TimeLimit {
     });
   }
 
+  /** Each server that keeps keys; what is sent to it is bounded, too. */
+  async servers(): Promise<Send[]> {
+    const servers = await this.guard(this.#driver.servers());
+    return servers.map((send) => (command, key) => this.guard(send(command, key)));
+  }
+
   /** Keep no timer: calls that are still out are not bounded any more. */
   close(): void {
     this.#timer?.cancel();

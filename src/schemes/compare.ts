@@ -62,7 +62,7 @@ export class NativeCompare implements Compare {
 
 /** A connection for WATCH, and the last of those calls that take turns on it. */
 interface Watching {
-  readonly session: Promise<Driver>;
+  session?: Promise<Driver> | undefined;
   last: Promise<unknown>;
 }
 
@@ -91,35 +91,34 @@ export class WatchCompare implements Compare {
   }
 
   close(): void {
-    for (const server of this.#watching.keys()) this.#forget(server);
+    for (const watching of this.#watching.values()) forget(watching);
   }
 
   #inTurn(key: string, value: string, command: string[]): Promise<boolean> {
     const server = this.#driver.ownerOf(key);
-    let watching = this.#watching.get(server);
-    if (!watching)
-      this.#watching.set(server, (watching = { session: this.#driver.session(key), last: Promise.resolve() }));
-    const { session, last } = watching;
-    const run = last.then(() => this.#limit.guard(compareAnd(session, key, value, command))).catch(broken);
+    const watching = this.#watching.get(server) ?? { last: Promise.resolve() };
+    this.#watching.set(server, watching);
+    const compare = (): Promise<boolean> => {
+      watching.session ??= this.#driver.session(key);
+      return this.#limit.guard(compareAnd(watching.session, key, value, command));
+    };
+    const run = watching.last.then(compare).catch(broken);
     watching.last = run.catch(async () => {
-      if (this.#watching.get(server) === watching) this.#forget(server);
+      forget(watching);
       // Where the key has moved to another server, its client finds out with the next command.
       if (this.#driver.isCluster) await this.#limit.guard(this.#driver.send(["EXISTS", key], key)).catch(() => {});
     });
     return run;
   }
-
-  #forget(server: string): void {
-    this.#watching
-      .get(server)
-      ?.session.then((session) => session.close())
-      .catch(() => {});
-    this.#watching.delete(server);
-  }
 }
 
-async function compareAnd(watching: Promise<Driver>, key: string, value: string, command: string[]): Promise<boolean> {
-  const session = await watching;
+function forget(watching: Watching): void {
+  watching.session?.then((session) => session.close()).catch(() => {});
+  watching.session = undefined;
+}
+
+async function compareAnd(opening: Promise<Driver>, key: string, value: string, command: string[]): Promise<boolean> {
+  const session = await opening;
   for (;;) {
     const [, found] = await Promise.all([session.send(["WATCH", key]), session.send(["GET", key])]);
     if (found !== value) {

@@ -292,7 +292,7 @@ export class LuaScheme implements Scheme {
   }
 
   async query(selection: Selection): Promise<LockState[]> {
-    const names = await findNames(() => this.#servers(), this.#prefix, selection);
+    const names = await findNames(() => this.#limit.servers(), this.#prefix, selection);
     const replies = await Promise.all(
       names.map((name) => replyTo(this.#query(this.#keys.of(name), [], this.#keys.homeOf(name)))),
     );
@@ -339,11 +339,6 @@ export class LuaScheme implements Scheme {
 
   #callAbout(lock: string): Call {
     return this.#call(this.#keys.homeOf(lock));
-  }
-
-  async #servers(): Promise<Send[]> {
-    const servers = await this.#limit.guard(this.#driver.servers());
-    return servers.map((send) => (command) => this.#limit.guard(send(command)));
   }
 
   #hear(text: string): void {

@@ -178,7 +178,7 @@ export class SetScheme implements Scheme {
   }
 
   async query(selection: Selection): Promise<LockState[]> {
-    const names = await findNames(() => this.#driver.servers(), this.#prefix, selection);
+    const names = await findNames(() => this.#limit.servers(), this.#prefix, selection);
     const looks = await Promise.all(names.map((name) => this.#look(name)));
     // Among all keys of the prefix there may be some that are no locks.
     const failure = looks.find((look) => look instanceof Error);

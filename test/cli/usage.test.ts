@@ -1,4 +1,4 @@
-import { cp, mkdir, symlink } from "node:fs/promises";
+import { cp, mkdir, readFile, symlink } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -109,7 +109,8 @@ describe("client libraries", () => {
     await mkdir(join(folder, "node_modules"));
     await cp(join(root, "dist"), join(folder, "dist"), { recursive: true });
     await cp(join(root, "package.json"), join(folder, "package.json"));
-    for (const library of ["commander", "ms", "cli-table3", ...libraries]) {
+    const { dependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { dependencies: object };
+    for (const library of [...Object.keys(dependencies), ...libraries]) {
       await symlink(join(root, "node_modules", library), join(folder, "node_modules", library));
     }
     return join(folder, "dist", "cli", "main.js");
