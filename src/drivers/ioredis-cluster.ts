@@ -4,6 +4,7 @@ import { Followers } from "./followers.ts";
 import type { Listener, ListenerEvents } from "./followers.ts";
 import { exec, IoredisDriver } from "./ioredis.ts";
 import type { IoredisClient, IoredisCommands, Own } from "./ioredis.ts";
+import { untilAccepted } from "./redirects.ts";
 
 /** What is used of an ioredis Cluster (5 or 6). It redirects, and finds out who keeps what, by itself. */
 export interface IoredisCluster extends IoredisCommands {
@@ -85,13 +86,15 @@ export class IoredisClusterDriver implements Driver {
     return this.#cluster.call(command, args);
   }
 
-  async inOrder(commands: readonly (readonly string[])[], _key: string): Promise<unknown[]> {
-    const { drops } = this;
-    const replies = await this.#cluster
-      .pipeline(commands.map(([name = "", ...args]) => ["call", name, ...args]))
-      .exec();
-    if (!replies || drops !== this.drops) throw new Error("Connection was lost between two commands");
-    return replies.map(([error, value]) => error ?? value);
+  inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
+    const send = async (): Promise<unknown[]> => {
+      const { drops } = this;
+      const calls = commands.map(([name = "", ...args]) => ["call", name, ...args]);
+      const replies = await this.#cluster.pipeline(calls).exec();
+      if (!replies || drops !== this.drops) throw new Error("Connection was lost between two commands");
+      return replies.map(([error, value]) => error ?? value);
+    };
+    return untilAccepted(send, () => this.send(["EXISTS", key], key));
   }
 
   together(run: () => void): void {

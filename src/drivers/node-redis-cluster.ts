@@ -1,10 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import slotOf from "cluster-key-slot";
-import { messageOf } from "../driver.ts";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { Followers } from "./followers.ts";
 import { duplicate, listenOn, NodeRedisDriver, sendInOrder, transact } from "./node-redis.ts";
 import type { NodeRedisClient } from "./node-redis.ts";
+import { untilAccepted, untilSettled } from "./redirects.ts";
 
 /** What is used of a node-redis cluster client (package `redis`, 5 or 6). It follows MOVED and ASK by itself. */
 export interface NodeRedisCluster {
@@ -35,10 +34,6 @@ export function isNodeRedisCluster(client: object): client is NodeRedisCluster {
     Array.isArray(seen.masters)
   );
 }
-
-/** What was refused for a moment, and so was not done, is sent again so often; as ioredis does it. */
-const MOST_ATTEMPTS = 16;
-const PAUSE = 100;
 
 export class NodeRedisClusterDriver implements Driver {
   readonly client = "node-redis";
@@ -77,28 +72,18 @@ export class NodeRedisClusterDriver implements Driver {
     );
   }
 
-  async send(command: readonly string[], key?: string): Promise<unknown> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#cluster.sendCommand(key, false, command as string[]);
-      } catch (error) {
-        if (attempt === MOST_ATTEMPTS || !/^(TRYAGAIN|CLUSTERDOWN)\b/.test(messageOf(error))) throw error;
-        await sleep(PAUSE, undefined, { ref: false });
-      }
-    }
+  send(command: readonly string[], key?: string): Promise<unknown> {
+    return untilSettled(() => this.#cluster.sendCommand(key, false, command as string[]));
   }
 
-  /** On the client of one server, which does not redirect: where it must, the cluster does so, and it is tried again. */
-  async inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
-    for (let attempt = 1; ; attempt++) {
+  inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
+    const send = async (): Promise<unknown[]> => {
       const { drops } = this;
-      const client = await this.#clientAt(this.ownerOf(key));
-      const replies = await sendInOrder(client, commands);
+      const replies = await sendInOrder(await this.#clientAt(this.ownerOf(key)), commands);
       if (drops !== this.drops) throw new Error("Connection was lost between two commands");
-      const refusal = replies.find((reply) => /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/.test(messageOf(reply)));
-      if (!refusal || attempt === MOST_ATTEMPTS) return replies;
-      await this.send(["EXISTS", key], key);
-    }
+      return replies;
+    };
+    return untilAccepted(send, () => this.send(["EXISTS", key], key));
   }
 
   together(run: () => void): void {
