@@ -1,6 +1,20 @@
 /** Ends what `acquire` began. */
 export type Release = () => Promise<unknown>;
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where locks are kept, and how it is reached. `wait` is no lock: a bare SET and WAIT. */
+export type Place =
+  | { readonly kind: "one" | "durable" | "wait"; readonly url: string }
+  | { readonly kind: "sentinel"; readonly addresses: readonly Address[]; readonly name: string }
+  | { readonly kind: "cluster"; readonly addresses: readonly Address[] }
+  | { readonly kind: "redlock"; readonly urls: readonly string[] };
+
+export type Places = (place: Place) => Promise<Pick<Session, "acquire">>;
+
 /** One connected library or client, in one process. */
 export interface Session {
   /** Waits for as long as it takes, where the contender can wait. */
@@ -18,6 +32,8 @@ export interface Extras {
   elect?(name: string, ttl: number): AsyncIterable<{ resign: Release }>;
   /** Milliseconds until the lease of the lock's holder ends. */
   remaining?(name: string): Promise<number>;
+  /** Also elsewhere, in the same process. */
+  open?: Places;
 }
 
 export type Open = (url: string) => Promise<Session>;

@@ -9,6 +9,7 @@ import { pair1, pair256 } from "./pair.ts";
 import { redlockNodes } from "./redlock-nodes.ts";
 import { semaphore } from "./semaphore.ts";
 import { takeover } from "./takeover.ts";
+import { topologies } from "./topologies.ts";
 import { waiting } from "./waiting.ts";
 
 export const scenarios: readonly Scenario[] = [
@@ -23,6 +24,7 @@ export const scenarios: readonly Scenario[] = [
   semaphore,
   takeover,
   redlockNodes,
+  topologies,
   importing,
 ];
 
