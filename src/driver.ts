@@ -22,6 +22,8 @@ export interface Script<Keys extends ScriptStrings, Args extends ScriptStrings> 
 export interface Subscription {
   /** True while messages arrive. */
   readonly up: boolean;
+  /** The id of the server that they come from, where that is known: eight hexadecimal digits. */
+  readonly server?: string | undefined;
   close(): void;
 }
 
@@ -84,7 +86,7 @@ export class TimeLimit {
         },
         (error: unknown) => {
           this.#calls.delete(entry);
-          fail(error);
+          fail(error === this.#driver.complaint ? complained(error) : error);
         },
       );
     });
@@ -130,6 +132,11 @@ export async function runScript<K extends ScriptStrings, A extends ScriptStrings
     if (!messageOf(error).startsWith("NOSCRIPT")) throw error;
     return (await driver.send(["EVAL", script.source, count].concat(tail))) as unknown[];
   }
+}
+
+/** A connection that complains of being closed was not closed by its user, and may be opened again. */
+function complained(error: unknown): unknown {
+  return schemeError(error).code === "unreachable" ? new Error("the connection was given up") : error;
 }
 
 export function messageOf(error: unknown): string {

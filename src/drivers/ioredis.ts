@@ -1,3 +1,4 @@
+import { messageOf } from "../driver.ts";
 import type { Driver, Subscription, SubscriptionEvents } from "../driver.ts";
 
 /** What is used of an ioredis client (5 or 6; one server, or found through Sentinels). */
@@ -7,6 +8,7 @@ export interface IoredisClient {
   readonly stream?: { cork?(): unknown; uncork?(): unknown; unref?(): unknown };
   call(command: string, args: string[]): Promise<unknown>;
   multi(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
+  connect?(): Promise<void>;
   duplicate(override?: object): IoredisClient;
   on(event: string, listener: (...args: unknown[]) => void): unknown;
   off(event: string, listener: (...args: unknown[]) => void): unknown;
@@ -32,10 +34,20 @@ export function isIoredis(client: object): client is IoredisClient {
 
 function ignore(): void {}
 
+/** Before a connection that has ended without anybody's doing is opened again. */
+const REVIVE_AFTER = 500;
+
+/** As scripts compare it. */
+function runId(info: unknown): string | undefined {
+  return /^run_id:([0-9a-f]{8})/m.exec(String(info))?.[1];
+}
+
 export class IoredisDriver implements Driver {
   readonly client = "ioredis";
   readonly #redis: IoredisClient;
   readonly #owned: boolean;
+  /** Connect those that listen, where they do not. */
+  readonly #listeners = new Set<() => void>();
   drops = 0;
   complaint: unknown;
 
@@ -47,11 +59,22 @@ export class IoredisDriver implements Driver {
   };
   readonly #onReady = (): void => {
     this.complaint = undefined;
+    // Where this connection finds the server, the others need not wait for their own next attempt.
+    for (const connect of this.#listeners) connect();
+  };
+
+  /**
+   * ioredis gives up for good when it hears of a failover just while it asks a Sentinel for the primary. Only then it
+   * complains of that as well; not where somebody closed it.
+   */
+  readonly #onEnd = (): void => {
+    if (!this.#owned && messageOf(this.complaint) === "Connection is closed.") this.#redis.connect?.().catch(ignore);
   };
 
   constructor(redis: IoredisClient, owned = false) {
     this.#redis = redis;
     this.#owned = owned;
+    redis.on("end", this.#onEnd);
     redis.on("close", this.#onClose);
     redis.on("error", this.#onError);
     redis.on("ready", this.#onReady);
@@ -89,22 +112,37 @@ export class IoredisDriver implements Driver {
       retryStrategy: (attempt: number) => Math.min(50 * 2 ** attempt, 2_000),
     });
     let up = false;
+    let closed = false;
+    let server: string | undefined;
+    const connect = (): void => void (closed || connection.connect().catch(ignore));
     connection.on("message", (_, text) => events.message(String(text)));
     connection.on("close", () => {
       up = false;
     });
+    connection.on("end", () => void setTimeout(connect, REVIVE_AFTER).unref());
     connection.on("ready", () => {
-      connection.subscribe(channel).then(() => {
+      // Sent first, because a connection that subscribes may ask nothing more.
+      const known = connection.call("INFO", ["server"]).then(runId, () => undefined);
+      Promise.all([known, connection.subscribe(channel)]).then(([id]) => {
+        server = id;
         up = true;
         events.up();
       }, ignore);
     });
-    connection.connect().catch(ignore);
+    this.#listeners.add(connect);
+    connect();
     return {
       get up() {
         return up;
       },
-      close: () => connection.disconnect(),
+      get server() {
+        return server;
+      },
+      close: () => {
+        closed = true;
+        this.#listeners.delete(connect);
+        connection.disconnect();
+      },
     };
   }
 
@@ -115,6 +153,7 @@ export class IoredisDriver implements Driver {
   }
 
   close(): void {
+    this.#redis.off("end", this.#onEnd);
     this.#redis.off("close", this.#onClose);
     this.#redis.off("error", this.#onError);
     this.#redis.off("ready", this.#onReady);

@@ -142,7 +142,7 @@ export class LuaScheme implements Scheme {
   async #queue(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token, ttl, ticket = "", waiting = 1, fences = 1, maxQueue = "", label } = request;
     const keys = this.#keys.of(lock);
-    const listens = this.#subscription?.up ? "2" : "1";
+    const listens = this.#subscription?.up ? (this.#subscription.server ?? "2") : "1";
     const manner = wait ? listens : "0";
     const asked = wait ? this.#noteQuestion(request) : 0;
     const answer = await ownReply(
