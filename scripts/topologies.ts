@@ -186,8 +186,11 @@ export interface SentinelOptions extends MemberOptions {
   downAfter?: number;
 }
 
-/** Since 7.0. Older ones ask each other every ten seconds or so. */
-const hurry = ["info-period", 200, "publish-period", 200, "ask-period", 200, "ping-period", 100];
+/**
+ * Since 7.0; older ones ask each other every ten seconds or so. While a failover is on, replicas are asked once a
+ * second, and those that were last heard of five ping periods ago are not promoted: so that period cannot be shorter.
+ */
+const hurry = ["info-period", 200, "publish-period", 200, "ask-period", 200, "ping-period", 300];
 
 /** A master, its replicas, and Sentinels that watch them. */
 export class Sentinels extends Topology {

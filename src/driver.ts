@@ -24,6 +24,8 @@ export type ClientLibrary = "ioredis" | "node-redis" | "glide";
 export interface Subscription {
   /** True while messages arrive. */
   readonly up: boolean;
+  /** The id of the server that they come from, where that is known: eight hexadecimal digits. */
+  readonly server?: string | undefined;
   close(): void;
 }
 
@@ -105,7 +107,7 @@ export class TimeLimit {
         },
         (error: unknown) => {
           this.#calls.delete(entry);
-          fail(error);
+          fail(error === this.#driver.complaint ? complained(error) : error);
         },
       );
     });
@@ -158,6 +160,11 @@ export async function runScript<K extends ScriptStrings, A extends ScriptStrings
     if (!messageOf(error).startsWith("NOSCRIPT")) throw error;
     return (await driver.send(["EVAL", script.source, count].concat(tail), key)) as unknown[];
   }
+}
+
+/** A connection that complains of being closed was not closed by its user, and may be opened again. */
+function complained(error: unknown): unknown {
+  return schemeError(error).code === "unreachable" ? new Error("the connection was given up") : error;
 }
 
 export function messageOf(error: unknown): string {

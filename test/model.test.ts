@@ -242,7 +242,7 @@ elseif not compatible(lock, mode) then`;
 const mistakes: (Mistake & { readonly title: string })[] = [
   {
     title: "a dead waiter that is incompatible blocks the queue",
-    from: `if not mode or (head ~= me and not alive(head, stale_at, listens)) then
+    from: `if not window then
 leave_queue(lock, head)
 elseif not compatible(lock, mode) then
 more = false
@@ -251,7 +251,7 @@ else`,
     to: `if mode and not compatible(lock, mode) then
 more = false
 break
-elseif not mode or (head ~= me and not alive(head, stale_at, listens)) then
+elseif not window then
 leave_queue(lock, head)
 else`,
   },
@@ -267,7 +267,7 @@ else`,
     from: "holding(lock, token) ~= fence or lock.limit",
     to: "not holding(lock, token) or lock.limit",
   },
-  { title: "a pushed grant lasts for its whole ttl", from: "min(ttl, CLAIM)", to: "ttl" },
+  { title: "a pushed grant lasts for its whole ttl", from: "min(ttl, window)", to: "ttl" },
   { title: "a reader barges past a waiting writer", from: "if not queued and compatible", to: "if compatible" },
   { title: "the next in line is not told when to look", from: "tell(lock, first, 'next',", to: "local _ = (" },
   { title: "whoever is stolen from is not told", from: "tell(lock, victim, 'lost', fence)", to: "" },

@@ -153,7 +153,7 @@ test("the dead are not counted", PROCESSES, async (t) => {
   await until(async () => (await locks.query({ name })).pending.length === 2, "the doomed one waited");
   // Whoever does not listen yet is believed to live until it has not asked for long.
   const records = async (): Promise<string[]> => stage.redis.hvals(lockKeys("lock:", name)[3]);
-  const listen = async (): Promise<boolean> => (await records()).every((record) => record.split(" ")[3] === "1");
+  const listen = async (): Promise<boolean> => (await records()).every((record) => record.split(" ")[3] !== "0");
   await until(listen, "both listened for pushes");
   await doomed.kill();
   const letIn = async (): Promise<boolean> => {

@@ -1,3 +1,4 @@
+import { messageOf } from "../driver.ts";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 
 /** What all clients of ioredis have. */
@@ -11,6 +12,7 @@ export interface IoredisClient extends IoredisCommands {
   readonly status: string;
   readonly options: object;
   readonly stream?: { cork?(): unknown; uncork?(): unknown; unref?(): unknown };
+  connect?(): Promise<void>;
   duplicate(override?: object): IoredisClient;
   on(event: string, listener: (...args: unknown[]) => void): unknown;
   off(event: string, listener: (...args: unknown[]) => void): unknown;
@@ -59,12 +61,22 @@ export async function exec(
   return replies && replies.map(([error, value]) => error ?? value);
 }
 
+/** Before a connection that has ended without anybody's doing is opened again. */
+const REVIVE_AFTER = 500;
+
+/** As scripts compare it. */
+function runId(info: unknown): string | undefined {
+  return /^run_id:([0-9a-f]{8})/m.exec(String(info))?.[1];
+}
+
 export class IoredisDriver implements Driver {
   readonly client = "ioredis";
   readonly isCluster = false;
   readonly keyPrefix: string;
   readonly #redis: IoredisClient;
   readonly #owned: boolean;
+  /** Connect those that listen, where they do not. */
+  readonly #listeners = new Set<() => void>();
   drops = 0;
   complaint: unknown;
 
@@ -76,12 +88,23 @@ export class IoredisDriver implements Driver {
   };
   readonly #onReady = (): void => {
     this.complaint = undefined;
+    // Where this connection finds the server, the others need not wait for their own next attempt.
+    for (const connect of this.#listeners) connect();
+  };
+
+  /**
+   * ioredis gives up for good when it hears of a failover just while it asks a Sentinel for the primary. Only then it
+   * complains of that as well; not where somebody closed it.
+   */
+  readonly #onEnd = (): void => {
+    if (!this.#owned && messageOf(this.complaint) === "Connection is closed.") this.#redis.connect?.().catch(ignore);
   };
 
   constructor(redis: IoredisClient, { owned = false, keyPrefix = "" }: Own = {}) {
     this.#redis = redis;
     this.#owned = owned;
     this.keyPrefix = keyPrefix;
+    redis.on("end", this.#onEnd);
     redis.on("close", this.#onClose);
     redis.on("error", this.#onError);
     redis.on("ready", this.#onReady);
@@ -119,22 +142,37 @@ export class IoredisDriver implements Driver {
       retryStrategy: (attempt: number) => Math.min(50 * 2 ** attempt, 2_000),
     });
     let up = false;
+    let closed = false;
+    let server: string | undefined;
+    const connect = (): void => void (closed || connection.connect().catch(ignore));
     connection.on("message", (_, text) => events.message(String(text)));
     connection.on("close", () => {
       up = false;
     });
+    connection.on("end", () => void setTimeout(connect, REVIVE_AFTER).unref());
     connection.on("ready", () => {
-      connection.subscribe(channel).then(() => {
+      // Sent first, because a connection that subscribes may ask nothing more.
+      const known = connection.call("INFO", ["server"]).then(runId, () => undefined);
+      Promise.all([known, connection.subscribe(channel)]).then(([id]) => {
+        server = id;
         up = true;
         events.up();
       }, ignore);
     });
-    connection.connect().catch(ignore);
+    this.#listeners.add(connect);
+    connect();
     return {
       get up() {
         return up;
       },
-      close: () => connection.disconnect(),
+      get server() {
+        return server;
+      },
+      close: () => {
+        closed = true;
+        this.#listeners.delete(connect);
+        connection.disconnect();
+      },
     };
   }
 
@@ -153,6 +191,7 @@ export class IoredisDriver implements Driver {
   }
 
   close(): void {
+    this.#redis.off("end", this.#onEnd);
     this.#redis.off("close", this.#onClose);
     this.#redis.off("error", this.#onError);
     this.#redis.off("ready", this.#onReady);

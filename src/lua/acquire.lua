@@ -3,7 +3,8 @@
 -- ARGV publish, channel | token, mode, ttl, wait, ticket, waiting, fences, asked, most, label
 -- RETURNS the first fence granted | {'holding', fence} since before | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign, holder, its label} pending | {'mismatch', limit} | {'full'}
 
--- `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard. More than `most` (if any) may not wait already.
+-- `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard, or the id of the server where it will be heard.
+-- More than `most` (if any) may not wait already.
 load(lock)
 local fence = holding(lock, token)
 if fence then
@@ -33,7 +34,7 @@ if not place then
   end
   call('ZADD', lock.queue, ticket, token)
 end
-local listens = wait == '2' and 1 or 0
+local listens = wait == '1' and '0' or wait == '2' and '1' or wait
 local record = { mode, ttl, digits(now + STALE), listens, waiting, fences, asked, label }
 call('HSET', lock.waiters, token, table.concat(record, ' '))
 call('PEXPIRE', lock.queue, QUEUE_TTL)

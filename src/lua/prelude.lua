@@ -182,16 +182,27 @@ local function tell(lock, token, what, number, asked)
   pcall_redis(publish, channel .. match(token, '^[^:]+'), table.concat(message, ' '))
 end
 
--- A waiter's record: mode, ttl, until when it counts as alive, whether it listens, how many of its process wait there,
--- how many fences its grant should carry, the number of its latest question, label.
-local RECORD = '^(%S+) (%d+) (%d+) ([01]) (%d+) (%d+) (%d+) (.*)$'
+-- A waiter's record: mode, ttl, until when it counts as alive, whether it listens (0, 1, or the id of the server where it
+-- does), how many of its process wait there, how many fences its grant should carry, the number of its latest question,
+-- label.
+local RECORD = '^(%S+) (%d+) (%d+) (%x+) (%d+) (%d+) (%d+) (.*)$'
 
+-- True if this is surely not the server with that id.
+local function elsewhere(id)
+  local info = #id > 1 and pcall_redis('INFO', 'server')
+  local here = type(info) == 'string' and match(info, 'run_id:(%x+)')
+  return here and string.sub(here, 1, #id) ~= id
+end
+
+-- For how long a waiter may take to claim what it is granted; false if it is dead.
 local function alive(token, stale_at, listens)
   if tonumber(stale_at) <= now then return false end
-  if listens == '0' then return true end
+  if listens == '0' then return CLAIM end
   -- Where the user may not ask, staleAt alone decides.
   local count = pcall_redis('PUBSUB', publish == 'SPUBLISH' and 'SHARDNUMSUB' or 'NUMSUB', channel .. match(token, '^[^:]+'))
-  return count.err ~= nil or tonumber(count[2]) > 0
+  if count.err ~= nil or tonumber(count[2]) > 0 then return CLAIM end
+  -- Who listened to another server is still on its way here, after a failover; clients try again every two seconds.
+  return elsewhere(listens) and 3 * CLAIM
 end
 
 -- Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl.
@@ -203,15 +214,16 @@ local function promote(lock, me, my_ttl, moved)
     local head = first_in_line(lock)
     if not head then return end
     local mode, ttl, stale_at, listens, _, fences, asked, label = match(call('HGET', lock.waiters, head) or '', RECORD)
+    local window = mode and (head == me and my_ttl or alive(head, stale_at, listens))
     -- A dead head goes before its mode is looked at: else an incompatible one would block everybody behind it.
-    if not mode or (head ~= me and not alive(head, stale_at, listens)) then
+    if not window then
       leave_queue(lock, head)
     elseif not compatible(lock, mode) then
       more = false
       break
     else
       leave_queue(lock, head)
-      local fence = grant(lock, head, mode, head == me and my_ttl or min(ttl, CLAIM), fences, label)
+      local fence = grant(lock, head, mode, min(ttl, window), fences, label)
       if head ~= me then tell(lock, head, 'granted', fence, asked) end
     end
     moved = true

@@ -60,6 +60,11 @@ export class Channels {
     return this.#channels.get(home.channel)?.subscription.up ?? false;
   }
 
+  /** The id of the server that messages come from, where that is known. */
+  serverOf(home: Home): string | undefined {
+    return this.#channels.get(home.channel)?.subscription.server;
+  }
+
   close(): void {
     this.#closed = true;
     this.#sweep?.cancel();

@@ -156,7 +156,7 @@ export class LuaScheme implements Scheme {
     const keys = this.#keys.of(lock);
     const home = this.#keys.homeOf(lock);
     if (wait) this.#channels.open(home, STALE_AFTER);
-    const listens = this.#channels.isUp(home) ? "2" : "1";
+    const listens = this.#channels.isUp(home) ? (this.#channels.serverOf(home) ?? "2") : "1";
     const manner = wait ? listens : "0";
     const asked = wait ? this.#noteQuestion(request) : 0;
     const answer = await ownReply(

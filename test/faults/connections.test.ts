@@ -140,6 +140,25 @@ describe.concurrent("when the server breaks connections", () => {
     expect(rejections).toEqual([]);
   });
 
+  test("pushes are heard again with the first answer that the client gets", async (t) => {
+    const stage = await openStage(t);
+    const client = stage.client();
+    const duplicate = client.duplicate.bind(client);
+    // By itself it would stay away for longer than anybody waits here.
+    client.duplicate = (override) => duplicate({ ...override, retryStrategy: () => 600_000 });
+    const name = unique();
+    const holder = await hold(await stage.manager(), name);
+    const waiter = enqueue(await stage.manager({ client }), name);
+    await listening(stage.redis, 2);
+    await stage.redis.call("CLIENT", "KILL", "TYPE", "pubsub");
+    await listening(stage.redis, 1);
+    await stage.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    await listening(stage.redis, 2);
+    await holder.end();
+    await until(() => waiter.granted, "the waiter was served", BEFORE_ANY_POKE);
+    await waiter.end();
+  });
+
   test.for(clientNames)("the set scheme's connection for WATCH is opened again (%s)", async (on, t) => {
     const stage = await openStage(t);
     const rejections = unhandledRejections(t);
