@@ -146,7 +146,7 @@ export class TimeLimit {
  * @param items the keys and arguments of all items, one after the other
  */
 export async function runScript<K extends ScriptStrings, A extends ScriptStrings>(
-  driver: Driver,
+  driver: Pick<Driver, "send">,
   script: Script<K, A>,
   call: { readonly keys: K["call"]; readonly args: A["call"] },
   items: { readonly keys: readonly string[]; readonly args: readonly string[] },
@@ -180,6 +180,19 @@ interface Diagnosis {
 
 /** What servers and clients say, what it means, and what to do about it. The first that fits counts. */
 const DIAGNOSES: readonly Diagnosis[] = [
+  {
+    test: /^NOPERM.*'wait|unknown command .?wait|^ERR WAITAOF cannot be used when numlocal/i,
+    code: "no-wait",
+    remedy:
+      "Durability needs WAIT, with aof WAITAOF (Redis 7.2, Valkey), appendonly yes and an account with +wait +waitaof. " +
+      "Else leave durability out.",
+  },
+  {
+    test: /^ERR WAIT(AOF)? cannot be used with replica/,
+    code: "read-only",
+    transient: true,
+    remedy: "Connect to a primary that may write; a replica cannot keep locks.",
+  },
   {
     test: /^NOPERM.*'(eval|script)|unknown command .?(eval|script)|\b(scripting|Lua)\b/i,
     code: "no-scripting",

@@ -5,7 +5,7 @@
  */
 import { pause } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import { SchemeError } from "./errors.ts";
+import { DurabilityError, SchemeError } from "./errors.ts";
 import type { Lock } from "./lock.ts";
 import type { CheckedElection, CheckedObservation } from "./options.ts";
 
@@ -161,6 +161,7 @@ async function leaderOf(room: ElectionRoom, name: string): Promise<Leader | null
   }
 }
 
+/** A candidate outlives replicas that are away, as it outlives a server that is. */
 function isPassing(error: unknown): boolean {
-  return error instanceof SchemeError && error.transient;
+  return error instanceof DurabilityError || (error instanceof SchemeError && error.transient);
 }

@@ -1,3 +1,5 @@
+import type { Durability, Wish } from "./durability.ts";
+
 /** What an error of holdfast says in one word; match on it rather than on messages. */
 export type LockErrorCode =
   /** The lock was not granted within `waitTimeout`. */
@@ -40,6 +42,10 @@ export type SchemeErrorCode =
   | "no-quorum"
   /** Two of several clients lead to one server. */
   | "same-server"
+  /** Too few replicas, or no disk, acknowledged a grant or its extension in time. */
+  | "not-durable"
+  /** The server cannot tell how durable a write is, or not to this user. */
+  | "no-wait"
   /** Anything else the server or the client said. */
   | "server";
 
@@ -99,7 +105,10 @@ export type LossReason =
   | "expired"
   /** Somebody took it with `steal` or by force. */
   | "stolen"
-  /** Its time ran out while the server could not be reached to renew it. */
+  /**
+   * Its time ran out while the server could not be reached to renew it, or too few acknowledged that it was renewed
+   * (the `cause` is a DurabilityError then).
+   */
   | "unreachable";
 
 /** The lease is over. Stop the guarded work; a guarded resource refuses the old fence. */
@@ -111,7 +120,10 @@ export class LockLostError extends LockError {
     const why = {
       expired: "its lease ended, or the server no longer knew it",
       stolen: "somebody stole it",
-      unreachable: "the server could not be reached to renew it",
+      unreachable:
+        options?.cause instanceof DurabilityError
+          ? "too few acknowledged that it was renewed"
+          : "the server could not be reached to renew it",
     }[reason];
     super("lost", `Lock ${quote(lock)} (fence ${fence}) was lost: ${why}. Stop the guarded work.`, options);
     this.reason = reason;
@@ -130,6 +142,36 @@ export class SchemeError extends LockError {
     super(code, message, { cause: causes[0] });
     this.causes = causes;
     this.transient = transient;
+  }
+}
+
+const NOBODY: Durability = { replicas: 0, aof: false };
+
+/**
+ * A grant, or its extension, was made, but fewer have acknowledged it in time than `durability` wishes. What was
+ * granted has been released again; what was extended is held until its deadline.
+ */
+export class DurabilityError extends SchemeError {
+  override readonly name = "DurabilityError";
+  readonly wanted: Durability;
+  /** What was reached when the time was over. */
+  readonly reached: Durability;
+
+  constructor(lock: string, doing: "grant" | "extend", { replicas, aof, timeout }: Wish, reached: Durability = NOBODY) {
+    const by = (level: Durability, disk: string): string =>
+      `${level.replicas} ${level.replicas === 1 ? "replica" : "replicas"}${aof ? ` and ${disk}` : ""}`;
+    const expected = by({ replicas, aof }, "the server's disk");
+    const came = by(reached, reached.aof ? "the disk" : "no disk");
+    const [what, outcome] =
+      doing === "grant" ? ["the grant", "it was released again"] : ["an extension", "its deadline stays as it was"];
+    super(
+      "not-durable",
+      `Expected ${what} of ${quote(lock)} to be acknowledged by ${expected} within ${timeout} ms; by then ${came} had it, so ${outcome}. ` +
+        "See whether replicas are connected and disks write (INFO), or allow a longer timeout.",
+      [],
+    );
+    this.wanted = { replicas, aof };
+    this.reached = reached;
   }
 }
 

@@ -1,6 +1,7 @@
 /** Deadlines on the monotonic clock, and the one timer that renews. Knows how to extend and release, not how to wait. */
 import type { Clock, Timer } from "./clock.ts";
 import { diagnostics } from "./diagnostics.ts";
+import type { Wish } from "./durability.ts";
 import { LockLostError, SchemeError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
 import { duration, SHORTEST_TTL, unsupported } from "./options.ts";
@@ -29,6 +30,8 @@ export interface LeaseTerms {
   readonly ttl: number;
   readonly renew: boolean;
   readonly maxHold: number | undefined;
+  /** Who must have each extension before it counts. */
+  readonly durability?: Wish | undefined;
 }
 
 /** What a holder has: a lease, or a part in one. */
@@ -76,6 +79,7 @@ export class Lease implements Scheduled, Holding {
   #grant: Grant;
   readonly #keeper: LeaseKeeper;
   readonly ttl: number;
+  readonly #durability: Wish | undefined;
   #renew: boolean;
   /** Renewal may not take the lease beyond this. */
   #end: number;
@@ -84,8 +88,8 @@ export class Lease implements Scheduled, Holding {
   #granted: number;
   #renewAt: number;
   #renewing = false;
-  /** Whether the latest renewal failed for want of an answer. */
-  #unanswered = false;
+  /** What the latest renewal failed with, for want of an answer, or of who acknowledges it. */
+  #trouble: unknown;
   #state: State = "running";
   #error: LockLostError | undefined;
   #abort: AbortController | undefined;
@@ -104,6 +108,7 @@ export class Lease implements Scheduled, Holding {
     this.#grant = grant;
     this.#keeper = keeper;
     this.ttl = terms.ttl;
+    this.#durability = terms.durability;
     this.#renew = terms.renew;
     this.#end = terms.maxHold === undefined ? Infinity : sentAt + terms.maxHold;
     this.#deadline = Math.min(deadline(until, sentAt), this.#end);
@@ -256,10 +261,12 @@ export class Lease implements Scheduled, Holding {
     const wanted = Math.ceil(Math.max(this.#granted - sentAt, Math.min(ttl, this.#end - sentAt)));
     let extension;
     try {
-      extension = await scheme.extend(this.grant, wanted);
-      this.#unanswered = false;
+      // One that is not as durable as was wished is a failure, though the server knows of it: what takes the place of
+      // the server may not, and end the lease when the last one that it knows of would have ended.
+      extension = await scheme.extend(this.grant, wanted, this.#durability);
+      this.#trouble = undefined;
     } catch (error) {
-      this.#unanswered = true;
+      this.#trouble = error;
       throw error;
     }
     this.#heard(extension);
@@ -278,8 +285,8 @@ export class Lease implements Scheduled, Holding {
 
   #checkDeadline(): void {
     if (this.#state !== "running" || this.#keeper.clock.now() < this.#deadline) return;
-    const isUnheard = (this.#unanswered || this.#renewing) && this.#granted < this.#end;
-    this.lose(isUnheard ? "unreachable" : "expired");
+    const isUnheard = (this.#trouble !== undefined || this.#renewing) && this.#granted < this.#end;
+    this.lose(isUnheard ? "unreachable" : "expired", isUnheard ? this.#trouble : undefined);
   }
 
   #assertHeld(): void {

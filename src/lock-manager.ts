@@ -25,6 +25,7 @@ import {
   checkRequests,
   checkSelection,
   notOverNodes,
+  refuseDurability,
   unsupported,
 } from "./options.ts";
 import type {
@@ -105,8 +106,8 @@ export class LockManager {
       scheme,
       clock,
       newToken: () => this.#newToken(),
-      hold: ({ lock, token, mode, permits }, fence, sentAt, terms, until) =>
-        this.#leases.start({ lock, token, mode, fence, permits }, sentAt, terms, until),
+      hold: ({ lock, token, mode, permits }, fence, sentAt, terms, until, durability) =>
+        this.#leases.start({ lock, token, mode, fence, permits, durability }, sentAt, terms, until),
       // A place in a queue is forgotten by the server only when nobody has asked for a while.
       giveUp: (request) => void this.#leases.giveUp(request, Math.max(request.ttl, STALE_AFTER)),
     });
@@ -206,7 +207,7 @@ export class LockManager {
    *   rejects with
    */
   async attach(detached: DetachedLock, options?: AttachOptions): Promise<Lock> {
-    const { grant, request } = checkAttach(detached, options);
+    const { grant, request } = checkAttach(detached, options, this.#options);
     const lease = await this.#lease(request, grant);
     if (lease) return new Lock(lease);
     const what = `The detached lock ${quote(grant.lock)} (fence ${grant.fence}) is no longer there`;
@@ -297,7 +298,7 @@ export class LockManager {
     checkCallback(job);
     if (this.#scheme.name === "redlock") throw notOverNodes("keep a lock for longer than its holder lives");
     const label = this.#options.label ?? defaultLabel();
-    return once(this.#room, checkOnce(name, options, { ttl: this.#options.ttl, label }), job);
+    return once(this.#room, checkOnce(name, options, { ...this.#options, label }), job);
   }
 
   /**
@@ -360,7 +361,7 @@ export class LockManager {
     this.#assertOpen();
     this.#assertSupported(options);
     options.signal?.throwIfAborted();
-    const { lock, mode, label, permits, limit, maxQueue, waitTimeout, onWait, maxHold, renew } = options;
+    const { lock, mode, label, permits, limit, maxQueue, waitTimeout, onWait, maxHold, renew, durability } = options;
     const ttl = maxHold === undefined ? options.ttl : Math.min(options.ttl, maxHold);
     const isTry = options.ifAvailable || waitTimeout === 0;
     return this.#waiting.obtain(
@@ -373,15 +374,16 @@ export class LockManager {
         permits,
         limit,
         maxQueue,
-        // Who is counted, or wants to know its position, is in line for itself.
-        alone: limit !== undefined || maxQueue !== undefined || onWait !== undefined,
+        // Who is counted, or wants to know its position, is in line for itself; so is who wants its own grant proven.
+        alone: limit !== undefined || maxQueue !== undefined || onWait !== undefined || durability !== undefined,
+        durability,
       },
       {
         manner: options.steal ? "steal" : isTry ? "try" : "wait",
         timeout: waitTimeout,
         signal: options.signal,
         onWait,
-        lease: { ttl, renew, maxHold },
+        lease: { ttl, renew, maxHold, durability },
         from,
       },
     );
@@ -425,8 +427,9 @@ export class LockManager {
     return `${this.#clientId}:${(this.#requests++).toString(36)}`;
   }
 
-  #assertSupported({ mode, permits, maxQueue }: CheckedRequest): void {
-    const { name, modes, queues } = this.#scheme;
+  #assertSupported({ mode, permits, maxQueue, durability }: CheckedRequest): void {
+    const { name, modes, queues, proves } = this.#scheme;
+    if (!proves) refuseDurability(name, durability);
     const missing =
       permits !== undefined && !queues
         ? "semaphores"

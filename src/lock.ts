@@ -1,3 +1,4 @@
+import type { Durability } from "./durability.ts";
 import type { LockMode } from "./scheme.ts";
 import type { DetachedLock, Holding } from "./lease.ts";
 
@@ -29,6 +30,11 @@ export class Lock {
     return this.#lease.grant.token;
   }
 
+  /** Who had the grant when it was told of; at least what was wished for. Undefined where nothing was. */
+  get durability(): Durability | undefined {
+    return this.#lease.grant.durability;
+  }
+
   /** True only while the lease lasts by this process's own clock, looked at each time. */
   get held(): boolean {
     return this.#lease.held;
@@ -47,7 +53,8 @@ export class Lock {
   /**
    * Make the lease last at least `ttl` milliseconds from now (default: as long as it was asked for). Never shortens.
    *
-   * @throws LockLostError when the lock is no longer held, SchemeError when the server did not answer.
+   * @throws LockLostError when the lock is no longer held, SchemeError when the server did not answer, DurabilityError
+   *   when too few have the extension: the lock is held until the deadline that it had then, unless a renewal is proven.
    */
   extend(ttl?: number): Promise<void> {
     return this.#lease.extend(ttl);

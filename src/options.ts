@@ -1,8 +1,30 @@
 /** The one place where what users pass in is checked. Nothing is sent before these functions have returned. */
+import type { Wish } from "./durability.ts";
 import { LockError } from "./errors.ts";
 import { TOKEN } from "./scheme.ts";
 import type { Grant, LockMode, SchemeName, Selection } from "./scheme.ts";
 import type { Wait } from "./waiting.ts";
+
+/**
+ * Who must have a grant before its holder is told of it: at least one of `replicas` and `aof`. It outlives the server
+ * then, as far as those who have it do, and one of them is what takes its place.
+ */
+export interface DurabilityOptions {
+  /** So many replicas (default 0); with `aof`, so many that have it on their disks. */
+  replicas?: number | undefined;
+  /**
+   * The server's append-only file, on disk (default false). Needs Redis 7.2 or Valkey, and `appendonly yes`. With
+   * `appendfsync always` that takes a disk's time; with `everysec` up to a second, in which the client's connection
+   * does nothing else; with `no` it never happens.
+   */
+  aof?: boolean | undefined;
+  /**
+   * How long that may take, in milliseconds (1 to 4 000, less than the ttl; default 100, or 2 000 with `aof`, and never
+   * more than a third of the ttl). It is waited for only where replicas or disk are late; then all that is sent over
+   * the same client waits as long.
+   */
+  timeout?: number | undefined;
+}
 
 /** Settings of a {@link LockManager}. Durations are in milliseconds. */
 export interface ManagerOptions {
@@ -37,6 +59,13 @@ export interface ManagerOptions {
    * the queue by itself, in strict order over all processes. Only the scheme `lua` has turns.
    */
   turn?: number | undefined;
+  /**
+   * Tell of a grant, and count on its renewal, only when so many replicas or the disk have it (default: when the server
+   * has it in memory). Where they do not in time, the grant is released and the request rejects with
+   * `DurabilityError`. Give the manager a client of its own: while replicas are away, all that is sent over it waits.
+   * Schemes `lua` and `set`. Requests then stand in the queue by themselves, whatever `turn`.
+   */
+  durability?: DurabilityOptions | undefined;
 }
 
 /** Settings of one request: those of the Web Locks API, then ours. Durations are in milliseconds. */
@@ -77,6 +106,8 @@ export interface LockOptions {
    * false). Both have the same fence; the lock is released when the last of them has ended.
    */
   reentrant?: boolean | undefined;
+  /** As the manager's option, which it takes the place of; `null`: a grant like any other. */
+  durability?: DurabilityOptions | null | undefined;
 }
 
 /** Settings of a semaphore's request. */
@@ -92,7 +123,7 @@ export interface Fenced {
 }
 
 /** Settings of a lock that is taken up. Durations are in milliseconds. */
-export type AttachOptions = Pick<LockOptions, "ttl" | "renew" | "maxHold" | "label">;
+export type AttachOptions = Pick<LockOptions, "ttl" | "renew" | "maxHold" | "label" | "durability">;
 
 /** Settings of a candidate. Durations are in milliseconds. */
 export interface ElectOptions {
@@ -130,6 +161,13 @@ const LONGEST_LABEL = 256;
 const LONGEST_TURN = 1_000;
 const LONGEST_QUEUE = 10_000;
 const MOST_PERMITS = 1_000_000;
+const MOST_REPLICAS = 1_000;
+/** The answer must come within the time limit of a command, {@link COMMAND_LIMIT}, over a network too. */
+const LONGEST_PROOF = 4_000;
+/** How long replicas may take: a round trip, and what a fork or a full disk makes of it. */
+const PROOF_BY_REPLICAS = 100;
+/** How long a disk may take: `appendfsync everysec` takes up to 1.02 s. */
+const PROOF_BY_DISK = 2_000;
 
 /** Options with every default filled in. */
 export interface CheckedManagerOptions {
@@ -140,6 +178,16 @@ export interface CheckedManagerOptions {
   readonly nodeTimeout: number | undefined;
   readonly delayRestarted: boolean | undefined;
   readonly turn: number;
+  readonly durability: CheckedDurability | undefined;
+}
+
+/** Without a timeout where none was given: the default depends on a request's ttl. */
+type CheckedDurability = Omit<Wish, "timeout"> & { readonly timeout: number | undefined };
+
+/** What a request takes from its manager where it says nothing itself. */
+interface Defaults {
+  readonly ttl: number;
+  readonly durability?: CheckedDurability | undefined;
 }
 
 /** One request: its name and its options with every default filled in. */
@@ -160,9 +208,19 @@ export interface CheckedRequest {
   readonly permits: number | undefined;
   readonly limit: number | undefined;
   readonly reentrant: boolean;
+  readonly durability: Wish | undefined;
 }
 
-const MANAGER_OPTIONS = new Set(["prefix", "ttl", "scheme", "label", "turn", "nodeTimeout", "delayRestarted"]);
+const MANAGER_OPTIONS = new Set([
+  "prefix",
+  "ttl",
+  "scheme",
+  "label",
+  "turn",
+  "nodeTimeout",
+  "delayRestarted",
+  "durability",
+]);
 
 /** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
 export function checkManagerOptions(options: unknown): CheckedManagerOptions {
@@ -178,15 +236,64 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
   if (/:(holders|fence|queue|waiters)$/.test(prefix)) {
     throw new TypeError(`Expected prefix not to end like a key of holdfast's own; got ${show(prefix)}.`);
   }
+  const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? 30_000;
+  const durability = checkDurability(given["durability"]);
+  if (durability === null) {
+    throw new TypeError("Expected durability to be null only for a request, in place of the manager's; got null.");
+  }
+  wishFor(durability, ttl);
   return {
     prefix,
-    ttl: duration(given["ttl"], "ttl", SHORTEST_TTL) ?? 30_000,
+    ttl,
+    durability,
     scheme: oneOf(given["scheme"], "scheme", ["memory", "set", "lua", "redlock"]),
     label: label(given["label"]),
     nodeTimeout: duration(given["nodeTimeout"], "nodeTimeout", 1),
     delayRestarted: flag(given["delayRestarted"], "delayRestarted"),
     turn: count(given["turn"], "turn", LONGEST_TURN) ?? 16,
   };
+}
+
+const DURABILITY_OPTIONS = new Set(["replicas", "aof", "timeout"]);
+
+/** @throws TypeError or RangeError, also for a wish for nothing */
+function checkDurability(value: unknown): CheckedDurability | null | undefined {
+  if (value === undefined || value === null) return value;
+  const given = dictionary(value, "durability");
+  onlyAmong(given, DURABILITY_OPTIONS, "durability");
+  const replicas = count(given["replicas"], "durability.replicas", MOST_REPLICAS, 0) ?? 0;
+  const aof = flag(given["aof"], "durability.aof") ?? false;
+  const timeout = duration(given["timeout"], "durability.timeout", 1);
+  if (timeout !== undefined && timeout > LONGEST_PROOF) {
+    throw new RangeError(`Expected durability.timeout to be at most ${LONGEST_PROOF} milliseconds; got ${timeout}.`);
+  }
+  if (replicas > 0 || aof) return { replicas, aof, timeout };
+  throw new RangeError(
+    "Expected durability to wish for replicas (at least 1), for aof, or for both; got neither. " +
+      "For none leave it out, or give a request null.",
+  );
+}
+
+/** @throws RangeError where a lease would be over before it is known to be durable */
+function wishFor(durability: CheckedDurability | null | undefined, ttl: number): Wish | undefined {
+  if (!durability) return undefined;
+  const {
+    replicas,
+    aof,
+    timeout = Math.min(aof ? PROOF_BY_DISK : PROOF_BY_REPLICAS, Math.floor(ttl / 3)),
+  } = durability;
+  if (timeout < ttl) return { replicas, aof, timeout };
+  throw new RangeError(`Expected durability.timeout to be less than the ttl, ${ttl} milliseconds; got ${timeout}.`);
+}
+
+/** @throws TypeError where a wish for durability was made of a scheme that cannot tell */
+export function refuseDurability(scheme: SchemeName, durability: object | undefined): void {
+  if (!durability) return;
+  const remedy =
+    scheme === "redlock"
+      ? "its grants are on a majority of servers: give each of them appendfsync always"
+      : "it has neither replicas nor a disk";
+  throw new TypeError(`Expected no durability for the scheme "${scheme}"; got one. Leave it out: ${remedy}.`);
 }
 
 /** What is known of a client in an array. */
@@ -248,7 +355,7 @@ export type Verb = "request" | "acquire" | "tryAcquire";
 export function checkRequest(
   name: unknown,
   options: unknown,
-  manager: { ttl: number },
+  manager: Defaults,
   verb: Verb,
   limit?: number,
 ): CheckedRequest {
@@ -272,6 +379,8 @@ export function checkRequest(
   if (onWait !== undefined && typeof onWait !== "function") {
     throw new TypeError(`Expected onWait to be a function; got ${show(onWait)}.`);
   }
+  const own = checkDurability(given["durability"]);
+  const durability = wishFor(own === undefined ? manager.durability : own, Math.min(ttl, maxHold ?? ttl));
   const waits = Object.entries({ waitTimeout, maxQueue, onWait }).find(([, value]) => value !== undefined);
   if (waits && (steal || ifAvailable)) {
     const never = steal ? "steal" : verb === "tryAcquire" ? verb : "ifAvailable";
@@ -296,6 +405,7 @@ export function checkRequest(
     permits,
     limit,
     reentrant,
+    durability,
   };
   refuseUnsupported(request);
   return request;
@@ -320,17 +430,22 @@ export function checkLimit(limit: unknown): number {
   throw new TypeError("Expected limit, how many permits the semaphore has, to be a whole number; got undefined.");
 }
 
-const ATTACH_OPTIONS = new Set(["ttl", "renew", "maxHold", "label"]);
+const ATTACH_OPTIONS = new Set(["ttl", "renew", "maxHold", "label", "durability"]);
 
 /** @throws what `checkRequest` throws, and TypeError for what `detach()` did not give */
-export function checkAttach(detached: unknown, options: unknown): { grant: Grant; request: CheckedRequest } {
+export function checkAttach(
+  detached: unknown,
+  options: unknown,
+  { durability }: Omit<Defaults, "ttl">,
+): { grant: Grant; request: CheckedRequest } {
   const { name, mode, token, fence, ttl } = dictionary(detached, "the detached lock");
   onlyAmong(dictionary(options, "options"), ATTACH_OPTIONS);
   if (typeof token !== "string" || !TOKEN.test(token) || !Number.isSafeInteger(fence)) {
     throw new TypeError(`Expected a detached lock with token and fence, as detach() gives it; got ${show(detached)}.`);
   }
   const own = duration(ttl, "the detached lock's ttl", SHORTEST_TTL) ?? SHORTEST_TTL;
-  const request = checkRequest(name, { ...dictionary(options, "options"), mode }, { ttl: own }, "tryAcquire");
+  const defaults = { ttl: own, durability };
+  const request = checkRequest(name, { ...dictionary(options, "options"), mode }, defaults, "tryAcquire");
   return { grant: { lock: request.lock, token, mode: request.mode, fence: fence as number }, request };
 }
 
@@ -345,7 +460,7 @@ export interface CheckedElection {
 const ELECT_OPTIONS = new Set(["signal", "ttl", "label"]);
 
 /** @throws what `checkRequest` throws, and TypeError for options that elections do not have */
-export function checkElection(name: unknown, options: unknown, manager: { ttl: number }): CheckedElection {
+export function checkElection(name: unknown, options: unknown, manager: Defaults): CheckedElection {
   onlyAmong(dictionary(options, "options"), ELECT_OPTIONS);
   const { lock, signal, ttl, label: who } = checkRequest(name, options, manager, "acquire");
   return { name: lock, signal, ttl, label: who };
@@ -362,7 +477,7 @@ export interface CheckedOnce {
 const ONCE_OPTIONS = new Set(["atMost", "atLeast", "ttl", "label"]);
 
 /** @throws what `checkRequest` throws, and TypeError or RangeError for bounds that do not fit together */
-export function checkOnce(name: unknown, options: unknown, manager: { ttl: number; label: string }): CheckedOnce {
+export function checkOnce(name: unknown, options: unknown, manager: Defaults & { label: string }): CheckedOnce {
   const given = dictionary(options, "options");
   onlyAmong(given, ONCE_OPTIONS);
   const { lock, ttl, label: who } = checkRequest(name, options, manager, "tryAcquire");
@@ -403,7 +518,7 @@ export function checkObservation(name: unknown, options: unknown): CheckedObserv
 export function checkRequests(
   names: readonly unknown[],
   options: unknown,
-  manager: { ttl: number },
+  manager: Defaults,
   verb: Verb,
 ): CheckedRequest[] {
   if (names.length === 0) throw new TypeError("Expected at least one lock's name; got an empty array.");
@@ -502,10 +617,10 @@ function notSupported(message: string): DOMException {
 }
 
 /** A misspelt option would otherwise be ignored in silence. */
-function onlyAmong(given: Record<string, unknown>, allowed: ReadonlySet<string>): void {
+function onlyAmong(given: Record<string, unknown>, allowed: ReadonlySet<string>, of = "options"): void {
   const stranger = Object.keys(given).find((key) => !allowed.has(key));
   if (stranger === undefined) return;
-  throw new TypeError(`Expected options to be among ${[...allowed].join(", ")}; got ${show(stranger)}.`);
+  throw new TypeError(`Expected ${of} to be among ${[...allowed].join(", ")}; got ${show(stranger)}.`);
 }
 
 function dictionary(value: unknown, name: string): Record<string, unknown> {

@@ -4,6 +4,7 @@
  * and cannot wait for itself. The lock is released when the last part has ended.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
+import { meets } from "./durability.ts";
 import { LockError, LockLostError, quote } from "./errors.ts";
 import type { Holding, Lease } from "./lease.ts";
 import type { CheckedRequest } from "./options.ts";
@@ -25,14 +26,15 @@ export class Reentrancy {
   /**
    * Take part in the lease that this context has already; undefined where it has none.
    *
-   * @throws LockLostError when that lease is over, LockError `unsupported` for an upgrade
+   * @throws LockLostError when that lease is over, LockError `unsupported` for an upgrade, also of durability
    */
-  join({ lock, mode }: CheckedRequest): Part | undefined {
+  join({ lock, mode, durability }: CheckedRequest): Part | undefined {
     const whole = this.#contexts.getStore()?.get(lock);
     if (!whole || whole.parts === 0) return undefined;
     const { error, grant } = whole.lease;
     if (error) throw error;
     if (mode === "exclusive" && grant.mode === "shared") throw upgrade(lock);
+    if (durability && !meets(grant.durability, durability)) throw lessDurable(lock);
     return new Part(this.#contexts, whole);
   }
 
@@ -128,6 +130,14 @@ export function within<T>(holdings: readonly Holding[], callback: () => T): T {
   const wrap = (inner: () => T, holding: Holding): (() => T) =>
     holding instanceof Part ? () => holding.run(inner) : inner;
   return holdings.reduceRight(wrap, callback)();
+}
+
+function lessDurable(lock: string): LockError {
+  return new LockError(
+    "unsupported",
+    `Lock ${quote(lock)} is held here by a request that wished for less durability than this one. ` +
+      "Give the outer request, or the manager, the same durability.",
+  );
 }
 
 function upgrade(lock: string): LockError {

@@ -2,6 +2,7 @@
  * What every scheme does, and the terms of it. A scheme keeps locks: it decides who holds, who waits, and draws
  * fences. It knows no manager and no callback; the manager knows no keys and no servers.
  */
+import type { Durability, Wish } from "./durability.ts";
 import type { LockError } from "./errors.ts";
 
 export type LockMode = "exclusive" | "shared";
@@ -30,6 +31,11 @@ export interface LockRequest {
   readonly maxQueue?: number | undefined;
   /** It stands in the queue by itself, not at one place with others of its process. */
   readonly alone?: boolean;
+  /**
+   * Who must have the grant before it is told of; a request with such a wish is alone. Where they have it too late the
+   * scheme takes the grant back and rejects with a DurabilityError.
+   */
+  readonly durability?: Wish | undefined;
 }
 
 /** Whose release a waiter waits for, as far as one exclusive holder is known. */
@@ -51,7 +57,14 @@ export type Answer =
    * `fences` of them in a row, from `fence` on (default 1). The scheme keeps the grant at least until `until` by this
    * process's clock (default: the ttl from when it was asked for).
    */
-  | { readonly kind: "granted"; readonly fence: number; readonly fences?: number; readonly until?: number }
+  | {
+      readonly kind: "granted";
+      readonly fence: number;
+      readonly fences?: number;
+      readonly until?: number;
+      /** Who has the grant, where that was wished for. */
+      readonly durability?: Durability | undefined;
+    }
   /**
    * In line. Ask again when pushed, or after `pokeAfter` milliseconds at the latest. `ahead` is how many places are
    * before it, where that is known.
@@ -69,6 +82,8 @@ export interface Grant {
   readonly fence: number;
   /** Of a semaphore. */
   readonly permits?: number | undefined;
+  /** Who had it before its holder was told, where that was wished for. */
+  readonly durability?: Durability | undefined;
 }
 
 /** A request that is over; as much as is known of it. */
@@ -144,6 +159,8 @@ export interface Scheme {
   readonly modes: ReadonlySet<LockMode>;
   /** Its waiters stand in a queue, so that it can count them, and permits. */
   readonly queues?: boolean;
+  /** It can tell how durable a grant is. */
+  readonly proves?: boolean;
 
   /**
    * Ask for the lock. Idempotent: a holder that asks again has its lease lengthened to at least `ttl`, a waiter that
@@ -152,8 +169,12 @@ export interface Scheme {
   acquire(request: LockRequest, wait: boolean): Promise<Answer>;
   /** Become the holder at once, exclusively; whoever held is told. */
   steal(request: LockRequest): Promise<Answer>;
-  /** Lengthen the lease to at least `ttl` from now, if this very grant still holds. Never shortens. */
-  extend(grant: Grant, ttl: number): Promise<Extension>;
+  /**
+   * Lengthen the lease to at least `ttl` from now, if this very grant still holds. Never shortens.
+   *
+   * @param durability who must have the extension; where they have it too late it rejects with a DurabilityError
+   */
+  extend(grant: Grant, ttl: number, durability?: Wish): Promise<Extension>;
   /**
    * Let others share what this very grant holds exclusively; nobody else holds exclusively in between. Idempotent.
    * Absent where there are no shared locks.

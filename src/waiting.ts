@@ -7,6 +7,7 @@
 import type { Clock, Timer } from "./clock.ts";
 import { diagnostics } from "./diagnostics.ts";
 import { COMMAND_LIMIT } from "./driver.ts";
+import type { Durability } from "./durability.ts";
 import { LockError, LockTimeoutError, SchemeError } from "./errors.ts";
 import { deadline } from "./lease.ts";
 import type { Lease, LeaseTerms } from "./lease.ts";
@@ -45,7 +46,14 @@ export interface WaitingRoom {
   readonly clock: Clock;
   newToken(): string;
   /** The request is a holder now. */
-  hold(request: LockRequest, fence: number, sentAt: number, terms: LeaseTerms, until: number): Lease;
+  hold(
+    request: LockRequest,
+    fence: number,
+    sentAt: number,
+    terms: LeaseTerms,
+    until: number,
+    durability: Durability | undefined,
+  ): Lease;
   /** The request is over: tell the server, and keep telling until it heard. */
   giveUp(request: LockRequest): void;
 }
@@ -209,7 +217,7 @@ export class Waiter {
       if (answer.kind === "refused") return this.#refused(answer.error);
       if (answer.kind === "granted") {
         const { fence, until = sentAt + this.#request.ttl } = answer;
-        if (clock.now() < deadline(until, sentAt)) return this.#hold(fence, sentAt, until);
+        if (clock.now() < deadline(until, sentAt)) return this.#hold(fence, sentAt, until, answer.durability);
         if (++late >= MOST_LATE_ANSWERS) return this.end(tooSlow(this.#request, clock.now() - sentAt));
         this.#startOver();
       } else {
@@ -227,9 +235,9 @@ export class Waiter {
   }
 
   /** In the same step as the wait ends, so that no push finds the request in neither place. */
-  #hold(fence: number, sentAt: number, until: number): void {
+  #hold(fence: number, sentAt: number, until: number, durability?: Durability): void {
     this.#leave();
-    const lease = this.#room.hold(this.#request, fence, sentAt, this.#terms.lease, until);
+    const lease = this.#room.hold(this.#request, fence, sentAt, this.#terms.lease, until, durability);
     if (fence <= this.#revoked) lease.lose("stolen");
     this.#resolve(lease);
   }

@@ -152,6 +152,16 @@ const said: [SchemeErrorCode, "transient" | "final", string][] = [
   ],
   ["wrong-type", "final", "WRONGTYPE Operation against a key holding the wrong kind of value"],
   ["wrong-type", "final", "WRONGTYPE the key of the lock holds a list"], // our own scripts
+  ["no-wait", "final", "ERR unknown command 'WAITAOF', with args beginning with: '1' '0' '100' "],
+  ["no-wait", "final", "ERR unknown command `wait`, with args beginning with: `1`, `100`, "], // Redis 6
+  ["no-wait", "final", "NOPERM this user has no permissions to run the 'wait' command"],
+  ["no-wait", "final", "NOPERM User app has no permissions to run the 'waitaof' command"], // Redis 7.2
+  ["no-wait", "final", "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."], // Redis 7.2
+  [
+    "read-only",
+    "transient",
+    "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
+  ],
   ["server", "transient", "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."],
   ["server", "transient", "CLUSTERDOWN Hash slot not served"],
   ["server", "transient", "MOVED 3999 127.0.0.1:6381"],

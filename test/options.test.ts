@@ -105,6 +105,33 @@ describe("a request", () => {
     expect(sent).toEqual([]);
   });
 
+  test.each<[object, Refusal["1"], string]>([
+    [{ durability: {} }, "RangeError", "got neither"],
+    [{ durability: { replicas: 2, disk: true } }, "TypeError", 'got "disk"'],
+    [{ ttl: 100, durability: { aof: true, timeout: 100 } }, "RangeError", "less than the ttl, 100 milliseconds"],
+    [{ maxHold: 90, durability: { aof: true, timeout: 90 } }, "RangeError", "less than the ttl, 90 milliseconds"],
+  ])("%o is refused before anything is sent", async (options, kind, says) => {
+    const { errors, sent } = await refused(options);
+    for (const error of errors) expectRefusal(error, kind, says);
+    expect(sent).toEqual([]);
+  });
+
+  test("durability is the request's own, else the manager's; null is none", () => {
+    const manager = { ttl: 1_234, durability: { replicas: 2, aof: false, timeout: 70 } };
+    const wish = (options: object) => checkRequest("a", options, manager, "request").durability;
+    expect(wish({})).toEqual({ replicas: 2, aof: false, timeout: 70 });
+    expect(wish({ durability: { replicas: 1, timeout: 5 } })).toEqual({ replicas: 1, aof: false, timeout: 5 });
+    expect(wish({ durability: null })).toBeUndefined();
+  });
+
+  test("durability without a timeout takes longer for a disk, and never more than a third of the ttl", () => {
+    const timeout = (ttl: number, durability: object) => checked({ ttl, durability }).durability?.timeout;
+    expect(timeout(30_000, { replicas: 1 })).toBe(100);
+    expect(timeout(30_000, { replicas: 1, aof: true })).toBe(2_000);
+    expect(timeout(50, { replicas: 1 })).toBe(16);
+    expect(timeout(900, { aof: true })).toBe(300);
+  });
+
   test.each([5, "exclusive", true, Symbol("x"), 1n])(
     "options %o are refused before anything is sent",
     async (value) => {
@@ -295,7 +322,7 @@ describe("a manager", () => {
     [{ scheme: null }, "got null"],
     [{ label: 7 }, "Expected label to be a string"],
     [{ label: "x".repeat(257) }, "at most 256"],
-    [{ tll: 5_000 }, 'among prefix, ttl, scheme, label, turn, nodeTimeout, delayRestarted; got "tll"'],
+    [{ tll: 5_000 }, 'among prefix, ttl, scheme, label, turn, nodeTimeout, delayRestarted, durability; got "tll"'],
     [{ waitTimeout: 5 }, "Expected options to be among"],
     [{ turn: "16" }, 'Expected turn to be a whole number; got "16"'],
     [{ turn: 1.5 }, "Expected turn to be a whole number; got 1.5"],
@@ -305,6 +332,29 @@ describe("a manager", () => {
 
   test.each([0, -1, 1_001])("turn: %d is refused with RangeError", (turn) => {
     expectRefusal(made({ turn }), "RangeError", "Expected turn to be from 1 to 1000");
+  });
+
+  test.each<[unknown, Refusal["1"], string]>([
+    [7, "TypeError", "Expected durability to be an object; got 7."],
+    [null, "TypeError", "null only for a request"],
+    [{}, "RangeError", "Expected durability to wish for replicas (at least 1), for aof, or for both; got neither."],
+    [{ replicas: 0 }, "RangeError", "got neither"],
+    [{ aof: false, timeout: 5 }, "RangeError", "got neither"],
+    [{ replicas: -1 }, "RangeError", "Expected durability.replicas to be from 0 to 1000; got -1."],
+    [{ replicas: 1_001 }, "RangeError", "got 1001"],
+    [{ replicas: "1" }, "TypeError", 'Expected durability.replicas to be a whole number; got "1".'],
+    [{ aof: 1 }, "TypeError", "Expected durability.aof to be true or false; got 1."],
+    [{ replicas: 1, timeout: 0 }, "RangeError", "Expected durability.timeout to be a whole number of at least 1"],
+    [{ replicas: 1, timeout: 4_001 }, "RangeError", "Expected durability.timeout to be at most 4000"],
+    [{ replicas: 1, timeout: "50" }, "TypeError", "Expected durability.timeout"],
+    [{ replica: 1 }, "TypeError", 'Expected durability to be among replicas, aof, timeout; got "replica".'],
+  ])("durability: %o is refused with %s", (durability, kind, says) => {
+    expectRefusal(made({ durability }), kind, says);
+  });
+
+  test("durability whose timeout is not less than the ttl is refused with RangeError", () => {
+    const says = "Expected durability.timeout to be less than the ttl, 300 milliseconds; got 300.";
+    expectRefusal(made({ ttl: 300, durability: { replicas: 1, timeout: 300 } }), "RangeError", says);
   });
 
   test.each([7, "lock:", true])("options %o are refused with TypeError", (options) => {

@@ -129,15 +129,14 @@ local function grant(lock, token, mode, ttl, fences, label)
   return fence
 end
 
--- Make a holder's time at least ttl from now; never less than it was.
+-- Make a holder's time at least ttl from now; never less than it was. Writes even where it is long enough: a WAIT sent
+-- behind the call proves what the call has written, and so proves nothing of one that has written nothing.
 local function lengthen(lock, token, ttl)
   if lock.kind == 'shared' then
-    if tonumber(call('ZSCORE', lock.key, token)) < now + ttl then
-      call('ZADD', lock.key, digits(now + ttl), token)
-      expire_with_last(lock)
-    end
-  elseif call('PTTL', lock.key) < tonumber(ttl) then
-    call('PEXPIRE', lock.key, ttl)
+    if tonumber(call('ZSCORE', lock.key, token)) < now + ttl then call('ZADD', lock.key, digits(now + ttl), token) end
+    expire_with_last(lock)
+  else
+    call('PEXPIRE', lock.key, digits(max(ttl, call('PTTL', lock.key))))
   end
 end
 

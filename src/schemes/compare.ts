@@ -1,5 +1,7 @@
 /** Compare a key's value and act on it in one atomic step, without scripts. */
 import { messageOf } from "../driver.ts";
+import { sendProven, transactProven } from "../durability.ts";
+import type { Durability, Proof } from "../durability.ts";
 import type { Driver, TimeLimit } from "../driver.ts";
 import { SchemeError } from "../errors.ts";
 import { clientKey } from "../keys.ts";
@@ -7,8 +9,11 @@ import { clientKey } from "../keys.ts";
 export interface Compare {
   /** Delete the key if it holds exactly this value. */
   delete(key: string, value: string): Promise<boolean>;
-  /** Put the next value in its place, for ttl milliseconds from now, if the key holds exactly this value. */
-  replace(key: string, value: string, next: string, ttl: number): Promise<boolean>;
+  /**
+   * Put the next value in its place, for ttl milliseconds from now, if the key holds exactly this value. With a proof
+   * answers with how durable that is.
+   */
+  replace(key: string, value: string, next: string, ttl: number, proof?: Proof): Promise<boolean | Durability>;
   close(): void;
 }
 
@@ -53,8 +58,11 @@ export class NativeCompare implements Compare {
     return reply === "OK" || Number(reply) === 1;
   }
 
-  async replace(key: string, value: string, next: string, ttl: number): Promise<boolean> {
-    return (await this.#driver.send(["SET", key, next, "IFEQ", value, "PX", String(ttl)], key)) === "OK";
+  async replace(key: string, value: string, next: string, ttl: number, proof?: Proof): Promise<boolean | Durability> {
+    const command = ["SET", key, next, "IFEQ", value, "PX", String(ttl)];
+    if (!proof) return (await this.#driver.send(command, key)) === "OK";
+    const [reply, reached] = await sendProven(this.#driver, command, key, proof);
+    return reply === "OK" && reached;
   }
 
   close(): void {}
@@ -82,25 +90,25 @@ export class WatchCompare implements Compare {
     this.#limit = limit;
   }
 
-  delete(key: string, value: string): Promise<boolean> {
-    return this.#inTurn(key, value, ["DEL", key]);
+  async delete(key: string, value: string): Promise<boolean> {
+    return Boolean(await this.#inTurn(key, value, ["DEL", key]));
   }
 
-  replace(key: string, value: string, next: string, ttl: number): Promise<boolean> {
-    return this.#inTurn(key, value, ["SET", key, next, "PX", String(ttl)]);
+  replace(key: string, value: string, next: string, ttl: number, proof?: Proof): Promise<boolean | Durability> {
+    return this.#inTurn(key, value, ["SET", key, next, "PX", String(ttl)], proof);
   }
 
   close(): void {
     for (const watching of this.#watching.values()) forget(watching);
   }
 
-  #inTurn(key: string, value: string, command: string[]): Promise<boolean> {
+  #inTurn(key: string, value: string, command: string[], proof?: Proof): Promise<boolean | Durability> {
     const server = this.#driver.ownerOf(key);
     const watching = this.#watching.get(server) ?? { last: Promise.resolve() };
     this.#watching.set(server, watching);
-    const compare = (): Promise<boolean> => {
+    const compare = (): Promise<boolean | Durability> => {
       watching.session ??= this.#driver.session(key);
-      return this.#limit.guard(compareAnd(watching.session, key, value, command));
+      return this.#limit.guard(compareAnd(watching.session, key, value, command, proof));
     };
     const run = watching.last.then(compare).catch(broken);
     watching.last = run.catch(async () => {
@@ -117,7 +125,13 @@ function forget(watching: Watching): void {
   watching.session = undefined;
 }
 
-async function compareAnd(opening: Promise<Driver>, key: string, value: string, command: string[]): Promise<boolean> {
+async function compareAnd(
+  opening: Promise<Driver>,
+  key: string,
+  value: string,
+  command: string[],
+  proof: Proof | undefined,
+): Promise<boolean | Durability> {
   const session = await opening;
   for (;;) {
     const [, found] = await Promise.all([session.send(["WATCH", key]), session.send(["GET", key])]);
@@ -125,9 +139,9 @@ async function compareAnd(opening: Promise<Driver>, key: string, value: string, 
       await session.send(["UNWATCH"]);
       return false;
     }
-    const replies = await session.transaction([command]);
+    const replies = await (proof ? transactProven(session, [command], key, proof) : session.transaction([command]));
     // DEL tells how many, SET says OK; either has done what it was told.
-    if (replies) return replies[0] === "OK" || Number(replies[0]) === 1;
+    if (replies) return (replies[0] === "OK" || Number(replies[0]) === 1) && (!proof || (replies.at(-1) as Durability));
     // Dropped, which says no more than that the key was touched: its holder may have renewed it. So we look again.
   }
 }

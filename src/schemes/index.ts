@@ -2,7 +2,7 @@ import { systemClock } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import type { Driver } from "../driver.ts";
 import { driverFor } from "../drivers/index.ts";
-import { checkNodes, refuseNodeOptions, show } from "../options.ts";
+import { checkNodes, refuseDurability, refuseNodeOptions, show } from "../options.ts";
 import type { CheckedManagerOptions } from "../options.ts";
 import type { Scheme } from "../scheme.ts";
 import { LuaScheme } from "./lua.ts";
@@ -22,22 +22,27 @@ export interface SchemeSettings {
 
 /** @throws TypeError when client and scheme do not fit, or the client is of no known kind. */
 export function openScheme(client: unknown, options: CheckedManagerOptions, settings: SchemeSettings): Scheme {
-  const { scheme, prefix, turn } = options;
+  const { scheme, prefix, turn, durability } = options;
   const terms = { prefix, clientId: settings.clientId, label: settings.label };
   if (!Array.isArray(client)) refuseNodeOptions(options);
   if (client === undefined) {
     if (scheme && scheme !== "memory") {
       throw new TypeError(`Expected a Redis client as the first argument for the scheme "${scheme}"; got none.`);
     }
+    refuseDurability("memory", durability);
     return new MemoryScheme(processStore, terms);
   }
-  if (client instanceof MemoryStore) return new MemoryScheme(client, terms);
+  if (client instanceof MemoryStore) {
+    refuseDurability("memory", durability);
+    return new MemoryScheme(client, terms);
+  }
   if (Array.isArray(client)) {
     if (scheme && scheme !== "redlock") {
       throw new TypeError(
         `Expected one Redis client for the scheme "${scheme}"; got ${show(client)}. Over several servers there is "redlock".`,
       );
     }
+    refuseDurability("redlock", durability);
     const { ttl, nodeTimeout, delayRestarted = true } = options;
     const drivers = nodeDrivers(client);
     const nodes = { ttl, nodeTimeout, delayRestarted, prefix: `${drivers[0]?.keyPrefix}${prefix}` };

@@ -12,6 +12,8 @@
 import type { Clock } from "../clock.ts";
 import { runScript, schemeError, TimeLimit } from "../driver.ts";
 import type { Driver, Script, ScriptStrings, Send } from "../driver.ts";
+import { assureExtension, assureGrant, proofOf, proving, reachedIn } from "../durability.ts";
+import type { Durability, Proof, Wish } from "../durability.ts";
 import { mismatch, QueueFullError } from "../errors.ts";
 import { Keys, nameOfKey } from "../keys.ts";
 import type { Home, LockKeys } from "../keys.ts";
@@ -59,6 +61,7 @@ export class LuaScheme implements Scheme {
   readonly name = "lua";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
   readonly queues = true;
+  readonly proves = true;
   readonly #driver: Driver;
   readonly #prefix: string;
   readonly #keys: Keys;
@@ -70,14 +73,14 @@ export class LuaScheme implements Scheme {
   readonly #clients: Clients;
   readonly #channels: Channels;
   readonly #give: AddItem<[string, string], [grant: string], [Home]>;
-  readonly #take: AddItem<[string, string], [number: string], [Home, ttl: number]>;
+  readonly #take: AddItem<[string, string], [number: string], [Home, ttl: number, Proof?]>;
   readonly #release: AddItem<LockKeys, [string], [Home]>;
-  readonly #extend: AddItem<[string, string], [string, string, string], [Home]>;
+  readonly #extend: AddItem<[string, string], [string, string, string], [Home, Proof?]>;
   readonly #query: AddItem<LockKeys, [], [Home]>;
   readonly #acquire: AddItem<
     LockKeys,
     [string, string, string, string, string, string, string, string, string, string],
-    [Home]
+    [Home, Proof?]
   >;
   /** Quick attempts that are out. Later requests for the same lock wait for their outcome, to stay behind them. */
   readonly #taking = new Map<string, Promise<unknown>>();
@@ -107,12 +110,17 @@ export class LuaScheme implements Scheme {
     // What is given up first frees room for what is asked for.
     this.#give = outbox.script((items) => this.#run(lua.give, { keys: none, args: [client] }, items));
     this.#release = outbox.script((items) => this.#run(lua.release, this.#call(items.common[0]), items));
-    this.#extend = outbox.script((items) => this.#run(lua.extend, { keys: none, args: none }, items));
+    this.#extend = outbox.script((items) => {
+      return this.#run(lua.extend, { keys: none, args: none }, items, items.common[1]);
+    });
     // Who takes the long way was not behind anybody who tries the quick one: they would have waited for the outcome.
-    this.#acquire = outbox.script((items) => this.#run(lua.acquire, this.#call(items.common[0]), items));
+    this.#acquire = outbox.script((items) => {
+      const [home, proof] = items.common;
+      return this.#run(lua.acquire, this.#call(home), items, proof);
+    });
     this.#take = outbox.script((items) => {
-      const [{ counter }, ttl] = items.common;
-      return this.#run(lua.take, { keys: [counter], args: [client, String(ttl)] }, items);
+      const [{ counter }, ttl, proof] = items.common;
+      return this.#run(lua.take, { keys: [counter], args: [client, String(ttl)] }, items, proof);
     });
     this.#query = outbox.script((items) => this.#run(lua.query, { keys: none, args: none }, items));
   }
@@ -122,6 +130,10 @@ export class LuaScheme implements Scheme {
   }
 
   acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+    return this.#assure(request, this.#takeOrQueueUp(request, wait));
+  }
+
+  #takeOrQueueUp(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, mode, label, ticket, waiting = 1 } = request;
     this.#clients.announce(request.ttl);
     if (wait && !this.#driver.isCluster) this.#channels.open(this.#keys.homeOf(lock), STALE_AFTER);
@@ -133,17 +145,19 @@ export class LuaScheme implements Scheme {
 
   /** The common case. Who wants the same lock meanwhile goes on right behind us. */
   async #takeOrQueue(request: LockRequest, wait: boolean): Promise<Answer> {
-    const { lock, token, ttl } = request;
+    const { lock, token, ttl, durability } = request;
     const [key, , queue] = this.#keys.of(lock);
-    const { replies, index } = this.#take([key, queue], [numberOf(token)], this.#keys.homeOf(lock), ttl);
+    const home = this.#keys.homeOf(lock);
+    const { replies, index } = this.#take([key, queue], [numberOf(token)], home, ttl, proofOf(durability));
     this.#taking.set(lock, replies);
-    let fence;
+    let taken;
     try {
-      fence = Number((await replies)[index]);
+      taken = await replies;
     } finally {
       this.#taking.delete(lock);
     }
-    return fence > 0 ? { kind: "granted", fence } : this.#queue(request, wait);
+    const fence = Number(taken[index]);
+    return fence > 0 ? granted(fence, 1, reachedIn(taken, durability)) : this.#queue(request, wait);
   }
 
   async #queueBehind(earlier: Promise<unknown>, request: LockRequest, wait: boolean): Promise<Answer> {
@@ -152,31 +166,32 @@ export class LuaScheme implements Scheme {
   }
 
   async #queue(request: LockRequest, wait: boolean): Promise<Answer> {
-    const { lock, token, ttl, ticket = "", waiting = 1, fences = 1, maxQueue = "", label } = request;
+    const { lock, token, ttl, ticket = "", waiting = 1, fences = 1, maxQueue = "", label, durability } = request;
     const keys = this.#keys.of(lock);
     const home = this.#keys.homeOf(lock);
     if (wait) this.#channels.open(home, STALE_AFTER);
     const listens = this.#channels.isUp(home) ? (this.#channels.serverOf(home) ?? "2") : "1";
     const manner = wait ? listens : "0";
-    const asked = wait ? this.#noteQuestion(request) : 0;
-    const answer = await ownReply(
-      this.#acquire(
-        keys,
-        [
-          token,
-          modeOf(request),
-          String(ttl),
-          manner,
-          ticket,
-          String(waiting),
-          String(fences),
-          String(asked),
-          String(maxQueue),
-          label,
-        ],
-        home,
-      ),
+    // Nobody has proven a grant that is pushed: that of a wish for it is not held before it was asked for again.
+    const asked = wait && !durability ? this.#noteQuestion(request) : 0;
+    const item = this.#acquire(
+      keys,
+      [
+        token,
+        modeOf(request),
+        String(ttl),
+        manner,
+        ticket,
+        String(waiting),
+        String(fences),
+        String(asked),
+        String(maxQueue),
+        label,
+      ],
+      home,
+      proofOf(durability),
     );
+    const answer = await ownReply(item);
     if (Array.isArray(answer) && answer[0] !== "holding") {
       const refusal = refusalOf(request, answer);
       if (refusal) return refusal;
@@ -191,12 +206,17 @@ export class LuaScheme implements Scheme {
       };
     }
     this.#questions.delete(token);
-    if (Array.isArray(answer)) {
-      // Who never stood in line may have been granted by the quick script, with one fence, and not have heard of it.
-      return { kind: "granted", fence: Number(answer[1]), fences: ticket === "" ? 1 : fences };
-    }
+    const reached = durability && reachedIn(await item.replies, durability);
+    // Who never stood in line may have been granted by the quick script, with one fence, and not have heard of it.
+    if (Array.isArray(answer)) return granted(Number(answer[1]), ticket === "" ? 1 : fences, reached);
     const fence = Number(answer);
-    return fence > 0 ? { kind: "granted", fence, fences } : { kind: "busy" };
+    return fence > 0 ? granted(fence, fences, reached) : { kind: "busy" };
+  }
+
+  /** @param asked what the server was asked for the request, with its wish */
+  #assure(request: LockRequest, asked: Promise<Answer>): Promise<Answer> {
+    if (!request.durability) return asked;
+    return assureGrant(request, request.durability, asked, (over) => this.release(over));
   }
 
   /** A pushed grant says which question was the last before it: so it was given after that was sent. */
@@ -217,35 +237,44 @@ export class LuaScheme implements Scheme {
     this.#wanted.add(lock);
   }
 
-  async steal(request: LockRequest): Promise<Answer> {
-    const { lock, token, ttl, label } = request;
+  steal(request: LockRequest): Promise<Answer> {
+    return this.#assure(request, this.#stealFor(request));
+  }
+
+  async #stealFor(request: LockRequest): Promise<Answer> {
+    const { lock, token, ttl, label, durability } = request;
     this.#clients.announce(ttl);
-    const reply = await this.#steal(lock, [token, String(ttl), label, "*"]);
-    return refusalOf(request, reply) ?? { kind: "granted", fence: Number(reply[1]) };
+    const [reply, reached] = await this.#steal(lock, [token, String(ttl), label, "*"], durability);
+    return refusalOf(request, reply) ?? granted(Number(reply[1]), 1, reached);
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
     const expected = holder.token ?? holder.foreign;
     if (expected === undefined) return false;
-    const [taken] = (await this.#steal(lock, ["", "0", "", expected])) as [number];
+    const [[taken]] = await this.#steal(lock, ["", "0", "", expected]);
     return Number(taken) === 1;
   }
 
-  async extend({ lock, token, fence }: Grant, ttl: number): Promise<Extension> {
+  async extend({ lock, token, fence }: Grant, ttl: number, wish?: Wish): Promise<Extension> {
     this.#clients.announce(ttl);
     const home = this.#keys.homeOf(lock);
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#channels.open(home, ttl);
     const [key, holders] = this.#keys.of(lock);
-    return extensionOf(await ownReply(this.#extend([key, holders], [token, String(fence), String(ttl)], home)));
+    const item = this.#extend([key, holders], [token, String(fence), String(ttl)], home, proofOf(wish));
+    const extension = extensionOf(await ownReply(item));
+    if (wish && extension === "extended") assureExtension(lock, wish, reachedIn(await item.replies, wish));
+    return extension;
   }
 
+  /** Not proven: a replica that has missed it keeps others out, and who is let in with a wish proves it on the way. */
   async downgrade({ lock, token, fence }: Grant): Promise<Extension> {
     const item = { keys: this.#keys.of(lock), args: [token, String(fence)] };
     const [reply] = await this.#run(lua.downgrade, this.#callAbout(lock), item);
     return extensionOf(unwrap(reply));
   }
 
+  /** Not proven: a replica that has missed it only keeps the lock held until its ttl is over. */
   async release(request: GivenUp): Promise<Release> {
     const { lock, token, mode, fence } = request;
     this.#questions.delete(token);
@@ -264,6 +293,7 @@ export class LuaScheme implements Scheme {
     return drops === this.#driver.drops ? "gone" : "unsure";
   }
 
+  /** Not proven: a replica that has missed it keeps what it has of the lease, which ends no earlier. */
   async keep({ lock, token, fence }: Grant, ttl: number, label: string): Promise<Release> {
     const drops = this.#driver.drops;
     const args: [string, string, string, string] = [token, String(fence), String(ttl), label];
@@ -276,7 +306,11 @@ export class LuaScheme implements Scheme {
     return grant;
   }
 
-  async handOver({ lock, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
+  handOver(grant: Grant, heir: LockRequest): Promise<Answer> {
+    return this.#assure(heir, this.#handOver(grant, heir));
+  }
+
+  async #handOver({ lock, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
     this.#clients.announce(heir.ttl);
     const args: [string, string, string, string, string, string] = [
       token,
@@ -286,9 +320,10 @@ export class LuaScheme implements Scheme {
       String(heir.ttl),
       heir.label,
     ];
-    const [reply] = await this.#run(lua.handover, this.#callAbout(lock), { keys: this.#keys.of(lock), args });
-    const granted = Number(unwrap(reply));
-    return granted > 0 ? { kind: "granted", fence: granted } : { kind: "busy" };
+    const item = { keys: this.#keys.of(lock), args };
+    const replies = await this.#run(lua.handover, this.#callAbout(lock), item, proofOf(heir.durability));
+    const drawn = Number(unwrap(replies[0]));
+    return drawn > 0 ? granted(drawn, 1, reachedIn(replies, heir.durability)) : { kind: "busy" };
   }
 
   async query(selection: Selection): Promise<LockState[]> {
@@ -320,17 +355,24 @@ export class LuaScheme implements Scheme {
     this.#driver.close();
   }
 
-  async #steal(lock: string, args: [string, string, string, string]): Promise<unknown[]> {
-    const [reply] = await this.#run(lua.steal, this.#callAbout(lock), { keys: this.#keys.of(lock), args });
-    return unwrap(reply) as unknown[];
+  async #steal(
+    lock: string,
+    args: [string, string, string, string],
+    wish?: Wish,
+  ): Promise<[unknown[], Durability | undefined]> {
+    const item = { keys: this.#keys.of(lock), args };
+    const replies = await this.#run(lua.steal, this.#callAbout(lock), item, proofOf(wish));
+    return [unwrap(replies[0]) as unknown[], reachedIn(replies, wish)];
   }
 
   #run<K extends ScriptStrings, A extends ScriptStrings>(
     script: Script<K, A>,
     call: { readonly keys: K["call"]; readonly args: A["call"] },
     items: { readonly keys: readonly string[]; readonly args: readonly string[] },
+    proof?: Proof,
   ): Promise<unknown[]> {
-    return this.#limit.guard(runScript(this.#driver, script, call, items));
+    const driver = proof ? proving(this.#driver, proof) : this.#driver;
+    return this.#limit.guard(runScript(driver, script, call, items));
   }
 
   #call({ counter, channel }: Home): Call {
@@ -386,6 +428,10 @@ function refusalOf({ lock, limit, maxQueue = 0 }: LockRequest, [what, used]: unk
   if (what === "full") return { kind: "refused", error: new QueueFullError(lock, maxQueue) };
   if (what === "mismatch") return { kind: "refused", error: mismatch(lock, limit, Number(used) || undefined) };
   return undefined;
+}
+
+function granted(fence: number, fences: number, durability: Durability | undefined): Answer {
+  return durability ? { kind: "granted", fence, fences, durability } : { kind: "granted", fence, fences };
 }
 
 function extensionOf(reply: unknown): Extension {

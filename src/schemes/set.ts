@@ -13,6 +13,8 @@
 import type { Clock } from "../clock.ts";
 import { schemeError, TimeLimit } from "../driver.ts";
 import type { Driver, Send } from "../driver.ts";
+import { assureExtension, assureGrant, proofOf, reachedIn, transactProven } from "../durability.ts";
+import type { Durability, Wish } from "../durability.ts";
 import { Keys, lockKey, lockKeys } from "../keys.ts";
 import { TOKEN } from "../scheme.ts";
 import type {
@@ -41,6 +43,7 @@ const FENCE_TTL = 3_600_000;
 export class SetScheme implements Scheme {
   readonly name = "set";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive"]);
+  readonly proves = true;
   readonly #driver: Driver;
   readonly #clock: Clock;
   readonly #prefix: string;
@@ -67,13 +70,17 @@ export class SetScheme implements Scheme {
   /** Nothing is ever pushed. */
   listen(_listener: PushListener): void {}
 
-  async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
-    const { lock, token, ttl } = request;
+  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+    return this.#assure(request, this.#acquire(request, wait));
+  }
+
+  async #acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+    const { lock, ttl, token, durability } = request;
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
     const { counter } = this.#keys.homeOf(lock);
     const floor = await this.#serverMicros();
-    const replies = await this.#take(token, key, [
+    const replies = await this.#take(request, key, [
       ["SET", key, token, "NX", "PX", String(ttl)],
       ["GET", key],
       ["SET", counter, floor, "NX", "PX", String(FENCE_TTL)],
@@ -84,7 +91,7 @@ export class SetScheme implements Scheme {
     const [, value, , fence, , left] = replies;
     if (value instanceof Error) await this.#assertShared(lock, key, value);
     else assertDone(replies);
-    if (value === token) return { kind: "granted", fence: Number(fence) };
+    if (value === token) return granted(Number(fence), reachedIn(replies, durability));
     if (!wait) return { kind: "busy" };
     // The ticket counts the attempts: each pause is longer than the last.
     const attempt = Number(request.ticket ?? 0);
@@ -96,31 +103,39 @@ export class SetScheme implements Scheme {
     };
   }
 
-  async steal({ lock, token, ttl }: LockRequest): Promise<Answer> {
+  steal(request: LockRequest): Promise<Answer> {
+    return this.#assure(request, this.#steal(request));
+  }
+
+  async #steal(request: LockRequest): Promise<Answer> {
+    const { lock, token, ttl, durability } = request;
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
     const { counter } = this.#keys.homeOf(lock);
     const floor = await this.#serverMicros();
     // SET takes the place of whatever is there; what is no lock must stay.
     await this.#send(["GET", key], key).catch((error: unknown) => this.#assertShared(lock, key, error));
-    const replies = await this.#take(token, key, [
+    const replies = await this.#take(request, key, [
       ["SET", key, token, "PX", String(ttl)],
       ["SET", counter, floor, "NX", "PX", String(FENCE_TTL)],
       ["INCR", counter],
       ["PEXPIRE", counter, String(FENCE_TTL)],
     ]);
     assertDone(replies);
-    return { kind: "granted", fence: Number(replies[2]) };
+    return granted(Number(replies[2]), reachedIn(replies, durability));
   }
 
-  async extend({ lock, token }: Grant, ttl: number): Promise<Extension> {
+  async extend({ lock, token }: Grant, ttl: number, wish?: Wish): Promise<Extension> {
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
     const compare = await this.#comparing();
-    if (await this.#limit.guard(compare.replace(key, token, token, ttl))) return "extended";
+    const replaced = await this.#limit.guard(compare.replace(key, token, token, ttl, proofOf(wish)));
+    if (replaced && wish) assureExtension(lock, wish, levelIn(replaced));
+    if (replaced) return "extended";
     return Number(await this.#send(["EXISTS", key], key)) === 1 ? "stolen" : "gone";
   }
 
+  /** Not proven: a replica that has missed it only keeps the lock held until its ttl is over. */
   async release({ lock, token }: GivenUp): Promise<Release> {
     const drops = this.#driver.drops;
     // Comparing may take another connection, and so overtake what still has to land on the first.
@@ -144,7 +159,11 @@ export class SetScheme implements Scheme {
     return grant;
   }
 
-  async handOver({ lock, token }: Grant, heir: LockRequest): Promise<Answer> {
+  handOver(grant: Grant, heir: LockRequest): Promise<Answer> {
+    return this.#assure(heir, this.#handOver(grant, heir));
+  }
+
+  async #handOver({ lock, token }: Grant, heir: LockRequest): Promise<Answer> {
     this.#clients.announce(heir.ttl);
     const key = lockKey(this.#prefix, lock);
     const { counter } = this.#keys.homeOf(lock);
@@ -161,10 +180,12 @@ export class SetScheme implements Scheme {
     );
     assertDone(replies ?? []);
     const compare = await this.#comparing();
-    const replaced = await this.#limit.guard(compare.replace(key, token, heir.token, heir.ttl));
+    const proof = proofOf(heir.durability);
+    const replace = (by: string): Promise<boolean | Durability> =>
+      this.#limit.guard(compare.replace(key, by, heir.token, heir.ttl, proof));
     // A repeated call finds the heir already there.
-    const inherited = replaced || (await this.#send(["GET", key], key)) === heir.token;
-    return inherited ? { kind: "granted", fence: Number(replies?.[1]) } : { kind: "busy" };
+    const replaced = (await replace(token)) || (await replace(heir.token));
+    return replaced ? granted(Number(replies?.[1]), levelIn(replaced)) : { kind: "busy" };
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
@@ -261,8 +282,14 @@ export class SetScheme implements Scheme {
     if (type !== "none" && type !== "string") throw failure;
   }
 
-  async #take(token: string, key: string, commands: string[][]): Promise<unknown[]> {
-    const call = this.#driver.transaction(commands, key);
+  #assure(request: LockRequest, asked: Promise<Answer>): Promise<Answer> {
+    if (!request.durability) return asked;
+    return assureGrant(request, request.durability, asked, (over) => this.release(over));
+  }
+
+  async #take({ token, durability }: LockRequest, key: string, commands: string[][]): Promise<unknown[]> {
+    const proof = proofOf(durability);
+    const call = proof ? transactProven(this.#driver, commands, key, proof) : this.#driver.transaction(commands, key);
     this.#asked.set(token, call);
     const answered = (): void => {
       if (this.#asked.get(token) === call) this.#asked.delete(token);
@@ -272,6 +299,14 @@ export class SetScheme implements Scheme {
     if (!replies) throw schemeError(new Error("MULTI was not carried out"));
     return replies;
   }
+}
+
+function granted(fence: number, durability: Durability | undefined): Answer {
+  return durability ? { kind: "granted", fence, durability } : { kind: "granted", fence };
+}
+
+function levelIn(replaced: boolean | Durability): Durability | undefined {
+  return typeof replaced === "object" ? replaced : undefined;
 }
 
 function assertDone(replies: unknown[]): void {

@@ -8,6 +8,7 @@
  * a turn while it lasts, and how many wait at a place.
  */
 import type { Clock } from "../clock.ts";
+import type { Wish } from "../durability.ts";
 import { unsupported } from "../options.ts";
 import { EXPIRY_MARGIN } from "./memory.ts";
 import { alike, Line } from "./turns/line.ts";
@@ -64,6 +65,7 @@ export class Turns implements Scheme {
   readonly name: SchemeName;
   readonly modes: ReadonlySet<LockMode>;
   readonly queues: boolean;
+  readonly proves: boolean;
   readonly #scheme: Scheme;
   readonly #clock: Clock;
   readonly #length: number;
@@ -82,6 +84,7 @@ export class Turns implements Scheme {
     this.name = scheme.name;
     this.modes = scheme.modes;
     this.queues = scheme.queues ?? false;
+    this.proves = scheme.proves ?? false;
     this.#scheme = scheme;
     this.#clock = clock;
     this.#length = length;
@@ -280,9 +283,9 @@ export class Turns implements Scheme {
     return this.#scheme.steal(request);
   }
 
-  extend(grant: Grant, ttl: number): Promise<Extension> {
+  extend(grant: Grant, ttl: number, durability?: Wish): Promise<Extension> {
     const turn = this.#turnOf.get(grant.token);
-    if (!turn) return this.#scheme.extend(grant, ttl);
+    if (!turn) return this.#scheme.extend(grant, ttl, durability);
     turn.extending = this.#extendTurn(turn, grant.token, ttl);
     return turn.extending;
   }
