@@ -158,25 +158,33 @@ function connectionsFor(options: ConnectionOptions): Connections {
  * @throws CliError
  */
 async function firstContact(connections: readonly Connection[], interrupted?: AbortSignal): Promise<void> {
-  const missing = new Map<Connection, unknown>(connections.map((each) => [each, undefined]));
+  const waiting = new Set(connections);
+  const failed = new Map<Connection, unknown>();
   let [timer, onAbort]: [NodeJS.Timeout | undefined, () => void] = [undefined, () => {}];
   const ended = new Promise<never>((_, reject) => {
-    timer = setTimeout(reject, CONNECT_LIMIT);
+    timer = setTimeout(() => {
+      const silence = new Error(`no answer within ${CONNECT_LIMIT} ms`);
+      for (const each of waiting) failed.set(each, each.complaint ?? silence);
+      reject(silence);
+    }, CONNECT_LIMIT);
     onAbort = () => reject(interrupted?.reason);
     interrupted?.addEventListener("abort", onAbort);
   });
   const attempts = connections.map(async (each) => {
-    await each.open().catch((error: unknown) => {
-      missing.set(each, each.complaint ?? error);
+    try {
+      await each.open();
+    } catch (error) {
+      failed.set(each, each.complaint ?? error);
       throw error;
-    });
-    missing.delete(each);
+    } finally {
+      waiting.delete(each);
+    }
   });
   try {
     await Promise.race([majority(attempts), ended]);
   } catch {
     interrupted?.throwIfAborted();
-    throw cannotUse(connections.length, missing);
+    throw cannotUse(connections.length, failed);
   } finally {
     clearTimeout(timer);
     interrupted?.removeEventListener("abort", onAbort);
@@ -197,14 +205,10 @@ function majority(attempts: readonly Promise<void>[]): Promise<void> {
   });
 }
 
-/** @param missing the connections that do not stand, and why, where that is known */
-function cannotUse(count: number, missing: ReadonlyMap<Connection, unknown>): CliError {
-  const causes = [...missing].map(([connection, error]) => {
-    const why = error ?? connection.complaint ?? new Error(`no answer within ${CONNECT_LIMIT} ms`);
-    return { title: connection.place.title, cause: schemeError(why) };
-  });
+/** @param failed those that do not stand, and why */
+function cannotUse(count: number, failed: ReadonlyMap<Connection, unknown>): CliError {
+  const causes = [...failed].map(([{ place }, why]) => ({ title: place.title, cause: schemeError(why) }));
   const list = causes.map(({ title, cause }) => `${title}: ${cause.message}`).join(" ");
-  const which =
-    count === 1 ? "" : `a majority of the ${count} servers is needed, and ${causes.length} cannot be used. `;
-  return new CliError(ExitCode.unavailable, which + list, { cause: causes[0]?.cause });
+  const which = `a majority of the ${count} servers is needed, and ${causes.length} cannot be used. `;
+  return new CliError(ExitCode.unavailable, (count > 1 ? which : "") + list, { cause: causes[0]?.cause });
 }
