@@ -18,6 +18,8 @@ export type LockErrorCode =
   | "queue-full"
   /** The name is in use as something else: as a lock, as a semaphore, or as one with another limit. */
   | "mismatch"
+  /** No client library is installed to open a URL with. */
+  | "no-client"
   | SchemeErrorCode;
 
 /** Why a server, or the client library in front of it, did not do its part. */

@@ -7,6 +7,7 @@
 import { systemClock } from "./clock.ts";
 import { runScript, TimeLimit } from "./driver.ts";
 import type { Driver } from "./driver.ts";
+import { Connections } from "./drivers/connect.ts";
 import { driverFor } from "./drivers/index.ts";
 import type { RedisClient } from "./drivers/index.ts";
 import { LockError, quote } from "./errors.ts";
@@ -46,15 +47,21 @@ export interface RedisFenceOptions {
 
 /** Guarded writes of data on a Redis or Valkey server; it need not be the one that keeps the locks. */
 export class RedisFence {
+  readonly #connections: Connections | undefined;
   readonly #driver: Driver;
   readonly #limit: TimeLimit;
   readonly #keepFor: number;
 
-  /** @throws TypeError or RangeError for a client of an unknown kind or options out of bounds */
-  constructor(client: RedisClient, options: RedisFenceOptions = {}) {
+  /**
+   * @param client as of a manager: a client, which stays yours to close, or a URL
+   * @throws TypeError or RangeError for a client of an unknown kind, a URL that cannot be used or options out of bounds
+   */
+  constructor(client: RedisClient | string, options: RedisFenceOptions = {}) {
     this.#keepFor = duration(options.keepFor, "keepFor", 1_000) ?? 86_400_000;
-    this.#driver = driverFor(client);
+    this.#connections = typeof client === "string" ? new Connections(client) : undefined;
+    this.#driver = driverFor(this.#connections?.client ?? client);
     this.#limit = new TimeLimit(systemClock, this.#driver);
+    this.#connections?.open();
   }
 
   /**
@@ -80,10 +87,11 @@ export class RedisFence {
     return reply;
   }
 
-  /** Take our listeners off the client, which stays open. */
+  /** Take our listeners off the client, which stays open; close the connection for a URL. */
   close(): void {
     this.#limit.close();
     this.#driver.close();
+    this.#connections?.close();
   }
 }
 

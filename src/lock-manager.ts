@@ -2,7 +2,9 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { basename } from "node:path";
 import { systemClock } from "./clock.ts";
+import { Connections } from "./drivers/connect.ts";
 import type { RedisClient } from "./drivers/index.ts";
+import { areUrls } from "./drivers/url.ts";
 import { campaign, leaders } from "./election.ts";
 import type { ElectionRoom, Leader, Term } from "./election.ts";
 import { LockError, quote } from "./errors.ts";
@@ -81,6 +83,8 @@ export type TryOptions = Omit<LockOptions, "ifAvailable" | "signal" | "waitTimeo
  */
 export class LockManager {
   readonly #options: CheckedManagerOptions;
+  /** Those that we opened ourselves, for URLs. */
+  readonly #connections: Connections | undefined;
   readonly #scheme: Scheme;
   readonly #leases: LeaseKeeper;
   readonly #waiting: Waiting;
@@ -91,15 +95,26 @@ export class LockManager {
   #closed: Promise<void> | undefined;
 
   /**
-   * @param client an ioredis or node-redis client; an array of them, each of an independent server, for Redlock;
-   *   nothing for locks within this process
-   * @throws TypeError or RangeError for a client of an unknown kind or options out of bounds
+   * @param client an ioredis or node-redis client, which stays yours to close; or a URL, for a connection that is
+   *   closed with the manager: `redis://[[user]:password@]host[:port][/db]`, `rediss://…` for TLS, `unix:///path`,
+   *   `redis+sentinel://host1,host2,host3/master` or `redis+cluster://host1,host2,host3`; an array of clients or of
+   *   URLs, each of an independent server, for Redlock; nothing for locks within this process
+   * @throws TypeError or RangeError for a client of an unknown kind, a URL that cannot be used or options out of
+   *   bounds; LockError `no-client` where no client library is installed to open a URL with
    */
-  constructor(client?: RedisClient | readonly RedisClient[] | MemoryStore, options?: ManagerOptions) {
+  constructor(
+    client?: RedisClient | string | readonly RedisClient[] | readonly string[] | MemoryStore,
+    options?: ManagerOptions,
+  ) {
     this.#options = checkManagerOptions(options);
+    this.#connections = areUrls(client) ? new Connections(client) : undefined;
     const clock = client instanceof MemoryStore ? client.clock : systemClock;
     const label = this.#options.label ?? defaultLabel();
-    const scheme = openScheme(client, this.#options, { clientId: this.#clientId, label, clock });
+    const scheme = openScheme(this.#connections?.client ?? client, this.#options, {
+      clientId: this.#clientId,
+      label,
+      clock,
+    });
     this.#scheme = scheme;
     this.#leases = new LeaseKeeper(scheme, clock);
     this.#waiting = new Waiting({
@@ -118,6 +133,8 @@ export class LockManager {
       again: (_, token) => this.#waiting.find(token)?.wake(),
       missed: (locks) => this.#waiting.wakeAll(locks),
     });
+    // Last, so that a constructor that throws has opened nothing.
+    this.#connections?.open();
   }
 
   /**
@@ -302,15 +319,19 @@ export class LockManager {
   }
 
   /**
-   * Release what is held, withdraw what waits, close the connections that this manager opened; the client passed in
-   * stays open. The manager cannot be used afterwards.
+   * Release what is held, withdraw what waits, close the connections that this manager opened, those for URLs too; a
+   * client passed in stays open. The manager cannot be used afterwards.
    */
   close(): Promise<void> {
     this.#closed ??= (async () => {
       this.#closing.abort(new LockError("closed", "The LockManager was closed."));
       this.#waiting.close();
-      await this.#leases.close();
-      await this.#scheme.close();
+      try {
+        await this.#leases.close();
+        await this.#scheme.close();
+      } finally {
+        this.#connections?.close();
+      }
     })();
     return this.#closed;
   }

@@ -383,7 +383,7 @@ describe("a manager", () => {
   test.each<[unknown, string]>([
     [null, "null"],
     [7, "7"],
-    ["redis://127.0.0.1", '"redis://127.0.0.1"'],
+    [true, "true"],
     [{}, "an object (Object)"],
     [new Map(), "an object (Map)"],
     [() => {}, "function (anonymous)"],

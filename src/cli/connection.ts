@@ -1,94 +1,125 @@
-/** Where the locks are: the options that say so, the client libraries, and a LockManager over a connection of ours. */
+/** Where the locks are: the options that say so, and a LockManager over connections of ours. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
-import { Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { schemeError } from "../driver.ts";
-import type { RedisClient } from "../drivers/index.ts";
+import { Connections, LIBRARIES } from "../drivers/connect.ts";
+import type { Connection, Library } from "../drivers/connect.ts";
 import { LockManager } from "../lock-manager.ts";
 import type { ManagerOptions } from "../options.ts";
+import { quorumOf } from "../schemes/redlock/ballot.ts";
 import { ExitCode } from "./exit-codes.ts";
 import { CliError } from "./failures.ts";
 
 const DEFAULT_SERVER = "redis://127.0.0.1:6379";
 const CONNECT_LIMIT = 4_000;
 /** How long the end of holdfast may wait for a server that does not answer; leases end by themselves. */
-const CLOSE_LIMIT = 2_000;
-const LONGEST_RECONNECT_PAUSE = 500;
-
-const LIBRARIES = ["ioredis", "redis"] as const;
-type Library = (typeof LIBRARIES)[number];
+export const CLOSE_LIMIT = 2_000;
+/** Of several servers one may be down, and would be waited for each time. */
+const CLOSE_LIMIT_OF_SEVERAL = 500;
 
 export interface ConnectionOptions {
-  readonly redis: string;
+  /** Each of an independent server; undefined if left out. */
+  readonly redis?: readonly string[];
   readonly prefix?: string;
   readonly scheme?: "lua" | "set";
   readonly client?: Library;
+  /** Of those commands that take locks. */
+  readonly replicas?: number;
 }
 
 /** The options that every command has. */
 export function addConnectionOptions(command: Command): Command {
   return command
     .addOption(
-      new Option("--redis <url>", "the server; also unix:///path (env: REDIS_URL)").default(
-        process.env["REDIS_URL"] || DEFAULT_SERVER,
-        DEFAULT_SERVER,
-      ),
+      new Option(
+        "--redis <url>",
+        `the server; repeat it for Redlock (default: $REDIS_URL,\nelse ${DEFAULT_SERVER})`,
+      ).argParser(append),
     )
     .option("--prefix <text>", 'what stands before every key (default: "lock:")')
     .addOption(new Option("--scheme <name>", "how locks are kept (default: lua)").choices(["lua", "set"]))
-    .addOption(new Option("--client <library>", "the client library").choices(LIBRARIES).hideHelp());
+    .addOption(new Option("--client <library>", "the client library").choices(LIBRARIES).hideHelp())
+    .addHelpText("after", SERVERS_HELP);
 }
 
-/** A connection that keeps trying, once it has stood. */
-interface Connection {
-  readonly client: RedisClient;
-  /** What the client last complained of: its rejections often say less. */
-  readonly complaint: unknown;
-  connect(): Promise<unknown>;
-  disconnect(): void;
+/** For options that can be repeated. */
+export function append(value: string, all: readonly string[] = []): string[] {
+  return [...all, value];
+}
+
+const SERVERS_HELP = `
+Servers:
+  redis://[[user]:password@]host[:port][/db]    rediss:// for TLS
+  unix://[[user]:password@]/path[?db=N]
+  redis+sentinel://[user:password@]host[:port][,host...]/master[/db]
+  redis+cluster://[user:password@]host[:port][,host...]
+REDIS_URL may hold several, separated by spaces, for Redlock.`;
+
+/** The option of those commands that take locks. */
+export function addReplicasOption(command: Command): Command {
+  return command.addOption(
+    new Option("--replicas <n>", "a grant counts once so many replicas have it").argParser(parseReplicas),
+  );
+}
+
+/** @throws InvalidArgumentError */
+function parseReplicas(text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("Expected a whole number of at least 1.");
+}
+
+/** @throws CliError for what several independent servers cannot do together. */
+export function refuseOverSeveral(options: ConnectionOptions, what: string): void {
+  const urls = serversOf(options);
+  if (typeof urls === "string") return;
+  throw new CliError(
+    ExitCode.usage,
+    `expected one server with ${what}; got ${urls.length} (--redis, REDIS_URL). ` +
+      "Over several servers, which is Redlock, there are plain exclusive locks only.",
+  );
 }
 
 /** A LockManager for the time of one command. */
 export class Session {
   readonly locks: LockManager;
-  readonly #connection: Connection;
-  readonly #server: string;
-  #closed: Promise<boolean> | undefined;
+  readonly #connections: Connections;
+  #closed: Promise<void> | undefined;
 
-  private constructor(locks: LockManager, connection: Connection, server: string) {
+  private constructor(locks: LockManager, connections: Connections) {
     this.locks = locks;
-    this.#connection = connection;
-    this.#server = server;
+    this.#connections = connections;
   }
 
   /**
    * @param interrupted ends the attempt, with its reason
-   * @throws CliError when the server cannot be used, within a bounded time
+   * @throws CliError when the server cannot be used, within a bounded time; of several, a majority
    */
   static async open(options: ConnectionOptions, manager: ManagerOptions, interrupted?: AbortSignal): Promise<Session> {
-    const { redis, prefix, scheme, client } = options;
-    const connection = await openConnection(checkServer(redis), client);
+    const { prefix, scheme, replicas } = options;
+    if (replicas !== undefined) refuseOverSeveral(options, "--replicas");
+    if (scheme !== undefined) refuseOverSeveral(options, "--scheme");
+    const connections = connectionsFor(options);
     try {
-      const locks = new LockManager(connection.client, { prefix, scheme, ...manager });
-      const session = new Session(locks, connection, withoutPassword(redis));
-      await session.#connect(interrupted);
-      return session;
+      const durable = replicas === undefined ? {} : { durability: { replicas } };
+      const locks = new LockManager(connections.client, { prefix, scheme, ...manager, ...durable });
+      await firstContact(connections.all, interrupted);
+      return new Session(locks, connections);
     } catch (error) {
-      connection.disconnect();
+      connections.close();
       throw error;
     }
   }
 
   /**
-   * Release and withdraw everything. False if the server did not answer within `limit` milliseconds: what is left
-   * there ends with its lease.
+   * Release and withdraw everything; what a server does not hear of within `limit` milliseconds ends there with its
+   * lease.
    */
-  close(limit: number = CLOSE_LIMIT): Promise<boolean> {
+  close(limit?: number): Promise<void> {
     this.#closed ??= (async () => {
-      const heard = this.locks.close().then(() => true);
-      const answered = await Promise.race([heard, sleep(limit, false)]);
-      this.#connection.disconnect();
-      return answered;
+      const longest = this.#connections.all.length > 1 ? CLOSE_LIMIT_OF_SEVERAL : CLOSE_LIMIT;
+      await Promise.race([this.locks.close(), sleep(limit ?? longest)]);
+      this.#connections.close();
     })();
     return this.#closed;
   }
@@ -96,115 +127,83 @@ export class Session {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-
-  async #connect(interrupted: AbortSignal | undefined): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const ended = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${CONNECT_LIMIT} ms`)), CONNECT_LIMIT);
-      interrupted?.addEventListener("abort", () => reject(interrupted.reason));
-    });
-    try {
-      await Promise.race([this.#connection.connect(), ended]);
-    } catch (error) {
-      interrupted?.throwIfAborted();
-      const cause = schemeError(this.#connection.complaint ?? error);
-      throw new CliError(ExitCode.unavailable, `${this.#server}: ${cause.message}`, { cause });
-    } finally {
-      clearTimeout(timer);
-    }
-  }
 }
 
-/** @throws CliError when no client library is installed */
-async function openConnection(server: string, library?: Library): Promise<Connection> {
-  for (const name of library ? [library] : LIBRARIES) {
-    try {
-      return await (name === "ioredis" ? withIoredis(server) : withNodeRedis(server));
-    } catch (error) {
-      if (!isMissing(error, name)) throw error;
-    }
-  }
-  throw new CliError(
-    ExitCode.unavailable,
-    `no client library for Redis was found beside holdfast. Install one: npm install ${library ?? "ioredis"}`,
-  );
-}
-
-async function withIoredis(server: string): Promise<Connection> {
-  const { Redis } = await import("ioredis");
-  let stood = false;
-  let complaint: unknown;
-  const settings = {
-    lazyConnect: true,
-    connectTimeout: CONNECT_LIMIT,
-    maxRetriesPerRequest: null,
-    retryStrategy: (attempt: number) => (stood ? reconnectPause(attempt) : null),
-  };
-  const path = socketPath(server);
-  const client = path ? new Redis({ path, ...settings }) : new Redis(server, settings);
-  client.on("ready", () => (stood = true));
-  client.on("error", (error) => (complaint = error));
-  return {
-    client,
-    get complaint() {
-      return complaint;
-    },
-    connect: () => client.connect(),
-    disconnect: () => client.disconnect(),
-  };
-}
-
-async function withNodeRedis(server: string): Promise<Connection> {
-  const { createClient } = await import("redis");
-  let stood = false;
-  let complaint: unknown;
-  const settings = {
-    connectTimeout: CONNECT_LIMIT,
-    reconnectStrategy: (attempt: number, cause: Error) => (stood ? reconnectPause(attempt) : cause),
-  };
-  const path = socketPath(server);
-  const client = path
-    ? createClient({ socket: { path, tls: false, ...settings } })
-    : createClient({ url: server, socket: settings });
-  client.on("ready", () => (stood = true));
-  client.on("error", (error) => (complaint = error));
-  return {
-    client,
-    get complaint() {
-      return complaint;
-    },
-    connect: () => client.connect(),
-    disconnect: () => {
-      if (client.isOpen) client.destroy();
-    },
-  };
-}
-
-function reconnectPause(attempt: number): number {
-  return Math.min(25 * 2 ** attempt, LONGEST_RECONNECT_PAUSE);
-}
-
-/** True if the package itself is missing, not something that it needs. */
-function isMissing(error: unknown, library: Library): boolean {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return code === "ERR_MODULE_NOT_FOUND" && message.includes(`'${library}'`);
+/** What --redis or the environment says: one server, or several for Redlock. */
+function serversOf({ redis }: ConnectionOptions): string | readonly string[] {
+  const urls = redis ?? process.env["REDIS_URL"]?.split(/\s+/).filter(Boolean) ?? [];
+  return urls.length > 1 ? urls : (urls[0] ?? DEFAULT_SERVER);
 }
 
 /** @throws CliError */
-function checkServer(url: string): string {
-  const usable = socketPath(url) !== undefined || (/^rediss?:\/\//.test(url) && URL.canParse(url));
-  if (usable) return url;
-  const form = "redis://[[user]:password@]host[:port][/database], rediss://… for TLS, or unix:///path";
-  throw new CliError(
-    ExitCode.usage,
-    `Expected the server (--redis, REDIS_URL) as ${form}; got ${withoutPassword(url)}.`,
-  );
+function connectionsFor(options: ConnectionOptions): Connections {
+  try {
+    return new Connections(serversOf(options), options.client);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    const source = options.redis ? "--redis" : "REDIS_URL";
+    throw new CliError(ExitCode.usage, `${source}: ${error.message}`, { cause: error });
+  }
 }
 
-function socketPath(server: string): string | undefined {
-  return /^(?:unix:\/\/)?(\/.+)$/.exec(server)?.[1];
+/**
+ * A connection keeps trying once it has stood. The first time is another matter: who mistypes an address wants to know,
+ * and cron is not to hang. Resolves when a majority stands, that is one of one; the others may come later.
+ *
+ * @throws CliError
+ */
+async function firstContact(connections: readonly Connection[], interrupted?: AbortSignal): Promise<void> {
+  const waiting = new Set(connections);
+  const failed = new Map<Connection, unknown>();
+  let [timer, onAbort]: [NodeJS.Timeout | undefined, () => void] = [undefined, () => {}];
+  const ended = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const silence = new Error(`no answer within ${CONNECT_LIMIT} ms`);
+      for (const each of waiting) failed.set(each, each.complaint ?? silence);
+      reject(silence);
+    }, CONNECT_LIMIT);
+    onAbort = () => reject(interrupted?.reason);
+    interrupted?.addEventListener("abort", onAbort);
+  });
+  const attempts = connections.map(async (each) => {
+    try {
+      await each.open();
+    } catch (error) {
+      failed.set(each, each.complaint ?? error);
+      throw error;
+    } finally {
+      waiting.delete(each);
+    }
+  });
+  try {
+    await Promise.race([majority(attempts), ended]);
+  } catch {
+    interrupted?.throwIfAborted();
+    throw cannotUse(connections.length, failed);
+  } finally {
+    clearTimeout(timer);
+    interrupted?.removeEventListener("abort", onAbort);
+  }
 }
 
-function withoutPassword(url: string): string {
-  return url.replace(/\/\/[^/]*@/, "//…@").replace(/^[^/]*@/, "…@");
+/** Resolves when more than half of them have; rejects when that cannot be any more. */
+function majority(attempts: readonly Promise<void>[]): Promise<void> {
+  const needed = quorumOf(attempts.length);
+  let [stood, failed] = [0, 0];
+  return new Promise((resolve, reject) => {
+    for (const attempt of attempts) {
+      attempt.then(
+        () => ++stood === needed && resolve(),
+        (error: unknown) => ++failed > attempts.length - needed && reject(error),
+      );
+    }
+  });
+}
+
+/** @param failed those that do not stand, and why */
+function cannotUse(count: number, failed: ReadonlyMap<Connection, unknown>): CliError {
+  const causes = [...failed].map(([{ place }, why]) => ({ title: place.title, cause: schemeError(why) }));
+  const list = causes.map(({ title, cause }) => `${title}: ${cause.message}`).join(" ");
+  const which = `a majority of the ${count} servers is needed, and ${causes.length} cannot be used. `;
+  return new CliError(ExitCode.unavailable, (count > 1 ? which : "") + list, { cause: causes[0]?.cause });
 }

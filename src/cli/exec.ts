@@ -15,7 +15,7 @@ import type { LockManager } from "../lock-manager.ts";
 import { checkName } from "../options.ts";
 import type { SeveralLocks } from "../several.ts";
 import { Child } from "./child.ts";
-import { Session } from "./connection.ts";
+import { CLOSE_LIMIT, refuseOverSeveral, Session } from "./connection.ts";
 import type { ConnectionOptions } from "./connection.ts";
 import { formatDuration } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";
@@ -27,7 +27,7 @@ import type { Permits } from "./permits.ts";
 
 export interface ExecOptions extends ConnectionOptions {
   /** More names, to be held with the first. */
-  readonly lock: readonly string[];
+  readonly lock?: readonly string[];
   readonly ttl: number;
   /** Milliseconds; for ever if left out. */
   readonly wait?: number;
@@ -47,11 +47,13 @@ const COURTESY_LIMIT = 1_000;
 /** @returns the exit code */
 export async function exec(name: string, words: readonly string[], options: ExecOptions): Promise<number> {
   const [file = "", ...args] = words;
-  const names = [name, ...options.lock];
+  const names = [name, ...(options.lock ?? [])];
   names.forEach(checkName);
   if (options.permits && (options.shared || names.length > 1)) {
     throw new CliError(ExitCode.usage, "expected --permits without --shared and --lock, which are for locks");
   }
+  if (options.shared) refuseOverSeveral(options, "--shared");
+  if (options.permits) refuseOverSeveral(options, "--permits");
   const interruptions = new Interruptions(listed(names));
   const manager = { ttl: options.ttl, label: labelFor(file, options.label) };
   await using session = await interruptions.orCrash(Session.open(options, manager, interruptions.signal));
@@ -134,7 +136,9 @@ async function giveBack(
   { ttl, quiet }: ExecOptions,
 ): Promise<boolean> {
   const released = lock.release();
-  if (!(await session.close())) {
+  const answered = await Promise.race([released.then(() => true), sleep(CLOSE_LIMIT, false)]);
+  await session.close(answered ? undefined : 0);
+  if (!answered) {
     const were = "name" in lock ? `${plain(lock.name)} was released; it is` : "the locks were released; they are";
     const bound = `free in ${formatDuration(ttl)} at the latest`;
     if (!quiet) await complain(`the server did not answer when ${were} ${bound}`);

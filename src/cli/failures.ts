@@ -22,6 +22,9 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof CliError) return { exitCode: error.exitCode, message: error.message };
   if (error instanceof LockTimeoutError) return { exitCode: ExitCode.timeout, message: error.message };
   if (error instanceof LockLostError) return { exitCode: ExitCode.lost, message: error.message };
+  if (error instanceof LockError && error.code === "no-client") {
+    return { exitCode: ExitCode.unavailable, message: error.message };
+  }
   if (error instanceof SchemeError) {
     const hint = error.code === "no-scripting" ? " On the command line that is --scheme set." : "";
     return { exitCode: ExitCode.unavailable, message: error.message + hint };

@@ -2,7 +2,7 @@
 /** The command `holdfast`: what it is called with, and what it ends with. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
-import { addConnectionOptions } from "./connection.ts";
+import { addConnectionOptions, addReplicasOption, append } from "./connection.ts";
 import { parsePermits } from "./permits.ts";
 import { parseDuration } from "./durations.ts";
 import { elect } from "./elect.ts";
@@ -77,7 +77,7 @@ function addExec(program: Command, words: readonly string[], finish: Finish): vo
     .command("exec")
     .summary("hold a lock while a command runs")
     .description("Hold a lock while a command runs, like flock(1), across machines.")
-    .option("--lock <name>", "another lock to hold as well; all or none (repeatable)", append, [])
+    .option("--lock <name>", "another lock to hold as well; all or none (repeatable)", append)
     .addOption(
       new Option("--wait <time>", "give up after this long; 0: try once (default: never)").argParser(parseDuration),
     )
@@ -94,8 +94,8 @@ function addElect(program: Command, words: readonly string[], finish: Finish): v
     .command("elect")
     .summary("keep a command running on one of many machines")
     .description(
-      "Wait until elected, then run a command. When the lease is lost the command is stopped, and\n" +
-        "this machine is a candidate again. When the command ends, so does holdfast, and another\n" +
+      "Wait until elected, then run a command. When the lease is lost the command is stopped, and " +
+        "this machine is a candidate again. When the command ends, so does holdfast, and another " +
         "candidate starts it.",
     );
   addRunningOptions(command, words, async (name, options) => finish(await elect(name, words, options)));
@@ -141,9 +141,9 @@ function addRunningOptions(
         .argParser(parseDuration),
     )
     .option("--label <text>", "who holds, for people (default: host:pid:program)")
-    .option("--quiet", "only errors on stderr")
-    .addHelpText("after", EXEC_HELP);
-  addConnectionOptions(command).action(async (name: string, options: ExecOptions & ElectOptions & OnceOptions) => {
+    .option("--quiet", "only errors on stderr");
+  addConnectionOptions(addReplicasOption(command)).addHelpText("after", EXEC_HELP);
+  command.action(async (name: string, options: ExecOptions & ElectOptions & OnceOptions) => {
     if (words.length === 0 || command.args.length > 1) {
       const form = `holdfast ${command.name()} NAME -- COMMAND`;
       throw new CliError(ExitCode.usage, `expected "--" and a command after the name: ${form}`);
@@ -152,19 +152,15 @@ function addRunningOptions(
   });
 }
 
-function append(value: string, all: string[]): string[] {
-  return [...all, value];
-}
-
 function addListings(program: Command, finish: Finish): void {
   const list = program
     .command("ls")
     .summary("tell what is held and who waits")
     .description("Tell what is held and who waits. The pattern is a glob: quote it.")
     .argument("[pattern]")
-    .option("--json", "for programs")
-    .addHelpText("after", LISTING_HELP);
-  addConnectionOptions(list).action(async (pattern: string | undefined, options: ListOptions) => {
+    .option("--json", "for programs");
+  addConnectionOptions(list).addHelpText("after", LISTING_HELP);
+  list.action(async (pattern: string | undefined, options: ListOptions) => {
     finish(await ls(pattern, options));
   });
   const one = program
@@ -172,9 +168,9 @@ function addListings(program: Command, finish: Finish): void {
     .summary("tell who holds one lock and who waits for it")
     .description("Tell who holds a lock and who waits for it. Exits 0 also when it is free.")
     .argument("<name>")
-    .option("--json", "for programs")
-    .addHelpText("after", LISTING_HELP);
-  addConnectionOptions(one).action(async (name: string, options: ListOptions) => {
+    .option("--json", "for programs");
+  addConnectionOptions(one).addHelpText("after", LISTING_HELP);
+  one.action(async (name: string, options: ListOptions) => {
     finish(await show(name, options));
   });
   const free = program

@@ -8,7 +8,7 @@ import type { Lock } from "../lock.ts";
 import type { OnceResult } from "../once.ts";
 import { checkName } from "../options.ts";
 import { Child } from "./child.ts";
-import { Session } from "./connection.ts";
+import { refuseOverSeveral, Session } from "./connection.ts";
 import type { ConnectionOptions } from "./connection.ts";
 import { formatDuration } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";
@@ -39,6 +39,7 @@ export async function once(name: string, words: readonly string[], options: Once
   const [file = "", ...args] = words;
   const { atMost, atLeast, ttl, grace, quiet } = options;
   checkName(name);
+  refuseOverSeveral(options, "once");
   const interruptions = new Interruptions(plain(name));
   const manager = { ttl, label: labelFor(file, options.label) };
   await using session = await interruptions.orCrash(Session.open(options, manager, interruptions.signal));

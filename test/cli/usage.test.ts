@@ -1,10 +1,9 @@
-import { cp, mkdir, readFile, symlink } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { randomPort, startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
-import { built, CommandLine, useFolder } from "../support/cli.ts";
+import { built, CommandLine, installBeside } from "../support/cli.ts";
 
 let server: Server;
 let cli: CommandLine;
@@ -103,28 +102,17 @@ describe.each(["ioredis", "redis"])("with %s, a server that cannot be used exits
 });
 
 describe("client libraries", () => {
-  /** The built package, beside which only these libraries are installed. */
-  async function install(...libraries: string[]): Promise<string> {
-    const folder = await useFolder(onTestFinished);
-    await mkdir(join(folder, "node_modules"));
-    await cp(join(root, "dist"), join(folder, "dist"), { recursive: true });
-    await cp(join(root, "package.json"), join(folder, "package.json"));
-    const { dependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { dependencies: object };
-    for (const library of [...Object.keys(dependencies), ...libraries]) {
-      await symlink(join(root, "node_modules", library), join(folder, "node_modules", library));
-    }
-    return join(folder, "dist", "cli", "main.js");
-  }
+  const main = "dist/cli/main.js";
 
-  test.each(["ioredis", "redis"])("%s is enough", async (library) => {
-    const main = await install(library);
-    const run = cli.startProgram(process.execPath, [main, "exec", "a", "--", "echo", "ran"]);
+  test.each(["ioredis", "iovalkey", "redis"])("%s is enough", async (library) => {
+    const folder = await installBeside(onTestFinished, library);
+    const run = cli.startProgram(process.execPath, [join(folder, main), "exec", "a", "--", "echo", "ran"]);
     expect(await run.ended).toMatchObject({ code: 0, stdout: "ran\n", stderr: "" });
   });
 
   test("where there is none, it exits 69 and says what to install", async () => {
-    const main = await install();
-    const { code, stderr } = await cli.startProgram(process.execPath, [main, "ls"]).ended;
+    const folder = await installBeside(onTestFinished);
+    const { code, stderr } = await cli.startProgram(process.execPath, [join(folder, main), "ls"]).ended;
     expect(code).toBe(69);
     expect(stderr).toMatch(/^holdfast: .*npm install ioredis\n$/);
   });

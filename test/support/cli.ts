@@ -2,9 +2,9 @@
 import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Redis } from "ioredis";
@@ -165,6 +165,24 @@ export async function stateOf(pid: number): Promise<string | undefined> {
 /** Resolves when the process does nothing any more. The dead stay as zombies where nobody reaps them. */
 export async function hasGone(pid: number): Promise<void> {
   await until(async () => ["Z", "X", undefined].includes(await stateOf(pid)), `process ${pid} had gone`);
+}
+
+const root = dirname(dirname(dirname(built)));
+
+/** A folder with the built package, beside which only these libraries are installed. It goes when the test is over. */
+export async function installBeside(
+  onTestFinished: (clean: () => Promise<void>) => void,
+  ...libraries: string[]
+): Promise<string> {
+  const folder = await useFolder(onTestFinished);
+  await mkdir(join(folder, "node_modules"));
+  await cp(join(root, "dist"), join(folder, "dist"), { recursive: true });
+  await cp(join(root, "package.json"), join(folder, "package.json"));
+  const { dependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { dependencies: object };
+  for (const library of [...Object.keys(dependencies), ...libraries]) {
+    await symlink(join(root, "node_modules", library), join(folder, "node_modules", library));
+  }
+  return folder;
 }
 
 /** An empty folder that goes when the test is over. */

@@ -15,7 +15,10 @@ export interface Replicated extends Stage {
 }
 
 /** @param options of both servers */
-export async function openReplicated(t: Finishing, options: ServerOptions = {}): Promise<Replicated> {
+export async function openReplicated(
+  t: Finishing,
+  options: ServerOptions & { args?: string[] } = {},
+): Promise<Replicated> {
   const args = ["--repl-diskless-sync-delay", "0", ...(options.args ?? [])];
   const stage = await openStage(t, { ...options, args });
   const link = await stage.proxy();

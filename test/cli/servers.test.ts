@@ -1,0 +1,197 @@
+/** One server or several, and the ways to name them. */
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { randomPort, startServer } from "../../scripts/servers.ts";
+import type { Server } from "../../scripts/servers.ts";
+import { LIBRARIES } from "../../src/drivers/connect.ts";
+import { CommandLine } from "../support/cli.ts";
+import { unique } from "../support/locks.ts";
+import { startSentinel } from "../support/sentinel.ts";
+import { until } from "../support/until.ts";
+
+let servers: Server[];
+let cli: CommandLine;
+
+beforeAll(async () => {
+  servers = await Promise.all(Array.from({ length: 5 }, () => startServer()));
+  cli = new CommandLine(urlOf(0));
+});
+afterEach(async () => {
+  for (const server of servers) server.thaw();
+  await cli.endAll();
+});
+afterAll(async () => {
+  await cli.close();
+  await Promise.all(servers.map((server) => server.stop()));
+});
+
+function urlOf(i: number): string {
+  return (servers[i] as Server).url;
+}
+
+const nowhere = (): string => `redis://127.0.0.1:${randomPort()}`;
+
+/** --redis for each. */
+const over = (...urls: string[]): string[] => urls.flatMap((url) => ["--redis", url]);
+
+/** The first so many servers, of which these are down. */
+function some(count: number, ...down: number[]): string[] {
+  return Array.from({ length: count }, (_, i) => (down.includes(i) ? nowhere() : urlOf(i)));
+}
+
+const HOLD = ["--", "sh", "-c", "echo held; exec sleep 60"];
+
+describe("over several servers", () => {
+  test.each([
+    [3, [] as number[]],
+    [3, [0]],
+    [5, [1, 4]],
+  ])("exec excludes others where of %i servers %j are down", async (count, down) => {
+    const name = unique();
+    const holder = cli.start(["exec", name, ...over(...some(count, ...down)), ...HOLD]);
+    await holder.hasPrinted("held");
+    const other = await cli.run(["exec", name, "--wait", "0", ...over(...some(count, ...down)), "--", "true"]);
+    expect(other).toMatchObject({ code: 75, stderr: expect.stringContaining("was not free") });
+    holder.signal("SIGTERM");
+    expect((await holder.ended).code).toBe(143);
+    const next = await cli.run(["exec", name, "--wait", "10s", ...over(...some(count, ...down)), "--", "echo", "ran"]);
+    expect(next).toMatchObject({ code: 0, stdout: "ran\n", stderr: "" });
+  });
+
+  test.each(LIBRARIES)("exec goes on while a server is frozen, with %s", async (client) => {
+    servers[2]?.freeze();
+    const run = cli.run(["exec", unique(), "--client", client, ...over(...some(3)), "--", "echo", "ran"]);
+    expect(await run).toMatchObject({ code: 0, stdout: "ran\n", stderr: "" });
+  });
+
+  test.each(LIBRARIES)(
+    "without a majority it ends at once with 69, and says which and why, with %s",
+    async (client) => {
+      const urls = some(3, 0, 2);
+      const { code, stderr } = await cli.run(["exec", unique(), "--client", client, ...over(...urls), "--", "true"]);
+      expect(code).toBe(69);
+      expect(stderr).toMatch(/^holdfast: a majority of the 3 servers is needed, and 2 cannot be used\. .*\n$/);
+      for (const url of [urls[0], urls[2]]) expect(stderr).toMatch(new RegExp(`${url}: [^.]*ECONNREFUSED`));
+      expect(stderr).not.toContain(String(urls[1]));
+    },
+  );
+
+  test("without a majority that answers it ends with 69, and says which", async () => {
+    for (const i of [0, 1, 2]) servers[i]?.freeze();
+    const { code, stderr } = await cli.run(["ls", ...over(...some(5))]);
+    expect(code).toBe(69);
+    expect(stderr).toMatch(/^holdfast: a majority of the 5 servers is needed, and 3 cannot be used\. .*\n$/);
+    expect(stderr.match(/no answer within 4000 ms/g)).toHaveLength(3);
+  });
+
+  test("a server that comes later is used from then on", async () => {
+    const name = unique();
+    const port = randomPort();
+    const run = cli.start([
+      "exec",
+      name,
+      "--ttl",
+      "2s",
+      ...over(urlOf(0), urlOf(1), `redis://127.0.0.1:${port}`),
+      ...HOLD,
+    ]);
+    await run.hasPrinted("held");
+    const late = await startServer({ port });
+    onTestFinished(() => late.stop());
+    servers[1]?.freeze();
+    const seen = async (): Promise<boolean> =>
+      (await cli.show(name, ...over(urlOf(0), `redis://127.0.0.1:${port}`))).holders.length === 1;
+    await until(seen, "the late server had the lock, too", 15_000);
+    expect(run.over).toBe(false);
+  });
+
+  test("REDIS_URL holds them, separated by spaces", async () => {
+    const name = unique();
+    const env = { REDIS_URL: ` ${some(3).join("  ")} ` };
+    const holder = cli.start(["exec", name, ...HOLD], env);
+    await holder.hasPrinted("held");
+    expect((await cli.show(name, ...over(urlOf(1)))).holders).toHaveLength(1);
+    expect((await cli.run(["exec", name, "--wait", "0", "--", "true"], env)).code).toBe(75);
+  });
+
+  test("--redis is taken in place of REDIS_URL", async () => {
+    const { code } = await cli.run(["ls", "--redis", urlOf(0)], { REDIS_URL: `${nowhere()} ${nowhere()}` });
+    expect(code).toBe(0);
+  });
+
+  test("ls, show and release work, with one of three down", async () => {
+    const name = unique();
+    const urls = over(...some(3, 1));
+    const holder = cli.start(["exec", name, ...urls, ...HOLD]);
+    await holder.hasPrinted("held");
+    expect((await cli.show(name, ...urls)).holders).toMatchObject([
+      { label: expect.stringContaining(`:${holder.pid}:`) },
+    ]);
+    expect((await cli.run(["ls", ...urls])).stdout).toContain(name);
+    expect(await cli.run(["release", name, "--force", ...urls])).toMatchObject({ code: 0, stderr: "" });
+    expect((await holder.ended).code).toBe(70);
+  });
+
+  test("elect runs the command on one machine, and on the next when that one leaves", async () => {
+    const name = unique();
+    const args = ["elect", name, ...over(...some(3, 0)), "--quiet", "--", "sh", "-c", "echo leads; exec sleep 60"];
+    const first = cli.start(args);
+    await first.hasPrinted("leads");
+    const second = cli.start(args);
+    first.signal("SIGTERM");
+    expect((await first.ended).code).toBe(143);
+    await second.hasPrinted("leads");
+  });
+});
+
+describe("over Sentinels", () => {
+  test.each(["ioredis", "iovalkey"])("exec holds on the master that they name, with %s", async (client) => {
+    const { port } = await startSentinel(servers[0] as Server, "mymaster");
+    const name = unique();
+    const urls = over(`redis+sentinel://127.0.0.1:${randomPort()},127.0.0.1:${port}/mymaster`);
+    const holder = cli.start(["exec", name, "--client", client, ...urls, ...HOLD]);
+    await holder.hasPrinted("held");
+    expect((await cli.stateOf(name)).held).toHaveLength(1);
+    holder.signal("SIGTERM");
+    expect(await holder.ended).toMatchObject({ code: 143, stderr: "" });
+  });
+
+  test.each(["ioredis", "iovalkey"])("where none is there it ends with 69 within seconds, with %s", async (client) => {
+    const down = randomPort();
+    const urls = over(`redis+sentinel://:secret@127.0.0.1:${down}/mymaster?sentinelPassword=secret`);
+    const { code, stderr } = await cli.run(["ls", "--client", client, ...urls]);
+    expect(code).toBe(69);
+    expect(stderr).toMatch(new RegExp(`^holdfast: redis\\+sentinel://…@127\\.0\\.0\\.1:${down}/mymaster: .*\\n$`));
+    expect(stderr).not.toContain("secret");
+  });
+});
+
+describe("wrong usage exits 64 with one line", () => {
+  const three = over("redis://a", "redis://b", "redis://c");
+  test.each([
+    ["a URL that is none", ["ls", "--redis", "localhost"], "--redis: Expected the server as redis://"],
+    ["an empty URL", ["ls", "--redis", ""], "--redis: Expected the server as redis://"],
+    ["one bad URL of three", ["ls", ...three, "--redis", "redis://"], "each host as name"],
+    ["the same server twice", ["ls", ...three, "--redis", "redis://b"], "got the same as node 2 and node 4"],
+    ["Sentinels among several", ["ls", ...three, "--redis", "redis+sentinel://a/m"], "to lead to one server"],
+    ["--shared over several", ["exec", "a", ...three, "--shared", "--", "true"], "expected one server with --shared"],
+    ["--permits over several", ["exec", "a", ...three, "--permits", "1/2", "--", "true"], "one server with --permits"],
+    ["once over several", ["once", "a", ...three, "--at-most", "1s", "--", "true"], "expected one server with once"],
+    ["--scheme over several", ["ls", ...three, "--scheme", "set"], "expected one server with --scheme; got 3"],
+    ["--replicas over several", ["exec", "a", ...three, "--replicas", "1", "--", "true"], "one server with --replicas"],
+    ["no replicas", ["exec", "a", "--replicas", "0", "--", "true"], "Expected a whole number of at least 1"],
+    ["half a replica", ["exec", "a", "--replicas", "0.5", "--", "true"], "Expected a whole number of at least 1"],
+    ["replicas to look", ["ls", "--replicas", "1"], "unknown option '--replicas'"],
+  ])("%s", async (_, args, message) => {
+    const { code, stdout, stderr } = await cli.run(args);
+    expect({ code, stdout }).toEqual({ code: 64, stdout: "" });
+    expect(stderr).toMatch(/^holdfast: .*\n$/);
+    expect(stderr).toContain(message);
+  });
+
+  test("also in REDIS_URL, which is named", async () => {
+    const { code, stderr } = await cli.run(["ls"], { REDIS_URL: "redis://a,redis://:secret@b" });
+    expect(code).toBe(64);
+    expect(stderr).toMatch(/^holdfast: REDIS_URL: Expected .*\n$/);
+    expect(stderr).not.toContain("secret");
+  });
+});
