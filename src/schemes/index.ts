@@ -57,7 +57,7 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
 function nodeDrivers(clients: readonly unknown[]): Driver[] {
   const drivers: Driver[] = [];
   try {
-    for (const client of new Set(clients)) drivers.push(driverFor(client));
+    for (const client of new Set(clients)) drivers.push(driverFor(client, { watchServer: true }));
     checkNodes(
       clients,
       drivers.map((driver) => driver.client),

@@ -24,6 +24,7 @@ const everywhere = schemes.flatMap((scheme) => clientNames.map((on) => ({ scheme
 /** How many listeners a client has, event by event. */
 function listeners(client: object): Record<string, number> {
   const emitter = client as EventEmitter;
+  if (typeof emitter.eventNames !== "function") return {}; // GLIDE has no events
   const names = emitter.eventNames().map(String).sort();
   return Object.fromEntries(names.map((name) => [name, emitter.listenerCount(name)]));
 }
