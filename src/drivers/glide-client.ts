@@ -87,6 +87,17 @@ export async function openLike(client: GlideClient, settings: object = {}): Prom
   return opened;
 }
 
+/**
+ * Close a client of ours when all that it was told has been written: else it complains on the console. An answer that
+ * needs no server says so.
+ */
+export function closeOwn(client: OwnGlideClient): void {
+  client
+    .getSubscriptions()
+    .catch(() => {})
+    .finally(() => client.close());
+}
+
 /** Strings, whatever the user's own commands get. */
 export const AS_STRINGS = { decoder: 1 };
 

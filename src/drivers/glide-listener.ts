@@ -1,5 +1,5 @@
 import type { Subscription, SubscriptionEvents } from "../driver.ts";
-import { AS_STRINGS, plain } from "./glide-client.ts";
+import { AS_STRINGS, closeOwn, plain } from "./glide-client.ts";
 import type { OwnGlideClient } from "./glide-client.ts";
 
 /** Which connections a client has, as one text, and how they take channels. */
@@ -77,11 +77,11 @@ export class GlideListener {
     this.#open({ pubsubSubscriptions: { channelsAndPatterns: {}, callback } })
       .then(async (client) => {
         const connections = await this.#look(client).catch((error: unknown) => {
-          client.close();
+          closeOwn(client);
           throw error;
         });
         this.#opening = false;
-        if (this.#channels.size === 0) return client.close();
+        if (this.#channels.size === 0) return closeOwn(client);
         this.#attempt = 0;
         this.#client = client;
         this.#connections = connections;
@@ -124,7 +124,7 @@ export class GlideListener {
 
   #stop(): void {
     clearTimeout(this.#timer);
-    this.#client?.close();
+    if (this.#client) closeOwn(this.#client);
     this.#client = undefined;
     this.#connections = undefined;
   }

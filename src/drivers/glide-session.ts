@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Driver, Send, Subscription } from "../driver.ts";
-import { AS_STRINGS, batchOf, plain, plainAll, Said } from "./glide-client.ts";
+import { AS_STRINGS, batchOf, closeOwn, plain, plainAll, Said } from "./glide-client.ts";
 import type { OwnGlideClient } from "./glide-client.ts";
 
 /**
@@ -18,6 +18,7 @@ export class GlideSession implements Driver {
   readonly #glide: OwnGlideClient;
   /** Every call waits for the one before: in the midst of a transaction anything else would become part of it. */
   #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
   #watched: string[] = [];
   #read: { readonly command: readonly string[]; readonly reply: unknown }[] = [];
 
@@ -82,7 +83,9 @@ export class GlideSession implements Driver {
   }
 
   close(): void {
-    this.#glide.close();
+    if (this.#closed) return;
+    this.#closed = true;
+    closeOwn(this.#glide);
   }
 
   async #execute(): Promise<unknown[] | null> {
@@ -112,6 +115,7 @@ export class GlideSession implements Driver {
 
   /** After a failure nobody knows whether the connection is in a MULTI: it must not be used again. */
   async #call<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#closed) throw new Error("Connection for WATCH was closed");
     try {
       return await call();
     } catch (error) {

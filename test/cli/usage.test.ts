@@ -109,7 +109,7 @@ describe("client libraries", () => {
     await mkdir(join(folder, "node_modules"));
     await cp(join(root, "dist"), join(folder, "dist"), { recursive: true });
     await cp(join(root, "package.json"), join(folder, "package.json"));
-    for (const library of ["commander", "ms", "cli-table3", ...libraries]) {
+    for (const library of ["cluster-key-slot", "commander", "ms", "cli-table3", ...libraries]) {
       await symlink(join(root, "node_modules", library), join(folder, "node_modules", library));
     }
     return join(folder, "dist", "cli", "main.js");

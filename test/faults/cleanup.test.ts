@@ -105,6 +105,8 @@ describe.concurrent("a program whose work is done", () => {
     { on: "ioredis", how: "leave" },
     { on: "node-redis", how: "close" },
     { on: "node-redis", how: "leave" },
+    { on: "glide", how: "close" },
+    { on: "glide", how: "leave" },
   ] as const)("ends by itself, also while it holds and waits ($on, $how)", PROCESSES, async ({ on, how }, t) => {
     const stage = await openStage(t);
     const name = unique();
