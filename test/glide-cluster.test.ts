@@ -194,7 +194,12 @@ test("commands in order are carried by one server, or said not to be", async () 
   onTestFinished(() => driver.close());
   const key = unique("key");
   const sha = "a".repeat(40);
-  const commands = [["SET", key, "1"], ["INCR", key], ["EVALSHA", sha, "1", key], ["WAIT", "0", "10"]];
+  const commands = [
+    ["SET", key, "1"],
+    ["INCR", key],
+    ["EVALSHA", sha, "1", key],
+    ["WAIT", "0", "10"],
+  ];
   const replies = await driver.inOrder(commands, key);
   expect(replies).toEqual(["OK", 2, expect.any(Error), 0]);
   expect((replies[2] as Error).message).toMatch(/^NOSCRIPT/);
@@ -207,7 +212,11 @@ test("MULTI goes to the server of its keys, and follows them", async () => {
   const driver = driverFor(await open());
   onTestFinished(() => driver.close());
   const key = unique("key");
-  const commands = [["SET", key, "1", "NX"], ["INCR", key], ["PEXPIRE", key, "60000"]];
+  const commands = [
+    ["SET", key, "1", "NX"],
+    ["INCR", key],
+    ["PEXPIRE", key, "60000"],
+  ];
   expect(await driver.transaction(commands, key)).toEqual(["OK", 2, 1]);
   await move(key);
   expect(await driver.transaction(commands, key)).toEqual([null, 3, 1]);
