@@ -99,7 +99,7 @@ test(
       createCluster({ rootNodes, keyPrefix }),
     ];
     await clients[1]!.connect();
-    t.onTestFinished(() => clients.forEach((client) => client.disconnect()));
+    t.onTestFinished(() => void clients.map((client) => client.disconnect()));
     const [a, b] = clients.map((client) => new LockManager(client as RedisClient)) as [LockManager, LockManager];
     t.onTestFinished(() => Promise.all([a.close(), b.close()]).then(() => undefined));
     for (const name of [unique(), unique("a{b}c")]) {

@@ -1,5 +1,8 @@
 import type { Driver } from "../driver.ts";
 import { show } from "../options.ts";
+import { GlideDriver, isGlide } from "./glide.ts";
+import type { GlideClient, GlideTerms } from "./glide.ts";
+import { GlideClusterDriver, isGlideCluster } from "./glide-cluster.ts";
 import { IoredisClusterDriver, isIoredisCluster } from "./ioredis-cluster.ts";
 import type { IoredisCluster } from "./ioredis-cluster.ts";
 import { IoredisDriver, isIoredis } from "./ioredis.ts";
@@ -15,20 +18,20 @@ import type { NodeRedisClient } from "./node-redis.ts";
 
 /** A Redis client that holdfast knows how to drive, recognised by its shape. */
 export type RedisClient =
-  IoredisClient | IoredisCluster | NodeRedisClient | NodeRedisCluster | NodeRedisPool | NodeRedisSentinel;
+  IoredisClient | IoredisCluster | GlideClient | NodeRedisClient | NodeRedisCluster | NodeRedisPool | NodeRedisSentinel;
 
 /** @throws TypeError for anything that is no client of a known kind. */
-export function driverFor(client: unknown): Driver {
-  const driver = typeof client === "object" && client !== null ? find(client) : undefined;
+export function driverFor(client: unknown, terms?: GlideTerms): Driver {
+  const driver = typeof client === "object" && client !== null ? find(client, terms) : undefined;
   if (driver) return driver;
   throw new TypeError(
-    "Expected a Redis client: an ioredis 5 or 6 instance (new Redis(), new Cluster()), or a node-redis 5 or 6 client " +
-      "(createClient(), createClientPool(), createCluster(), createSentinel()); " +
+    "Expected a Redis client: an ioredis 5 or 6 or iovalkey instance (new Redis(), new Cluster()), a node-redis 5 or 6 client " +
+      "(createClient(), createClientPool(), createCluster(), createSentinel()), or a GlideClient or GlideClusterClient of @valkey/valkey-glide from 2.3 on; " +
       `got ${show(client)}. Leave it out for locks within this process.`,
   );
 }
 
-function find(client: object): Driver | undefined {
+function find(client: object, terms?: GlideTerms): Driver | undefined {
   const keyPrefix = prefixOf(client);
   // ioredis puts its prefix before every key it sees: not before channels, and not inside of hash tags. So a connection
   // of our own has none, and what it stands for is part of the names of keys.
@@ -46,6 +49,8 @@ function find(client: object): Driver | undefined {
   if (isNodeRedisSentinel(client)) return new NodeRedisSentinelDriver(client, keyPrefix);
   if (isNodeRedisPool(client)) return new NodeRedisPoolDriver(client, keyPrefix);
   if (isNodeRedis(client)) return new NodeRedisDriver(client, { keyPrefix });
+  if (isGlide(client)) return new GlideDriver(client, terms);
+  if (isGlideCluster(client)) return new GlideClusterDriver(client);
   return undefined;
 }
 

@@ -65,7 +65,7 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
 function nodeDrivers(clients: readonly unknown[]): Driver[] {
   const drivers: Driver[] = [];
   try {
-    for (const client of new Set(clients)) drivers.push(driverFor(client));
+    for (const client of new Set(clients)) drivers.push(driverFor(client, { watchServer: true }));
     checkNodes(clients, drivers);
     return drivers;
   } catch (error) {

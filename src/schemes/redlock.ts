@@ -143,10 +143,11 @@ export class RedlockScheme implements Scheme {
     return Promise.reject(notOverNodes("hand a lock over"));
   }
 
-  async release({ lock, token, fence }: GivenUp): Promise<Release> {
+  async release({ lock, token }: GivenUp): Promise<Release> {
     this.#line.leave(lock, token);
     const keys = this.#keys(lock);
-    const leaving = fence === undefined && !this.#line.has(lock) ? this.#settings.clientId : "";
+    // Also by a holder: on a node where it had no vote, it may still be waited for.
+    const leaving = this.#line.has(lock) ? "" : this.#settings.clientId;
     const dropsBefore = this.#roster.drops;
     const { result, votes } = await this.#roster.askPatiently(
       (node) => node.drop(keys, token, true, this.#roster.largestTtl, leaving),

@@ -197,7 +197,8 @@ describe.concurrent("a lease on a slow line", () => {
   test.for(everywhere)("is refused when it is over before its answer comes ($scheme on $on)", async (kind, t) => {
     const stage = await openStage(t);
     const proxy = await stage.proxy();
-    const locks = await stage.manager({ ...kind, url: proxy.url });
+    // GLIDE gives a command up after 250 ms, unless told not to.
+    const locks = await stage.manager({ ...kind, url: proxy.url, settings: { requestTimeout: 5_000 } });
     const name = unique();
     await (await locks.acquire(name)).release();
     proxy.delay(150);

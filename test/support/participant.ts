@@ -8,18 +8,23 @@ import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { LockManager } from "../../src/index.ts";
 import type { DetachedLock, Lock, LockLostError, LockOptions, SemaphoreOptions } from "../../src/index.ts";
+import { openGlide } from "./glide.ts";
 
 const [, , url = "", on = "ioredis", managerOptions = "{}"] = process.argv;
 
 async function connect() {
-  if (on === "ioredis") return new Redis(url);
+  if (on === "ioredis") {
+    const client = new Redis(url);
+    return { client, end: () => client.disconnect() };
+  }
+  if (on === "glide") return openGlide(url);
   const client = createClient({ url });
   await client.connect();
-  return client;
+  return { client, end: () => client.destroy() };
 }
 
-const redis = await connect();
-const locks = new LockManager(redis, JSON.parse(managerOptions) as object);
+const { client, end } = await connect();
+const locks = new LockManager(client, JSON.parse(managerOptions) as object);
 let lock: Lock | undefined;
 
 function state() {
@@ -73,8 +78,7 @@ const commands: Record<string, (...args: never[]) => unknown> = {
   /** End the client as a program does that has nothing more to do; nothing calls process.exit(). */
   finish: async (how: "close" | "leave") => {
     if (how === "close") await locks.close();
-    if (redis instanceof Redis) redis.disconnect();
-    else redis.destroy();
+    end();
     input.close();
     process.stdin.destroy();
     return "finished";

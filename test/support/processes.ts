@@ -21,7 +21,7 @@ export interface ParticipantState {
 }
 
 export interface ParticipantOptions extends ManagerOptions {
-  on?: "ioredis" | "node-redis";
+  on?: "ioredis" | "node-redis" | "glide";
 }
 
 export class Participant {

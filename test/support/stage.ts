@@ -1,10 +1,12 @@
 /** One test's own server, the managers on it, and everything else that must be gone when the test is over. */
 import { Redis } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
+import { Redis as Valkey } from "iovalkey";
 import { createClient } from "redis";
 import { type Server, type ServerOptions, startServer } from "../../scripts/servers.ts";
 import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
+import { openGlide } from "./glide.ts";
 import { type Proxy, startProxy } from "./proxy.ts";
 import { until } from "./until.ts";
 import type { ClientName } from "./worlds.ts";
@@ -82,7 +84,16 @@ export async function connectClient(on: ClientName, url: string, settings: objec
     await Promise.race([connected, new Promise((resolve) => setTimeout(resolve, 300).unref())]);
     return { client, end: () => void (client.isOpen && client.destroy()) };
   }
-  const client = on === "ioredis 5" ? new Redis5(url, settings) : new Redis(url, settings);
+  if (on === "glide") {
+    // What cannot be reached now is connected to by the first command.
+    return openGlide(url, settings).catch(() => openGlide(url, { ...settings, lazyConnect: true }));
+  }
+  const client =
+    on === "ioredis 5"
+      ? new Redis5(url, settings)
+      : on === "iovalkey"
+        ? new Valkey(url, settings)
+        : new Redis(url, settings);
   client.on("error", () => {});
   return { client: client as RedisClient, end: () => client.disconnect() };
 }

@@ -1,14 +1,16 @@
 /** Every scheme on every client library, on a real server; each world opens managers as other processes would. */
 import { Cluster, Redis } from "ioredis";
 import { Cluster as Cluster5, Redis as Redis5 } from "ioredis5";
+import { Redis as Valkey } from "iovalkey";
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import { startServer, type Server } from "../../scripts/servers.ts";
 import { type Address, startCluster, startSentinels } from "../../scripts/topologies.ts";
 import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
 import { TestLocks } from "../../src/testing.ts";
+import { openGlide } from "./glide.ts";
 
-export type ClientName = "ioredis 6" | "ioredis 5" | "node-redis 6";
+export type ClientName = "ioredis 6" | "ioredis 5" | "iovalkey" | "node-redis 6" | "glide";
 
 /** A client of a server, and how to end it. */
 export interface OpenClient {
@@ -27,12 +29,18 @@ const clients: Record<ClientName, (url: string) => Promise<OpenClient>> = {
     client.on("error", () => {});
     return { client, end: () => client.disconnect() };
   },
+  iovalkey: async (url) => {
+    const client = new Valkey(url);
+    client.on("error", () => {});
+    return { client, end: () => client.disconnect() };
+  },
   "node-redis 6": async (url) => {
     const client = createClient({ url });
     client.on("error", () => {});
     await client.connect();
     return { client, end: () => void (client.isOpen && client.destroy()) };
   },
+  glide: openGlide,
 };
 
 export const clientNames = Object.keys(clients) as ClientName[];

@@ -1,0 +1,137 @@
+import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
+import { AS_STRINGS, batchOf, looksLikeGlide, openLike, plain, plainAll, Said } from "./glide-client.ts";
+import type { GlideClient, Route } from "./glide-client.ts";
+import { GlideListener } from "./glide-listener.ts";
+import { GlideSession } from "./glide-session.ts";
+
+/** What a manager may want of it that costs something. */
+export interface GlideTerms {
+  /** Notice with each answer whether it comes from another server than the one before, or one that was restarted. */
+  readonly watchServer?: boolean;
+}
+
+export function isGlide(client: object): client is GlideClient {
+  return looksLikeGlide(client) && !("ssubscribe" in client);
+}
+
+/**
+ * GLIDE connects again by itself, tells nobody, and sends nothing twice: what was out when the connection broke is
+ * rejected, as is what took longer than the client's `requestTimeout`. So each of these counts as a loss.
+ */
+export class GlideDriver implements Driver {
+  readonly client = "glide";
+  readonly isCluster: boolean = false;
+  readonly keyPrefix = "";
+  protected readonly glide: GlideClient;
+  readonly #viaBatch: boolean;
+  readonly #watchServer: boolean;
+  #runId: string | undefined;
+  #listener: GlideListener | undefined;
+  #drops = 0;
+  complaint: unknown;
+
+  constructor(glide: GlideClient, { watchServer = false }: GlideTerms = {}) {
+    this.glide = glide;
+    const { config } = glide as unknown as { readonly config: { readonly readFrom?: string } };
+    this.#watchServer = watchServer;
+    // A batch goes to the primary; a single command that only reads may go to a replica, if the user wants it so.
+    this.#viaBatch = watchServer || (config.readFrom ?? "primary") !== "primary";
+  }
+
+  get drops(): number {
+    return this.#drops;
+  }
+
+  async send(command: readonly string[], key?: string): Promise<unknown> {
+    if (this.#viaBatch) return this.#sendInBatch(command, key);
+    const route = this.routeOf(key);
+    const options = route === undefined ? AS_STRINGS : { ...AS_STRINGS, route };
+    return plain(await this.carry(() => this.glide.customCommand(command as string[], options)));
+  }
+
+  inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
+    return this.#pipeline(commands, key);
+  }
+
+  together(run: () => void): void {
+    run();
+  }
+
+  async transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null> {
+    const route = this.routeOf(key);
+    const options = route === undefined ? AS_STRINGS : { ...AS_STRINGS, route };
+    const replies = await this.carry(() => this.glide.exec(batchOf(commands, true), false, options));
+    return replies && plainAll(replies);
+  }
+
+  subscribe(channel: string, events: SubscriptionEvents): Subscription {
+    this.#listener ??= this.listener();
+    return this.#listener.subscribe(channel, events);
+  }
+
+  async session(_key: string): Promise<Driver> {
+    return new GlideSession(await openLike(this.glide));
+  }
+
+  ownerOf(_key: string): string {
+    return "";
+  }
+
+  servers(): Promise<readonly Send[]> {
+    return Promise.resolve([(command: readonly string[]) => this.send(command)]);
+  }
+
+  close(): void {
+    this.#listener?.close();
+  }
+
+  protected listener(): GlideListener {
+    return new GlideListener((settings) => openLike(this.glide, settings));
+  }
+
+  protected routeOf(_key: string | undefined): Route | undefined {
+    return undefined;
+  }
+
+  /** Send something, and count a failure of the way there or back. */
+  protected async carry<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      const reply = await call();
+      this.complaint = undefined;
+      return reply;
+    } catch (error) {
+      const said = new Said(error);
+      if (!said.byServer) {
+        this.#drops++;
+        this.complaint = said;
+      }
+      throw said;
+    }
+  }
+
+  async #pipeline(commands: readonly (readonly string[])[], key: string | undefined): Promise<unknown[]> {
+    const route = this.routeOf(key);
+    const options = route === undefined ? AS_STRINGS : { ...AS_STRINGS, route };
+    const replies = await this.carry(() => this.glide.exec(batchOf(commands, false), false, options));
+    return plainAll(replies ?? []);
+  }
+
+  async #sendInBatch(command: readonly string[], key: string | undefined): Promise<unknown> {
+    const first = this.#watchServer ? [["INFO", "server"]] : [];
+    const replies = await this.#pipeline([...first, command], key);
+    if (this.#watchServer) this.#note(replies[0]);
+    const reply = replies.at(-1);
+    if (reply instanceof Error) throw reply;
+    return reply;
+  }
+
+  /** Between two commands a server may be restarted, and nothing fails: only its run id tells. */
+  #note(info: unknown): void {
+    const runId = /^run_id:(\w+)/m.exec(String(info))?.[1];
+    if (runId === undefined) return;
+    if (this.#runId !== undefined && this.#runId !== runId) this.#drops++;
+    this.#runId = runId;
+  }
+}
+
+export type { GlideClient };
