@@ -1,11 +1,20 @@
 import { messageOf } from "../driver.ts";
 import type { Driver, Subscription, SubscriptionEvents } from "../driver.ts";
 
+interface Stream {
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+  cork?(): unknown;
+  uncork?(): unknown;
+  unref?(): unknown;
+  destroy?(): unknown;
+}
+
 /** What is used of an ioredis client (5 or 6; one server, or found through Sentinels). */
 export interface IoredisClient {
   readonly status: string;
   readonly options: object;
-  readonly stream?: { cork?(): unknown; uncork?(): unknown; unref?(): unknown };
+  readonly stream?: Stream;
   call(command: string, args: string[]): Promise<unknown>;
   multi(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
   connect?(): Promise<void>;
@@ -109,12 +118,18 @@ export class IoredisDriver implements Driver {
     const connection = this.#duplicate({
       autoResubscribe: false,
       maxRetriesPerRequest: null,
+      // It follows the client: on news of its own it would leave again a server that both have found already.
+      failoverDetector: false,
       retryStrategy: (attempt: number) => Math.min(50 * 2 ** attempt, 2_000),
     });
     let up = false;
     let closed = false;
     let server: string | undefined;
-    const connect = (): void => void (closed || connection.connect().catch(ignore));
+    const connect = (): void => {
+      if (closed) return;
+      if (this.#isElsewhere(connection)) connection.stream?.destroy?.();
+      else connection.connect().catch(ignore);
+    };
     connection.on("message", (_, text) => events.message(String(text)));
     connection.on("close", () => {
       up = false;
@@ -150,6 +165,14 @@ export class IoredisDriver implements Driver {
     const connection = this.#duplicate({ retryStrategy: null, autoResendUnfulfilledCommands: false });
     await connection.connect();
     return new IoredisDriver(connection, true);
+  }
+
+  /** True of a connection to a server that the Sentinels have replaced: it may be frozen, and never break by itself. */
+  #isElsewhere({ stream }: OwnConnection): boolean {
+    const ours = this.#redis.stream;
+    const isFollowing = (this.#redis.options as { readonly sentinels?: unknown }).sentinels && ours?.remotePort;
+    if (!isFollowing || stream?.remotePort === undefined) return false;
+    return stream.remotePort !== ours.remotePort || stream.remoteAddress !== ours.remoteAddress;
   }
 
   close(): void {
