@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
 import { RedisFence, StaleFenceError } from "../../src/fence.ts";
-import { type LockManager, LockLostError } from "../../src/index.ts";
+import { type Lock, type LockManager, LockLostError } from "../../src/index.ts";
 import { type Held, type Queued, enqueue, hold, rejection, unique, waiting } from "../support/locks.ts";
 import { startProxy } from "../support/proxy.ts";
 import { FAILOVER, type SentinelStage, listeners, openSentinels } from "../support/sentinels.ts";
@@ -43,10 +43,27 @@ async function enqueueAll(managers: readonly LockManager[], name: string): Promi
   return queued;
 }
 
+/** The lock, or why it was not granted. */
+async function served({ granted, request }: Queued): Promise<Lock> {
+  const lock = await Promise.race([granted, request.then(() => undefined)]);
+  if (!lock) throw new Error("The request ended without a lock.");
+  return lock;
+}
+
+/** Fails when one of these is served. */
+function outOfTurn(queued: readonly Queued[]): Promise<never> {
+  const fail = ({ token }: Lock): never => {
+    throw new Error(`${token} was served out of its turn.`);
+  };
+  const failing = Promise.race(queued.map(({ granted }) => granted.then(fail)));
+  failing.catch(() => {}); // the next one's turn comes later
+  return failing;
+}
+
 async function expectServed(queued: readonly Queued[], tokens: readonly string[], above: number): Promise<void> {
   let fence = above;
   for (const [i, waiter] of queued.entries()) {
-    const lock = await waiter.granted;
+    const lock = await Promise.race([served(waiter), outOfTurn(queued.slice(i + 1))]);
     expect(lock.token, `waiter ${i} is served in its turn`).toBe(tokens[i]);
     expect(lock.fence).toBeGreaterThan(fence);
     fence = lock.fence;
@@ -270,7 +287,7 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
       await (await queuedInClient).release();
       await listeners(await stage.look(), 2);
       await holder.end();
-      await waiter.granted;
+      await served(waiter);
       await waiter.end();
       await stage.cleared();
     },
