@@ -243,7 +243,7 @@ describe("in line", () => {
     }
   });
 
-  test("each waiter of a process has a grant of its own", async (t) => {
+  test("each waiter of a process has a grant of its own", async () => {
     const { manager, redis } = replicated();
     await using locks = await manager({ durability: onReplica });
     const name = unique();

@@ -21,7 +21,7 @@ const kinds: Record<string, (t: Finishing, url: string) => Promise<RedisClient>>
   "ioredis 5": async (t, url) => {
     const client = new Redis5(url, { keyPrefix });
     t.onTestFinished(() => client.disconnect());
-    return client as RedisClient;
+    return client;
   },
   "node-redis 6": async (t, url) => {
     const client = createClient({ url, keyPrefix });

@@ -8,6 +8,8 @@ import type { Subscription, SubscriptionEvents } from "../driver.ts";
 
 /** A connection of ours to one server. Rejections are the server's own words. */
 export interface Listener {
+  /** The server's, where it tells. */
+  readonly id: string | undefined;
   /** @param sharded with the commands for channels that belong to a slot */
   subscribe(channel: string, sharded: boolean): Promise<unknown>;
   unsubscribe(channel: string, sharded: boolean): Promise<unknown>;
@@ -33,6 +35,8 @@ interface Channel {
   readonly name: string;
   readonly events: SubscriptionEvents;
   up: boolean;
+  /** The server that it was listened to last. */
+  server: string | undefined;
   closed: boolean;
   /** Ends the time in which it is listened to, or the pause before the next attempt. */
   wake: () => void;
@@ -55,6 +59,8 @@ export class Followers {
   /** False, too, from the first server on that knows no channels of slots (Redis before 7). */
   #sharded: boolean;
   #looking: NodeJS.Timeout | undefined;
+  /** Between two attempts. */
+  readonly #pausing = new Set<Channel>();
 
   constructor(known: Servers, { sharded }: { readonly sharded: boolean }) {
     this.#known = known;
@@ -62,11 +68,14 @@ export class Followers {
   }
 
   subscribe(name: string, events: SubscriptionEvents): Subscription {
-    const channel: Channel = { name, events, up: false, closed: false, wake: () => {} };
+    const channel: Channel = { name, events, up: false, server: undefined, closed: false, wake: () => {} };
     void this.#keep(channel);
     return {
       get up() {
         return channel.up;
+      },
+      get server() {
+        return channel.server;
       },
       close: () => {
         channel.closed = true;
@@ -74,6 +83,12 @@ export class Followers {
         channel.wake();
       },
     };
+  }
+
+  /** The client has found its server again: what listens elsewhere comes back to it, what pauses tries now. */
+  hurry(): void {
+    for (const channel of this.#pausing) channel.wake();
+    this.#compare();
   }
 
   /** Listens, again and again, until the subscription is closed. Never rejects. */
@@ -91,7 +106,9 @@ export class Followers {
         this.#leave(server, channel);
         if (channel.closed) return;
         this.#known.refresh(channel.name).catch(() => {});
+        this.#pausing.add(channel);
         await sleep(channel, Math.min(FIRST_PAUSE * 2 ** failures++, LONGEST_PAUSE));
+        this.#pausing.delete(channel);
       }
     }
   }
@@ -110,6 +127,7 @@ export class Followers {
       throw new Error("The connection was lost, or the channel closed.");
     }
     channel.up = true;
+    channel.server = listener.id;
     channel.events.up();
     await lost;
     channel.up = false;
@@ -162,15 +180,24 @@ export class Followers {
     if (this.#looking) return;
     this.#looking = setTimeout(() => {
       this.#looking = undefined;
-      for (const [name, { channels }] of this.#servers) {
-        for (const channel of channels.values()) {
-          const owner = this.#known.ownerOf(channel.name);
-          if (owner !== name && owner !== "") channel.wake();
-        }
-      }
+      this.#compare();
       if (this.#servers.size > 0) this.#look();
     }, LOOK_INTERVAL).unref();
   }
+
+  #compare(): void {
+    for (const [name, { channels }] of this.#servers) {
+      for (const channel of channels.values()) {
+        const owner = this.#known.ownerOf(channel.name);
+        if (owner !== name && owner !== "") channel.wake();
+      }
+    }
+  }
+}
+
+/** What a server calls itself, as scripts compare it: eight hexadecimal digits. @param info what it answers to INFO */
+export function serverId(info: unknown): string | undefined {
+  return /^run_id:([0-9a-f]{8})/m.exec(String(info))?.[1];
 }
 
 function sleep(channel: Channel, time: number): Promise<void> {

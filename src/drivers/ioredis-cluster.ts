@@ -1,8 +1,7 @@
 import slotOf from "cluster-key-slot";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { Followers } from "./followers.ts";
-import type { Listener, ListenerEvents } from "./followers.ts";
-import { exec, IoredisDriver } from "./ioredis.ts";
+import { duplicate, exec, IoredisDriver, listenOn } from "./ioredis.ts";
 import type { IoredisClient, IoredisCommands, Own } from "./ioredis.ts";
 import { untilAccepted } from "./redirects.ts";
 
@@ -19,12 +18,6 @@ export interface IoredisCluster extends IoredisCommands {
   pipeline(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
   on(event: string, listener: (...args: unknown[]) => void): unknown;
   off(event: string, listener: (...args: unknown[]) => void): unknown;
-}
-
-/** What is used of a connection that we opened to one server, to listen. */
-interface Ear extends IoredisClient {
-  connect(): Promise<void>;
-  disconnect(): void;
 }
 
 export function isIoredisCluster(client: object): client is IoredisCluster {
@@ -76,7 +69,7 @@ export class IoredisClusterDriver implements Driver {
       {
         ownerOf: (channel) => this.ownerOf(channel),
         refresh: (channel) => this.send(["EXISTS", channel], channel),
-        listenOn: (server, events) => listenOn(this.#nodeAt(server), events),
+        listenOn: async (server, events) => listenOn(this.#nodeAt(server), events),
       },
       { sharded: true },
     );
@@ -156,35 +149,4 @@ export class IoredisClusterDriver implements Driver {
     if (!found) throw new Error(`The cluster has no server at ${server || "an unknown address"}.`);
     return found;
   }
-}
-
-/** Not the cluster's own options: a connection that breaks is given up, and another is opened where the slot is then. */
-function duplicate(node: IoredisClient): Ear {
-  const options = {
-    lazyConnect: true,
-    retryStrategy: null,
-    autoResubscribe: false,
-    autoResendUnfulfilledCommands: false,
-  };
-  const connection = node.duplicate({ ...options, readOnly: false, maxRetriesPerRequest: null }) as Ear;
-  connection.on("error", () => {});
-  connection.on("connect", () => connection.stream?.unref?.());
-  return connection;
-}
-
-async function listenOn(node: IoredisClient, events: ListenerEvents): Promise<Listener> {
-  const connection = duplicate(node);
-  const hear = (channel: unknown, text: unknown): void => events.message(String(channel), String(text));
-  connection.on("message", hear);
-  connection.on("smessage", hear);
-  // Which channel a slot took along is not said by all versions: all are looked after.
-  connection.on("moved", () => events.lost());
-  connection.on("error", () => events.lost());
-  connection.on("end", () => events.lost());
-  await connection.connect();
-  return {
-    subscribe: (channel, sharded) => connection.call(sharded ? "ssubscribe" : "subscribe", [channel]),
-    unsubscribe: (channel, sharded) => connection.call(sharded ? "sunsubscribe" : "unsubscribe", [channel]),
-    close: () => connection.disconnect(),
-  };
 }

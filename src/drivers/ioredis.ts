@@ -1,5 +1,7 @@
 import { messageOf } from "../driver.ts";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
+import { Followers, serverId } from "./followers.ts";
+import type { Listener, ListenerEvents } from "./followers.ts";
 
 /** What all clients of ioredis have. */
 export interface IoredisCommands {
@@ -7,11 +9,19 @@ export interface IoredisCommands {
   multi(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
 }
 
+interface Stream {
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+  cork?(): unknown;
+  uncork?(): unknown;
+  unref?(): unknown;
+}
+
 /** What is used of an ioredis client (5 or 6; one server, or found through Sentinels). */
 export interface IoredisClient extends IoredisCommands {
   readonly status: string;
   readonly options: object;
-  readonly stream?: { cork?(): unknown; uncork?(): unknown; unref?(): unknown };
+  readonly stream?: Stream;
   connect?(): Promise<void>;
   duplicate(override?: object): IoredisClient;
   on(event: string, listener: (...args: unknown[]) => void): unknown;
@@ -21,7 +31,6 @@ export interface IoredisClient extends IoredisCommands {
 /** What is used of a connection that we opened ourselves. */
 interface OwnConnection extends IoredisClient {
   connect(): Promise<void>;
-  subscribe(channel: string): Promise<unknown>;
   disconnect(): void;
 }
 
@@ -61,22 +70,13 @@ export async function exec(
   return replies && replies.map(([error, value]) => error ?? value);
 }
 
-/** Before a connection that has ended without anybody's doing is opened again. */
-const REVIVE_AFTER = 500;
-
-/** As scripts compare it. */
-function runId(info: unknown): string | undefined {
-  return /^run_id:([0-9a-f]{8})/m.exec(String(info))?.[1];
-}
-
 export class IoredisDriver implements Driver {
   readonly client = "ioredis";
   readonly isCluster = false;
   readonly keyPrefix: string;
   readonly #redis: IoredisClient;
   readonly #owned: boolean;
-  /** Connect those that listen, where they do not. */
-  readonly #listeners = new Set<() => void>();
+  readonly #channels: Followers;
   drops = 0;
   complaint: unknown;
 
@@ -89,7 +89,7 @@ export class IoredisDriver implements Driver {
   readonly #onReady = (): void => {
     this.complaint = undefined;
     // Where this connection finds the server, the others need not wait for their own next attempt.
-    for (const connect of this.#listeners) connect();
+    this.#channels.hurry();
   };
 
   /**
@@ -104,6 +104,14 @@ export class IoredisDriver implements Driver {
     this.#redis = redis;
     this.#owned = owned;
     this.keyPrefix = keyPrefix;
+    this.#channels = new Followers(
+      {
+        ownerOf: () => serverOf(redis),
+        refresh: () => Promise.resolve(),
+        listenOn: (server, events) => listenOn(redis, events, addressOf(redis, server)),
+      },
+      { sharded: false },
+    );
     redis.on("end", this.#onEnd);
     redis.on("close", this.#onClose);
     redis.on("error", this.#onError);
@@ -136,48 +144,11 @@ export class IoredisDriver implements Driver {
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {
-    const connection = this.#duplicate({
-      autoResubscribe: false,
-      maxRetriesPerRequest: null,
-      retryStrategy: (attempt: number) => Math.min(50 * 2 ** attempt, 2_000),
-    });
-    let up = false;
-    let closed = false;
-    let server: string | undefined;
-    const connect = (): void => void (closed || connection.connect().catch(ignore));
-    connection.on("message", (_, text) => events.message(String(text)));
-    connection.on("close", () => {
-      up = false;
-    });
-    connection.on("end", () => void setTimeout(connect, REVIVE_AFTER).unref());
-    connection.on("ready", () => {
-      // Sent first, because a connection that subscribes may ask nothing more.
-      const known = connection.call("INFO", ["server"]).then(runId, () => undefined);
-      Promise.all([known, connection.subscribe(channel)]).then(([id]) => {
-        server = id;
-        up = true;
-        events.up();
-      }, ignore);
-    });
-    this.#listeners.add(connect);
-    connect();
-    return {
-      get up() {
-        return up;
-      },
-      get server() {
-        return server;
-      },
-      close: () => {
-        closed = true;
-        this.#listeners.delete(connect);
-        connection.disconnect();
-      },
-    };
+    return this.#channels.subscribe(channel, events);
   }
 
   async session(): Promise<Driver> {
-    const connection = this.#duplicate({ retryStrategy: null, autoResendUnfulfilledCommands: false });
+    const connection = duplicate(this.#redis);
     await connection.connect();
     return new IoredisDriver(connection, { owned: true });
   }
@@ -197,12 +168,58 @@ export class IoredisDriver implements Driver {
     this.#redis.off("ready", this.#onReady);
     if (this.#owned) (this.#redis as OwnConnection).disconnect();
   }
+}
 
-  #duplicate(override: object): OwnConnection {
-    const connection = this.#redis.duplicate({ ...override, lazyConnect: true }) as OwnConnection;
-    connection.on("error", ignore);
-    // A process whose own work is done must be able to end without closing its manager.
-    connection.on("connect", () => connection.stream?.unref?.());
-    return connection;
-  }
+/** Behind Sentinels the server that the client has found, "" while it looks for one; else there is only one. */
+function serverOf({ options, stream }: IoredisClient): string {
+  if (!(options as { readonly sentinels?: unknown }).sentinels) return "the server";
+  return stream?.remotePort ? `${stream.remoteAddress} ${stream.remotePort}` : "";
+}
+
+/** Straight to the server that the client has found: what the Sentinels say by now may be another. */
+function addressOf({ options }: IoredisClient, server: string): object {
+  const { sentinels, enableTLSForSentinelMode, tls } = options as Record<string, unknown>;
+  if (!sentinels) return {};
+  const [host, port] = server.split(" ");
+  return {
+    sentinels: null,
+    failoverDetector: false,
+    host,
+    port: Number(port),
+    tls: enableTLSForSentinelMode ? tls : undefined,
+  };
+}
+
+/** A connection of our own that is given up when it breaks. */
+export function duplicate(client: IoredisClient, override: object = {}): OwnConnection {
+  const own = { lazyConnect: true, retryStrategy: null, autoResubscribe: false, autoResendUnfulfilledCommands: false };
+  const connection = client.duplicate({ ...own, maxRetriesPerRequest: null, ...override }) as OwnConnection;
+  connection.on("error", ignore);
+  // A process whose own work is done must be able to end without closing its manager.
+  connection.on("connect", () => connection.stream?.unref?.());
+  return connection;
+}
+
+export async function listenOn(
+  client: IoredisClient,
+  events: ListenerEvents,
+  override: object = {},
+): Promise<Listener> {
+  const connection = duplicate(client, { readOnly: false, ...override });
+  const hear = (channel: unknown, text: unknown): void => events.message(String(channel), String(text));
+  connection.on("message", hear);
+  connection.on("smessage", hear);
+  // Which channel a slot took along is not said by all versions: all are looked after.
+  connection.on("moved", () => events.lost());
+  connection.on("error", () => events.lost());
+  connection.on("end", () => events.lost());
+  await connection.connect();
+  // Asked first, because a connection that subscribes may ask nothing more.
+  const info = await connection.call("INFO", ["server"]).catch(ignore);
+  return {
+    id: serverId(info),
+    subscribe: (channel, sharded) => connection.call(sharded ? "ssubscribe" : "subscribe", [channel]),
+    unsubscribe: (channel, sharded) => connection.call(sharded ? "sunsubscribe" : "unsubscribe", [channel]),
+    close: () => connection.disconnect(),
+  };
 }

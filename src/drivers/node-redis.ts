@@ -1,5 +1,6 @@
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { messageOf } from "../driver.ts";
+import { Followers, serverId } from "./followers.ts";
 import type { Listener, ListenerEvents } from "./followers.ts";
 
 /** What is used of a node-redis client (package `redis`, 5 or 6). */
@@ -61,6 +62,7 @@ export class NodeRedisDriver implements Driver {
   readonly keyPrefix: string;
   readonly #redis: NodeRedisClient;
   readonly #owned: boolean;
+  readonly #channels: Followers;
   drops = 0;
   complaint: unknown;
 
@@ -72,12 +74,21 @@ export class NodeRedisDriver implements Driver {
   };
   readonly #onReady = (): void => {
     this.complaint = undefined;
+    this.#channels.hurry();
   };
 
   constructor(redis: NodeRedisClient, { owned = false, keyPrefix = "" }: Own = {}) {
     this.#redis = redis;
     this.#owned = owned;
     this.keyPrefix = keyPrefix;
+    this.#channels = new Followers(
+      {
+        ownerOf: () => "the server",
+        refresh: () => Promise.resolve(),
+        listenOn: (_, events) => listenOn(redis, events),
+      },
+      { sharded: false },
+    );
     redis.on("reconnecting", this.#onReconnecting);
     redis.on("error", this.#onError);
     redis.on("ready", this.#onReady);
@@ -105,34 +116,7 @@ export class NodeRedisDriver implements Driver {
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {
-    const connection = duplicate(this.#redis, (attempt: number) => Math.min(50 * 2 ** attempt, 2_000));
-    let up = false;
-    let subscribed = false;
-    const rise = (): void => {
-      up = true;
-      events.up();
-    };
-    connection.on("error", () => {
-      up = false;
-    });
-    // The client has subscribed again by itself when it says that it is ready again.
-    connection.on("ready", () => subscribed && rise());
-    connection
-      .connect()
-      .then(() => {
-        connection.unref();
-        return connection.subscribe(channel, (text) => events.message(text));
-      })
-      .then(() => {
-        subscribed = true;
-        rise();
-      }, ignore);
-    return {
-      get up() {
-        return up;
-      },
-      close: () => close(connection),
-    };
+    return this.#channels.subscribe(channel, events);
   }
 
   async session(): Promise<Driver> {
@@ -198,7 +182,10 @@ export async function listenOn(client: NodeRedisClient, events: ListenerEvents):
   connection.on("sharded-channel-moved", (channel) => events.lost(String(channel)));
   await connection.connect();
   connection.unref();
+  // Asked first, because a connection that subscribes may ask nothing more.
+  const info = await connection.sendCommand(["INFO", "server"]).catch(ignore);
   return {
+    id: serverId(info),
     subscribe: (channel, sharded) =>
       sharded ? connection.sSubscribe(channel, hear) : connection.subscribe(channel, hear),
     unsubscribe: (channel, sharded) => (sharded ? connection.sUnsubscribe(channel) : connection.unsubscribe(channel)),

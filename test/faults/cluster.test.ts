@@ -110,9 +110,12 @@ class Load {
   readonly guarded = new Map<string, Guarded>();
   readonly errors: unknown[] = [];
   #stopped = false;
+  readonly #ttl: number;
   readonly #loops: Promise<void>[];
 
-  constructor(managers: readonly LockManager[], names: readonly string[]) {
+  /** @param ttl how long a lock stays held that was released on a server which is no more */
+  constructor(managers: readonly LockManager[], names: readonly string[], ttl = 30_000) {
+    this.#ttl = ttl;
     for (const name of names) this.guarded.set(name, new Guarded());
     this.#loops = managers.flatMap((locks) => names.map((name) => this.#loop(locks, name)));
   }
@@ -131,7 +134,7 @@ class Load {
   async #loop(locks: LockManager, name: string): Promise<void> {
     while (!this.#stopped) {
       try {
-        await locks.request(name, { ttl: 3_000 }, (lock) => this.guarded.get(name)!.visit(lock.fence));
+        await locks.request(name, { ttl: this.#ttl }, (lock) => this.guarded.get(name)!.visit(lock.fence));
       } catch (error) {
         this.errors.push(error);
       }
@@ -257,7 +260,7 @@ describe.each(clusterFinders)("on %s", (finder) => {
     async (t) => {
       const stage = await openCluster(t, finder, 1);
       const names = Array.from({ length: 6 }, (_, i) => unique(`killed ${i}`));
-      const load = new Load([await stage.manager(), await stage.manager()], names);
+      const load = new Load([await stage.manager(), await stage.manager()], names, 3_000);
       await load.progress(3);
       const owner = await stage.cluster.ownerOf(await slotOf(stage, names[0]!));
       const [replica] = await stage.cluster.replicasOf(owner);
