@@ -8,7 +8,7 @@ import { LuaScheme } from "../src/schemes/lua.ts";
 import { IoredisDriver } from "../src/drivers/ioredis.ts";
 import { systemClock } from "../src/clock.ts";
 import { TestLocks } from "../src/testing.ts";
-import { enqueue, rejection, stateOf, unique, waiting } from "./support/locks.ts";
+import { enqueue, rejection, stateOf, turn, unique, waiting } from "./support/locks.ts";
 import { openReplicated, sharedByTests } from "./support/replicated.ts";
 import { calls, cleared, connections, leftovers, openStage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
@@ -256,7 +256,7 @@ describe("in line", () => {
   });
 
   test.each([
-    ["exclusive", {}],
+    ["exclusive", { label: "the long way" }],
     ["shared", { mode: "shared" as const }],
     ["a semaphore's", { mode: "shared" as const, permits: 1, limit: 3 }],
   ])("a holder that asks again is proven by that, also where its lease is long enough: %s", async (_, kind) => {
@@ -265,6 +265,8 @@ describe("in line", () => {
     const open = (): LuaScheme => new LuaScheme(new IoredisDriver(client()), systemClock, settings);
     const [scheme, again] = [open(), open()];
     const request = { lock: "l", token: `${settings.clientId}:1`, mode: "exclusive" as const, label: "", ...kind };
+    // What else it writes with its first request is written then.
+    await again.acquire({ ...request, lock: "other", ttl: 30_000, durability: { ...onReplica, aof: false } }, false);
     replica.freeze();
     expect(await scheme.acquire({ ...request, ttl: 30_000 }, false)).toMatchObject({ kind: "granted" });
     await expectNoReplica(again.acquire({ ...request, ttl: 1_000, durability: { ...inVain, aof: false } }, false));
@@ -283,6 +285,24 @@ describe("what it costs", () => {
     const granted = await Promise.all(Array.from({ length: 64 }, (_, i) => locks.acquire(`lock ${i}`)));
     expect(granted.map(({ durability }) => durability?.replicas)).toEqual(granted.map(() => 1));
     expect(await calls(redis, "wait")).toBe(before + 1);
+  });
+
+  test("grants that are asked for while another is being proven share one WAIT after it", async () => {
+    const { manager, redis, replica } = replicated();
+    await using locks = await manager({ durability: { replicas: 1, timeout: 3_000 } });
+    await (await locks.acquire("first")).release();
+    const before = await calls(redis, "wait");
+    replica.freeze();
+    const first = locks.acquire("first");
+    await until(async () => (await connections(redis)).some(({ flags }) => flags?.includes("b")), "the first waited");
+    const others: Promise<Lock>[] = [];
+    for (let i = 0; i < 20; i++) {
+      others.push(locks.acquire(`lock ${i}`));
+      await turn();
+    }
+    replica.thaw();
+    for (const lock of [first, ...others]) expect((await lock).durability?.replicas).toBe(1);
+    expect(await calls(redis, "wait")).toBe(before + 2);
   });
 
   test("requests with other wishes, or none, share no call with them", async () => {
@@ -341,15 +361,20 @@ describe("what is built on locks", () => {
     expect(told.map(({ durability }) => durability?.replicas)).toEqual([1, 1, 1, 1, 1]);
   });
 
-  test("a candidate outlives a replica that is away", async () => {
-    const { manager, replica, redis } = replicated();
-    await using locks = await manager({ durability: { replicas: 1, timeout: 200 } });
+  test("a candidate outlives a replica that is away", async (t) => {
+    const { manager, replica } = replicated();
+    await using locks = await manager({ durability: { replicas: 1, timeout: 500 } });
+    const troubles: { error?: unknown }[] = [];
+    const listen = (message: unknown): void => void troubles.push(message as { error?: unknown });
+    subscribe("holdfast:trouble", listen);
+    t.onTestFinished(() => void unsubscribe("holdfast:trouble", listen));
     replica.freeze();
     const elected = (async () => {
       for await (const term of locks.elect("leader")) return term.held;
       return undefined;
     })();
-    await until(async () => (await calls(redis, "wait")) > 1, "it was a candidate");
+    elected.catch(() => undefined);
+    await until(() => troubles.some(({ error }) => error instanceof DurabilityError), "its candidacy was in vain");
     replica.thaw();
     expect(await elected).toBe(true);
   });
@@ -373,6 +398,14 @@ describe("what is built on locks", () => {
     await expectNoReplica(locks.acquire(["a", "b"]));
     expect(await leftovers(redis)).toEqual([]);
   });
+});
+
+test("an account that may not use a command of scheme set is told so, not that a transaction was dropped", async (t) => {
+  const { manager, redis, server } = await openStage(t);
+  await redis.call("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-incr");
+  const url = server.url.replace("//", "//app:secret@");
+  const locks = await manager({ scheme: "set", url, durability: onReplica });
+  expect(await rejection(locks.acquire(unique()))).toMatchObject({ code: "not-authorized" });
 });
 
 describe("schemes without replicas", () => {

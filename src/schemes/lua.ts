@@ -110,18 +110,22 @@ export class LuaScheme implements Scheme {
     // What is given up first frees room for what is asked for.
     this.#give = outbox.script((items) => this.#run(lua.give, { keys: none, args: [client] }, items));
     this.#release = outbox.script((items) => this.#run(lua.release, this.#call(items.common[0]), items));
-    this.#extend = outbox.script((items) => {
-      return this.#run(lua.extend, { keys: none, args: none }, items, items.common[1]);
-    });
+    this.#extend = outbox.script(
+      (items) => this.#run(lua.extend, { keys: none, args: none }, items, items.common[1]),
+      (common) => common[1] !== undefined,
+    );
     // Who takes the long way was not behind anybody who tries the quick one: they would have waited for the outcome.
-    this.#acquire = outbox.script((items) => {
-      const [home, proof] = items.common;
-      return this.#run(lua.acquire, this.#call(home), items, proof);
-    });
-    this.#take = outbox.script((items) => {
-      const [{ counter }, ttl, proof] = items.common;
-      return this.#run(lua.take, { keys: [counter], args: [client, String(ttl)] }, items, proof);
-    });
+    this.#acquire = outbox.script(
+      (items) => this.#run(lua.acquire, this.#call(items.common[0]), items, items.common[1]),
+      (common) => common[1] !== undefined,
+    );
+    this.#take = outbox.script(
+      (items) => {
+        const [{ counter }, ttl, proof] = items.common;
+        return this.#run(lua.take, { keys: [counter], args: [client, String(ttl)] }, items, proof);
+      },
+      (common) => common[2] !== undefined,
+    );
     this.#query = outbox.script((items) => this.#run(lua.query, { keys: none, args: none }, items));
   }
 

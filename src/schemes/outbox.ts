@@ -18,7 +18,9 @@ export class Parcel<Common extends readonly unknown[] = readonly unknown[]> {
     this.#replies = new Promise((resolve) => (this.#resolve = resolve));
   }
 
+  /** Whether an item with these in common may travel along. */
   suits(common: readonly unknown[]): boolean {
+    if (this.size === MOST_ITEMS) return false;
     for (let i = 0; i < common.length; i++) if (this.common[i] !== common[i]) return false;
     return true;
   }
@@ -60,11 +62,15 @@ export type AddItem<
 export class Outbox {
   readonly #together: (run: () => void) => void;
   /** Each sends what one script has to do. */
-  readonly #senders: (() => void)[] = [];
+  readonly #senders: ((mayBeSlow: boolean) => void)[] = [];
   #parcels = 0;
   #scheduled = false;
+  /** Parcels that hold up what is sent behind them, and are out. */
+  #slow = 0;
 
-  /** @param together sends what is sent in the course of a function in one write */
+  /**
+   * @param together sends what is sent in the course of a function in one write
+   */
   constructor(together: (run: () => void) => void) {
     this.#together = together;
   }
@@ -72,22 +78,40 @@ export class Outbox {
   /**
    * Scripts are sent in the order in which they were named here. Items share a call only if they have all of `common`
    * in common.
+   *
+   * @param isSlow of a parcel that holds up what is sent behind it: the server does nothing else for its connection
+   *   until it is done. While such parcels are out those that come meanwhile stay here and gather, to be done in one go.
    */
   script<Keys extends readonly string[], Args extends readonly string[], Common extends readonly unknown[] = []>(
     run: (parcel: Parcel<Common>) => Promise<unknown[]>,
+    isSlow?: (common: Common) => boolean,
   ): AddItem<Keys, Args, Common> {
     let parcels: Parcel<Common>[] = [];
-    this.#senders.push(() => {
-      if (parcels.length === 0) return;
-      const due = parcels;
+    let kept: Parcel<Common>[] = [];
+    this.#senders.push((mayBeSlow) => {
+      if (parcels.length === 0 && (kept.length === 0 || !mayBeSlow)) return;
+      const due = kept.length > 0 ? kept.concat(parcels) : parcels;
+      kept = [];
       parcels = [];
-      for (const parcel of due) parcel.settle(run(parcel));
+      for (const parcel of due) {
+        const slow = isSlow?.(parcel.common) ?? false;
+        if (slow && !mayBeSlow) {
+          kept.push(parcel);
+          continue;
+        }
+        const replies = run(parcel);
+        parcel.settle(replies);
+        if (slow) this.#watch(replies);
+      }
     });
     return (keys, args, ...common) => {
       let parcel = parcels.at(-1);
       if (!parcel?.suits(common)) {
-        parcels.push((parcel = new Parcel(common)));
-        this.#parcels++;
+        parcel = kept.length > 0 ? kept.find((each) => each.suits(common)) : undefined;
+        if (!parcel) {
+          parcels.push((parcel = new Parcel(common)));
+          this.#parcels++;
+        }
       }
       this.#schedule();
       const added = parcel.add(keys, args);
@@ -110,6 +134,16 @@ export class Outbox {
 
   #send(): void {
     this.#parcels = 0;
-    for (const send of this.#senders) send();
+    // All that leave together are out together.
+    const mayBeSlow = this.#slow === 0;
+    for (const send of this.#senders) send(mayBeSlow);
+  }
+
+  #watch(replies: Promise<unknown>): void {
+    this.#slow++;
+    const settled = (): void => {
+      if (--this.#slow === 0) this.#schedule();
+    };
+    replies.then(settled, settled);
   }
 }
