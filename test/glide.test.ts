@@ -120,6 +120,22 @@ test("replies are those of RESP2, whatever the client speaks and decodes", async
   }
 });
 
+test("a command that waits may do so for longer than the client's time, alone and in order", async () => {
+  const driver = await openDriver({ requestTimeout: 100 });
+  const key = unique("key");
+  expect(
+    await driver.inOrder(
+      [
+        ["SET", key, "1", "PX", "1000"],
+        ["WAIT", "1", "300"],
+      ],
+      key,
+    ),
+  ).toEqual(["OK", 0]);
+  expect(await driver.send(["WAIT", "1", "300"])).toBe(0);
+  expect(driver.drops).toBe(0);
+});
+
 test("a list of records stays one where it is not names and values", () => {
   expect(plain([])).toEqual([]);
   expect(plain([{ key: "a", value: 1 }])).toEqual(["a", 1]);

@@ -3,7 +3,7 @@ import type { Driver, Send } from "../driver.ts";
 import { GlideDriver } from "./glide.ts";
 import { AS_STRINGS, looksLikeGlide, openLike, plain } from "./glide-client.ts";
 import type { Address, GlideClient, GlideClusterClient, GlideOrigin, OwnGlideClient, Route } from "./glide-client.ts";
-import { fieldOf, GlideListener, numberIn } from "./glide-listener.ts";
+import { fieldOf, GlideListener, HELLO, numberIn } from "./glide-listener.ts";
 import type { Connections } from "./glide-listener.ts";
 import { GlideSession } from "./glide-session.ts";
 
@@ -123,7 +123,7 @@ function parseAddress(text: string): Address {
 /** All connections to primaries. Channels belong to slots from 7.0 on. */
 async function lookAtAll(client: OwnGlideClient): Promise<Connections> {
   const options = { ...AS_STRINGS, route: "allPrimaries" };
-  const hellos = plain(await client.customCommand(["HELLO"], options)) as unknown[];
+  const hellos = plain(await client.customCommand(HELLO, options)) as unknown[];
   const found: string[] = [];
   let sharded = true;
   for (let i = 0; i < hellos.length; i += 2) {
@@ -131,5 +131,11 @@ async function lookAtAll(client: OwnGlideClient): Promise<Connections> {
     found.push(`${String(hellos[i])} ${numberIn(hello)}`);
     sharded &&= parseInt(fieldOf(hello, "version")) >= 7;
   }
-  return { identity: found.sort().join(), sharded };
+  const identity = found.sort().join();
+  if (sharded) return { identity, sharded };
+  const slots = await client.customCommand(["CLUSTER", "SLOTS"], { ...AS_STRINGS, route: "randomNode" });
+  const owners = (slots as [number, number, [unknown, unknown, unknown]][]).map(
+    ([first, last, [, , owner]]) => `${first} ${last} ${String(owner)}`,
+  );
+  return { identity, sharded, layout: owners.sort().join() };
 }

@@ -6,6 +6,8 @@ import type { OwnGlideClient } from "./glide-client.ts";
 export interface Connections {
   readonly identity: string;
   readonly sharded: boolean;
+  /** Which server keeps which slots, where plain channels have to follow them. */
+  readonly layout?: string;
 }
 
 /** How long GLIDE may take to subscribe before it goes on trying in the background. */
@@ -161,19 +163,40 @@ export class GlideListener {
     if (client !== this.#client) return;
     // Another connection in the place of the former: while there was none, something may have been missed.
     const replaced = connections !== undefined && connections.identity !== this.#connections?.identity;
+    const moved = connections !== undefined && connections.layout !== this.#connections?.layout;
     if (connections) this.#connections = connections;
+    if (moved) await this.#follow(client);
     for (const [name, channel] of this.#channels) {
-      const up = subscribed?.has(name) ?? false;
+      // Those that had to follow rise with the next look.
+      const up = !moved && (subscribed?.has(name) ?? false);
       const rises = up && (!channel.up || replaced);
       channel.up = up;
       if (rises) channel.events.up();
     }
   }
+
+  /**
+   * From a server whose slot moves away, a plain channel is not sent off. GLIDE learns where the slot is by a command
+   * that is refused, and then subscribes there.
+   */
+  async #follow(client: OwnGlideClient): Promise<void> {
+    const names = [...this.#channels.keys()];
+    const look = (key: string): Promise<unknown> =>
+      client.customCommand(["EXISTS", key], { ...AS_STRINGS, route: { type: "primarySlotKey", key } });
+    await Promise.allSettled(names.map(look));
+    const channels = new Set(names.filter((name) => this.#channels.has(name)));
+    if (client !== this.#client || channels.size === 0) return;
+    await client.unsubscribe(channels, SUBSCRIBE_LIMIT).catch(() => {});
+    this.#enter(client, [...channels]);
+  }
 }
+
+/** Tells of a connection. It speaks RESP3 already; before 6.2 the number may not be left out. */
+export const HELLO: string[] = ["HELLO", "3"];
 
 /** The connection of a client that has only one. A server lets everybody ask for it, whatever else is forbidden. */
 async function lookAtOne(client: OwnGlideClient): Promise<Connections> {
-  return { identity: numberIn(plain(await client.customCommand(["HELLO"], AS_STRINGS))), sharded: false };
+  return { identity: numberIn(plain(await client.customCommand(HELLO, AS_STRINGS))), sharded: false };
 }
 
 /** The connection's number in a server's HELLO. */

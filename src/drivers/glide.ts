@@ -1,3 +1,4 @@
+import { COMMAND_LIMIT } from "../driver.ts";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { AS_STRINGS, batchOf, looksLikeGlide, openLike, plain, plainAll, Said } from "./glide-client.ts";
 import type { GlideClient, Route } from "./glide-client.ts";
@@ -44,9 +45,7 @@ export class GlideDriver implements Driver {
 
   async send(command: readonly string[], key?: string): Promise<unknown> {
     if (this.#viaBatch) return this.#sendInBatch(command, key);
-    const route = this.routeOf(key);
-    const options = route === undefined ? AS_STRINGS : { ...AS_STRINGS, route };
-    return plain(await this.carry(() => this.glide.customCommand(command as string[], options)));
+    return plain(await this.carry(() => this.glide.customCommand(command as string[], this.#options(key))));
   }
 
   inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
@@ -58,9 +57,7 @@ export class GlideDriver implements Driver {
   }
 
   async transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null> {
-    const route = this.routeOf(key);
-    const options = route === undefined ? AS_STRINGS : { ...AS_STRINGS, route };
-    const replies = await this.carry(() => this.glide.exec(batchOf(commands, true), false, options));
+    const replies = await this.carry(() => this.glide.exec(batchOf(commands, true), false, this.#options(key)));
     return replies && plainAll(replies);
   }
 
@@ -109,10 +106,15 @@ export class GlideDriver implements Driver {
     }
   }
 
-  async #pipeline(commands: readonly (readonly string[])[], key: string | undefined): Promise<unknown[]> {
+  #options(key: string | undefined): object {
     const route = this.routeOf(key);
-    const options = route === undefined ? AS_STRINGS : { ...AS_STRINGS, route };
-    const replies = await this.carry(() => this.glide.exec(batchOf(commands, false), false, options));
+    return route === undefined ? AS_STRINGS : { ...AS_STRINGS, route };
+  }
+
+  async #pipeline(commands: readonly (readonly string[])[], key: string | undefined): Promise<unknown[]> {
+    const replies = await this.carry(() =>
+      this.glide.exec(batchOf(commands, false), false, { ...this.#options(key), ...(blocks(commands) && LONG) }),
+    );
     return plainAll(replies ?? []);
   }
 
@@ -133,5 +135,11 @@ export class GlideDriver implements Driver {
     this.#runId = runId;
   }
 }
+
+/** GLIDE adds to its time limit what a command waits for by itself, but not where it is part of a batch. */
+function blocks(commands: readonly (readonly string[])[]): boolean {
+  return commands.some(([name]) => name === "WAIT" || name === "WAITAOF");
+}
+const LONG = { timeout: COMMAND_LIMIT };
 
 export type { GlideClient };
