@@ -5,6 +5,7 @@ import { findServerBinary, startServer } from "../scripts/servers.ts";
 import type { Durability, Lock, LockManager } from "../src/index.ts";
 import { DurabilityError, LockError, LockLostError, LockManager as Manager, SchemeError } from "../src/index.ts";
 import { LuaScheme } from "../src/schemes/lua.ts";
+import { SetScheme } from "../src/schemes/set.ts";
 import { IoredisDriver } from "../src/drivers/ioredis.ts";
 import { systemClock } from "../src/clock.ts";
 import { TestLocks } from "../src/testing.ts";
@@ -272,6 +273,17 @@ describe("in line", () => {
     await expectNoReplica(again.acquire({ ...request, ttl: 1_000, durability: { ...inVain, aof: false } }, false));
     await Promise.all([scheme.close(), again.close()]);
   });
+});
+
+test("a holder of scheme set that asks again counts on no more than the server keeps", async (t) => {
+  const { client, redis } = await openStage(t);
+  const scheme = new SetScheme(new IoredisDriver(client()), systemClock, { prefix: "lock:", clientId: "a", label: "" });
+  const request = { lock: "l", token: "a:1", mode: "exclusive" as const, label: "", ttl: 10_000 };
+  await scheme.acquire(request, false);
+  await redis.pexpire("lock:l", 5_000);
+  const answer = await scheme.acquire(request, false);
+  expect(answer.kind === "granted" && answer.until).toBeLessThanOrEqual(systemClock.now() + 5_000);
+  await scheme.close();
 });
 
 describe("what it costs", () => {
