@@ -80,6 +80,7 @@ export class SetScheme implements Scheme {
     const key = lockKey(this.#prefix, lock);
     const { counter } = this.#keys.homeOf(lock);
     const floor = await this.#serverMicros();
+    const sentAt = this.#clock.now();
     const replies = await this.#take(request, key, [
       ["SET", key, token, "NX", "PX", String(ttl)],
       ["GET", key],
@@ -91,7 +92,9 @@ export class SetScheme implements Scheme {
     const [, value, , fence, , left] = replies;
     if (value instanceof Error) await this.#assertShared(lock, key, value);
     else assertDone(replies);
-    if (value === token) return granted(Number(fence), reachedIn(replies, durability));
+    // Asked again, for one without an answer or a proof, the key has been there since then.
+    const until = sentAt + Number(left);
+    if (value === token) return { ...granted(Number(fence), reachedIn(replies, durability)), until };
     if (!wait) return { kind: "busy" };
     // The ticket counts the attempts: each pause is longer than the last.
     const attempt = Number(request.ticket ?? 0);
@@ -301,7 +304,7 @@ export class SetScheme implements Scheme {
   }
 }
 
-function granted(fence: number, durability: Durability | undefined): Answer {
+function granted(fence: number, durability: Durability | undefined): Answer & { kind: "granted" } {
   return durability ? { kind: "granted", fence, durability } : { kind: "granted", fence };
 }
 
