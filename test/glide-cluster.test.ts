@@ -151,10 +151,10 @@ describe("a push", () => {
     await until(async () => (await a.query({ name })).pending.length === 2, "two waited");
     await move(`lock:${name}`);
     await publish("moved");
-    const { node } = await ownerOf(`lock:${name}`);
+    const { node: owner } = await ownerOf(`lock:${name}`);
     const counted = async (): Promise<boolean> => {
-      const sharded = node.call("PUBSUB", "SHARDNUMSUB", channel);
-      const [, count] = (await sharded.catch(() => node.pubsub("NUMSUB", channel))) as [string, number];
+      const sharded = owner.call("PUBSUB", "SHARDNUMSUB", channel);
+      const [, count] = (await sharded.catch(() => owner.pubsub("NUMSUB", channel))) as [string, number];
       return Number(count) === 1;
     };
     await until(counted, "it listened at the other server");
