@@ -92,7 +92,7 @@ async function subscribers(): Promise<number> {
 describe.each(["lua", "set"] as const)("the scheme %s", (scheme) => {
   test("locks, waits, hands over, extends, releases and tells of locks on every server", async () => {
     const [a, b] = [await manager({ scheme }), await manager({ scheme })];
-    const names = Array.from({ length: 12 }, () => unique());
+    const names = Array.from({ length: 30 }, () => unique());
     const fences = new Map<string, number>();
     const holders = await Promise.all(names.map((name) => hold(a, name)));
     for (const { lock } of holders) fences.set(lock.name, lock.fence);
