@@ -268,6 +268,19 @@ describe.concurrent("a lost key", () => {
     await nodes.cleared();
   });
 
+  test("leaves nobody to be told on a node that had voted for another", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    await (await locks.acquire(unique())).release();
+    const name = unique();
+    const third = nodes.redis[2]!;
+    await third.set(`lock:${name}`, "theirs", "PX", 60_000);
+    const lock = await locks.acquire(name);
+    await until(() => third.exists(`{lock:${name}}:waiters`), "it was to be told of a release there");
+    await lock.release();
+    await until(async () => !(await third.exists(`{lock:${name}}:waiters`)), "it was not any more", 3_000);
+  });
+
   test("is not put back after the release by a renewal that comes late", async (t) => {
     const nodes = await openNodes(t);
     const locks = await nodes.manager();
