@@ -61,20 +61,22 @@ export function nodeKeys(prefix: string, name: string): NodeKeys {
 const MEMORY = 10_000;
 
 /** The keys of the locks under one prefix. */
-export class Keys {
+export class Keys<K> {
   readonly #prefix: string;
-  readonly #known = new Map<string, LockKeys>();
+  readonly #name: (prefix: string, lock: string) => K;
+  readonly #known = new Map<string, K>();
 
-  constructor(prefix: string) {
+  constructor(prefix: string, name: (prefix: string, lock: string) => K) {
     this.#prefix = prefix;
+    this.#name = name;
   }
 
-  of(name: string): LockKeys {
-    let keys = this.#known.get(name);
+  of(lock: string): K {
+    let keys = this.#known.get(lock);
     if (!keys) {
       if (this.#known.size >= MEMORY) this.#known.clear();
-      keys = lockKeys(this.#prefix, name);
-      this.#known.set(name, keys);
+      keys = this.#name(this.#prefix, lock);
+      this.#known.set(lock, keys);
     }
     return keys;
   }

@@ -13,7 +13,7 @@ import type { Clock } from "../clock.ts";
 import { runScript, schemeError, TimeLimit } from "../driver.ts";
 import type { Driver, Script, ScriptStrings, Send, Subscription } from "../driver.ts";
 import { mismatch, QueueFullError } from "../errors.ts";
-import { channelPrefix, counterKey, Keys, nameOfKey } from "../keys.ts";
+import { channelPrefix, counterKey, Keys, lockKeys, nameOfKey } from "../keys.ts";
 import type { LockKeys } from "../keys.ts";
 import * as lua from "../lua.generated.ts";
 import { TOKEN } from "../scheme.ts";
@@ -54,7 +54,7 @@ export class LuaScheme implements Scheme {
   readonly queues = true;
   readonly #driver: Driver;
   readonly #prefix: string;
-  readonly #keys: Keys;
+  readonly #keys: Keys<LockKeys>;
   /** What every call that may grant is given once: the fence counter, and how to push. */
   readonly #call: { readonly keys: [counter: string]; readonly args: [publish: string, channel: string] };
   readonly #clientId: string;
@@ -84,7 +84,7 @@ export class LuaScheme implements Scheme {
   constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
-    this.#keys = new Keys(settings.prefix);
+    this.#keys = new Keys(settings.prefix, lockKeys);
     this.#call = { keys: [counterKey(settings.prefix)], args: ["PUBLISH", channelPrefix(settings.prefix)] };
     this.#clientId = settings.clientId;
     this.#clock = clock;

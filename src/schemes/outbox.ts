@@ -1,6 +1,11 @@
 /** More items in one call would keep the server from others for too long: an item costs it up to 10 µs. */
 const MOST_ITEMS = 64;
 
+/** Told of an item's own reply, or of the error that the whole call met. */
+export interface Listener {
+  heard(reply: unknown, error?: unknown): void;
+}
+
 /** Items of the same script that travel as one call. */
 export class Parcel {
   /** What the whole call has in common. */
@@ -10,23 +15,44 @@ export class Parcel {
   readonly args: string[] = [];
   size = 0;
   /** One promise for all items: one each would cost more than the rest of the work here. */
-  readonly #replies: Promise<unknown[]>;
-  #resolve: (replies: Promise<unknown[]>) => void = () => {};
+  #replies: Promise<unknown[]> | undefined;
+  #resolve: ((replies: Promise<unknown[]>) => void) | undefined;
+  readonly #listeners: Listener[] = [];
 
   constructor(shared: string) {
     this.shared = shared;
-    this.#replies = new Promise((resolve) => (this.#resolve = resolve));
   }
 
   /** Resolves with the replies to all items, and says which one is this item's. */
   add(keys: readonly string[], args: readonly string[]): Added {
-    for (let i = 0; i < keys.length; i++) this.keys.push(keys[i] as string);
-    for (let i = 0; i < args.length; i++) this.args.push(args[i] as string);
-    return { replies: this.#replies, index: this.size++ };
+    this.#replies ??= new Promise((resolve) => (this.#resolve = resolve));
+    return { replies: this.#replies, index: this.#put(keys, args) };
+  }
+
+  /** All items of a parcel have listeners, or none. */
+  addFor(listener: Listener, keys: readonly string[], args: readonly string[]): void {
+    this.#put(keys, args);
+    this.#listeners.push(listener);
   }
 
   settle(replies: Promise<unknown[]>): void {
-    this.#resolve(replies);
+    this.#resolve?.(replies);
+    const listeners = this.#listeners;
+    if (listeners.length === 0) return;
+    replies.then(
+      (all) => {
+        for (let i = 0; i < listeners.length; i++) (listeners[i] as Listener).heard(all[i]);
+      },
+      (error: unknown) => {
+        for (const each of listeners) each.heard(undefined, error);
+      },
+    );
+  }
+
+  #put(keys: readonly string[], args: readonly string[]): number {
+    for (let i = 0; i < keys.length; i++) this.keys.push(keys[i] as string);
+    for (let i = 0; i < args.length; i++) this.args.push(args[i] as string);
+    return this.size++;
   }
 }
 
@@ -53,6 +79,14 @@ export type AddItem<Keys extends readonly string[], Args extends readonly string
   shared?: string,
 ) => Added;
 
+/** Adds one that is listened to. */
+export type PostItem<Keys extends readonly string[], Args extends readonly string[]> = (
+  keys: Keys,
+  args: Args,
+  shared: string,
+  listener: Listener,
+) => void;
+
 /**
  * Gathers the calls of one turn of the event loop: those of the same script travel as one, and all of them in one
  * write. A call that is alone in its turn is sent no later than it would be without.
@@ -72,19 +106,41 @@ export class Outbox {
   script<Keys extends readonly string[], Args extends readonly string[]>(
     run: (parcel: Parcel) => Promise<unknown[]>,
   ): AddItem<Keys, Args> {
-    const script: OutgoingScript = { run, parcels: [] };
-    this.#scripts.push(script);
+    const script = this.#open(run);
     return (keys, args, shared = "") => {
-      let parcel = script.parcels.at(-1);
-      if (!parcel || parcel.shared !== shared) {
-        script.parcels.push((parcel = new Parcel(shared)));
-        this.#parcels++;
-      }
-      this.#schedule();
+      const parcel = this.#parcelFor(script, shared);
       const added = parcel.add(keys, args);
       if (parcel.size === MOST_ITEMS) this.#send();
       return added;
     };
+  }
+
+  /** The same for items that are listened to. */
+  heardScript<Keys extends readonly string[], Args extends readonly string[]>(
+    run: (parcel: Parcel) => Promise<unknown[]>,
+  ): PostItem<Keys, Args> {
+    const script = this.#open(run);
+    return (keys, args, shared, listener) => {
+      const parcel = this.#parcelFor(script, shared);
+      parcel.addFor(listener, keys, args);
+      if (parcel.size === MOST_ITEMS) this.#send();
+    };
+  }
+
+  #open(run: (parcel: Parcel) => Promise<unknown[]>): OutgoingScript {
+    const script: OutgoingScript = { run, parcels: [] };
+    this.#scripts.push(script);
+    return script;
+  }
+
+  #parcelFor(script: OutgoingScript, shared: string): Parcel {
+    let parcel = script.parcels.at(-1);
+    if (!parcel || parcel.shared !== shared) {
+      script.parcels.push((parcel = new Parcel(shared)));
+      this.#parcels++;
+    }
+    this.#schedule();
+    return parcel;
   }
 
   #schedule(): void {
