@@ -96,6 +96,11 @@ export async function transactProven(
   key: string,
   proof: Proof,
 ): Promise<unknown[] | null> {
+  if (driver.client === "glide") {
+    // It opens connections anew in silence, and keeps MULTI to itself: what a WAIT counts could be another's writes.
+    const message = 'GLIDE cannot prove what the scheme "set" writes. Use the scheme "lua", or another client.';
+    throw new SchemeError("no-wait", message, []);
+  }
   const replies = await driver.inOrder([["MULTI"], ...commands, ["EXEC"], proof.split(" ")], key);
   const proven = replies.pop();
   const done = replies.at(-1);

@@ -21,8 +21,18 @@ const onReplica = { replicas: 1, timeout: 1_500 };
 const inVain = { replicas: 1, timeout: 20 };
 
 const places = (["lua", "set"] as const).flatMap((scheme) =>
-  clientNames.map((on) => ({ title: `${scheme} on ${on}`, scheme, on })),
+  clientNames
+    .filter((on) => scheme === "lua" || on !== "glide")
+    .map((on) => ({ title: `${scheme} on ${on}`, scheme, on })),
 );
+
+test("scheme set on GLIDE, whose transactions cannot be proven, is refused and leaves nothing", async (t) => {
+  const stage = await openStage(t);
+  const locks = await stage.manager({ on: "glide", scheme: "set", durability: onReplica });
+  expect(await rejection(locks.acquire(unique()))).toMatchObject({ code: "no-wait" });
+  expect(await rejection(locks.tryAcquire(unique()))).toMatchObject({ code: "no-wait" });
+  await cleared(stage.redis);
+});
 
 function expectUnmet(error: unknown, wanted: Durability, reached: Durability): void {
   expect(error).toBeInstanceOf(DurabilityError);

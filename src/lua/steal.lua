@@ -2,7 +2,7 @@
 -- With a token the thief holds it then, exclusively; with "" the next in line is let through.
 -- KEYS counter | key, holders, queue, waiters
 -- ARGV publish, channel | token, ttl, label, expected
--- RETURNS {1, fence} granted, {1} taken away | {0} the expected holder no longer holds | {'mismatch', limit}
+-- RETURNS {1, fence or '', {victim, its fence, …}} taken away | {1, fence} since before | {0} the expected holder no longer holds | {'mismatch', limit}
 
 load(lock)
 if token ~= '' then
@@ -32,11 +32,13 @@ elseif lock.kind == 'foreign' then
 end
 if expected ~= '*' and #victims == 0 then return { 0 } end
 
+local lost = {}
 for _, victim in ipairs(victims) do
   local fence = holding(lock, victim) or 0
   drop(lock, victim)
   tell(lock, victim, 'lost', fence)
+  lost[#lost + 1], lost[#lost + 2] = victim, fence
 end
-if token ~= '' then return { 1, grant(lock, token, 'exclusive', ttl, 1, label) } end
+if token ~= '' then return { 1, grant(lock, token, 'exclusive', ttl, 1, label), lost } end
 promote(lock)
-return { 1 }
+return { 1, '', lost }

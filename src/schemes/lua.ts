@@ -66,6 +66,11 @@ export class LuaScheme implements Scheme {
   readonly #prefix: string;
   readonly #keys: Keys<LockKeys>;
   readonly #homes: Homes;
+  /**
+   * Where this manager itself is at home: its channel there is for holders. On one server waiters have the same one; in
+   * a Cluster a script cannot reach it, so whoever robs a holder tells it here.
+   */
+  readonly #own: Home;
   /** How a Cluster publishes: to those who listen on the server that keeps the channel's slot. */
   readonly #publish: "PUBLISH" | "SPUBLISH";
   readonly #clock: Clock;
@@ -97,6 +102,7 @@ export class LuaScheme implements Scheme {
     this.#prefix = settings.prefix;
     this.#keys = new Keys(settings.prefix, lockKeys);
     this.#homes = new Homes(settings.prefix, driver.isCluster);
+    this.#own = new Homes(settings.prefix, false).of("");
     this.#publish = driver.isCluster ? "SPUBLISH" : "PUBLISH";
     this.#clock = clock;
     this.#limit = new TimeLimit(clock, driver);
@@ -142,7 +148,7 @@ export class LuaScheme implements Scheme {
   #takeOrQueueUp(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, mode, label, ticket, waiting = 1 } = request;
     this.#clients.announce(request.ttl);
-    if (wait && !this.#driver.isCluster) this.#channels.open(this.#homes.of(lock), STALE_AFTER);
+    if (wait) this.#channels.open(this.#own, request.ttl);
     const earlier = this.#taking.get(lock);
     if (earlier) return this.#queueBehind(earlier, request, wait);
     const plain = mode === "exclusive" && label === "" && ticket === undefined && waiting === 1;
@@ -265,7 +271,7 @@ export class LuaScheme implements Scheme {
     this.#clients.announce(ttl);
     const home = this.#homes.of(lock);
     // Whoever holds for so long wants to know soon when the lock is stolen.
-    this.#channels.open(home, ttl);
+    this.#channels.open(this.#own, ttl);
     const [key, holders] = this.#keys.of(lock);
     const item = this.#extend([key, holders], [token, String(fence), String(ttl)], home, proofOf(wish));
     const extension = extensionOf(await ownReply(item));
@@ -368,7 +374,23 @@ export class LuaScheme implements Scheme {
   ): Promise<[unknown[], Durability | undefined]> {
     const item = { keys: this.#keys.of(lock), args };
     const replies = await this.#run(lua.steal, this.#callAbout(lock), item, proofOf(wish));
-    return [unwrap(replies[0]) as unknown[], reachedIn(replies, wish)];
+    const reply = unwrap(replies[0]) as unknown[];
+    if (this.#homes.of(lock).lock !== undefined) {
+      for (const [victim, fence] of rows((reply[2] as unknown[] | undefined) ?? [], 2)) {
+        this.#tellLoss(lock, String(victim), String(fence));
+      }
+    }
+    return [reply, reachedIn(replies, wish)];
+  }
+
+  /** In a Cluster. Who misses it learns by its next renewal. */
+  #tellLoss(lock: string, token: string, fence: string): void {
+    const [key] = this.#keys.of(lock);
+    const channel = this.#own.channel + clientOf(token);
+    const publish = (command: string): Promise<unknown> =>
+      this.#send([command, channel, `lost ${fence} 0 ${token} ${key}`], channel);
+    // Channels of slots came with Redis 7.
+    publish("SPUBLISH").catch(() => publish("PUBLISH").catch(() => {}));
   }
 
   #run<K extends ScriptStrings, A extends ScriptStrings>(
@@ -400,10 +422,10 @@ export class LuaScheme implements Scheme {
   #missed(homes: ReadonlySet<Home>): void {
     const locks = new Set<string>();
     for (const { lock } of homes) {
-      if (lock === undefined) return this.#listener?.missed();
-      locks.add(lock);
+      if (lock !== undefined) locks.add(lock);
+      else if (this.#homes.of("").lock === undefined) return this.#listener?.missed();
     }
-    this.#listener?.missed(locks);
+    if (locks.size > 0) this.#listener?.missed(locks);
   }
 
   /** When a waiter asks again by itself: pushes are the rule, this is for what they miss. */
@@ -413,6 +435,10 @@ export class LuaScheme implements Scheme {
     const longest = foreign && first ? FOREIGN_POKE : this.#channels.isUp(home) ? spread : DEAF_POKE;
     return first && left >= 0 ? Math.min(longest, left + EXPIRY_MARGIN) : longest;
   }
+}
+
+function clientOf(token: string): string {
+  return token.slice(0, token.indexOf(":"));
 }
 
 /** What follows the client's id in a token. */
