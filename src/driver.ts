@@ -152,13 +152,13 @@ export async function runScript<K extends ScriptStrings, A extends ScriptStrings
   items: { readonly keys: readonly string[]; readonly args: readonly string[] },
 ): Promise<unknown[]> {
   const count = String(call.keys.length + items.keys.length);
-  const tail = call.keys.concat(items.keys, call.args, items.args);
-  const key = tail[0];
+  const command = ["EVALSHA", script.sha, count].concat(call.keys, items.keys, call.args, items.args);
+  const key = command[3];
   try {
-    return (await driver.send(["EVALSHA", script.sha, count].concat(tail), key)) as unknown[];
+    return (await driver.send(command, key)) as unknown[];
   } catch (error) {
     if (!messageOf(error).startsWith("NOSCRIPT")) throw error;
-    return (await driver.send(["EVAL", script.source, count].concat(tail), key)) as unknown[];
+    return (await driver.send(["EVAL", script.source, ...command.slice(2)], key)) as unknown[];
   }
 }
 

@@ -72,11 +72,32 @@ export function nodeKeys(prefix: string, name: string): NodeKeys {
 const MEMORY = 10_000;
 
 /** The keys of the locks under one prefix. */
-export class Keys {
+export class Keys<K> {
   readonly #prefix: string;
-  readonly #known = new Map<string, LockKeys>();
-  /** Where all locks are at home; undefined where each has one of its own. */
-  readonly #home: Home | undefined;
+  readonly #name: (prefix: string, lock: string) => K;
+  readonly #known = new Map<string, K>();
+
+  constructor(prefix: string, name: (prefix: string, lock: string) => K) {
+    this.#prefix = prefix;
+    this.#name = name;
+  }
+
+  of(lock: string): K {
+    let keys = this.#known.get(lock);
+    if (!keys) {
+      if (this.#known.size >= MEMORY) this.#known.clear();
+      keys = this.#name(this.#prefix, lock);
+      this.#known.set(lock, keys);
+    }
+    return keys;
+  }
+}
+
+/** Where the locks under one prefix are at home. */
+export class Homes {
+  readonly #prefix: string;
+  /** Of all locks; undefined where each has one of its own. */
+  readonly #common: Home | undefined;
   readonly #homes = new Map<string, Home>();
 
   /** @param isCluster whether only keys of one slot may share a call */
@@ -84,28 +105,18 @@ export class Keys {
     this.#prefix = prefix;
     // A hash tag in the prefix sends all its keys to one slot.
     if (isCluster && !HASH_TAG.test(prefix)) return;
-    this.#home = { counter: counterKey(prefix), channel: channelPrefix(prefix), lock: undefined };
-  }
-
-  of(name: string): LockKeys {
-    let keys = this.#known.get(name);
-    if (!keys) {
-      if (this.#known.size >= MEMORY) this.#known.clear();
-      keys = lockKeys(this.#prefix, name);
-      this.#known.set(name, keys);
-    }
-    return keys;
+    this.#common = { counter: counterKey(prefix), channel: channelPrefix(prefix), lock: undefined };
   }
 
   /** The same object whenever it is the same home. */
-  homeOf(name: string): Home {
-    if (this.#home) return this.#home;
-    let home = this.#homes.get(name);
+  of(lock: string): Home {
+    if (this.#common) return this.#common;
+    let home = this.#homes.get(lock);
     if (!home) {
       if (this.#homes.size >= MEMORY) this.#homes.clear();
-      const shared = base(this.of(name)[0]);
-      home = { counter: `${shared}:fence`, channel: `${shared}:push:`, lock: name };
-      this.#homes.set(name, home);
+      const shared = base(lockKey(this.#prefix, lock));
+      home = { counter: `${shared}:fence`, channel: `${shared}:push:`, lock };
+      this.#homes.set(lock, home);
     }
     return home;
   }

@@ -89,8 +89,11 @@ test.for(Object.entries(setups))("%s", async ([, { on, settings, db = 0 }], t) =
   const second = enqueue(b, name);
   const states = (): ReturnType<LockManager["query"]> => a.query({ name });
   await until(async () => (await states()).pending.length === 1, "it waited");
+  const user = JSON.stringify(settings).includes("username") ? "app" : "default";
   const listen = async (): Promise<boolean> =>
-    (await connections(redis)).some(({ sub, db: at }) => Number(sub) > 0 && Number(at) === db);
+    (await connections(redis)).some(
+      (each) => Number(each["sub"]) > 0 && Number(each["db"]) === db && each["user"] === user,
+    );
   await until(listen, "it listened");
   await first.end();
   const lock = await until(() => second.granted, "the waiter was served", BEFORE_ANY_POKE);

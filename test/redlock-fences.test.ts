@@ -10,7 +10,15 @@ import { ManualClock } from "../src/testing.ts";
 import { openNodes } from "./support/nodes.ts";
 import { type Bounds, type ModelNode, RULES, type Rules, explore } from "./support/redlock-model.ts";
 
-const two: Bounds = { after: [-1, -1], proposals: [1], vanishing: 0, forgetting: 0, asking: 0, extending: false };
+const two: Bounds = {
+  after: [-1, -1],
+  proposals: [1],
+  vanishing: 0,
+  forgetting: 0,
+  asking: 0,
+  extending: false,
+  evicting: false,
+};
 
 /** Small enough for every run. HOLDFAST_MODEL=large adds those that take minutes. */
 const explored: [string, Bounds][] = [
@@ -18,6 +26,7 @@ const explored: [string, Bounds][] = [
   ["clients ask again", { ...two, asking: 1 }],
   ["a server forgets", { ...two, forgetting: 1 }],
   ["a lease is extended", { ...two, vanishing: 1, extending: true }],
+  ["a lock is taken by force", { ...two, extending: true, evicting: true }],
 ];
 if (process.env["HOLDFAST_MODEL"] === "large") {
   explored.push(
@@ -25,6 +34,7 @@ if (process.env["HOLDFAST_MODEL"] === "large") {
     ["clients ask again, keys vanish, clocks differ", { ...two, proposals: [1, 2], asking: 1, vanishing: 1 }],
     ["a server forgets, keys vanish", { ...two, forgetting: 1, vanishing: 1 }],
     ["a lease is extended, keys vanish twice", { ...two, vanishing: 2, extending: true }],
+    ["a lock is taken by force, keys vanish", { ...two, vanishing: 1, extending: true, evicting: true }],
     ["a client comes back", { ...two, after: [-1, -1, 0] }],
   );
 }
@@ -89,6 +99,11 @@ const mistakes: [string, Bounds, Partial<Rules>][] = [
     { ...two, vanishing: 1, extending: true },
     { renew: (node, token, fence) => node.holder === token || RULES.renew(node, token, fence) },
   ],
+  [
+    "a lock that is taken by force leaves the fence where the key was not",
+    { ...two, extending: true, evicting: true },
+    { evict: (node, token, fence) => node.holder === token && RULES.evict(node, token, fence) },
+  ],
 ];
 
 describe("in every state of three nodes and two clients", () => {
@@ -122,26 +137,30 @@ describe("the scripts of a node", () => {
         const origin = Date.now() * 1000 + 1e6;
         await redis.set(keys[1], String(origin + 1));
         const node: ModelNode = { holder: 0, fence: 1, time: 1 };
+        const nameOf = (token: number): string => `client:${token}`;
         for (let i = 0; i < 60; i++) {
           const token = 1 + Math.floor(Math.random() * 3);
           const fence = 1 + Math.floor(Math.random() * 30);
-          const step = ["vote", "vote", "raise", "renew", "drop"][Math.floor(Math.random() * 5)];
+          const step = ["vote", "vote", "raise", "renew", "drop", "evict"][Math.floor(Math.random() * 6)];
           const told = `${step} ${token} ${fence} on ${JSON.stringify(node)}`;
           if (step === "vote") {
-            const reply = await run(lua.vote, [...keys], token, 60_000, origin + fence, "", 0);
+            const reply = await run(lua.vote, [...keys], "client", 60_000, 0, 0, token, origin + fence);
             const expected = RULES.vote(node, token, fence);
             expect(Array.isArray(reply) ? 0 : Number(reply) - origin, told).toBe(expected);
           } else if (step === "raise") {
-            const reply = await run(lua.raise, [keys[0], keys[1]], token, origin + fence);
+            const reply = await run(lua.raise, [keys[0], keys[1]], nameOf(token), origin + fence);
             expect(Number(reply) === 1, told).toBe(RULES.raise(node, token, fence));
           } else if (step === "renew") {
-            const reply = await run(lua.renew, [keys[0], keys[1]], token, origin + fence, 60_000);
+            const reply = await run(lua.renew, [keys[0], keys[1]], nameOf(token), origin + fence, 60_000);
             expect(Number(reply) > 0, told).toBe(RULES.renew(node, token, fence));
+          } else if (step === "evict") {
+            const reply = await run(lua.evict, [...keys], "channel:", nameOf(token), origin + fence, 300_000);
+            expect(Number(reply) === 1, told).toBe(RULES.evict(node, token, fence));
           } else {
-            await redis.eval(lua.drop.source, 2, keys[0], keys[2], "channel:", String(token), "1", "");
+            await run(lua.drop, [keys[0], keys[2]], "channel:", 1, "", nameOf(token));
             if (node.holder === token) node.holder = 0;
           }
-          expect(Number(await redis.get(keys[0])), told).toBe(node.holder);
+          expect(await redis.get(keys[0]), told).toBe(node.holder === 0 ? null : nameOf(node.holder));
           expect(Number(await redis.get(keys[1])) - origin, told).toBe(node.fence);
         }
       }
@@ -155,26 +174,15 @@ describe("the scripts of a node", () => {
     const redis = new Redis(server.url);
     try {
       const before = Date.now() * 1000;
-      const vote = async (token: string, proposal: number): Promise<unknown> =>
-        (
-          (await redis.eval(
-            lua.vote.source,
-            3,
-            "k",
-            "{k}:fence",
-            "{k}:waiters",
-            token,
-            500,
-            proposal,
-            "me",
-            0,
-          )) as unknown[]
-        )[0];
+      const vote = async (number: string, proposal: number): Promise<unknown> => {
+        const args = ["client", 500, 1, 0, number, proposal].map(String);
+        return ((await redis.eval(lua.vote.source, 3, "k", "{k}:fence", "{k}:waiters", ...args)) as unknown[])[0];
+      };
       const refused = Number(await vote("a", before + 3_600e6));
       expect(-refused).toBeGreaterThanOrEqual(before);
       expect(await redis.exists("k", "{k}:fence")).toBe(0);
       expect(Number(await vote("a", 5))).toBeGreaterThanOrEqual(before);
-      expect(await vote("b", 5)).toEqual([expect.any(Number), "a"]);
+      expect(await vote("b", 5)).toEqual([expect.any(Number), "client:a"]);
       for (const key of await redis.keys("*")) expect(await redis.pttl(key), key).toBeGreaterThan(0);
       expect(await redis.pttl("{k}:fence")).toBeGreaterThan(250_000);
     } finally {

@@ -131,7 +131,10 @@ async function lookAtAll(client: OwnGlideClient): Promise<Connections> {
     found.push(`${String(hellos[i])} ${numberIn(hello)}`);
     sharded &&= parseInt(fieldOf(hello, "version")) >= 7;
   }
-  const identity = found.sort().join();
+  // A slot that moves begins an epoch. Its channels follow it sooner than we look, but not before something was missed.
+  const infos = plain(await client.customCommand(["CLUSTER", "INFO"], options)) as unknown[];
+  const epochs = infos.map((info) => Number(/^cluster_current_epoch:(\d+)/m.exec(String(info))?.[1] ?? 0));
+  const identity = `${Math.max(...epochs)} ${found.sort().join()}`;
   if (sharded) return { identity, sharded };
   const slots = await client.customCommand(["CLUSTER", "SLOTS"], { ...AS_STRINGS, route: "randomNode" });
   const owners = (slots as [number, number, [unknown, unknown, unknown]][]).map(

@@ -15,7 +15,7 @@ import type { Driver, Script, ScriptStrings, Send } from "../driver.ts";
 import { assureExtension, assureGrant, proofOf, proving, reachedIn } from "../durability.ts";
 import type { Durability, Proof, Wish } from "../durability.ts";
 import { mismatch, QueueFullError } from "../errors.ts";
-import { Keys, nameOfKey } from "../keys.ts";
+import { Homes, Keys, lockKeys, nameOfKey } from "../keys.ts";
 import type { Home, LockKeys } from "../keys.ts";
 import * as lua from "../lua.generated.ts";
 import { TOKEN } from "../scheme.ts";
@@ -64,7 +64,8 @@ export class LuaScheme implements Scheme {
   readonly proves = true;
   readonly #driver: Driver;
   readonly #prefix: string;
-  readonly #keys: Keys;
+  readonly #keys: Keys<LockKeys>;
+  readonly #homes: Homes;
   /** How a Cluster publishes: to those who listen on the server that keeps the channel's slot. */
   readonly #publish: "PUBLISH" | "SPUBLISH";
   readonly #clock: Clock;
@@ -94,7 +95,8 @@ export class LuaScheme implements Scheme {
   constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
-    this.#keys = new Keys(settings.prefix, driver.isCluster);
+    this.#keys = new Keys(settings.prefix, lockKeys);
+    this.#homes = new Homes(settings.prefix, driver.isCluster);
     this.#publish = driver.isCluster ? "SPUBLISH" : "PUBLISH";
     this.#clock = clock;
     this.#limit = new TimeLimit(clock, driver);
@@ -140,7 +142,7 @@ export class LuaScheme implements Scheme {
   #takeOrQueueUp(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, mode, label, ticket, waiting = 1 } = request;
     this.#clients.announce(request.ttl);
-    if (wait && !this.#driver.isCluster) this.#channels.open(this.#keys.homeOf(lock), STALE_AFTER);
+    if (wait && !this.#driver.isCluster) this.#channels.open(this.#homes.of(lock), STALE_AFTER);
     const earlier = this.#taking.get(lock);
     if (earlier) return this.#queueBehind(earlier, request, wait);
     const plain = mode === "exclusive" && label === "" && ticket === undefined && waiting === 1;
@@ -151,7 +153,7 @@ export class LuaScheme implements Scheme {
   async #takeOrQueue(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token, ttl, durability } = request;
     const [key, , queue] = this.#keys.of(lock);
-    const home = this.#keys.homeOf(lock);
+    const home = this.#homes.of(lock);
     const { replies, index } = this.#take([key, queue], [numberOf(token)], home, ttl, proofOf(durability));
     this.#taking.set(lock, replies);
     let taken;
@@ -172,7 +174,7 @@ export class LuaScheme implements Scheme {
   async #queue(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token, ttl, ticket = "", waiting = 1, fences = 1, maxQueue = "", label, durability } = request;
     const keys = this.#keys.of(lock);
-    const home = this.#keys.homeOf(lock);
+    const home = this.#homes.of(lock);
     if (wait) this.#channels.open(home, STALE_AFTER);
     const listens = this.#channels.isUp(home) ? (this.#channels.serverOf(home) ?? "2") : "1";
     const manner = wait ? listens : "0";
@@ -261,7 +263,7 @@ export class LuaScheme implements Scheme {
 
   async extend({ lock, token, fence }: Grant, ttl: number, wish?: Wish): Promise<Extension> {
     this.#clients.announce(ttl);
-    const home = this.#keys.homeOf(lock);
+    const home = this.#homes.of(lock);
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#channels.open(home, ttl);
     const [key, holders] = this.#keys.of(lock);
@@ -284,7 +286,7 @@ export class LuaScheme implements Scheme {
     this.#questions.delete(token);
     const drops = this.#driver.drops;
     const keys = this.#keys.of(lock);
-    const home = this.#keys.homeOf(lock);
+    const home = this.#homes.of(lock);
     if (mode === "exclusive" && fence && !this.#wanted.has(lock)) {
       const [key, , queue] = keys;
       const { replies, index } = this.#give([key, queue], [`${numberOf(token)}#${fence}`], home);
@@ -333,7 +335,7 @@ export class LuaScheme implements Scheme {
   async query(selection: Selection): Promise<LockState[]> {
     const names = await findNames(() => this.#limit.servers(), this.#prefix, selection);
     const replies = await Promise.all(
-      names.map((name) => replyTo(this.#query(this.#keys.of(name), [], this.#keys.homeOf(name)))),
+      names.map((name) => replyTo(this.#query(this.#keys.of(name), [], this.#homes.of(name)))),
     );
     // Among all keys of the prefix there may be some that are no locks.
     const named = typeof selection === "object" && "name" in selection;
@@ -384,7 +386,7 @@ export class LuaScheme implements Scheme {
   }
 
   #callAbout(lock: string): Call {
-    return this.#call(this.#keys.homeOf(lock));
+    return this.#call(this.#homes.of(lock));
   }
 
   #hear(text: string): void {

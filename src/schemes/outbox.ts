@@ -1,6 +1,11 @@
 /** More items in one call would keep the server from others for too long: an item costs it up to 10 µs. */
 const MOST_ITEMS = 64;
 
+/** Told of an item's own reply, or of the error that the whole call met. */
+export interface Listener {
+  heard(reply: unknown, error?: unknown): void;
+}
+
 /** Items of the same script that travel as one call. */
 export class Parcel<Common extends readonly unknown[] = readonly unknown[]> {
   /** What all its items have in common. */
@@ -10,12 +15,12 @@ export class Parcel<Common extends readonly unknown[] = readonly unknown[]> {
   readonly args: string[] = [];
   size = 0;
   /** One promise for all items: one each would cost more than the rest of the work here. */
-  readonly #replies: Promise<unknown[]>;
-  #resolve: (replies: Promise<unknown[]>) => void = () => {};
+  #replies: Promise<unknown[]> | undefined;
+  #resolve: ((replies: Promise<unknown[]>) => void) | undefined;
+  readonly #listeners: Listener[] = [];
 
   constructor(common: Common) {
     this.common = common;
-    this.#replies = new Promise((resolve) => (this.#resolve = resolve));
   }
 
   /** Whether an item with these in common may travel along. */
@@ -27,13 +32,34 @@ export class Parcel<Common extends readonly unknown[] = readonly unknown[]> {
 
   /** Resolves with the replies to all items, and says which one is this item's. */
   add(keys: readonly string[], args: readonly string[]): Added {
-    for (let i = 0; i < keys.length; i++) this.keys.push(keys[i] as string);
-    for (let i = 0; i < args.length; i++) this.args.push(args[i] as string);
-    return { replies: this.#replies, index: this.size++ };
+    this.#replies ??= new Promise((resolve) => (this.#resolve = resolve));
+    return { replies: this.#replies, index: this.#put(keys, args) };
+  }
+
+  /** All items of a parcel have listeners, or none. */
+  addFor(listener: Listener, keys: readonly string[], args: readonly string[]): void {
+    this.#put(keys, args);
+    this.#listeners.push(listener);
   }
 
   settle(replies: Promise<unknown[]>): void {
-    this.#resolve(replies);
+    this.#resolve?.(replies);
+    const listeners = this.#listeners;
+    if (listeners.length === 0) return;
+    replies.then(
+      (all) => {
+        for (let i = 0; i < listeners.length; i++) (listeners[i] as Listener).heard(all[i]);
+      },
+      (error: unknown) => {
+        for (const each of listeners) each.heard(undefined, error);
+      },
+    );
+  }
+
+  #put(keys: readonly string[], args: readonly string[]): number {
+    for (let i = 0; i < keys.length; i++) this.keys.push(keys[i] as string);
+    for (let i = 0; i < args.length; i++) this.args.push(args[i] as string);
+    return this.size++;
   }
 }
 
@@ -54,6 +80,13 @@ export type AddItem<
   Args extends readonly string[],
   Common extends readonly unknown[] = [],
 > = (keys: Keys, args: Args, ...common: Common) => Added;
+
+/** Adds one that is listened to. */
+export type PostItem<
+  Keys extends readonly string[],
+  Args extends readonly string[],
+  Common extends readonly unknown[] = [],
+> = (listener: Listener, keys: Keys, args: Args, ...common: Common) => void;
 
 /**
  * Gathers the calls of one turn of the event loop: those of the same script travel as one, and all of them in one
@@ -86,6 +119,32 @@ export class Outbox {
     run: (parcel: Parcel<Common>) => Promise<unknown[]>,
     isSlow?: (common: Common) => boolean,
   ): AddItem<Keys, Args, Common> {
+    const parcelFor = this.#open(run, isSlow);
+    return (keys, args, ...common) => {
+      const parcel = parcelFor(common);
+      const added = parcel.add(keys, args);
+      if (parcel.size === MOST_ITEMS) this.#send();
+      return added;
+    };
+  }
+
+  /** The same for items that are listened to. */
+  heardScript<Keys extends readonly string[], Args extends readonly string[], Common extends readonly unknown[] = []>(
+    run: (parcel: Parcel<Common>) => Promise<unknown[]>,
+  ): PostItem<Keys, Args, Common> {
+    const parcelFor = this.#open(run);
+    return (listener, keys, args, ...common) => {
+      const parcel = parcelFor(common);
+      parcel.addFor(listener, keys, args);
+      if (parcel.size === MOST_ITEMS) this.#send();
+    };
+  }
+
+  /** Gives the parcel for an item with these in common, which leaves at the end of this turn. */
+  #open<Common extends readonly unknown[]>(
+    run: (parcel: Parcel<Common>) => Promise<unknown[]>,
+    isSlow?: (common: Common) => boolean,
+  ): (common: Common) => Parcel<Common> {
     let parcels: Parcel<Common>[] = [];
     let kept: Parcel<Common>[] = [];
     this.#senders.push((mayBeSlow) => {
@@ -104,7 +163,7 @@ export class Outbox {
         if (slow) this.#watch(replies);
       }
     });
-    return (keys, args, ...common) => {
+    return (common) => {
       let parcel = parcels.at(-1);
       if (!parcel?.suits(common)) {
         parcel = kept.length > 0 ? kept.find((each) => each.suits(common)) : undefined;
@@ -114,9 +173,7 @@ export class Outbox {
         }
       }
       this.#schedule();
-      const added = parcel.add(keys, args);
-      if (parcel.size === MOST_ITEMS) this.#send();
-      return added;
+      return parcel;
     };
   }
 

@@ -14,7 +14,7 @@
 import type { Clock } from "../clock.ts";
 import { schemeError } from "../driver.ts";
 import type { Driver } from "../driver.ts";
-import { channelPrefix, nameOfKey, nodeKeys } from "../keys.ts";
+import { channelPrefix, Keys, nameOfKey, nodeKeys } from "../keys.ts";
 import type { NodeKeys } from "../keys.ts";
 import { notOverNodes } from "../options.ts";
 import { TOKEN } from "../scheme.ts";
@@ -34,12 +34,12 @@ import type {
 } from "../scheme.ts";
 import { Clients } from "./clients.ts";
 import { EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
-import { judgeYes, noQuorum } from "./redlock/ballot.ts";
+import { judgeRelease, judgeYes, noQuorum } from "./redlock/ballot.ts";
 import type { Vote, Votes } from "./redlock/ballot.ts";
 import { Campaign } from "./redlock/campaign.ts";
 import { Line } from "./redlock/line.ts";
 import { isLook, majorityState } from "./redlock/look.ts";
-import type { Node } from "./redlock/node.ts";
+import type { Dropped, Node, Poll, Renewal, Yes } from "./redlock/node.ts";
 import { Proposals } from "./redlock/proposals.ts";
 import { Roster } from "./redlock/roster.ts";
 import type { RosterSettings } from "./redlock/roster.ts";
@@ -61,6 +61,7 @@ export class RedlockScheme implements Scheme {
   readonly name = "redlock";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive"]);
   readonly #settings: RedlockSettings;
+  readonly #keys: Keys<NodeKeys>;
   readonly #roster: Roster;
   readonly #campaign: Campaign;
   readonly #clients: Clients;
@@ -71,6 +72,7 @@ export class RedlockScheme implements Scheme {
 
   constructor(drivers: readonly Driver[], clock: Clock, settings: RedlockSettings) {
     this.#settings = settings;
+    this.#keys = new Keys(settings.prefix, nodeKeys);
     this.#roster = new Roster(drivers, clock, settings);
     this.#campaign = new Campaign(this.#roster, new Proposals(clock));
     this.#clients = new Clients(this.#roster.broadcast, clock, settings);
@@ -84,10 +86,13 @@ export class RedlockScheme implements Scheme {
 
   async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
     const { lock, token } = request;
-    await this.#prepare(request.ttl);
-    const { won, votes, error } = await this.#campaign.run(request, this.#keys(lock), {
-      client: wait ? this.#settings.clientId : "",
+    const preparing = this.#prepare(request.ttl);
+    if (preparing) await preparing;
+    const { won, votes, error } = await this.#campaign.run(request, this.#keys.of(lock), {
+      wait,
       force: false,
+      // A release must be told by more nodes than have to tell of it, for some may be missed.
+      everywhere: this.#line.has(lock),
     });
     if (typeof won === "number") {
       this.#line.leave(lock, token);
@@ -101,9 +106,11 @@ export class RedlockScheme implements Scheme {
 
   async steal(request: LockRequest): Promise<Answer> {
     await this.#prepare(request.ttl);
-    const { won, votes, error } = await this.#campaign.run(request, this.#keys(request.lock), {
-      client: "",
+    const { won, votes, error } = await this.#campaign.run(request, this.#keys.of(request.lock), {
+      wait: false,
       force: true,
+      // From whom it is taken must be found wherever it is held.
+      everywhere: true,
     });
     if (typeof won !== "number") throw error();
     const victims = new Set<string>();
@@ -117,16 +124,18 @@ export class RedlockScheme implements Scheme {
     await this.#prepare(ttl);
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#listen();
-    const keys = this.#keys(grant.lock);
+    const keys = this.#keys.of(grant.lock);
+    // Whom a renewal asks need not be asked for the lock.
+    this.#campaign.end(grant.token);
     const { result, votes } = await this.#roster.ask(
       ttl,
-      (node, open) => node.renew(keys, grant, ttl, open),
+      (node, poll: Poll<Renewal>) => node.renew(keys, grant, ttl, poll),
       (all) => judgeYes(all.values(), this.#roster.nodes.length),
     );
     if (result === "yes") return "extended";
     if (result === "no-quorum") throw noQuorum(this.#roster.nodes, votes);
     // The lease is over: what is left of it, or was put back just now, must not stand in anybody's way.
-    for (const node of this.#roster.nodes) node.drop(keys, grant.token, true, ttl).catch(() => {});
+    for (const node of this.#roster.nodes) node.drop(keys, grant.token, { tell: true, ttl });
     const lost = [...votes.values()].filter(({ kind }) => kind === "no");
     return lost.filter((vote) => "other" in vote && vote.other).length * 2 > lost.length ? "stolen" : "gone";
   }
@@ -145,24 +154,27 @@ export class RedlockScheme implements Scheme {
 
   async release({ lock, token }: GivenUp): Promise<Release> {
     this.#line.leave(lock, token);
-    const keys = this.#keys(lock);
+    const keys = this.#keys.of(lock);
     // Also by a holder: on a node where it had no vote, it may still be waited for.
     const leaving = this.#line.has(lock) ? "" : this.#settings.clientId;
-    const dropsBefore = this.#roster.drops;
+    const dropping = { tell: true, ttl: this.#roster.largestTtl, leaving };
+    const asked = this.#campaign.end(token);
     const { result, votes } = await this.#roster.askPatiently(
-      (node) => node.drop(keys, token, true, this.#roster.largestTtl, leaving),
-      (all) => this.#judgeRelease([...all.values()]),
+      asked,
+      (node, poll: Poll<Dropped>) => node.drop(keys, token, dropping, poll),
+      (all) => judgeRelease(all.values(), asked.length, this.#roster.nodes.length),
     );
     if (result === "no-quorum") throw noQuorum(this.#roster.nodes, votes);
-    return result === "gone" && dropsBefore !== this.#roster.drops ? "unsure" : result;
+    return result;
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
     const expected = holder.foreign ?? holder.token;
     if (expected === undefined) return false;
-    const keys = this.#keys(lock);
+    const keys = this.#keys.of(lock);
     const { result, votes } = await this.#roster.askPatiently(
-      (node) => node.evict(keys, expected),
+      this.#roster.nodes,
+      (node, poll: Poll<Yes>) => node.evict(keys, expected, holder, poll),
       (all) => {
         const kinds = [...all.values()].map(({ kind }) => kind);
         const failed = kinds.filter((kind) => kind === "failed").length;
@@ -182,7 +194,7 @@ export class RedlockScheme implements Scheme {
       findNames(() => Promise.resolve([(command) => node.send(command)]), this.#settings.prefix, selection),
     );
     const names = [...new Set(found.flat())].sort();
-    const keys = names.map((name) => this.#keys(name));
+    const keys = names.map((name) => this.#keys.of(name));
     const looks = names.length > 0 ? await this.#roster.askEach(true, (node) => node.look(keys)) : [];
     const states = names.map((name, i) => {
       const answers = looks.map((each) => each[i]);
@@ -202,16 +214,7 @@ export class RedlockScheme implements Scheme {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([this.#clients.forget(), ...this.#roster.nodes.map((node) => node.settled())]);
-    for (const node of this.#roster.nodes) node.close();
-  }
-
-  #judgeRelease(votes: readonly { readonly kind: string }[]): "released" | "gone" | "unsure" | "no-quorum" | undefined {
-    const count = (kind: string): number => votes.filter((vote) => vote.kind === kind).length;
-    const minority = this.#roster.nodes.length - this.#roster.quorum;
-    if (count("yes") >= this.#roster.quorum) return "released";
-    if (count("no") > minority) return "gone";
-    if (count("failed") > minority) return "no-quorum";
-    return votes.length === this.#roster.nodes.length ? "unsure" : undefined;
+    this.#roster.close();
   }
 
   /** When a waiter asks again by itself. */
@@ -233,9 +236,11 @@ export class RedlockScheme implements Scheme {
     return Math.min(pause * (0.5 + Math.random()), left + EXPIRY_MARGIN + 10 * Math.random());
   }
 
-  async #prepare(ttl: number): Promise<void> {
-    await this.#roster.prepare(ttl);
+  #prepare(ttl: number): Promise<void> | undefined {
+    const preparing = this.#roster.prepare(ttl);
+    if (preparing) return preparing.then(() => this.#clients.announce(ttl));
     this.#clients.announce(ttl);
+    return undefined;
   }
 
   #listen(): void {
@@ -256,12 +261,8 @@ export class RedlockScheme implements Scheme {
   #tellLoss(lock: string, token: string, fence: number): void {
     if (!TOKEN.test(token)) return;
     const channel = channelPrefix(this.#settings.prefix) + token.slice(0, token.indexOf(":"));
-    const [key] = this.#keys(lock);
+    const [key] = this.#keys.of(lock);
     void this.#roster.broadcast(["PUBLISH", channel, `lost ${fence} ${token} ${key}`]);
-  }
-
-  #keys(lock: string): NodeKeys {
-    return nodeKeys(this.#settings.prefix, lock);
   }
 }
 

@@ -15,7 +15,7 @@ import { schemeError, TimeLimit } from "../driver.ts";
 import type { Driver, Send } from "../driver.ts";
 import { assureExtension, assureGrant, proofOf, reachedIn, transactProven } from "../durability.ts";
 import type { Durability, Wish } from "../durability.ts";
-import { Keys, lockKey, lockKeys } from "../keys.ts";
+import { Homes, lockKey, lockKeys } from "../keys.ts";
 import { TOKEN } from "../scheme.ts";
 import type {
   Answer,
@@ -47,7 +47,7 @@ export class SetScheme implements Scheme {
   readonly #driver: Driver;
   readonly #clock: Clock;
   readonly #prefix: string;
-  readonly #keys: Keys;
+  readonly #homes: Homes;
   readonly #limit: TimeLimit;
   readonly #send: Send;
   readonly #clients: Clients;
@@ -61,7 +61,7 @@ export class SetScheme implements Scheme {
     this.#driver = driver;
     this.#clock = clock;
     this.#prefix = settings.prefix;
-    this.#keys = new Keys(settings.prefix, driver.isCluster);
+    this.#homes = new Homes(settings.prefix, driver.isCluster);
     this.#limit = new TimeLimit(clock, driver);
     this.#send = (command, key) => this.#limit.guard(driver.send(command, key));
     this.#clients = new Clients(this.#send, clock, settings);
@@ -78,8 +78,9 @@ export class SetScheme implements Scheme {
     const { lock, ttl, token, durability } = request;
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
-    const { counter } = this.#keys.homeOf(lock);
+    const { counter } = this.#homes.of(lock);
     const floor = await this.#serverMicros();
+    const sentAt = this.#clock.now();
     const replies = await this.#take(request, key, [
       ["SET", key, token, "NX", "PX", String(ttl)],
       ["GET", key],
@@ -91,7 +92,9 @@ export class SetScheme implements Scheme {
     const [, value, , fence, , left] = replies;
     if (value instanceof Error) await this.#assertShared(lock, key, value);
     else assertDone(replies);
-    if (value === token) return granted(Number(fence), reachedIn(replies, durability));
+    // Asked again, for one without an answer or a proof, the key has been there since then.
+    const until = sentAt + Number(left);
+    if (value === token) return { ...granted(Number(fence), reachedIn(replies, durability)), until };
     if (!wait) return { kind: "busy" };
     // The ticket counts the attempts: each pause is longer than the last.
     const attempt = Number(request.ticket ?? 0);
@@ -111,7 +114,7 @@ export class SetScheme implements Scheme {
     const { lock, token, ttl, durability } = request;
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
-    const { counter } = this.#keys.homeOf(lock);
+    const { counter } = this.#homes.of(lock);
     const floor = await this.#serverMicros();
     // SET takes the place of whatever is there; what is no lock must stay.
     await this.#send(["GET", key], key).catch((error: unknown) => this.#assertShared(lock, key, error));
@@ -166,7 +169,7 @@ export class SetScheme implements Scheme {
   async #handOver({ lock, token }: Grant, heir: LockRequest): Promise<Answer> {
     this.#clients.announce(heir.ttl);
     const key = lockKey(this.#prefix, lock);
-    const { counter } = this.#keys.homeOf(lock);
+    const { counter } = this.#homes.of(lock);
     // Drawn while the old grant still holds, if it is found to hold below: nobody else was granted in between.
     const replies = await this.#limit.guard(
       this.#driver.transaction(
@@ -301,7 +304,7 @@ export class SetScheme implements Scheme {
   }
 }
 
-function granted(fence: number, durability: Durability | undefined): Answer {
+function granted(fence: number, durability: Durability | undefined): Answer & { kind: "granted" } {
   return durability ? { kind: "granted", fence, durability } : { kind: "granted", fence };
 }
 

@@ -20,6 +20,7 @@ export interface Rules {
   vote(node: ModelNode, token: number, proposal: number): number;
   raise(node: ModelNode, token: number, fence: number): boolean;
   renew(node: ModelNode, token: number, fence: number): boolean;
+  evict(node: ModelNode, token: number, fence: number): boolean;
   judge(votes: readonly Vote[], nodes: number): Verdict | undefined;
 }
 
@@ -42,6 +43,12 @@ export const RULES: Rules = {
     node.fence = fence;
     return true;
   },
+  evict(node, token, fence) {
+    node.fence = Math.max(node.fence, fence + 1);
+    const held = node.holder === token;
+    if (held) node.holder = 0;
+    return held;
+  },
   judge: judgeVotes,
 };
 
@@ -58,6 +65,8 @@ export interface Bounds {
   readonly asking: number;
   /** The first request asks for more time. */
   readonly extending: boolean;
+  /** Somebody takes the lock from the first request by force. */
+  readonly evicting: boolean;
 }
 
 const NODES = 3;
@@ -86,6 +95,8 @@ interface Request {
   readonly votes: number[];
   readonly raises: number[];
   readonly renewals: number[];
+  /** Asked for by somebody else. */
+  readonly evictions: number[];
 }
 
 interface State {
@@ -142,13 +153,15 @@ function idle(): Request {
     votes: [],
     raises: [],
     renewals: [],
+    evictions: [],
   };
 }
 
 function keyOf({ nodes, requests, vanished, forgotten, reasked }: State): string {
   const columns = nodes.map(({ holder, fence, time }, i) => {
     const codes = [holder, fence, time];
-    for (const { votes, raises, renewals } of requests) codes.push(code(votes, i), code(raises, i), code(renewals, i));
+    for (const { votes, raises, renewals, evictions } of requests)
+      codes.push(code(votes, i), code(raises, i), code(renewals, i), code(evictions, i));
     return String.fromCharCode(...codes);
   });
   const codes = [vanished, forgotten, reasked];
@@ -169,8 +182,9 @@ function nodeOf(state: State, i: number): ModelNode {
 }
 
 function requestOf(state: State, r: number): Request {
-  const { votes, raises, renewals, ...rest } = state.requests[r] as Request;
-  return (state.requests[r] = { ...rest, votes: [...votes], raises: [...raises], renewals: [...renewals] });
+  const { votes, raises, renewals, evictions, ...rest } = state.requests[r] as Request;
+  const lists = { votes: [...votes], raises: [...raises], renewals: [...renewals], evictions: [...evictions] };
+  return (state.requests[r] = { ...rest, ...lists });
 }
 
 /** Everything that can happen next. Answers with what is wrong, if something is. */
@@ -207,7 +221,7 @@ function clientSteps(state: State, r: number, bounds: Bounds, rules: Rules, bran
   branch((next) => {
     const mine = requestOf(next, r);
     mine.phase = "over";
-    [mine.votes, mine.raises, mine.renewals].forEach(forget);
+    [mine.votes, mine.raises, mine.renewals, mine.evictions].forEach(forget);
   });
   if (request.phase === "asking") {
     const verdict = rules.judge(votesOf(request.votes), NODES);
@@ -224,6 +238,9 @@ function clientSteps(state: State, r: number, bounds: Bounds, rules: Rules, bran
   }
   if (request.phase === "raising" && saysYes(request.raises)) branch((next) => win(next, r, request.fence));
   if (request.phase === "held" && bounds.extending && r === 0) branch((next) => extend(next, r));
+  if (request.phase === "held" && bounds.evicting && r === 0 && request.evictions.length === 0) {
+    branch((next) => void requestOf(next, r).evictions.push(...Array.from({ length: NODES }, () => OUT)));
+  }
   if (request.phase === "extending" && saysYes(request.renewals)) {
     branch((next) => {
       requestOf(next, r).phase = "extended";
@@ -267,21 +284,24 @@ function raise(next: State, r: number, fence: number): void {
 function extend(next: State, r: number): void {
   const mine = requestOf(next, r);
   mine.phase = "extending";
-  mine.extensionMustFail = mine.overtaken;
+  // A majority that has answered is enough for whoever takes it by force.
+  const isEvicted = mine.evictions.filter((each) => each !== OUT && each !== UNHEARD).length * 2 > NODES;
+  mine.extensionMustFail = mine.overtaken || isEvicted;
   mine.renewals.push(...Array.from({ length: NODES }, () => OUT));
 }
 
 /** A message arrives, perhaps long after anybody wanted it; and its answer, or not. */
 function messageSteps(state: State, r: number, rules: Rules, branch: Branch): void {
   const token = r + 1;
-  const { phase, proposal, fence, votes, raises, renewals } = state.requests[r] as Request;
-  const deliver = (which: "votes" | "raises" | "renewals", i: number, awaited: boolean): void => {
+  const { phase, proposal, fence, votes, raises, renewals, evictions } = state.requests[r] as Request;
+  const deliver = (which: "votes" | "raises" | "renewals" | "evictions", i: number, awaited: boolean): void => {
     const run = (next: State, isHeard: boolean): void => {
       const node = nodeOf(next, i);
       const answers = {
         votes: () => rules.vote(node, token, proposal) || NO,
         raises: () => (rules.raise(node, token, fence) ? 1 : NO),
         renewals: () => (rules.renew(node, token, fence) ? 1 : NO),
+        evictions: () => (rules.evict(node, token, fence) ? 1 : NO),
       };
       const answer = answers[which]();
       requestOf(next, r)[which][i] = isHeard ? answer : UNHEARD;
@@ -298,6 +318,7 @@ function messageSteps(state: State, r: number, rules: Rules, branch: Branch): vo
   votes.forEach((vote, i) => vote === OUT && deliver("votes", i, phase === "asking"));
   raises.forEach((each, i) => each === OUT && deliver("raises", i, phase === "raising"));
   renewals.forEach((each, i) => each === OUT && deliver("renewals", i, phase === "extending"));
+  evictions.forEach((each, i) => each === OUT && deliver("evictions", i, phase === "held"));
 }
 
 function faultSteps(state: State, bounds: Bounds, branch: Branch): void {

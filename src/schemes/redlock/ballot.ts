@@ -1,5 +1,4 @@
 /** Votes of several nodes, and what they decide. The rules are pure functions, so that they can be explored exhaustively. */
-import type { Clock } from "../../clock.ts";
 import { messageOf } from "../../driver.ts";
 import { QuorumError, SchemeError } from "../../errors.ts";
 import type { NodeVote } from "../../errors.ts";
@@ -66,6 +65,24 @@ export function judgeYes(
   return count.no + count.failed > nodes - quorum ? "no" : undefined;
 }
 
+/**
+ * Whether a lock was held until it was released, by the answers of those of all `nodes` that were asked for it: no
+ * longer if it is gone from so many that the others are no majority.
+ */
+export function judgeRelease(
+  votes: Iterable<{ readonly kind: "yes" | "no" | "unsure" | "failed" }>,
+  asked: number,
+  nodes: number,
+): "released" | "gone" | "unsure" | "no-quorum" | undefined {
+  const quorum = quorumOf(nodes);
+  const count = { yes: 0, no: 0, unsure: 0, failed: 0 };
+  for (const { kind } of votes) count[kind]++;
+  if (count.yes >= quorum) return "released";
+  if (count.no > asked - quorum) return "gone";
+  if (count.failed > nodes - quorum) return "no-quorum";
+  return count.yes + count.no + count.unsure + count.failed === asked ? "unsure" : undefined;
+}
+
 /** What a round of questions is asked of. */
 export interface Voter {
   readonly title: string;
@@ -73,41 +90,6 @@ export interface Voter {
 
 /** Votes in the order in which they came. */
 export type Votes<N, V> = ReadonlyMap<N, V | Failure>;
-
-/**
- * Ask all nodes at once, and settle as soon as `judge` can tell from the votes that have come. A node that has not
- * answered after `limit` milliseconds has failed. Later answers are nobody's business here.
- */
-export function askAll<N extends Voter, V, R>(
-  nodes: readonly N[],
-  terms: { readonly clock: Clock; readonly limit: number },
-  ask: (node: N, open: () => boolean) => Promise<V>,
-  judge: (votes: Votes<N, V>) => R | undefined,
-): Promise<{ readonly result: R; readonly votes: Votes<N, V> }> {
-  return new Promise((resolve) => {
-    const votes = new Map<N, V | Failure>();
-    let open = true;
-    const count = (node: N, vote: V | Failure): void => {
-      if (!open || votes.has(node)) return;
-      votes.set(node, vote);
-      const result = judge(votes);
-      if (result === undefined) return;
-      open = false;
-      timer.cancel();
-      resolve({ result, votes });
-    };
-    const timer = terms.clock.after(terms.limit, () => {
-      const cause = new SchemeError("unreachable", `No answer within ${terms.limit} ms.`, [], true);
-      for (const node of nodes) count(node, { kind: "failed", cause });
-    });
-    for (const node of nodes) {
-      ask(node, () => open).then(
-        (vote) => count(node, vote),
-        (cause: unknown) => count(node, { kind: "failed", cause }),
-      );
-    }
-  });
-}
 
 /** A node refuses a fence too far ahead of its clock: one wild clock would carry all later fences away. */
 export class AheadOfClock extends SchemeError {

@@ -2,17 +2,21 @@
 import type { SchemeError } from "../../errors.ts";
 import type { NodeKeys } from "../../keys.ts";
 import type { LockRequest } from "../../scheme.ts";
-import { AheadOfClock, judgeVotes, judgeYes, noQuorum } from "./ballot.ts";
-import type { Vote, Votes } from "./ballot.ts";
-import type { Node } from "./node.ts";
+import { AheadOfClock, judgeYes, noQuorum } from "./ballot.ts";
+import type { Verdict, Vote, Votes } from "./ballot.ts";
+import { Wish } from "./node.ts";
+import type { Node, Poll, Yes } from "./node.ts";
 import type { Proposals } from "./proposals.ts";
 import type { Roster } from "./roster.ts";
+import type { Round } from "./round.ts";
 
 export interface Manner {
-  /** The manager that is to be told when the lock is released; "" for none. */
-  readonly client: string;
+  /** Be told when the lock is released. */
+  readonly wait: boolean;
   /** Take the lock from whoever holds it. */
   readonly force: boolean;
+  /** Ask all nodes at once. */
+  readonly everywhere: boolean;
 }
 
 /** How a vote over a request came out. */
@@ -27,6 +31,8 @@ export interface Outcome {
 export class Campaign {
   readonly #roster: Roster;
   readonly #proposals: Proposals;
+  /** By token: what was won, and not all nodes have been asked yet. */
+  readonly #fresh = new Map<string, Round<Node, Vote, Verdict>>();
 
   constructor(roster: Roster, proposals: Proposals) {
     this.#roster = roster;
@@ -36,39 +42,55 @@ export class Campaign {
   /** What was not won has been taken back on every node that may have granted it, also later. */
   async run(request: LockRequest, keys: NodeKeys, manner: Manner): Promise<Outcome> {
     const first = await this.#attempt(request, keys, manner);
-    const refusals = typeof first.won === "number" ? [] : [...first.votes.values()].flatMap(refusal);
+    if (typeof first.won === "number") return first;
+    const refusals = [...first.votes.values()].flatMap(refusal);
     if (refusals.length === 0) return first;
     // The nodes' clocks are behind ours: propose by theirs.
     for (const { micros } of refusals) this.#proposals.refused(micros);
     return this.#attempt(request, keys, manner);
   }
 
-  async #attempt(request: LockRequest, keys: NodeKeys, manner: Manner): Promise<Outcome> {
-    const { token, ttl } = request;
-    const outcome = await this.#poll(request, keys, manner);
-    if (typeof outcome.won === "number") {
-      this.#proposals.drawn(outcome.won);
-      return outcome;
-    }
-    for (const node of this.#roster.nodes) {
-      // Nobody waits for this release: telling of it would only make contenders ask at once, and split again.
-      if (outcome.votes.get(node)?.kind !== "held") node.drop(keys, token, false, ttl).catch(() => {});
-    }
-    return outcome;
+  /** The nodes that may know the token. Those that do not will not be asked any more. */
+  end(token: string): readonly Node[] {
+    const { nodes } = this.#roster;
+    const round = this.#fresh.get(token);
+    if (!round) return nodes;
+    this.#fresh.delete(token);
+    round.stop();
+    return round.asked;
   }
 
   /** One round, and a second one only where the fences of a majority differ. */
-  async #poll({ token, ttl }: LockRequest, keys: NodeKeys, manner: Manner): Promise<Outcome> {
+  async #attempt(request: LockRequest, keys: NodeKeys, manner: Manner): Promise<Outcome> {
+    const { token, ttl, lock } = request;
     const { nodes } = this.#roster;
-    const wish = { token, ttl, proposal: this.#proposals.next(), ...manner };
-    const { result, votes } = await this.#roster.ask(
-      ttl,
-      (node, open) => node.vote(keys, wish, open),
-      (all) => judgeVotes(all.values(), nodes.length),
-    );
-    if (result.kind === "raise") return this.#raise(token, ttl, keys, votes, result.fence);
-    const won = result.kind === "granted" ? result.fence : result.kind;
-    return { won, votes, error: () => noQuorum(nodes, votes) };
+    this.end(token);
+    const wish = new Wish(token, ttl, this.#proposals.next(), manner.wait, manner.force);
+    const round = this.#roster.vote(lock, wish, manner.everywhere, {
+      // Who has won does not wait: where somebody else holds, it is not to be told.
+      ask: (node, poll) => node.vote(keys, poll.isFollowed ? wish.quiet() : wish, poll),
+      followed: () => this.#fresh.delete(token),
+    });
+    const { result, votes } = await round.outcome;
+    let outcome: Outcome;
+    if (result.kind === "raise") outcome = await this.#raise(token, ttl, keys, votes, result.fence);
+    else
+      outcome = {
+        won: result.kind === "granted" ? result.fence : result.kind,
+        votes,
+        error: () => noQuorum(nodes, votes),
+      };
+    if (typeof outcome.won === "number") {
+      this.#proposals.drawn(outcome.won);
+      if (round.isFollowed) this.#fresh.set(token, round);
+      return outcome;
+    }
+    round.stop();
+    for (const node of round.asked) {
+      // Nobody waits for this release: telling of it would only make contenders ask at once, and split again.
+      if (votes.get(node)?.kind !== "held") node.drop(keys, token, { tell: false, ttl });
+    }
+    return outcome;
   }
 
   /** Bring the largest fence of the votes to a majority, where the lock is still ours. */
@@ -76,11 +98,12 @@ export class Campaign {
     const { nodes } = this.#roster;
     const raised = await this.#roster.ask(
       ttl,
-      async (node, open) => {
+      (node, poll: Poll<Yes>) => {
         const vote = votes.get(node);
-        if (vote?.kind === "failed") throw vote.cause;
-        if (vote?.kind !== "granted") return { kind: "no" as const };
-        return vote.fence === fence ? { kind: "yes" as const } : node.raise(keys, token, fence, open);
+        if (vote?.kind === "failed") poll.count(node, vote);
+        else if (vote?.kind !== "granted") poll.count(node, { kind: "no" });
+        else if (vote.fence === fence) poll.count(node, { kind: "yes" });
+        else node.raise(keys, token, fence, poll);
       },
       (all) => judgeYes(all.values(), nodes.length),
     );

@@ -5,27 +5,64 @@ import type { Driver, Subscription } from "../../driver.ts";
 import { channelPrefix } from "../../keys.ts";
 import type { NodeKeys } from "../../keys.ts";
 import * as lua from "../../lua.generated.ts";
-import type { Grant } from "../../scheme.ts";
-import { Outbox, replyTo } from "../outbox.ts";
-import type { AddItem } from "../outbox.ts";
+import type { Grant, HolderState } from "../../scheme.ts";
+import { Outbox } from "../outbox.ts";
+import type { Listener, PostItem } from "../outbox.ts";
 import { unwrap } from "../lua.ts";
 import { AheadOfClock } from "./ballot.ts";
-import type { Vote } from "./ballot.ts";
+import type { Failure, Vote } from "./ballot.ts";
+import { Errands } from "./errands.ts";
+import type { Errand } from "./errands.ts";
 import type { Identity } from "./identity.ts";
 
 /** What a node could not be told is told again so often, as long as a key may be left there. */
 const DEBT_PAUSE = 1_000;
 const CLOSING_PAUSE = 100;
+/** How much longer than a lease a node remembers its fence, in milliseconds: as in the scripts. */
+const COUNTER_LIFE = 300_000;
 /** So many keys to drop are remembered for a node that is away; what is beyond goes with its ttl. */
 const MOST_DEBTS = 10_000;
 
-export interface Wish {
+/** A wish to hold, as it is put to every node. */
+export class Wish {
   readonly token: string;
   readonly ttl: number;
   readonly proposal: number;
-  /** The manager that waits, to be told of a release; "" for none. */
-  readonly client: string;
   readonly force: boolean;
+  readonly args: [number: string, proposal: string];
+  /** What others may wish for in the same call. */
+  readonly shared: readonly [ttl: number, wait: boolean, force: boolean];
+
+  /** @param wait be told of a release */
+  constructor(token: string, ttl: number, proposal: number, wait: boolean, force: boolean) {
+    this.token = token;
+    this.ttl = ttl;
+    this.proposal = proposal;
+    this.force = force;
+    // The tokens of a manager differ only in what follows its id.
+    this.args = [token.slice(token.indexOf(":") + 1), String(proposal)];
+    this.shared = [ttl, wait, force];
+  }
+
+  /** The same without being told of a release. */
+  quiet(): Wish {
+    return new Wish(this.token, this.ttl, this.proposal, false, this.force);
+  }
+}
+
+/** How a key is taken away. */
+export interface Dropping {
+  /** Those who wait for it are told. */
+  readonly tell: boolean;
+  /** How long the key may last. */
+  readonly ttl: number;
+  /** The manager that is to be told of releases no longer; "" for none. */
+  readonly leaving?: string;
+}
+
+export interface NodeSettings {
+  readonly prefix: string;
+  readonly clientId: string;
 }
 
 /** A key that must go. */
@@ -39,34 +76,73 @@ export interface Yes {
   readonly kind: "yes" | "no";
 }
 
+/** Whether the key was there; "unsure" if not, but the call may have run twice. */
+export interface Dropped {
+  readonly kind: "yes" | "no" | "unsure";
+}
+
 export interface Renewal extends Yes {
   /** Somebody else holds there. */
   readonly other: boolean;
+}
+
+/** Where the node's vote is counted. Nothing is sent where it is no longer wanted. */
+export interface Poll<V> {
+  readonly wanted: boolean;
+  count(node: Node, vote: V | Failure): void;
+}
+
+/** A question that is on its way. */
+class Asked<V> implements Listener {
+  readonly token: string;
+  readonly poll: Poll<V>;
+  readonly read: (reply: unknown) => V;
+  readonly send: (asked: Asked<V>) => void;
+  errand: Errand | undefined;
+  readonly #answered: (asked: Asked<V>, reply: unknown, error: unknown) => void;
+
+  constructor(
+    token: string,
+    poll: Poll<V>,
+    read: (reply: unknown) => V,
+    send: (asked: Asked<V>) => void,
+    answered: (asked: Asked<V>, reply: unknown, error: unknown) => void,
+  ) {
+    this.token = token;
+    this.poll = poll;
+    this.read = read;
+    this.send = send;
+    this.#answered = answered;
+  }
+
+  heard(reply: unknown, error: unknown): void {
+    this.#answered(this, reply, error);
+  }
 }
 
 export class Node {
   /** How it is called in messages. */
   readonly title: string;
   readonly driver: Driver;
+  /** It did not answer in time of late: others are asked first until then. */
+  lagsUntil: number = -Infinity;
   readonly #clock: Clock;
   readonly #identity: Identity;
   readonly #limit: TimeLimit;
   readonly #channel: string;
-  readonly #vote: AddItem<NodeKeys, [string, string, string, string, string]>;
-  readonly #raise: AddItem<[string, string], [string, string]>;
-  readonly #renew: AddItem<[string, string], [string, string, string]>;
-  readonly #drop: AddItem<[string, string], [string, string, string]>;
-  /** By token: what may still put its key there, also after everybody gave up. */
-  readonly #asked = new Map<string, Promise<unknown>>();
-  /** By token: what may still take its key away. It must not overtake a new vote for the same token. */
-  readonly #dropping = new Map<string, Promise<Yes>>();
+  readonly #vote: PostItem<NodeKeys, [number: string, proposal: string], [ttl: number, wait: boolean, force: boolean]>;
+  readonly #raise: PostItem<[string, string], [string, string]>;
+  readonly #renew: PostItem<[string, string], [string, string, string]>;
+  readonly #drop: PostItem<[string, string], [string], [tell: boolean, leaving: string]>;
+  readonly #evict: PostItem<NodeKeys, [holder: string, fence: string, life: string]>;
+  readonly #errands = new Errands();
   /** By token: what the node has not heard. */
   readonly #debts = new Map<string, Debt>();
   #debtTimer: Timer | undefined;
   #closed = false;
   #subscription: Subscription | undefined;
 
-  constructor(title: string, driver: Driver, clock: Clock, identity: Identity, prefix: string) {
+  constructor(title: string, driver: Driver, clock: Clock, identity: Identity, { prefix, clientId }: NodeSettings) {
     this.title = title;
     this.driver = driver;
     this.#clock = clock;
@@ -76,10 +152,19 @@ export class Node {
     const outbox = new Outbox((run) => driver.together(run));
     const none: { keys: []; args: [] } = { keys: [], args: [] };
     // What is given up first frees room for what is asked for.
-    this.#drop = outbox.script((items) => runScript(driver, lua.drop, { keys: [], args: [this.#channel] }, items));
-    this.#raise = outbox.script((items) => runScript(driver, lua.raise, none, items));
-    this.#renew = outbox.script((items) => runScript(driver, lua.renew, none, items));
-    this.#vote = outbox.script((items) => runScript(driver, lua.vote, none, items));
+    this.#drop = outbox.heardScript((items) => {
+      const [tell, leaving] = items.common;
+      return runScript(driver, lua.drop, { keys: [], args: [this.#channel, flag(tell), leaving] }, items);
+    });
+    this.#evict = outbox.heardScript((items) => {
+      return runScript(driver, lua.evict, { keys: [], args: [this.#channel] }, items);
+    });
+    this.#raise = outbox.heardScript((items) => runScript(driver, lua.raise, none, items));
+    this.#renew = outbox.heardScript((items) => runScript(driver, lua.renew, none, items));
+    this.#vote = outbox.heardScript((items) => {
+      const [ttl, wait, force] = items.common;
+      return runScript(driver, lua.vote, { keys: [], args: [clientId, String(ttl), flag(wait), flag(force)] }, items);
+    });
   }
 
   /** Sends one command, within the time limit. */
@@ -92,65 +177,48 @@ export class Node {
     return this.#identity.assertCounts();
   }
 
-  /** @param open whether the answer is still wanted; nothing is sent when it no longer is */
-  vote(keys: NodeKeys, { token, ttl, proposal, client, force }: Wish, open: () => boolean): Promise<Vote> {
-    return this.#counted(token, open, async () => {
-      const args = [token, String(ttl), String(proposal), client, force ? "1" : "0"] as const;
-      const reply = await this.#note(token, replyTo(this.#vote(keys, [...args])));
-      if (!Array.isArray(reply)) {
-        const number = Number(reply);
-        if (number < 0) throw new AheadOfClock(proposal, -number);
-        return { kind: "granted", fence: number };
-      }
-      const [number, text] = reply as [unknown, unknown];
-      if (force) return { kind: "granted", fence: Number(number), victim: String(text) };
-      return { kind: "held", left: Number(number), holder: String(text) };
-    });
+  vote(keys: NodeKeys, wish: Wish, poll: Poll<Vote>): void {
+    const send = (asked: Listener): void => this.#vote(asked, keys, wish.args, ...wish.shared);
+    this.#ask(wish.token, poll, (reply) => readVote(reply, wish), send);
   }
 
-  raise([key, counter]: NodeKeys, token: string, fence: number, open: () => boolean): Promise<Yes> {
-    return this.#counted(token, open, async () => {
-      const reply = Number(unwrap(await replyTo(this.#raise([key, counter], [token, String(fence)]))));
-      if (reply < 0) throw new AheadOfClock(fence, -reply);
-      return { kind: reply === 1 ? "yes" : "no" };
-    });
+  raise([key, counter]: NodeKeys, token: string, fence: number, poll: Poll<Yes>): void {
+    const send = (asked: Listener): void => this.#raise(asked, [key, counter], [token, String(fence)]);
+    this.#ask(token, poll, (reply) => readRaise(reply, fence), send);
   }
 
-  renew([key, counter]: NodeKeys, { token, fence }: Grant, ttl: number, open: () => boolean): Promise<Renewal> {
-    return this.#counted(token, open, async () => {
-      const args = [token, String(fence), String(ttl)] as const;
-      const reply = Number(await this.#note(token, replyTo(this.#renew([key, counter], [...args]))));
-      return { kind: reply > 0 ? "yes" : "no", other: reply < 0 };
-    });
+  renew([key, counter]: NodeKeys, { token, fence }: Grant, ttl: number, poll: Poll<Renewal>): void {
+    const send = (asked: Listener): void => this.#renew(asked, [key, counter], [token, String(fence), String(ttl)]);
+    this.#ask(token, poll, readRenewal, send);
   }
 
   /**
    * Take the token's key away, now and whenever a vote that is still out may have put it there; if the node does not
-   * hear it, again and again until `ttl` has passed. Answers for the first time: whether it was there.
-   *
-   * @param leaving the manager that is to be told of releases no longer; "" for none
+   * hear it, again and again until `ttl` has passed. Counts the first answer: whether it was there.
    */
-  drop(keys: NodeKeys, token: string, tell: boolean, ttl: number, leaving = ""): Promise<Yes> {
-    const [key, , waiters] = keys;
-    const send = (): Promise<unknown> => {
-      const call = replyTo(this.#drop([key, waiters], [token, tell ? "1" : "0", leaving]));
-      const owe = (): void => this.#owe(token, { keys, until: this.#clock.now() + ttl });
-      call.then(() => this.#debts.delete(token), owe);
-      return call;
+  drop(keys: NodeKeys, token: string, { tell, ttl, leaving = "" }: Dropping, poll?: Poll<Dropped>): void {
+    const errand = this.#errands.of(token);
+    const send = (told?: Poll<Dropped>): void => {
+      const { drops } = this.driver;
+      const heard = (reply: unknown, error: unknown): void => {
+        if (error === undefined) this.#debts.delete(token);
+        else this.#owe(token, { keys, until: this.#clock.now() + ttl });
+        told?.count(this, readDrop(reply, error, drops !== this.driver.drops));
+        this.#errands.dropped(token, errand);
+      };
+      this.#drop({ heard }, [keys[0], keys[2]], [token], tell, leaving);
     };
-    const asked = this.#asked.get(token);
-    const dropping = this.#dropping.get(token);
-    // Nothing is asked for the token before that is answered, so it will do.
-    if (dropping && !asked && !leaving) return dropping;
-    const call = send();
-    const all = asked ? Promise.allSettled([call, asked]).then(send) : call;
-    this.#remember(this.#dropping, token, all.then(yes));
-    return call.then(yes);
+    this.#errands.drop(errand, () => send(poll), send);
   }
 
-  /** Take a key away that holds exactly this. */
-  async evict([key, , waiters]: NodeKeys, holder: string): Promise<Yes> {
-    return yes(await replyTo(this.#drop([key, waiters], [holder, "1", ""])));
+  /** Take the lock from exactly this holder, for good. */
+  evict(keys: NodeKeys, holder: string, { fence = 0, remaining = 0 }: HolderState, poll: Poll<Yes>): void {
+    const read = (reply: unknown): Yes => readRaise(reply, fence);
+    const heard = (reply: unknown, error: unknown): void => {
+      poll.count(this, error === undefined ? attempt(() => read(unwrap(reply))) : failure(error));
+    };
+    const life = Math.ceil(remaining) + COUNTER_LIFE;
+    this.#evict({ heard }, keys, [holder, String(fence), String(life)]);
   }
 
   look(keys: readonly NodeKeys[]): Promise<unknown[]> {
@@ -172,7 +240,7 @@ export class Node {
   async settled(): Promise<void> {
     const end = this.#clock.now() + COMMAND_LIMIT;
     for (;;) {
-      await this.#limit.guard(Promise.allSettled(this.#dropping.values())).catch(() => {});
+      await this.#limit.guard(this.#errands.allDropped()).catch(() => {});
       if (this.#debts.size === 0 || this.#clock.now() > end) return;
       await new Promise<void>((resolve) => void this.#clock.after(CLOSING_PAUSE, resolve));
       this.#pay();
@@ -188,35 +256,38 @@ export class Node {
     this.driver.close();
   }
 
-  /** An answer counts only if it comes from the server that we know, and that one has not forgotten anything. */
-  async #counted<T>(token: string, open: () => boolean, ask: () => Promise<T>): Promise<T> {
-    if (!this.#identity.counts) await this.#identity.assertCounts();
-    if (this.#dropping.has(token)) await this.#dropping.get(token)?.catch(() => {});
-    if (!open()) throw new Error("no longer wanted");
-    if (this.#debts.size > 0) this.#debts.delete(token);
-    try {
-      const answer = await ask();
-      // The connection may have been lost meanwhile, and the answer be that of a server that was restarted.
-      if (!this.#identity.counts) await this.#identity.assertCounts();
-      return answer;
-    } catch (error) {
-      throw schemeError(error);
+  #ask<V>(token: string, poll: Poll<V>, read: (reply: unknown) => V, send: (asked: Listener) => void): void {
+    this.#send(new Asked(token, poll, read, send, this.#answered));
+  }
+
+  /** Unless nobody wants to know any more. */
+  #send<V>(asked: Asked<V>): void {
+    if (!this.#identity.counts) return this.#meetThen(asked.poll, () => this.#send(asked));
+    const errand = this.#errands.of(asked.token);
+    if (errand.drops > 0) {
+      (errand.later ??= []).push(() => this.#send(asked));
+      return;
     }
+    if (!asked.poll.wanted) return this.#errands.tidy(asked.token, errand);
+    if (this.#debts.size > 0) this.#debts.delete(asked.token);
+    errand.asked++;
+    asked.errand = errand;
+    asked.send(asked);
   }
 
-  async #note(token: string, call: Promise<unknown>): Promise<unknown> {
-    const earlier = this.#asked.get(token);
-    this.#remember(this.#asked, token, earlier ? Promise.allSettled([earlier, call]) : call);
-    return unwrap(await call);
-  }
+  /** An answer counts only if it comes from the server that we know, and that one has not forgotten anything. */
+  readonly #answered = <V>(asked: Asked<V>, reply: unknown, error: unknown): void => {
+    this.#errands.answered(asked.token, asked.errand as Errand);
+    const { poll } = asked;
+    if (error !== undefined) return poll.count(this, failure(error));
+    const vote = attempt(() => asked.read(unwrap(reply)));
+    // The connection may have been lost meanwhile, and the answer be that of a server that was restarted.
+    if (this.#identity.counts) poll.count(this, vote);
+    else this.#meetThen(poll, () => poll.count(this, vote));
+  };
 
-  /** Remember a call until it is settled. */
-  #remember<T>(calls: Map<string, Promise<T>>, token: string, call: Promise<T>): void {
-    calls.set(token, call);
-    const settled = (): void => {
-      if (calls.get(token) === call) calls.delete(token);
-    };
-    call.then(settled, settled);
+  #meetThen<V>(poll: Poll<V>, go: () => void): void {
+    this.#identity.assertCounts().then(go, (error: unknown) => poll.count(this, failure(error)));
   }
 
   #owe(token: string, debt: Debt): void {
@@ -232,11 +303,51 @@ export class Node {
     const now = this.#clock.now();
     for (const [token, { keys, until }] of this.#debts) {
       this.#debts.delete(token);
-      if (until > now) this.drop(keys, token, true, until - now).catch(() => {});
+      if (until > now) this.drop(keys, token, { tell: true, ttl: until - now });
     }
   }
 }
 
-function yes(reply: unknown): Yes {
-  return { kind: Number(unwrap(reply)) === 1 ? "yes" : "no" };
+function flag(value: boolean): "0" | "1" {
+  return value ? "1" : "0";
+}
+
+function failure(error: unknown): Failure {
+  return { kind: "failed", cause: schemeError(error) };
+}
+
+function attempt<V>(read: () => V): V | Failure {
+  try {
+    return read();
+  } catch (error) {
+    return failure(error);
+  }
+}
+
+function readVote(reply: unknown, { proposal, force }: Wish): Vote {
+  if (!Array.isArray(reply)) {
+    const number = Number(reply);
+    if (number < 0) throw new AheadOfClock(proposal, -number);
+    return { kind: "granted", fence: number };
+  }
+  const [number, text] = reply as [unknown, unknown];
+  if (force) return { kind: "granted", fence: Number(number), victim: String(text) };
+  return { kind: "held", left: Number(number), holder: String(text) };
+}
+
+function readRaise(reply: unknown, fence: number): Yes {
+  const number = Number(reply);
+  if (number < 0) throw new AheadOfClock(fence, -number);
+  return { kind: number === 1 ? "yes" : "no" };
+}
+
+function readRenewal(reply: unknown): Renewal {
+  const number = Number(reply);
+  return { kind: number > 0 ? "yes" : "no", other: number < 0 };
+}
+
+function readDrop(reply: unknown, error: unknown, mayHaveRunTwice: boolean): Dropped | Failure {
+  if (error !== undefined) return failure(error);
+  if (Number(reply) === 1) return { kind: "yes" };
+  return { kind: mayHaveRunTwice ? "unsure" : "no" };
 }
