@@ -26,6 +26,12 @@ export class NodeRedisSentinelDriver implements Driver {
   readonly keyPrefix: string;
   readonly #sentinel: NodeRedisSentinel;
   readonly #channels: Followers;
+  /** Connections to the primary whose losses are counted. */
+  readonly #watched = new Set<NodeRedisClient>();
+  /** So many of our calls are out. */
+  #out = 0;
+  /** Until the first of them has its lease. */
+  #leasing: Promise<void> | undefined;
   drops = 0;
   complaint: unknown;
 
@@ -38,6 +44,12 @@ export class NodeRedisSentinelDriver implements Driver {
   readonly #onReconnecting = (): void => {
     this.drops++;
   };
+  readonly #onTopology = (change: unknown): void => {
+    if ((change as { readonly type?: string }).type !== "MASTER_CHANGE") return;
+    this.#unwatch();
+    // It is answered as soon as the client stands there; what listens elsewhere need not wait for its next look.
+    this.send(["PING"]).then(() => this.#channels.hurry(), ignore);
+  };
 
   constructor(sentinel: NodeRedisSentinel, keyPrefix: string) {
     this.#sentinel = sentinel;
@@ -45,11 +57,12 @@ export class NodeRedisSentinelDriver implements Driver {
     sentinel.on("error", this.#onError);
     sentinel.on("ready", this.#onReady);
     sentinel.on("reconnecting", this.#onReconnecting);
+    sentinel.on("topology-change", this.#onTopology);
     this.#channels = new Followers(
       {
         ownerOf: () => this.#primary(),
         refresh: () => this.send(["PING"]),
-        listenOn: (_, events) => this.#run((primary) => listenOn(primary, events)),
+        listenOn: async (_, events) => listenOn(await this.#connected(), events),
       },
       { sharded: false },
     );
@@ -59,11 +72,16 @@ export class NodeRedisSentinelDriver implements Driver {
     return this.#run((primary) => primary.sendCommand(command as string[]));
   }
 
-  async inOrder(commands: readonly (readonly string[])[]): Promise<unknown[]> {
-    const { drops } = this;
-    const replies = await this.#run((primary) => sendInOrder(primary, commands));
-    if (drops !== this.drops) throw new Error("Connection was lost between two commands");
-    return replies;
+  inOrder(commands: readonly (readonly string[])[]): Promise<unknown[]> {
+    return this.#run(async (primary) => {
+      const { drops } = this;
+      const replies = await sendInOrder(primary, commands);
+      // Thrown, the client finds out who is the primary now, and all of it is sent there.
+      if (drops !== this.drops || !primary.isReady) throw new Error("Connection was lost between two commands");
+      const refusal = replies.find((reply) => reply instanceof Error && reply.message.startsWith("READONLY"));
+      if (refusal) throw refusal;
+      return replies;
+    });
   }
 
   together(run: () => void): void {
@@ -83,7 +101,7 @@ export class NodeRedisSentinelDriver implements Driver {
   }
 
   async session(): Promise<Driver> {
-    const connection = await this.#run((primary) => Promise.resolve(duplicate(primary, false)));
+    const connection = duplicate(await this.#connected(), false);
     await connection.connect();
     connection.unref();
     return new NodeRedisDriver(connection, { owned: true });
@@ -101,6 +119,8 @@ export class NodeRedisSentinelDriver implements Driver {
     this.#sentinel.off("error", this.#onError);
     this.#sentinel.off("ready", this.#onReady);
     this.#sentinel.off("reconnecting", this.#onReconnecting);
+    this.#sentinel.off("topology-change", this.#onTopology);
+    this.#unwatch();
   }
 
   #primary(): string {
@@ -108,13 +128,67 @@ export class NodeRedisSentinelDriver implements Driver {
     return node ? `${node.host}:${node.port}` : "";
   }
 
-  /** Whatever is run a second time may have been done twice. */
+  /** Connected to what is the primary now. Whatever else is done there that may hang is not to keep the lease. */
+  #connected(): Promise<NodeRedisClient> {
+    return this.#run((primary) => Promise.resolve(primary));
+  }
+
+  /**
+   * The client's own commands share a lease of its connection once one of them has it. Those that come while the first
+   * is still taking it would each wait for one of their own, until nothing at all is out any more.
+   */
   async #run<T>(run: (primary: NodeRedisClient) => Promise<T>): Promise<T> {
-    if (!this.#sentinel.isOpen) throw new Error("The client is closed");
+    while (this.#leasing) await this.#leasing;
+    let leased = (): void => {};
+    if (this.#out === 0) {
+      this.#leasing = new Promise((resolve) => {
+        leased = () => {
+          this.#leasing = undefined;
+          resolve();
+          leased = () => {};
+        };
+      });
+    }
+    try {
+      return await this.#execute((primary) => {
+        this.#out++;
+        leased();
+        return run(primary).finally(() => this.#out--);
+      });
+    } finally {
+      leased();
+    }
+  }
+
+  /** Whatever is run a second time may have been done twice. */
+  async #execute<T>(run: (primary: NodeRedisClient) => Promise<T>): Promise<T> {
     let attempts = 0;
-    return this.#sentinel._execute(false, (primary) => {
-      if (attempts++ > 0) this.drops++;
-      return run(primary);
-    });
+    try {
+      if (!this.#sentinel.isOpen) throw new Error("The client is closed");
+      const result = await this.#sentinel._execute(false, (primary) => {
+        if (attempts++ > 0) this.drops++;
+        this.#watch(primary);
+        return run(primary);
+      });
+      this.complaint = undefined;
+      return result;
+    } catch (error) {
+      // What fails because there are no connections any more does so in words of its own.
+      throw this.#sentinel.isOpen ? error : new Error("The client is closed", { cause: error });
+    }
+  }
+
+  /** A connection that is lost and comes back before anybody asks for it is not told of by the Sentinel client. */
+  #watch(primary: NodeRedisClient): void {
+    if (this.#watched.has(primary)) return;
+    this.#watched.add(primary);
+    primary.on("reconnecting", this.#onReconnecting);
+  }
+
+  #unwatch(): void {
+    for (const primary of this.#watched) primary.off("reconnecting", this.#onReconnecting);
+    this.#watched.clear();
   }
 }
+
+function ignore(): void {}

@@ -180,8 +180,9 @@ export async function listenOn(client: NodeRedisClient, events: ListenerEvents):
   connection.on("error", () => events.lost());
   connection.on("end", () => events.lost());
   connection.on("sharded-channel-moved", (channel) => events.lost(String(channel)));
-  await connection.connect();
+  // Before, because a server that hangs may keep it waiting for long.
   connection.unref();
+  await connection.connect();
   // Asked first, because a connection that subscribes may ask nothing more.
   const info = await connection.sendCommand(["INFO", "server"]).catch(ignore);
   return {

@@ -51,6 +51,24 @@ describe.concurrent("a minority of the nodes", () => {
     await nodes.cleared();
   });
 
+  test("may be frozen: what all locks are is told without it", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const lock = await locks.acquire(unique());
+    nodes.servers[1]!.freeze();
+    // As long as a command may take.
+    const silence = new LockManager(nodes.redis[1]);
+    t.onTestFinished(() => void silence.close());
+    const limit = silence.query().then(
+      () => null,
+      () => null,
+    );
+    expect(await Promise.race([locks.query(), limit])).toMatchObject({ held: [{ token: lock.token }] });
+    nodes.servers[1]!.thaw();
+    await limit;
+    await lock.release();
+  });
+
   test("that is slow takes part late, and is released like the others", async (t) => {
     const nodes = await openNodes(t);
     const locks = await nodes.manager();

@@ -6,10 +6,18 @@ import { RedisFence, StaleFenceError } from "../../src/fence.ts";
 import { type Lock, type LockManager, LockLostError } from "../../src/index.ts";
 import { type Held, type Queued, enqueue, hold, rejection, unique, waiting } from "../support/locks.ts";
 import { startProxy } from "../support/proxy.ts";
-import { FAILOVER, type SentinelStage, listeners, openSentinels } from "../support/sentinels.ts";
+import {
+  FAILOVER,
+  type SentinelLibrary,
+  type SentinelStage,
+  libraries,
+  listeners,
+  openSentinels,
+} from "../support/sentinels.ts";
 import { until } from "../support/until.ts";
 
-const libraries = ["ioredis 6", "ioredis 5"] as const;
+/** One of each family: ioredis 5 and 6 find their master in the same way. */
+const families = ["ioredis 6", "node-redis 6"] as const;
 
 /** Ways in which the master is replaced. */
 const failovers = {
@@ -26,6 +34,10 @@ const failovers = {
   },
 };
 
+const replacements = families.flatMap((on) =>
+  (Object.keys(failovers) as (keyof typeof failovers)[]).map((way) => [way, on] as const),
+);
+
 const isLate = { timeout: 60_000 };
 
 /** The lock's queue on a server: tokens in their order. */
@@ -33,10 +45,15 @@ function queue(redis: Redis, name: string): Promise<string[]> {
   return redis.zrange(`{lock:${name}}:queue`, "0", "-1");
 }
 
+/** So many processes, each of which asks for a place in line of its own. */
+function managers(stage: SentinelStage, count: number, on: SentinelLibrary): Promise<LockManager[]> {
+  return Promise.all(Array.from({ length: count }, () => stage.manager({ on, turn: 1 })));
+}
+
 /** Waiters of as many managers, in this order. */
-async function enqueueAll(managers: readonly LockManager[], name: string): Promise<Queued[]> {
+async function enqueueAll(all: readonly LockManager[], name: string): Promise<Queued[]> {
   const queued: Queued[] = [];
-  for (const [i, locks] of managers.entries()) {
+  for (const [i, locks] of all.entries()) {
     queued.push(enqueue(locks, name));
     await waiting(locks, name, i + 1);
   }
@@ -82,7 +99,7 @@ async function lossOf({ lock }: Held): Promise<LockLostError> {
 describe.concurrent("on a client that asks Sentinels", isLate, () => {
   test.for(libraries)("locks are taken, waited for, handed over and released (%s)", async (on, t) => {
     const stage = await openSentinels(t, { replicas: 1, sentinels: 1 });
-    const [one, other] = [stage.manager({ on }), stage.manager({ on })];
+    const [one, other] = [await stage.manager({ on }), await stage.manager({ on })];
     const name = unique();
     const first = await one.acquire(name);
     const waiter = enqueue(other, name);
@@ -99,15 +116,15 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
     await stage.cleared();
   });
 
-  test.for(Object.keys(failovers) as (keyof typeof failovers)[])(
-    "after %s a holder whose lock survived keeps it, and waiters are served in the order of before",
-    async (way, t) => {
+  test.for(replacements)(
+    "after %s a holder whose lock survived keeps it, and waiters are served in the order of before (%s)",
+    async ([way, on], t) => {
       const stage = await openSentinels(t);
-      const managers = Array.from({ length: 4 }, () => stage.manager({ turn: 1 }));
+      const [first, ...others] = await managers(stage, 4, on);
       const name = unique();
-      const holder = await hold(managers[0]!, name);
+      const holder = await hold(first!, name);
       await holder.lock.extend();
-      const queued = await enqueueAll(managers.slice(1), name);
+      const queued = await enqueueAll(others, name);
       const before = await stage.look();
       await listeners(before, 4);
       const tokens = await queue(before, name);
@@ -123,15 +140,15 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
     },
   );
 
-  test("waiters that the promoted replica knows nothing of get back their places", async (t) => {
+  test.for(families)("waiters that the promoted replica knows nothing of get back their places (%s)", async (on, t) => {
     const stage = await openSentinels(t, { replicas: 1 });
-    const managers = Array.from({ length: 4 }, () => stage.manager({ turn: 1 }));
+    const [first, ...others] = await managers(stage, 4, on);
     const name = unique();
-    const holder = await hold(managers[0]!, name);
+    const holder = await hold(first!, name);
     const before = await stage.look();
     expect(await before.wait(1, 5_000)).toBe(1);
     const { thaw } = await stage.cutOff();
-    const queued = await enqueueAll(managers.slice(1), name);
+    const queued = await enqueueAll(others, name);
     const tokens = await queue(before, name);
     const master = await stage.sentinels.master();
     await master.crash();
@@ -144,20 +161,21 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
     await stage.cleared();
   });
 
-  test("a waiter that is still on its way to the new master is not passed over", async (t) => {
+  test.for(families)("a waiter that is still on its way to the new master is not passed over (%s)", async (on, t) => {
     const stage = await openSentinels(t);
     const proxies = await Promise.all(stage.sentinels.members.map(({ port }) => startProxy(port)));
     t.onTestFinished(() => Promise.all(proxies.map((proxy) => proxy.close())).then(() => undefined));
-    const natMap = Object.fromEntries(
+    const detours = Object.fromEntries(
       stage.sentinels.members.map(({ port }, i) => [
         `127.0.0.1:${port}`,
         { host: "127.0.0.1", port: proxies[i]!.port },
       ]),
     );
     const name = unique();
-    const holder = await hold(stage.manager({ turn: 1 }), name);
+    const holder = await hold(await stage.manager({ on, turn: 1 }), name);
     // The first in line gets back later than the one behind it.
-    const [away, back] = [stage.manager({ turn: 1, settings: { natMap } }), stage.manager({ turn: 1 })];
+    const settings = { natMap: detours, nodeAddressMap: detours };
+    const [away, back] = [await stage.manager({ on, turn: 1, settings }), await stage.manager({ on, turn: 1 })];
     const queued = await enqueueAll([away, back], name);
     const before = await stage.look();
     await listeners(before, 3);
@@ -178,10 +196,10 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
     await stage.cleared();
   });
 
-  test("a holder whose lock the promoted replica missed is told, and the next one has a larger fence", async (t) => {
+  test.for(families)("a holder whose lock the promoted replica missed is told, and fences grow (%s)", async (on, t) => {
     const stage = await openSentinels(t, { replicas: 1 });
     const name = unique();
-    const locks = stage.manager();
+    const locks = await stage.manager({ on });
     const { thaw } = await stage.cutOff();
     const before = await stage.look();
     const holder = await hold(locks, name, { ttl: 15_000 });
@@ -193,7 +211,7 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
     expect(await redis.exists("lock::fence"), "the counter was lost").toBe(0);
     // Before its time is over: by its renewal.
     expect((await lossOf(holder)).reason).toBe("expired");
-    const next = await stage.manager().acquire(name);
+    const next = await (await stage.manager({ on })).acquire(name);
     expect(next.fence).toBeGreaterThan(holder.lock.fence);
     await holder.end();
     expect(next.held).toBe(true);
@@ -219,7 +237,7 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
     const zombie = await stage.sentinels.master();
     zombie.freeze();
     const promoted = await stage.sentinels.promoted(zombie);
-    const rightful = await hold(stage.manager(), name);
+    const rightful = await hold(await stage.manager(), name);
     await write(rightful);
     const granting = hold(deceived, name, { ttl: 3_000 });
     zombie.thaw();
@@ -255,7 +273,7 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
       client.on("end", () => ends++);
       const locks = stage.managerOn(client);
       const name = unique();
-      const holder = await hold(stage.manager(), name);
+      const holder = await hold(await stage.manager(), name);
       const waiter = enqueue(locks, name);
       await listeners(await stage.look(), 2);
       const news = new Redis(heard[0]!);

@@ -1,9 +1,10 @@
 /** A master with replicas, Sentinels that watch them, and managers that follow a failover. */
 import { Redis } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
+import { createSentinel } from "redis";
 import type { Server } from "../../scripts/servers.ts";
 import { type SentinelOptions, type Sentinels, startSentinels } from "../../scripts/topologies.ts";
-import type { LockManager, ManagerOptions } from "../../src/index.ts";
+import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
 import { type Finishing, cleared, connections } from "./stage.ts";
 import { until } from "./until.ts";
@@ -11,9 +12,12 @@ import { until } from "./until.ts";
 /** A failover takes seconds, and longer on a busy machine. */
 export const FAILOVER = 20_000;
 
+export const libraries = ["ioredis 6", "ioredis 5", "node-redis 6"] as const;
+export type SentinelLibrary = (typeof libraries)[number];
+
 export interface SentinelCast extends ManagerOptions {
   /** The client library (default ioredis 6). */
-  on?: "ioredis 6" | "ioredis 5";
+  on?: SentinelLibrary;
   /** More settings of the client, in its own words. */
   settings?: object;
 }
@@ -27,8 +31,8 @@ export class SentinelStage {
     this.#t = t;
   }
 
-  /** A client that asks the Sentinels, as users are told to set it up. */
-  client({ on, settings }: Pick<SentinelCast, "on" | "settings"> = {}): Redis {
+  /** A client of ioredis that asks the Sentinels, as users are told to set it up. */
+  client({ on, settings }: { on?: Exclude<SentinelLibrary, "node-redis 6">; settings?: object } = {}): Redis {
     const { addresses, name } = this.sentinels;
     const options = { sentinels: addresses, name, failoverDetector: true, ...settings };
     const redis = on === "ioredis 5" ? (new Redis5(options) as unknown as Redis) : new Redis(options);
@@ -37,13 +41,29 @@ export class SentinelStage {
     return redis;
   }
 
-  /** A manager with a client of its own, as another process would have it. */
-  manager({ on = "ioredis 6", settings = {}, ...options }: SentinelCast = {}): LockManager {
-    return this.managerOn(this.client({ on, settings }), options);
+  /** One of node-redis, connected. */
+  async nodeRedisClient(settings: object = {}) {
+    const { addresses, name } = this.sentinels;
+    const client = createSentinel({
+      name,
+      sentinelRootNodes: addresses,
+      passthroughClientErrorEvents: true,
+      ...settings,
+    });
+    client.on("error", () => {});
+    this.#t.onTestFinished(() => void client.destroy().catch(() => {}));
+    await client.connect();
+    return client;
   }
 
-  managerOn(redis: Redis, options: ManagerOptions = {}): LockManager {
-    const manager = new Manager(redis, options);
+  /** A manager with a client of its own, as another process would have it. */
+  async manager({ on = "ioredis 6", settings = {}, ...options }: SentinelCast = {}): Promise<LockManager> {
+    const client = on === "node-redis 6" ? await this.nodeRedisClient(settings) : this.client({ on, settings });
+    return this.managerOn(client, options);
+  }
+
+  managerOn(client: RedisClient, options: ManagerOptions = {}): LockManager {
+    const manager = new Manager(client, options);
     // Not waited for: it may be the fault itself that keeps it from ending. Its server goes in any case.
     this.#t.onTestFinished(() => void manager.close());
     return manager;

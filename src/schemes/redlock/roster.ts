@@ -1,8 +1,8 @@
 /** The nodes of one manager: who they are, and how a question is put to all of them. */
-import type { Clock } from "../../clock.ts";
+import type { Clock, Timer } from "../../clock.ts";
 import { COMMAND_LIMIT } from "../../driver.ts";
 import type { Driver, Send } from "../../driver.ts";
-import type { SchemeError } from "../../errors.ts";
+import { SchemeError } from "../../errors.ts";
 import { judgeVotes, noQuorum, quorumOf } from "./ballot.ts";
 import type { Verdict, Vote, Votes } from "./ballot.ts";
 import { Identity } from "./identity.ts";
@@ -13,6 +13,9 @@ import type { Outcome, Question, Round } from "./round.ts";
 
 /** The first request waits no longer than this for nodes to say who they are. */
 const INTRODUCTION = 250;
+
+/** When a majority has told what is on it, the rest has this long, or as long as that took. */
+const GRACE = 100;
 
 /** Who did not answer in time is not asked first for so long. */
 const LAGGING = 10_000;
@@ -110,9 +113,12 @@ export class Roster {
     return this.#askAll(nodes, COMMAND_LIMIT, ask, judge);
   }
 
-  /** What each node answers, of those that do; at least a majority. What is not quick takes as long as it takes. */
+  /**
+   * What each node answers, of those that do soon; at least a majority. What is not quick takes as long as it takes a
+   * majority.
+   */
   async askEach<T>(isQuick: boolean, ask: (node: Node) => Promise<T>): Promise<T[]> {
-    const votes = await this.#hearAll(isQuick ? this.#limit(this.largestTtl) : Infinity, ask);
+    const votes = await this.#hearAll(isQuick ? this.#limit(this.largestTtl) : Infinity, ask, GRACE);
     const answers = [...votes.values()].flatMap((vote) => ("answer" in vote ? [vote.answer] : []));
     if (answers.length < this.quorum) throw noQuorum(this.nodes, votes);
     return answers;
@@ -159,22 +165,39 @@ export class Roster {
     return this.#rounds.ask({ first: nodes, rest: [], limit, ask, judge }).outcome;
   }
 
-  /** What every node answers, or why it does not. */
+  /**
+   * What every node answers, or why it does not.
+   *
+   * @param grace how long the others are waited for at least once a majority has answered
+   */
   async #hearAll<T>(
     limit: number,
     ask: (node: Node) => Promise<T>,
+    grace = Infinity,
   ): Promise<Votes<Node, { readonly kind: "yes"; readonly answer: T }>> {
+    const askedAt = this.#clock.now();
+    let answered = 0;
+    let timer = undefined as Timer | undefined;
+    const giveUp = (poll: Poll<{ readonly kind: "yes"; readonly answer: T }>): void => {
+      const cause = new SchemeError("unreachable", "No answer soon after those of a majority.", [], true);
+      for (const node of this.nodes) poll.count(node, { kind: "failed", cause });
+    };
     const { votes } = await this.#askAll(
       this.nodes,
       limit,
       (node, poll: Poll<{ readonly kind: "yes"; readonly answer: T }>) => {
         ask(node).then(
-          (answer) => poll.count(node, { kind: "yes", answer }),
+          (answer) => {
+            poll.count(node, { kind: "yes", answer });
+            if (++answered !== this.quorum || grace === Infinity) return;
+            timer = this.#clock.after(Math.max(grace, this.#clock.now() - askedAt), () => giveUp(poll));
+          },
           (cause: unknown) => poll.count(node, { kind: "failed", cause }),
         );
       },
       (all) => all.size === this.nodes.length || undefined,
     );
+    timer?.cancel();
     return votes;
   }
 
