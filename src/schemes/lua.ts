@@ -376,21 +376,29 @@ export class LuaScheme implements Scheme {
     const replies = await this.#run(lua.steal, this.#callAbout(lock), item, proofOf(wish));
     const reply = unwrap(replies[0]) as unknown[];
     if (this.#homes.of(lock).lock !== undefined) {
-      for (const [victim, fence] of rows((reply[2] as unknown[] | undefined) ?? [], 2)) {
-        this.#tellLoss(lock, String(victim), String(fence));
-      }
+      const victims = rows((reply[2] as unknown[] | undefined) ?? [], 2);
+      // Before the thief goes on, and perhaps gives the lock back: by then it would look as if it had ended by itself.
+      await Promise.all(victims.map(([victim, fence]) => this.#tellLoss(lock, String(victim), String(fence))));
     }
     return [reply, reachedIn(replies, wish)];
   }
 
-  /** In a Cluster. Who misses it learns by its next renewal. */
-  #tellLoss(lock: string, token: string, fence: string): void {
+  /** In a Cluster. Who misses it learns by its next renewal. Never rejects. */
+  async #tellLoss(lock: string, token: string, fence: string): Promise<void> {
     const [key] = this.#keys.of(lock);
     const channel = this.#own.channel + clientOf(token);
-    const publish = (command: string): Promise<unknown> =>
-      this.#send([command, channel, `lost ${fence} 0 ${token} ${key}`], channel);
+    const message = `lost ${fence} 0 ${token} ${key}`;
     // Channels of slots came with Redis 7.
-    publish("SPUBLISH").catch(() => publish("PUBLISH").catch(() => {}));
+    for (const command of ["SPUBLISH", "PUBLISH"]) {
+      const heard = this.#send([command, channel, message], channel);
+      if (
+        await heard.then(
+          () => true,
+          () => false,
+        )
+      )
+        return;
+    }
   }
 
   #run<K extends ScriptStrings, A extends ScriptStrings>(
