@@ -169,14 +169,20 @@ export class Said extends Error {
     });
     this.byServer = found !== undefined;
   }
+
+  get isClosed(): boolean {
+    return this.message === CLOSED;
+  }
 }
+
+const CLOSED = "The client is closed";
 
 /** What GLIDE itself says, where the rest of us has to know it. */
 function ownWords(error: unknown, text: string): string {
   // All that it reached are replicas.
   if (text.includes("No primary node found")) return `READONLY ${text}`;
   const isClosed = text.includes("client is closed") || (error instanceof Error && error.name === "ClosingError");
-  return isClosed ? "The client is closed" : text;
+  return isClosed ? CLOSED : text;
 }
 
 /** The replies of a batch, errors among them. */

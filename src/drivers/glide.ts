@@ -100,7 +100,8 @@ export class GlideDriver implements Driver {
       const said = new Said(error);
       if (!said.byServer) {
         this.#drops++;
-        this.complaint = said;
+        // A client that its user has closed does not come back; there is nothing to wait for.
+        if (!said.isClosed) this.complaint = said;
       }
       throw said;
     }
