@@ -23,7 +23,19 @@ export interface Address {
 }
 
 /** Of every topology: `args` and `binary` of each of its servers. */
-export type MemberOptions = Pick<ServerOptions, "args" | "binary">;
+export interface MemberOptions extends Pick<ServerOptions, "args" | "binary"> {
+  /** Of the default user, on each of them. */
+  password?: string;
+}
+
+/** Of those servers that have one. */
+const passwords = new WeakMap<Server, string>();
+
+async function startWith(password: string | undefined, options: ServerOptions): Promise<Server> {
+  const server = await startServer(options);
+  if (password !== undefined) passwords.set(server, password);
+  return server;
+}
 
 /** Servers that are stopped together. */
 abstract class Topology {
@@ -77,10 +89,12 @@ async function settled<T>(condition: () => Promise<T>, what: string): Promise<T>
 }
 
 /** A few commands on a connection of their own, which is sure to end also where the server is frozen. */
-async function at<T>({ port }: Server, use: (redis: Redis) => Promise<T>): Promise<T> {
+async function at<T>(server: Server, use: (redis: Redis) => Promise<T>): Promise<T> {
+  const password = passwords.get(server);
   const redis = new Redis({
-    port,
+    port: server.port,
     host,
+    ...(password === undefined ? {} : { password }),
     lazyConnect: true,
     enableReadyCheck: false,
     retryStrategy: () => null,
@@ -118,9 +132,11 @@ async function isMaster(server: Server): Promise<boolean> {
 const quickSync = ["--repl-diskless-sync-delay", "0"];
 
 function withArgs(options: MemberOptions, more: string[]): ServerOptions {
-  const { args = [], ...rest } = options;
+  const { args = [], password, ...rest } = options;
+  const login = password === undefined ? [] : ["--requirepass", password, "--masterauth", password];
   const all = async (place: Place): Promise<string[]> => [
     ...more,
+    ...login,
     ...(typeof args === "function" ? await args(place) : args),
   ];
   return { ...rest, args: all };
@@ -153,10 +169,10 @@ export class Replicated extends Topology {
 
 /** Starts a master and so many replicas, and waits until all are online and in sync. */
 export async function startReplicated(count: number, options: MemberOptions = {}): Promise<Replicated> {
-  const [master] = (await startAll([() => startServer(withArgs(options, quickSync))])) as [Server];
+  const [master] = (await startAll([() => startWith(options.password, withArgs(options, quickSync))])) as [Server];
   const replica = withArgs(options, [...quickSync, "--replicaof", host, `${master.port}`]);
   try {
-    const replicas = await startAll(Array.from({ length: count }, () => () => startServer(replica)));
+    const replicas = await startAll(Array.from({ length: count }, () => () => startWith(options.password, replica)));
     const replicated = new Replicated(master, replicas);
     const online = async (): Promise<boolean> => {
       const state = await facts(master, "INFO", "replication");
@@ -184,6 +200,8 @@ export interface SentinelOptions extends MemberOptions {
    * over by itself).
    */
   downAfter?: number;
+  /** Of the Sentinels, for others and among themselves. */
+  sentinelPassword?: string;
 }
 
 /**
@@ -278,18 +296,24 @@ export class Sentinels extends Topology {
 
 /** Starts a master, replicas and Sentinels, and waits until everybody knows everybody. */
 export async function startSentinels(options: SentinelOptions = {}): Promise<Sentinels> {
-  const { replicas = 2, sentinels = 3, name = "mymaster", downAfter = 1_000, ...each } = options;
+  const { replicas = 2, sentinels = 3, name = "mymaster", downAfter = 1_000, sentinelPassword, ...each } = options;
   const replicated = await startReplicated(replicas, each);
   const config = [
     `sentinel monitor ${name} ${host} ${replicated.master.port} ${Math.floor(sentinels / 2) + 1}`,
     `sentinel down-after-milliseconds ${name} ${downAfter}`,
     `sentinel failover-timeout ${name} ${2 * downAfter}`,
     `sentinel parallel-syncs ${name} ${Math.max(1, replicas)}`,
+    ...(each.password === undefined ? [] : [`sentinel auth-pass ${name} ${each.password}`]),
+    ...(sentinelPassword === undefined
+      ? []
+      : [`requirepass ${sentinelPassword}`, `sentinel sentinel-pass ${sentinelPassword}`]),
   ].join("\n");
   const watcher: ServerOptions = { config: `${config}\n`, args: ["--sentinel"] };
   if (each.binary !== undefined) watcher.binary = each.binary;
   try {
-    const watchers = await startAll(Array.from({ length: sentinels }, () => () => startServer(watcher)));
+    const watchers = await startAll(
+      Array.from({ length: sentinels }, () => () => startWith(sentinelPassword, watcher)),
+    );
     const topology = new Sentinels(name, replicated.servers, watchers);
     return await ready(topology, async () => {
       await Promise.all(watchers.map((sentinel) => ask(sentinel, "SENTINEL", "DEBUG", ...hurry).catch(() => {})));
@@ -513,7 +537,9 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   const flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", `${nodeTimeout}`];
   const node: ServerOptions = { ...withArgs(each, [...quickSync, ...flags]), drawPort: clusterPort };
   const count = masters * (1 + replicasEach);
-  const cluster = new Cluster(await startAll(Array.from({ length: count }, () => () => startServer(node))));
+  const cluster = new Cluster(
+    await startAll(Array.from({ length: count }, () => () => startWith(each.password, node))),
+  );
   return ready(cluster, () => cluster.create(masters));
 }
 

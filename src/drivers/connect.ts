@@ -17,6 +17,14 @@ export type Library = (typeof LIBRARIES)[number];
 const CONNECT_TIMEOUT = 4_000;
 /** A Sentinel that is connected and does not answer is passed over. */
 const SENTINEL_TIMEOUT = 1_000;
+/**
+ * Of servers that others can take the place of. One that hangs while node-redis connects to it would be waited for for
+ * ever; its connections are given up when nothing came for so long, though it was asked in between.
+ */
+const SILENCE_LIMIT = 6_000;
+const ASK_INTERVAL = 2_000;
+/** How often a Cluster is asked who keeps what. */
+const SLOTS_INTERVAL = 5_000;
 const FIRST_PAUSE = 25;
 const LONGEST_PAUSE = 1_000;
 /** Since when nothing was heard of a silent peer until it is asked whether it is there (TCP). */
@@ -204,6 +212,8 @@ function ioredisClusterOptions({ tls, username, password }: Place): object {
     lazyConnect: true,
     enableReadyCheck: true,
     clusterRetryStrategy: pause,
+    // A server that was replaced while it hangs does not say so itself.
+    slotsRefreshInterval: SLOTS_INTERVAL,
     redisOptions: {
       connectTimeout: CONNECT_TIMEOUT,
       keepAlive: KEEP_ALIVE,
@@ -295,18 +305,26 @@ function nodeRedisClient(library: NodeRedisLibrary, place: Place): NodeRedisOwn 
     const where = path === undefined ? addresses[0] : { path };
     return library.createClient({ ...settings, socket: { ...settings.socket, ...where } });
   }
+  const replaceable = {
+    username,
+    password,
+    pingInterval: ASK_INTERVAL,
+    socket: { ...settings.socket, socketTimeout: SILENCE_LIMIT },
+  };
   if (kind === "cluster") {
     const rootNodes = addresses.map((address) => ({ socket: { ...address } }));
-    return library.createCluster({ rootNodes, defaults: { username, password, socket: settings.socket } });
+    return library.createCluster({ rootNodes, defaults: replaceable });
   }
   return library.createSentinel({
     name: master,
     sentinelRootNodes: [...addresses],
-    nodeClientOptions: settings,
+    nodeClientOptions: { ...replaceable, database: db },
     sentinelClientOptions: {
       username: place.sentinelUsername,
       password: place.sentinelPassword,
-      socket: { connectTimeout: CONNECT_TIMEOUT },
+      // One that hangs would else be waited for, and believed to have no news, for ever.
+      pingInterval: SENTINEL_TIMEOUT,
+      socket: { connectTimeout: CONNECT_TIMEOUT, socketTimeout: 2 * SENTINEL_TIMEOUT },
     },
     // What a server says of us, such as a wrong password, would not be heard otherwise.
     passthroughClientErrorEvents: true,

@@ -1,11 +1,12 @@
 /** One server or several, and the ways to name them. */
+import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { randomPort, startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
+import { type Cluster, type Sentinels, startCluster, startSentinels } from "../../scripts/topologies.ts";
 import { LIBRARIES } from "../../src/drivers/connect.ts";
 import { CommandLine } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
-import { startSentinel } from "../support/sentinel.ts";
 import { until } from "../support/until.ts";
 
 let servers: Server[];
@@ -143,25 +144,96 @@ describe("over several servers", () => {
   });
 });
 
+const hostsOf = (addresses: readonly { host: string; port: number }[]): string =>
+  addresses.map(({ host, port }) => `${host}:${port}`).join(",");
+
 describe("over Sentinels", () => {
-  test.each(["ioredis", "iovalkey"])("exec holds on the master that they name, with %s", async (client) => {
-    const { port } = await startSentinel(servers[0] as Server, "mymaster");
+  let sentinels: Sentinels;
+
+  beforeAll(async () => {
+    sentinels = await startSentinels({ replicas: 1 });
+  });
+  afterAll(() => sentinels.stop());
+
+  /** Of two of them, behind one that is down. */
+  const urls = (): string[] =>
+    over(`redis+sentinel://127.0.0.1:${randomPort()},${hostsOf(sentinels.addresses.slice(0, 2))}/mymaster`);
+
+  async function look(): Promise<Redis> {
+    const redis = new Redis((await sentinels.master()).url);
+    onTestFinished(() => redis.disconnect());
+    return redis;
+  }
+
+  test.each(LIBRARIES)("exec holds on the master that they name, and hands over, with %s", async (client) => {
     const name = unique();
-    const urls = over(`redis+sentinel://127.0.0.1:${randomPort()},127.0.0.1:${port}/mymaster`);
-    const holder = cli.start(["exec", name, "--client", client, ...urls, ...HOLD]);
+    const holder = cli.start(["exec", name, "--client", client, ...urls(), ...HOLD]);
     await holder.hasPrinted("held");
-    expect((await cli.stateOf(name)).held).toHaveLength(1);
+    expect(await (await look()).exists(`lock:${name}`)).toBe(1);
+    const next = cli.start(["exec", name, "--client", client, ...urls(), "--", "echo", "ran"]);
+    const waits = async (): Promise<boolean> => (await cli.show(name, ...urls())).waiters.length === 1;
+    await until(waits, "the next waited", 15_000);
     holder.signal("SIGTERM");
     expect(await holder.ended).toMatchObject({ code: 143, stderr: "" });
+    expect(await next.ended).toMatchObject({ code: 0, stdout: "ran\n" });
   });
 
-  test.each(["ioredis", "iovalkey"])("where none is there it ends with 69 within seconds, with %s", async (client) => {
-    const down = randomPort();
-    const urls = over(`redis+sentinel://:secret@127.0.0.1:${down}/mymaster?sentinelPassword=secret`);
-    const { code, stderr } = await cli.run(["ls", "--client", client, ...urls]);
+  test("exec goes on over a failover that its lock survives, with each library", async () => {
+    const names = LIBRARIES.map((client) => unique(client));
+    const holders = LIBRARIES.map((client, i) =>
+      cli.start(["exec", names[i]!, "--client", client, "--ttl", "6s", ...urls(), ...HOLD]),
+    );
+    for (const holder of holders) await holder.hasPrinted("held");
+    const before = await look();
+    // What is written here is on the replica no later than the locks are.
+    await before.set("written last", "");
+    expect(await before.wait(1, 5_000)).toBe(1);
+    await sentinels.failover();
+    const end = performance.now() + 6_500;
+    await until(() => performance.now() > end, "the leases had ended without renewal", 8_000);
+    expect(holders.map((each) => each.over)).toEqual(names.map(() => false));
+    expect(await (await look()).exists(...names.map((name) => `lock:${name}`))).toBe(names.length);
+    for (const holder of holders) holder.signal("SIGTERM");
+    for (const holder of holders) expect(await holder.ended).toMatchObject({ code: 143, stderr: "" });
+  }, 60_000);
+});
+
+test.each([
+  ["Sentinel", "sentinel", "/mymaster", "?sentinelPassword=secret"],
+  ["host of a Cluster", "cluster", "", ""],
+])("where no %s is there it ends with 69 within seconds", async (_, kind, master, query) => {
+  const down = randomPort();
+  const nobody = over(`redis+${kind}://:secret@127.0.0.1:${down}${master}${query}`);
+  const runs = LIBRARIES.map((client) => cli.run(["ls", "--client", client, ...nobody]));
+  for (const { code, stderr } of await Promise.all(runs)) {
     expect(code).toBe(69);
-    expect(stderr).toMatch(new RegExp(`^holdfast: redis\\+sentinel://…@127\\.0\\.0\\.1:${down}/mymaster: .*\\n$`));
+    expect(stderr).toMatch(new RegExp(`^holdfast: redis\\+${kind}://…@127\\.0\\.0\\.1:${down}${master}: .*\\n$`));
     expect(stderr).not.toContain("secret");
+  }
+});
+
+describe("on a Cluster", () => {
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    cluster = await startCluster({ replicasEach: 0, password: "pass-word" });
+  });
+  afterAll(() => cluster.stop());
+
+  test.each(LIBRARIES)("exec excludes others, whichever host they ask first, with %s", async (client) => {
+    const name = unique();
+    const by = (hosts: string): string[] => ["--client", client, ...over(`redis+cluster://:pass-word@${hosts}`)];
+    const [first, second] = cluster.seeds.map((seed) => hostsOf([seed])) as [string, string];
+    const holder = cli.start(["exec", name, ...by(first), ...HOLD]);
+    await holder.hasPrinted("held");
+    const others = by(`127.0.0.1:${randomPort()},${second}`);
+    const other = await cli.run(["exec", name, "--wait", "0", ...others, "--", "true"]);
+    expect(other).toMatchObject({ code: 75, stderr: expect.stringContaining(`:${holder.pid}:`) });
+    expect((await cli.run(["ls", ...others])).stdout).toContain(name);
+    holder.signal("SIGTERM");
+    expect(await holder.ended).toMatchObject({ code: 143, stderr: "" });
+    const next = await cli.run(["exec", name, "--wait", "10s", ...others, "--", "echo", "ran"]);
+    expect(next).toMatchObject({ code: 0, stdout: "ran\n", stderr: "" });
   });
 });
 
