@@ -43,7 +43,13 @@ const clients: Record<ClientName, (url: string) => Promise<OpenClient>> = {
   glide: openGlide,
 };
 
-export const clientNames = Object.keys(clients) as ClientName[];
+/** `npm run test:topologies` asks for all there is; `npm test` has to be over in minutes. */
+const isLong = process.env["HOLDFAST_LONG"] !== undefined;
+
+const allClientNames = Object.keys(clients) as ClientName[];
+
+/** Those on which faults are tested; the others differ from these in nothing that a fault would find. */
+export const clientNames: ClientName[] = isLong ? allClientNames : ["ioredis 6", "node-redis 6", "glide"];
 
 export function openClient(name: ClientName, url: string): Promise<OpenClient> {
   return clients[name](url);
@@ -143,6 +149,10 @@ export const finders = {
     await client.connect();
     return { client, end: () => void (client.isOpen && client.destroy()) };
   },
+  "a GLIDE cluster client": async (seeds: readonly Address[]) => {
+    const client = await GlideClusterClient.createClient({ addresses: [...seeds], requestTimeout: 2_000 });
+    return { client: client as unknown as RedisClient, end: () => client.close() };
+  },
   "ioredis 6 through Sentinels": async (sentinels: readonly Address[]) => {
     const client = new Redis({ sentinels: [...sentinels], name: "mymaster" });
     client.on("error", () => {});
@@ -236,19 +246,26 @@ const memoryPlace: Place = {
 
 export const places: Place[] = [
   memoryPlace,
-  ...clientNames.map((name) => serverPlace("lua", name)),
-  ...clientNames.map((name) => serverPlace("set", name)),
-  ...clientNames.map((name) => serverPlace("redlock", name)),
+  ...allClientNames.map((name) => serverPlace("lua", name)),
+  ...allClientNames.map((name) => serverPlace("set", name)),
+  ...allClientNames.map((name) => serverPlace("redlock", name)),
   clusterPlace("lua", "an ioredis 6 Cluster"),
-  clusterPlace("lua", "an ioredis 6 Cluster", { prefix: "{app}:" }),
-  clusterPlace("lua", "an ioredis 5 Cluster"),
-  clusterPlace("lua", "a node-redis 6 cluster"),
-  clusterPlace("set", "an ioredis 6 Cluster"),
-  clusterPlace("set", "a node-redis 6 cluster"),
-  sentinelPlace("ioredis 6 through Sentinels"),
-  sentinelPlace("node-redis 6 through Sentinels"),
-  poolPlace,
+  ...(isLong ? moreTopologies() : []),
 ];
+
+function moreTopologies(): Place[] {
+  return [
+    clusterPlace("lua", "an ioredis 6 Cluster", { prefix: "{app}:" }),
+    clusterPlace("lua", "an ioredis 5 Cluster"),
+    clusterPlace("lua", "a node-redis 6 cluster"),
+    clusterPlace("lua", "a GLIDE cluster client"),
+    clusterPlace("set", "an ioredis 6 Cluster"),
+    clusterPlace("set", "a node-redis 6 cluster"),
+    sentinelPlace("ioredis 6 through Sentinels"),
+    sentinelPlace("node-redis 6 through Sentinels"),
+    poolPlace,
+  ];
+}
 
 /** Each scheme once: for what no client library has a part in. */
 export const schemes: Place[] = [memoryPlace, serverPlace("lua", "ioredis 6"), serverPlace("set", "ioredis 6")];

@@ -3,15 +3,15 @@ import { Redis } from "ioredis";
 import calculateSlot from "cluster-key-slot";
 import type { GlideClusterClient } from "@valkey/valkey-glide";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { type Server, startServer } from "../scripts/servers.ts";
-import { systemClock } from "../src/clock.ts";
-import { TimeLimit } from "../src/driver.ts";
-import { driverFor } from "../src/drivers/index.ts";
-import { LockManager, type ManagerOptions } from "../src/index.ts";
-import { WatchCompare } from "../src/schemes/compare.ts";
-import { enqueue, hold, rejection, unique } from "./support/locks.ts";
-import { connections } from "./support/stage.ts";
-import { until } from "./support/until.ts";
+import { type Server, startServer } from "../../scripts/servers.ts";
+import { systemClock } from "../../src/clock.ts";
+import { TimeLimit } from "../../src/driver.ts";
+import { driverFor } from "../../src/drivers/index.ts";
+import { LockManager, type ManagerOptions } from "../../src/index.ts";
+import { WatchCompare } from "../../src/schemes/compare.ts";
+import { enqueue, hold, rejection, unique } from "../support/locks.ts";
+import { connections } from "../support/stage.ts";
+import { until } from "../support/until.ts";
 
 /** A push takes milliseconds, a poke seconds. */
 const BEFORE_ANY_POKE = 2_000;

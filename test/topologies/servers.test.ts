@@ -17,7 +17,7 @@ import {
   startSentinels,
   startTls,
 } from "../../scripts/topologies.ts";
-import { until } from "./until.ts";
+import { until } from "../support/until.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
