@@ -206,7 +206,7 @@ test.each([
   const nobody = over(`redis+${kind}://:secret@127.0.0.1:${down}${master}${query}`);
   const runs = LIBRARIES.map((client) => cli.run(["ls", "--client", client, ...nobody]));
   for (const { code, stderr } of await Promise.all(runs)) {
-    expect(code).toBe(69);
+    expect(code, stderr).toBe(69);
     expect(stderr).toMatch(new RegExp(`^holdfast: redis\\+${kind}://…@127\\.0\\.0\\.1:${down}${master}: .*\\n$`));
     expect(stderr).not.toContain("secret");
   }
