@@ -8,7 +8,7 @@ import { type Address, startCluster, startSentinels } from "../../scripts/topolo
 import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
 import { TestLocks } from "../../src/testing.ts";
-import { openGlide } from "./glide.ts";
+import { openGlide, openGlideCluster } from "./glide.ts";
 
 export type ClientName = "ioredis 6" | "ioredis 5" | "iovalkey" | "node-redis 6" | "glide";
 
@@ -149,10 +149,7 @@ export const finders = {
     await client.connect();
     return { client, end: () => void (client.isOpen && client.destroy()) };
   },
-  "a GLIDE cluster client": async (seeds: readonly Address[]) => {
-    const client = await GlideClusterClient.createClient({ addresses: [...seeds], requestTimeout: 2_000 });
-    return { client: client as unknown as RedisClient, end: () => client.close() };
-  },
+  "a GLIDE cluster client": (seeds: readonly Address[]) => openGlideCluster(seeds),
   "ioredis 6 through Sentinels": async (sentinels: readonly Address[]) => {
     const client = new Redis({ sentinels: [...sentinels], name: "mymaster" });
     client.on("error", () => {});

@@ -2,14 +2,14 @@
 import { Redis } from "ioredis";
 import { createSentinel } from "redis";
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from "vitest";
-import { type Sentinels, startSentinels } from "../scripts/topologies.ts";
-import { Followers } from "../src/drivers/followers.ts";
-import { NodeRedisSentinelDriver } from "../src/drivers/node-redis-sentinel.ts";
-import type { NodeRedisClient } from "../src/drivers/node-redis.ts";
-import { schemeError } from "../src/driver.ts";
-import { rejection, unique } from "./support/locks.ts";
-import { FAILOVER } from "./support/sentinels.ts";
-import { until } from "./support/until.ts";
+import { type Sentinels, startSentinels } from "../../scripts/topologies.ts";
+import { Followers } from "../../src/drivers/followers.ts";
+import { NodeRedisSentinelDriver } from "../../src/drivers/node-redis-sentinel.ts";
+import type { NodeRedisClient } from "../../src/drivers/node-redis.ts";
+import { schemeError } from "../../src/driver.ts";
+import { rejection, unique } from "../support/locks.ts";
+import { FAILOVER } from "../support/sentinels.ts";
+import { until } from "../support/until.ts";
 
 let sentinels: Sentinels;
 
