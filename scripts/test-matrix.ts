@@ -17,9 +17,11 @@ const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
 const suites = ["conformance", "compare", "web-locks", "once", "hand-over", "fence", "durability"].map(
   (name) => `test/${name}.test.ts`,
 );
-/** All tests but those of the Web Locks suite, which is long: of these, one scheme on one client tells all of a server. */
+/**
+ * All tests but those of the Web Locks suite, which is long: of these, one scheme on one client tells all of a server.
+ */
 const tests = "^(?!in this process|Postgres|.*web locks)|lua on ioredis 6.? web locks";
-const suiteTimeoutMs = 3 * 60_000;
+const suiteTimeoutMs = 4 * 60_000;
 
 /** What is read of the report that vitest's json reporter writes. */
 interface Report {
