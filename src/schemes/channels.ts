@@ -1,6 +1,6 @@
 /**
  * What a manager listens to: one channel for all its locks; in a Cluster, where a channel lives in one slot, one for
- * each home in which it waits or holds, for as long as somebody there has use for it.
+ * what it holds, and one for each home in which it waits, for as long as somebody there has use for it.
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { Driver, Subscription } from "../driver.ts";
@@ -39,7 +39,7 @@ export class Channels {
     this.#events = events;
   }
 
-  /** Listen to what concerns the locks of that home, at least for so long from now. */
+  /** Listen to what concerns the locks of that home, at least for so long from now; to its own, until it is closed. */
   open(home: Home, time: number): void {
     if (this.#closed) return;
     const until = home.lock === undefined ? Infinity : this.#clock.now() + time;
