@@ -279,8 +279,7 @@ export async function findServerBinary(): Promise<string> {
   }
   const found = await findOnPath("redis-server", "valkey-server");
   if (found) return found;
-  const mayInstall = process.getuid?.() === 0 && (await findOnPath("apt-get")) !== undefined;
-  const failure = mayInstall ? await install() : undefined;
+  const failure = (await mayInstall()) ? await install("redis-server") : undefined;
   const installed = await findOnPath("redis-server");
   if (installed) return installed;
   throw new Error(
@@ -289,6 +288,20 @@ export async function findServerBinary(): Promise<string> {
       "redis), or set REDIS_URL to a server whose data may be lost (tests of crashes and freezes still start their own).",
     failure === undefined ? {} : { cause: failure },
   );
+}
+
+/** For certificates. @throws Error where it is missing and cannot be installed */
+export async function ensureOpenssl(): Promise<void> {
+  if (await findOnPath("openssl")) return;
+  const failure = (await mayInstall()) ? await install("openssl") : undefined;
+  if (await findOnPath("openssl")) return;
+  throw new Error("No openssl was found on the PATH, which makes the certificates for tests of TLS. Install it.", {
+    cause: failure,
+  });
+}
+
+async function mayInstall(): Promise<boolean> {
+  return process.getuid?.() === 0 && (await findOnPath("apt-get")) !== undefined;
 }
 
 async function findOnPath(...names: string[]): Promise<string | undefined> {
@@ -309,9 +322,8 @@ function isExecutable(file: string): Promise<boolean> {
 }
 
 /** Returns why it failed, if it did. Processes that come here at once take turns, and the later ones find it done. */
-async function install(): Promise<unknown> {
-  const script =
-    "command -v redis-server || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }";
+async function install(name: string): Promise<unknown> {
+  const script = `command -v ${name} || { apt-get update -qq && apt-get install -y -qq --no-install-recommends ${name}; }`;
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   try {
     await run("flock", ["/var/lib/apt", "sh", "-c", script], { env, timeout: installTimeoutMs });

@@ -6,7 +6,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { Redis } from "ioredis";
-import { type Place, type Server, type ServerOptions, findServerBinary, startServer } from "./servers.ts";
+import {
+  ensureOpenssl,
+  type Place,
+  type Server,
+  type ServerOptions,
+  findServerBinary,
+  startServer,
+} from "./servers.ts";
 
 const run = promisify(execFile);
 
@@ -593,6 +600,7 @@ export async function startTls(options: TlsOptions = {}): Promise<TlsServer> {
 
 /** An authority, and a server's and a client's certificate that it has signed, by the command openssl. */
 async function makeCertificates(dir: string): Promise<void> {
+  await ensureOpenssl();
   const openssl = (line: string, ...more: string[]): Promise<unknown> =>
     run("openssl", [...line.split(" "), ...more], { cwd: dir });
   const newKey = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
