@@ -48,6 +48,9 @@ const isLong = process.env["HOLDFAST_LONG"] !== undefined;
 
 const allClientNames = Object.keys(clients) as ClientName[];
 
+/** One of each driver. */
+const placeClients: ClientName[] = isLong ? allClientNames : ["ioredis 6", "node-redis 6", "glide"];
+
 /** Those on which faults are tested: all of them in the long run, which CI has a slice of. */
 export const clientNames: ClientName[] = isLong ? allClientNames : ["ioredis 6", "node-redis 6"];
 
@@ -243,9 +246,9 @@ const memoryPlace: Place = {
 
 export const places: Place[] = [
   memoryPlace,
-  ...allClientNames.map((name) => serverPlace("lua", name)),
-  ...allClientNames.map((name) => serverPlace("set", name)),
-  ...allClientNames.map((name) => serverPlace("redlock", name)),
+  ...placeClients.map((name) => serverPlace("lua", name)),
+  ...placeClients.map((name) => serverPlace("set", name)),
+  ...placeClients.map((name) => serverPlace("redlock", name)),
   clusterPlace("lua", "an ioredis 6 Cluster"),
   ...(isLong ? moreTopologies() : []),
 ];
