@@ -1,5 +1,5 @@
 /**
- * Makes src/lua.generated.ts from src/lua/*.lua. A script's header is its signature:
+ * Makes a `scripts.generated.ts` beside each folder `scripts` of Lua. A script's header is its signature:
  *
  *   -- What it does.
  *   -- KEYS keys of the call | keys of each item
@@ -17,8 +17,11 @@ import { fileURLToPath } from "node:url";
 import { format } from "prettier";
 import { CLAIM_WINDOW, STALE_AFTER } from "../src/schemes/memory.ts";
 
-const folder = new URL("../src/lua/", import.meta.url);
-const target = new URL("../src/lua.generated.ts", import.meta.url);
+/** Where scripts are: beside what sends them. */
+export const FOLDERS = ["schemes/lua", "schemes/redlock", "fence"] as const;
+const root = new URL("../src/", import.meta.url);
+/** What scripts share that are not QUICK. */
+const SHARED = ["head", "prelude"];
 
 /** Arguments that only the shared part reads. */
 const SHARED_BY_ALL = ["counter", "publish", "channel"];
@@ -147,19 +150,21 @@ export const ${name}: Script<${shape(signature.keys)}, ${shape(signature.args)}>
 };`;
 }
 
-async function generate(): Promise<void> {
-  const read = (name: string): string => readFileSync(new URL(`${name}.lua`, folder), "utf8");
-  const shared = { head: read("head"), prelude: read("prelude") };
-  const names = readdirSync(folder)
+async function generate(folder: (typeof FOLDERS)[number]): Promise<void> {
+  const read = (of: string, name: string): string => readFileSync(new URL(`${of}/scripts/${name}.lua`, root), "utf8");
+  const shared = { head: read("schemes/lua", "head"), prelude: read("schemes/lua", "prelude") };
+  const names = readdirSync(new URL(`${folder}/scripts/`, root))
     .map((file) => file.replace(/\.lua$/, ""))
-    .filter((name) => !(name in shared))
+    .filter((name) => !SHARED.includes(name))
     .sort();
-  const module = `// Generated from src/lua by scripts/generate-lua.ts. Do not edit.
-import type { Script } from "./driver.ts";
+  const driver = `${"../".repeat(folder.split("/").length)}drivers/driver.ts`;
+  const module = `// Generated from ./scripts by scripts/generate-lua.ts. Do not edit.
+import type { Script } from "${driver}";
 
-${names.map((name) => declaration(name, read(name), shared)).join("\n\n")}
+${names.map((name) => declaration(name, read(folder, name), shared)).join("\n\n")}
 `;
+  const target = new URL(`${folder}/scripts.generated.ts`, root);
   writeFileSync(target, await format(module, { parser: "typescript", printWidth: 120 }));
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await generate();
+if (process.argv[1] === fileURLToPath(import.meta.url)) for (const folder of FOLDERS) await generate(folder);

@@ -201,6 +201,15 @@ export class QuorumError extends SchemeError {
   }
 }
 
+/** The scheme in use cannot do what was asked. */
+export function unsupported(what: string, remedy: string): LockError {
+  return new LockError("unsupported", `${what}. ${remedy}`);
+}
+
+export function notOverNodes(what: string): LockError {
+  return unsupported(`The scheme "redlock" cannot ${what}`, 'Use one server for it, and the scheme "lua".');
+}
+
 /** A name as it stands in messages: quoted, its control characters escaped, cut where it is long. */
 export function quote(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}…` : name);

@@ -1,25 +1,23 @@
 export { LockManager } from "./lock-manager.ts";
 export type { LockInfo, LockManagerSnapshot, TryOptions } from "./lock-manager.ts";
 export { Lock } from "./lock.ts";
-export { Term } from "./election.ts";
-export type { Leader } from "./election.ts";
-export type { DetachedLock } from "./lease.ts";
+export { Term } from "./primitives/election.ts";
+export type { Leader } from "./primitives/election.ts";
+export type { DetachedLock } from "./leases/lease.ts";
 export type { Durability } from "./durability.ts";
-export type { JobState, OnceResult } from "./once.ts";
-export type {
-  AttachOptions,
-  DurabilityOptions,
-  ElectOptions,
-  LockOptions,
-  ManagerOptions,
-  ObserveOptions,
-  OnceOptions,
-  SemaphoreOptions,
-} from "./options.ts";
-export { Semaphore } from "./semaphore.ts";
-export type { TrySemaphoreOptions } from "./semaphore.ts";
-export { SeveralLocks } from "./several.ts";
-export type { LockMode, Selection, WaitedFor } from "./scheme.ts";
+export type { JobState, OnceResult } from "./primitives/once.ts";
+export type { AttachOptions } from "./options/attach.ts";
+export type { DurabilityOptions } from "./options/durability.ts";
+export type { ElectOptions } from "./options/election.ts";
+export type { OnceOptions } from "./options/once.ts";
+export type { LockOptions } from "./options/request.ts";
+export type { ManagerOptions } from "./options/manager.ts";
+export type { ObserveOptions } from "./options/election.ts";
+export type { SemaphoreOptions } from "./options/semaphore.ts";
+export { Semaphore } from "./primitives/semaphore.ts";
+export type { TrySemaphoreOptions } from "./primitives/semaphore.ts";
+export { SeveralLocks } from "./primitives/several.ts";
+export type { LockMode, Selection, WaitedFor } from "./schemes/scheme.ts";
 export type { RedisClient } from "./drivers/index.ts";
 export {
   DurabilityError,
@@ -31,4 +29,4 @@ export {
   SchemeError,
 } from "./errors.ts";
 export type { LockErrorCode, LossReason, NodeVote, SchemeErrorCode } from "./errors.ts";
-export type { Wait } from "./waiting.ts";
+export type { Wait } from "./waiting/waiting.ts";

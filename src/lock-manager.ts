@@ -2,52 +2,38 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { basename } from "node:path";
 import { systemClock } from "./clock.ts";
-import { Connections } from "./drivers/connect.ts";
+import { Connections } from "./drivers/url/connect.ts";
 import type { RedisClient } from "./drivers/index.ts";
-import { areUrls } from "./drivers/url.ts";
-import { campaign, leaders } from "./election.ts";
-import type { ElectionRoom, Leader, Term } from "./election.ts";
-import { LockError, quote } from "./errors.ts";
+import { areUrls } from "./drivers/url/url.ts";
+import { campaign, leaders } from "./primitives/election.ts";
+import type { ElectionRoom, Leader, Term } from "./primitives/election.ts";
+import { LockError, quote, notOverNodes, unsupported } from "./errors.ts";
 import type { LockLostError } from "./errors.ts";
-import { LeaseKeeper } from "./lease.ts";
-import type { DetachedLock, Holding, Lease } from "./lease.ts";
+import { LeaseKeeper } from "./leases/lease.ts";
+import type { DetachedLock, Holding, Lease } from "./leases/lease.ts";
 import { Lock } from "./lock.ts";
-import { once } from "./once.ts";
-import type { OnceResult, OnceRoom } from "./once.ts";
-import {
-  checkAttach,
-  checkCallback,
-  checkElection,
-  checkLimit,
-  checkManagerOptions,
-  checkName,
-  checkOnce,
-  checkObservation,
-  checkRequest,
-  checkRequests,
-  checkSelection,
-  notOverNodes,
-  refuseDurability,
-  unsupported,
-} from "./options.ts";
-import type {
-  AttachOptions,
-  CheckedManagerOptions,
-  CheckedRequest,
-  ElectOptions,
-  LockOptions,
-  ManagerOptions,
-  ObserveOptions,
-  OnceOptions,
-  Verb,
-} from "./options.ts";
-import { Part, Reentrancy, within } from "./reentrancy.ts";
-import type { Grant, LockMode, LockState, Scheme, Selection } from "./scheme.ts";
+import { once } from "./primitives/once.ts";
+import type { OnceResult, OnceRoom } from "./primitives/once.ts";
+import { checkAttach } from "./options/attach.ts";
+import { checkCallback, checkName, checkRequest, checkRequests } from "./options/request.ts";
+import { checkElection, checkObservation } from "./options/election.ts";
+import { checkLimit } from "./options/semaphore.ts";
+import { checkManagerOptions } from "./options/manager.ts";
+import { checkOnce } from "./options/once.ts";
+import { checkSelection } from "./options/selection.ts";
+import { refuseDurability } from "./options/durability.ts";
+import type { AttachOptions } from "./options/attach.ts";
+import type { CheckedManagerOptions, ManagerOptions } from "./options/manager.ts";
+import type { CheckedRequest, LockOptions, Verb } from "./options/request.ts";
+import type { ElectOptions, ObserveOptions } from "./options/election.ts";
+import type { OnceOptions } from "./options/once.ts";
+import { Part, Reentrancy, within } from "./primitives/reentrancy.ts";
+import type { Grant, LockMode, LockState, Scheme, Selection } from "./schemes/scheme.ts";
 import { openScheme } from "./schemes/index.ts";
-import { obtainAll, SeveralLocks } from "./several.ts";
+import { obtainAll, SeveralLocks } from "./primitives/several.ts";
 import { EXPIRY_MARGIN, MemoryStore, STALE_AFTER } from "./schemes/memory.ts";
-import { Semaphore } from "./semaphore.ts";
-import { Waiting } from "./waiting.ts";
+import { Semaphore } from "./primitives/semaphore.ts";
+import { Waiting } from "./waiting/waiting.ts";
 
 /** One holder or waiter, as `query()` tells it: what the Web Locks specification names, then ours. */
 export interface LockInfo {

@@ -2,7 +2,7 @@
 import { systemClock } from "./clock.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { LockManager } from "./lock-manager.ts";
-import type { ManagerOptions } from "./options.ts";
+import type { ManagerOptions } from "./options/manager.ts";
 import { MemoryStore } from "./schemes/memory.ts";
 
 /** A clock that moves only when told to. */

@@ -4,9 +4,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import { findServerBinary, readVersion, type Server, type ServerVersion, startServer } from "../scripts/servers.ts";
 import { systemClock } from "../src/clock.ts";
 import { driverFor } from "../src/drivers/index.ts";
-import { type Driver, schemeError, TimeLimit } from "../src/driver.ts";
+import { type Driver } from "../src/drivers/driver.ts";
+import { schemeError } from "../src/drivers/server-errors.ts";
+import { TimeLimit } from "../src/drivers/time-limit.ts";
 import { LockManager } from "../src/index.ts";
-import { type Compare, NativeCompare, WatchCompare } from "../src/schemes/compare.ts";
+import { type Compare, NativeCompare, WatchCompare } from "../src/schemes/set/compare.ts";
 import { rejection, unique } from "./support/locks.ts";
 import { until } from "./support/until.ts";
 import { clientNames, openClient } from "./support/worlds.ts";

@@ -1,6 +1,9 @@
 /** How long a call may take, what a server's words mean, and how scripts are sent. */
 import { describe, expect, test } from "vitest";
-import { COMMAND_LIMIT, type Driver, runScript, schemeError, TimeLimit } from "../src/driver.ts";
+import { COMMAND_LIMIT, TimeLimit } from "../src/drivers/time-limit.ts";
+import { type Driver } from "../src/drivers/driver.ts";
+import { runScript } from "../src/drivers/run-script.ts";
+import { schemeError } from "../src/drivers/server-errors.ts";
 import { SchemeError, type SchemeErrorCode } from "../src/errors.ts";
 import { ManualClock } from "../src/testing.ts";
 import { deferred, rejection } from "./support/locks.ts";

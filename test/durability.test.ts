@@ -6,7 +6,7 @@ import type { Durability, Lock, LockManager } from "../src/index.ts";
 import { DurabilityError, LockError, LockLostError, LockManager as Manager, SchemeError } from "../src/index.ts";
 import { LuaScheme } from "../src/schemes/lua.ts";
 import { SetScheme } from "../src/schemes/set.ts";
-import { IoredisDriver } from "../src/drivers/ioredis.ts";
+import { IoredisDriver } from "../src/drivers/ioredis/client.ts";
 import { systemClock } from "../src/clock.ts";
 import { TestLocks } from "../src/testing.ts";
 import { enqueue, rejection, stateOf, turn, unique, waiting } from "./support/locks.ts";

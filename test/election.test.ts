@@ -1,7 +1,7 @@
 /** Leader election, on every scheme. */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { campaign, leaders } from "../src/election.ts";
-import type { ElectionRoom, Leader, Term } from "../src/election.ts";
+import { campaign, leaders } from "../src/primitives/election.ts";
+import type { ElectionRoom, Leader, Term } from "../src/primitives/election.ts";
 import { LockLostError, SchemeError } from "../src/index.ts";
 import type { LockManager } from "../src/index.ts";
 import { ManualClock, TestLocks } from "../src/testing.ts";

@@ -1,7 +1,7 @@
 /** Listening where servers change places: what a channel does when its server goes, hangs, or is another by now. */
 import { expect, onTestFinished, test } from "vitest";
-import type { Subscription } from "../src/driver.ts";
-import { Followers, type ListenerEvents } from "../src/drivers/followers.ts";
+import type { Subscription } from "../src/drivers/driver.ts";
+import { Followers, type ListenerEvents } from "../src/drivers/listening/followers.ts";
 import { deferred } from "./support/locks.ts";
 import { until } from "./support/until.ts";
 

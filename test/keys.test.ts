@@ -1,8 +1,8 @@
 /** Keys of different names never meet, are read back into names, and stay together in a Cluster. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { clientKey, counterKey, lockKey, lockKeys, nameOfKey, scanPattern } from "../src/keys.ts";
-import { checkManagerOptions } from "../src/options.ts";
+import { clientKey, counterKey, lockKey, lockKeys, nameOfKey, scanPattern } from "../src/schemes/keys.ts";
+import { checkManagerOptions } from "../src/options/manager.ts";
 import { globToRegExp } from "../src/schemes/memory.ts";
 
 const clientId = "AbCdEfGhIjKlMnOpQrStU-";

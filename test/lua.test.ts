@@ -4,14 +4,21 @@ import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { readSignature } from "../scripts/generate-lua.ts";
 import { startServer } from "../scripts/servers.ts";
-import * as scripts from "../src/lua.generated.ts";
+import * as fence from "../src/fence/scripts.generated.ts";
+import * as lua from "../src/schemes/lua/scripts.generated.ts";
+import * as redlock from "../src/schemes/redlock/scripts.generated.ts";
+
+const FOLDERS = { "schemes/lua": lua, "schemes/redlock": redlock, fence };
+const scripts = Object.entries(FOLDERS).flatMap(([folder, module]) =>
+  Object.values(module).map((script) => ({ folder, ...script })),
+);
 
 describe("each generated script", () => {
   test("has the SHA that a server gives it, and compiles there", async () => {
     await using server = await startServer();
     const redis = new Redis(server.url);
     try {
-      for (const { name, source, sha } of Object.values(scripts)) {
+      for (const { name, source, sha } of scripts) {
         expect(await redis.script("LOAD", source), name).toBe(sha);
       }
     } finally {
@@ -19,11 +26,11 @@ describe("each generated script", () => {
     }
   });
 
-  test.each(Object.values(scripts))("is made from the file of its name: $name", ({ name, source }) => {
-    const lua = readFileSync(new URL(`../src/lua/${name}.lua`, import.meta.url), "utf8");
-    const last = lua.trimEnd().split("\n").at(-1) as string;
+  test.each(scripts)("is made from the file of its name: $name", ({ folder, name, source }) => {
+    const file = readFileSync(new URL(`../src/${folder}/scripts/${name}.lua`, import.meta.url), "utf8");
+    const last = file.trimEnd().split("\n").at(-1) as string;
     expect(source).toContain(`\n${last.trim()}\n`);
-    expect(() => readSignature(name, lua)).not.toThrow();
+    expect(() => readSignature(name, file)).not.toThrow();
   });
 });
 

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Server, startServer } from "../scripts/servers.ts";
-import * as scripts from "../src/lua.generated.ts";
+import * as scripts from "../src/schemes/lua/scripts.generated.ts";
 import { LOCKS, type Mistake, mistaken, SLOW, TwoWorlds, type Wish } from "./support/two-worlds.ts";
 
 let server: Server;

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LockLostError, SchemeError } from "../src/index.ts";
 import type { LockManager, OnceResult } from "../src/index.ts";
-import { LeaseKeeper } from "../src/lease.ts";
-import { once } from "../src/once.ts";
+import { LeaseKeeper } from "../src/leases/lease.ts";
+import { once } from "../src/primitives/once.ts";
 import { ManualClock, TestLocks } from "../src/testing.ts";
 import { deferred, hold, isFree, rejection, stateOf, unique } from "./support/locks.ts";
 import { ScriptedScheme } from "./support/scripted.ts";

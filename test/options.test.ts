@@ -1,7 +1,9 @@
 /** What is refused, as what, and in which words; and that nothing was sent by then. */
 import { describe, expect, test } from "vitest";
 import { LockManager, type RedisClient } from "../src/index.ts";
-import { checkManagerOptions, checkRequest, duration, show } from "../src/options.ts";
+import { checkManagerOptions } from "../src/options/manager.ts";
+import { checkRequest } from "../src/options/request.ts";
+import { duration, show } from "../src/options/checks.ts";
 import { expectDOMException, rejection, requestWith } from "./support/locks.ts";
 
 /** An ioredis client as it can be seen from outside, which writes down what it is asked to send. */

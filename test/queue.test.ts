@@ -1,9 +1,9 @@
 /** What a request that waits is told, and how long a line it puts up with. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Lock, type LockError, type LockManager, QueueFullError, type Wait } from "../src/index.ts";
-import { checkRequest } from "../src/options.ts";
+import { checkRequest } from "../src/options/request.ts";
 import { TestLocks } from "../src/testing.ts";
-import { lockKeys } from "../src/keys.ts";
+import { lockKeys } from "../src/schemes/keys.ts";
 import { hold, rejection, stateOf, unique } from "./support/locks.ts";
 import { participant, PROCESSES } from "./support/processes.ts";
 import { cleared, openStage } from "./support/stage.ts";

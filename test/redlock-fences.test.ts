@@ -2,7 +2,7 @@
 import { Redis } from "ioredis";
 import { describe, expect, test, vi } from "vitest";
 import { startServer } from "../scripts/servers.ts";
-import * as lua from "../src/lua.generated.ts";
+import * as lua from "../src/schemes/redlock/scripts.generated.ts";
 import { Proposals } from "../src/schemes/redlock/proposals.ts";
 import { judgeVotes, quorumOf } from "../src/schemes/redlock/ballot.ts";
 import type { Vote } from "../src/schemes/redlock/ballot.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Schedule, type Scheduled } from "../src/schedule.ts";
+import { Schedule, type Scheduled } from "../src/leases/schedule.ts";
 
 class Item implements Scheduled {
   readonly due: number;

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { LONGEST_TIMER } from "../src/clock.ts";
 import { LockError, LockLostError, LockTimeoutError, SchemeError } from "../src/errors.ts";
 import { type Lock, LockManager, type LockOptions } from "../src/index.ts";
-import { type Answer, CLAIM_TIME } from "../src/scheme.ts";
+import { type Answer, CLAIM_TIME } from "../src/schemes/scheme.ts";
 import { EXPIRY_MARGIN } from "../src/schemes/memory.ts";
 import { ManualClock } from "../src/testing.ts";
 import { expectDOMException, rejection } from "./support/locks.ts";

@@ -2,11 +2,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
-import { schemeError } from "../driver.ts";
-import { Connections, LIBRARIES } from "../drivers/connect.ts";
-import type { Connection, Library } from "../drivers/connect.ts";
+import { schemeError } from "../drivers/server-errors.ts";
+import { Connections, LIBRARIES } from "../drivers/url/connect.ts";
+import type { Connection, Library } from "../drivers/url/connect.ts";
 import { LockManager } from "../lock-manager.ts";
-import type { ManagerOptions } from "../options.ts";
+import type { ManagerOptions } from "../options/manager.ts";
 import { quorumOf } from "../schemes/redlock/ballot.ts";
 import { ExitCode } from "./exit-codes.ts";
 import { CliError } from "./failures.ts";

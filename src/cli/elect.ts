@@ -6,8 +6,8 @@
  * Guarantees and does not guarantee what `exec` does.
  */
 import { LockLostError } from "../errors.ts";
-import type { Term } from "../election.ts";
-import { checkName } from "../options.ts";
+import type { Term } from "../primitives/election.ts";
+import { checkName } from "../options/request.ts";
 import { Child } from "./child.ts";
 import { Session } from "./connection.ts";
 import type { ConnectionOptions } from "./connection.ts";

@@ -5,8 +5,8 @@
  */
 import { LockLostError } from "../errors.ts";
 import type { Lock } from "../lock.ts";
-import type { OnceResult } from "../once.ts";
-import { checkName } from "../options.ts";
+import type { OnceResult } from "../primitives/once.ts";
+import { checkName } from "../options/request.ts";
 import { Child } from "./child.ts";
 import { refuseOverSeveral, Session } from "./connection.ts";
 import type { ConnectionOptions } from "./connection.ts";

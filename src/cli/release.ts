@@ -1,4 +1,4 @@
-import { checkName } from "../options.ts";
+import { checkName } from "../options/request.ts";
 import { Session } from "./connection.ts";
 import type { ConnectionOptions } from "./connection.ts";
 import { ExitCode } from "./exit-codes.ts";

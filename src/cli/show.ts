@@ -1,4 +1,4 @@
-import { checkName } from "../options.ts";
+import { checkName } from "../options/request.ts";
 import { Session } from "./connection.ts";
 import { lookAt, summary, table } from "./listing.ts";
 import type { ListOptions } from "./ls.ts";

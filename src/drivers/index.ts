@@ -1,20 +1,21 @@
-import type { Driver } from "../driver.ts";
-import { show } from "../options.ts";
-import { GlideDriver, isGlide } from "./glide.ts";
-import type { GlideClient, GlideTerms } from "./glide.ts";
-import { GlideClusterDriver, isGlideCluster } from "./glide-cluster.ts";
-import { IoredisClusterDriver, isIoredisCluster } from "./ioredis-cluster.ts";
-import type { IoredisCluster } from "./ioredis-cluster.ts";
-import { IoredisDriver, isIoredis } from "./ioredis.ts";
-import type { IoredisClient } from "./ioredis.ts";
-import { isNodeRedisCluster, NodeRedisClusterDriver } from "./node-redis-cluster.ts";
-import type { NodeRedisCluster } from "./node-redis-cluster.ts";
-import { isNodeRedisPool, NodeRedisPoolDriver } from "./node-redis-pool.ts";
-import type { NodeRedisPool } from "./node-redis-pool.ts";
-import { isNodeRedisSentinel, NodeRedisSentinelDriver } from "./node-redis-sentinel.ts";
-import type { NodeRedisSentinel } from "./node-redis-sentinel.ts";
-import { isNodeRedis, NodeRedisDriver } from "./node-redis.ts";
-import type { NodeRedisClient } from "./node-redis.ts";
+import type { Driver } from "./driver.ts";
+import { show } from "../options/checks.ts";
+import { GlideDriver, isGlide } from "./glide/client.ts";
+import type { GlideClient } from "./glide/library.ts";
+import type { GlideTerms } from "./glide/client.ts";
+import { GlideClusterDriver, isGlideCluster } from "./glide/cluster.ts";
+import { IoredisClusterDriver, isIoredisCluster } from "./ioredis/cluster.ts";
+import type { IoredisCluster } from "./ioredis/cluster.ts";
+import { IoredisDriver, isIoredis } from "./ioredis/client.ts";
+import type { IoredisClient } from "./ioredis/client.ts";
+import { isNodeRedisCluster, NodeRedisClusterDriver } from "./node-redis/cluster.ts";
+import type { NodeRedisCluster } from "./node-redis/cluster.ts";
+import { isNodeRedisPool, NodeRedisPoolDriver } from "./node-redis/pool.ts";
+import type { NodeRedisPool } from "./node-redis/pool.ts";
+import { isNodeRedisSentinel, NodeRedisSentinelDriver } from "./node-redis/sentinel.ts";
+import type { NodeRedisSentinel } from "./node-redis/sentinel.ts";
+import { isNodeRedis, NodeRedisDriver } from "./node-redis/client.ts";
+import type { NodeRedisClient } from "./node-redis/client.ts";
 
 /** A Redis client that holdfast knows how to drive, recognised by its shape. */
 export type RedisClient =

@@ -1,6 +1,6 @@
 /** What a Cluster refuses has not been done, so it may be sent again: where the key is now, or when its slot has settled. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { messageOf } from "../driver.ts";
+import { messageOf } from "./server-errors.ts";
 
 /** So often, and after such a pause, in milliseconds; as ioredis does it with single commands. */
 const MOST_ATTEMPTS = 16;

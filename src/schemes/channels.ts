@@ -3,8 +3,8 @@
  * what it holds, and one for each home in which it waits, for as long as somebody there has use for it.
  */
 import type { Clock, Timer } from "../clock.ts";
-import type { Driver, Subscription } from "../driver.ts";
-import type { Home } from "../keys.ts";
+import type { Driver, Subscription } from "../drivers/driver.ts";
+import type { Home } from "./keys.ts";
 
 interface Channel {
   readonly subscription: Subscription;

@@ -3,8 +3,8 @@
  * Nothing depends on it; where the server refuses it, labels are empty.
  */
 import type { Clock } from "../clock.ts";
-import type { Send } from "../driver.ts";
-import { clientKey } from "../keys.ts";
+import type { Send } from "../drivers/driver.ts";
+import { clientKey } from "./keys.ts";
 
 /** How long a label outlasts the leases it explains. */
 const LABEL_MARGIN = 60_000;

@@ -1,10 +1,13 @@
 import { systemClock } from "../clock.ts";
 import type { Clock } from "../clock.ts";
-import type { Driver } from "../driver.ts";
+import type { Driver } from "../drivers/driver.ts";
 import { driverFor } from "../drivers/index.ts";
-import { checkNodes, refuseDurability, refuseNodeOptions, show } from "../options.ts";
-import type { CheckedManagerOptions } from "../options.ts";
-import type { Scheme } from "../scheme.ts";
+import { checkNodes } from "../options/nodes.ts";
+import { refuseDurability } from "../options/durability.ts";
+import { refuseNodeOptions } from "../options/manager.ts";
+import { show } from "../options/checks.ts";
+import type { CheckedManagerOptions } from "../options/manager.ts";
+import type { Scheme } from "./scheme.ts";
 import { LuaScheme } from "./lua.ts";
 import { MemoryScheme, MemoryStore } from "./memory.ts";
 import { RedlockScheme } from "./redlock.ts";

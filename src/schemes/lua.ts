@@ -10,15 +10,19 @@
  * (`SET key value NX PX`) exclude us and we them, but they can starve behind a steady queue.
  */
 import type { Clock } from "../clock.ts";
-import { runScript, schemeError, TimeLimit } from "../driver.ts";
-import type { Driver, Script, ScriptStrings, Send } from "../driver.ts";
-import { assureExtension, assureGrant, proofOf, proving, reachedIn } from "../durability.ts";
-import type { Durability, Proof, Wish } from "../durability.ts";
+import { runScript } from "../drivers/run-script.ts";
+import { schemeError } from "../drivers/server-errors.ts";
+import { TimeLimit } from "../drivers/time-limit.ts";
+import type { Driver, Script, ScriptStrings, Send } from "../drivers/driver.ts";
+import { assureExtension, assureGrant } from "./assure.ts";
+import { proofOf, proving, reachedIn } from "../drivers/proof.ts";
+import type { Durability, Wish } from "../durability.ts";
+import type { Proof } from "../drivers/proof.ts";
 import { mismatch, QueueFullError } from "../errors.ts";
-import { Homes, Keys, lockKeys, nameOfKey } from "../keys.ts";
-import type { Home, LockKeys } from "../keys.ts";
-import * as lua from "../lua.generated.ts";
-import { TOKEN } from "../scheme.ts";
+import { Homes, Keys, lockKeys, nameOfKey } from "./keys.ts";
+import type { Home, LockKeys } from "./keys.ts";
+import * as lua from "./lua/scripts.generated.ts";
+import { TOKEN } from "./scheme.ts";
 import type {
   Answer,
   Extension,
@@ -32,7 +36,7 @@ import type {
   Release,
   Scheme,
   Selection,
-} from "../scheme.ts";
+} from "./scheme.ts";
 import { Channels } from "./channels.ts";
 import { Outbox, replyTo } from "./outbox.ts";
 import type { AddItem, Added } from "./outbox.ts";

@@ -20,7 +20,7 @@ import type {
   Scheme,
   Selection,
   WaitedFor,
-} from "../scheme.ts";
+} from "./scheme.ts";
 
 /** How long a pushed grant lasts until its holder asks for it. */
 export const CLAIM_WINDOW = 1_000;

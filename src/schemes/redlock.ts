@@ -12,12 +12,12 @@
  * the same nodes excludes us and we it.
  */
 import type { Clock } from "../clock.ts";
-import { schemeError } from "../driver.ts";
-import type { Driver } from "../driver.ts";
-import { channelPrefix, Keys, nameOfKey, nodeKeys } from "../keys.ts";
-import type { NodeKeys } from "../keys.ts";
-import { notOverNodes } from "../options.ts";
-import { TOKEN } from "../scheme.ts";
+import { schemeError } from "../drivers/server-errors.ts";
+import type { Driver } from "../drivers/driver.ts";
+import { channelPrefix, Keys, nameOfKey, nodeKeys } from "./keys.ts";
+import type { NodeKeys } from "./keys.ts";
+import { notOverNodes } from "../errors.ts";
+import { TOKEN } from "./scheme.ts";
 import type {
   Answer,
   Extension,
@@ -31,7 +31,7 @@ import type {
   Release,
   Scheme,
   Selection,
-} from "../scheme.ts";
+} from "./scheme.ts";
 import { Clients } from "./clients.ts";
 import { EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
 import { judgeRelease, judgeYes, noQuorum } from "./redlock/ballot.ts";

@@ -1,6 +1,6 @@
-import type { Send } from "../driver.ts";
-import { nameOfKey, scanPattern } from "../keys.ts";
-import type { Selection } from "../scheme.ts";
+import type { Send } from "../drivers/driver.ts";
+import { nameOfKey, scanPattern } from "./keys.ts";
+import type { Selection } from "./scheme.ts";
 import { globToRegExp } from "./memory.ts";
 
 /**

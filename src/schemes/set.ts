@@ -11,12 +11,14 @@
  * process reckons it.
  */
 import type { Clock } from "../clock.ts";
-import { schemeError, TimeLimit } from "../driver.ts";
-import type { Driver, Send } from "../driver.ts";
-import { assureExtension, assureGrant, proofOf, reachedIn, transactProven } from "../durability.ts";
+import { schemeError } from "../drivers/server-errors.ts";
+import { TimeLimit } from "../drivers/time-limit.ts";
+import type { Driver, Send } from "../drivers/driver.ts";
+import { assureExtension, assureGrant } from "./assure.ts";
+import { proofOf, reachedIn, transactProven } from "../drivers/proof.ts";
 import type { Durability, Wish } from "../durability.ts";
-import { Homes, lockKey, lockKeys } from "../keys.ts";
-import { TOKEN } from "../scheme.ts";
+import { Homes, lockKey, lockKeys } from "./keys.ts";
+import { TOKEN } from "./scheme.ts";
 import type {
   Answer,
   Extension,
@@ -30,10 +32,10 @@ import type {
   Release,
   Scheme,
   Selection,
-} from "../scheme.ts";
+} from "./scheme.ts";
 import { Clients } from "./clients.ts";
-import { NativeCompare, WatchCompare } from "./compare.ts";
-import type { Compare } from "./compare.ts";
+import { NativeCompare, WatchCompare } from "./set/compare.ts";
+import type { Compare } from "./set/compare.ts";
 import { findNames } from "./scan.ts";
 
 const FIRST_PAUSE = 10;

@@ -9,11 +9,11 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Wish } from "../durability.ts";
-import { unsupported } from "../options.ts";
+import { unsupported } from "../errors.ts";
 import { EXPIRY_MARGIN } from "./memory.ts";
 import { alike, Line } from "./turns/line.ts";
 import type { Place } from "./turns/line.ts";
-import { CLAIM_TIME } from "../scheme.ts";
+import { CLAIM_TIME } from "./scheme.ts";
 import type {
   Answer,
   Extension,
@@ -29,7 +29,7 @@ import type {
   SchemeName,
   Selection,
   WaiterState,
-} from "../scheme.ts";
+} from "./scheme.ts";
 
 /** After so long a turn hands the lock to nobody else: slow work alternates between processes. */
 const TURN_TIME = 50;

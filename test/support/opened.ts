@@ -1,7 +1,7 @@
 /** Managers over connections that were opened for a URL, by a library that is not the one taken by itself. */
 import { onTestFinished } from "vitest";
-import { Connections } from "../../src/drivers/connect.ts";
-import type { Library } from "../../src/drivers/connect.ts";
+import { Connections } from "../../src/drivers/url/connect.ts";
+import type { Library } from "../../src/drivers/url/connect.ts";
 import { LockManager } from "../../src/index.ts";
 
 export function managerOn(library: Library, url: string | readonly string[]): LockManager {

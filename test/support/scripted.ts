@@ -10,7 +10,7 @@ import type {
   LockState,
   PushListener,
   Scheme,
-} from "../../src/scheme.ts";
+} from "../../src/schemes/scheme.ts";
 import { MemoryStore } from "../../src/schemes/memory.ts";
 import { ManualClock } from "../../src/testing.ts";
 import { deferred } from "./locks.ts";

@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import { SchemeError } from "../../src/errors.ts";
 import { type Lock, LockManager, type LockOptions } from "../../src/index.ts";
-import type { CheckedManagerOptions } from "../../src/options.ts";
+import type { CheckedManagerOptions } from "../../src/options/manager.ts";
 import type {
   Answer,
   Extension,
@@ -16,7 +16,7 @@ import type {
   Release,
   Scheme,
   Selection,
-} from "../../src/scheme.ts";
+} from "../../src/schemes/scheme.ts";
 import { MemoryScheme, MemoryStore } from "../../src/schemes/memory.ts";
 import type { SchemeSettings } from "../../src/schemes/index.ts";
 import { Turns } from "../../src/schemes/turns.ts";

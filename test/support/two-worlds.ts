@@ -8,11 +8,11 @@
  */
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
-import type { Driver } from "../../src/driver.ts";
+import type { Driver } from "../../src/drivers/driver.ts";
 import { systemClock } from "../../src/clock.ts";
-import { IoredisDriver } from "../../src/drivers/ioredis.ts";
-import { lockKeys } from "../../src/keys.ts";
-import type { Answer, HolderState, LockRequest, LockState, Scheme, WaiterState } from "../../src/scheme.ts";
+import { IoredisDriver } from "../../src/drivers/ioredis/client.ts";
+import { lockKeys } from "../../src/schemes/keys.ts";
+import type { Answer, HolderState, LockRequest, LockState, Scheme, WaiterState } from "../../src/schemes/scheme.ts";
 import { LuaScheme } from "../../src/schemes/lua.ts";
 import { MemoryScheme, MemoryStore } from "../../src/schemes/memory.ts";
 import { ManualClock } from "../../src/testing.ts";

@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import { type Cluster, type ClusterNode, startCluster } from "../../scripts/topologies.ts";
 import type { LockManager, ManagerOptions } from "../../src/index.ts";
 import { LockLostError, LockManager as Manager } from "../../src/index.ts";
-import { lockKeys } from "../../src/keys.ts";
+import { lockKeys } from "../../src/schemes/keys.ts";
 import { hold, logged, unique, waiting } from "../support/locks.ts";
 import { type Finishing, scriptCalls } from "../support/stage.ts";
 import { until } from "../support/until.ts";

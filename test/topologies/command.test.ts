@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test 
 import { randomPort, startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
 import { type Cluster, type Sentinels, startCluster, startSentinels } from "../../scripts/topologies.ts";
-import { LIBRARIES } from "../../src/drivers/connect.ts";
+import { LIBRARIES } from "../../src/drivers/url/connect.ts";
 import { CommandLine } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";

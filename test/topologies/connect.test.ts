@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 
 import { randomPort } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
 import { type Cluster, type Sentinels, startCluster, startSentinels } from "../../scripts/topologies.ts";
-import { LIBRARIES } from "../../src/drivers/connect.ts";
-import type { Connections } from "../../src/drivers/connect.ts";
+import { LIBRARIES } from "../../src/drivers/url/connect.ts";
+import type { Connections } from "../../src/drivers/url/connect.ts";
 import type { LockManager } from "../../src/index.ts";
 import { enqueue, unique, waiting } from "../support/locks.ts";
 import { managerOn, ownedManager } from "../support/opened.ts";

@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import { expect, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
 import { startTls } from "../../scripts/topologies.ts";
-import { LIBRARIES } from "../../src/drivers/connect.ts";
+import { LIBRARIES } from "../../src/drivers/url/connect.ts";
 import { built, Run } from "../support/cli.ts";
 import { until } from "../support/until.ts";
 

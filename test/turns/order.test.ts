@@ -1,7 +1,7 @@
 /** Local turns: who is served when, and with what. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Lock, LockOptions } from "../../src/index.ts";
-import { drift } from "../../src/lease.ts";
+import { drift } from "../../src/leases/lease.ts";
 import { TurnsStage, type TurnsStore } from "../support/turns.ts";
 
 vi.mock("../../src/schemes/index.ts", () => ({

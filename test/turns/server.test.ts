@@ -1,9 +1,9 @@
 /** Local turns on a real server, with the scheme `lua`. */
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
-import { IoredisDriver } from "../../src/drivers/ioredis.ts";
+import { IoredisDriver } from "../../src/drivers/ioredis/client.ts";
 import type { LockManager } from "../../src/index.ts";
-import type { LockRequest } from "../../src/scheme.ts";
+import type { LockRequest } from "../../src/schemes/scheme.ts";
 import { LuaScheme } from "../../src/schemes/lua.ts";
 import { hold, logged, unique } from "../support/locks.ts";
 import { calls, cleared, openStage } from "../support/stage.ts";

@@ -1,5 +1,5 @@
 /** Votes of several nodes, and what they decide. The rules are pure functions, so that they can be explored exhaustively. */
-import { messageOf } from "../../driver.ts";
+import { messageOf } from "../../drivers/server-errors.ts";
 import { QuorumError, SchemeError } from "../../errors.ts";
 import type { NodeVote } from "../../errors.ts";
 

@@ -1,7 +1,7 @@
 /** Votes over requests: from the first question to a fence that a majority knows, or to nothing left behind. */
 import type { SchemeError } from "../../errors.ts";
-import type { NodeKeys } from "../../keys.ts";
-import type { LockRequest } from "../../scheme.ts";
+import type { NodeKeys } from "../keys.ts";
+import type { LockRequest } from "../scheme.ts";
 import { AheadOfClock, judgeYes, noQuorum } from "./ballot.ts";
 import type { Verdict, Vote, Votes } from "./ballot.ts";
 import { Wish } from "./node.ts";

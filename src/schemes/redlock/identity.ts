@@ -1,7 +1,7 @@
 /** Which server a node is: met once, and again after every connection that was lost. */
 import type { Clock } from "../../clock.ts";
-import { schemeError } from "../../driver.ts";
-import type { Driver } from "../../driver.ts";
+import { schemeError } from "../../drivers/server-errors.ts";
+import type { Driver } from "../../drivers/driver.ts";
 import { SchemeError } from "../../errors.ts";
 
 /** What a manager's nodes must not have in common, and what they must all respect. */

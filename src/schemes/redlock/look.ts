@@ -1,6 +1,6 @@
 /** What the nodes tell of one lock, put together. */
-import { TOKEN } from "../../scheme.ts";
-import type { LockState } from "../../scheme.ts";
+import { TOKEN } from "../scheme.ts";
+import type { LockState } from "../scheme.ts";
 
 /** One node's answer: who holds, milliseconds left (negative: no end), the fence. "" for nothing. */
 export type Look = readonly [holder: unknown, left: unknown, fence: unknown];

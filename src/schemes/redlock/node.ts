@@ -1,11 +1,13 @@
 /** One of several independent servers: what it is asked, and what must be undone there. Knows no majority. */
 import type { Clock, Timer } from "../../clock.ts";
-import { COMMAND_LIMIT, runScript, schemeError, TimeLimit } from "../../driver.ts";
-import type { Driver, Subscription } from "../../driver.ts";
-import { channelPrefix } from "../../keys.ts";
-import type { NodeKeys } from "../../keys.ts";
-import * as lua from "../../lua.generated.ts";
-import type { Grant, HolderState } from "../../scheme.ts";
+import { COMMAND_LIMIT, TimeLimit } from "../../drivers/time-limit.ts";
+import { runScript } from "../../drivers/run-script.ts";
+import { schemeError } from "../../drivers/server-errors.ts";
+import type { Driver, Subscription } from "../../drivers/driver.ts";
+import { channelPrefix } from "../keys.ts";
+import type { NodeKeys } from "../keys.ts";
+import * as lua from "./scripts.generated.ts";
+import type { Grant, HolderState } from "../scheme.ts";
 import { Outbox } from "../outbox.ts";
 import type { Listener, PostItem } from "../outbox.ts";
 import { unwrap } from "../lua.ts";

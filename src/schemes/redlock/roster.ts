@@ -1,7 +1,7 @@
 /** The nodes of one manager: who they are, and how a question is put to all of them. */
 import type { Clock, Timer } from "../../clock.ts";
-import { COMMAND_LIMIT } from "../../driver.ts";
-import type { Driver, Send } from "../../driver.ts";
+import { COMMAND_LIMIT } from "../../drivers/time-limit.ts";
+import type { Driver, Send } from "../../drivers/driver.ts";
 import { SchemeError } from "../../errors.ts";
 import { judgeVotes, noQuorum, quorumOf } from "./ballot.ts";
 import type { Verdict, Vote, Votes } from "./ballot.ts";

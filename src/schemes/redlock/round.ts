@@ -1,8 +1,8 @@
 /** Questions put to several nodes, and the one timer for all of them. */
 import type { Clock, Timer } from "../../clock.ts";
 import { SchemeError } from "../../errors.ts";
-import { Schedule } from "../../schedule.ts";
-import type { Scheduled } from "../../schedule.ts";
+import { Schedule } from "../../leases/schedule.ts";
+import type { Scheduled } from "../../leases/schedule.ts";
 import type { Failure, Voter, Votes } from "./ballot.ts";
 
 /** So many times what the first answer usually takes, a majority may take before the rest is asked, too. */

@@ -1,5 +1,5 @@
 import type { Timer } from "../../clock.ts";
-import type { LockRequest } from "../../scheme.ts";
+import type { LockRequest } from "../scheme.ts";
 
 /** Where a line stands in the scheme's queue. */
 export interface Place {

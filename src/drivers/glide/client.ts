@@ -1,0 +1,146 @@
+import { COMMAND_LIMIT } from "../time-limit.ts";
+import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
+import { AS_STRINGS, batchOf, looksLikeGlide, openLike, plain, plainAll, Said } from "./library.ts";
+import type { GlideClient, Route } from "./library.ts";
+import { GlideListener } from "./listener.ts";
+import { GlideSession } from "./session.ts";
+
+/** What a manager may want of it that costs something. */
+export interface GlideTerms {
+  /** Notice with each answer whether it comes from another server than the one before, or one that was restarted. */
+  readonly watchServer?: boolean;
+}
+
+export function isGlide(client: object): client is GlideClient {
+  return looksLikeGlide(client) && !("ssubscribe" in client);
+}
+
+/**
+ * GLIDE connects again by itself, tells nobody, and sends nothing twice: what was out when the connection broke is
+ * rejected, as is what took longer than the client's `requestTimeout`. So each of these counts as a loss.
+ */
+export class GlideDriver implements Driver {
+  readonly client = "glide";
+  readonly isCluster: boolean = false;
+  readonly keyPrefix = "";
+  protected readonly glide: GlideClient;
+  readonly #viaBatch: boolean;
+  readonly #watchServer: boolean;
+  #runId: string | undefined;
+  #listener: GlideListener | undefined;
+  #drops = 0;
+  complaint: unknown;
+
+  constructor(glide: GlideClient, { watchServer = false }: GlideTerms = {}) {
+    this.glide = glide;
+    const { config } = glide as unknown as { readonly config: { readonly readFrom?: string } };
+    this.#watchServer = watchServer;
+    // A batch goes to the primary; a single command that only reads may go to a replica, if the user wants it so.
+    this.#viaBatch = watchServer || (config.readFrom ?? "primary") !== "primary";
+  }
+
+  get drops(): number {
+    return this.#drops;
+  }
+
+  async send(command: readonly string[], key?: string): Promise<unknown> {
+    if (this.#viaBatch) return this.#sendInBatch(command, key);
+    return plain(await this.carry(() => this.glide.customCommand(command as string[], this.#options(key))));
+  }
+
+  inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
+    return this.#pipeline(commands, key);
+  }
+
+  together(run: () => void): void {
+    run();
+  }
+
+  async transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null> {
+    const replies = await this.carry(() => this.glide.exec(batchOf(commands, true), false, this.#options(key)));
+    return replies && plainAll(replies);
+  }
+
+  subscribe(channel: string, events: SubscriptionEvents): Subscription {
+    this.#listener ??= this.listener();
+    return this.#listener.subscribe(channel, events);
+  }
+
+  async session(_key: string): Promise<Driver> {
+    return new GlideSession(await openLike(this.glide));
+  }
+
+  ownerOf(_key: string): string {
+    return "";
+  }
+
+  servers(): Promise<readonly Send[]> {
+    return Promise.resolve([(command: readonly string[]) => this.send(command)]);
+  }
+
+  close(): void {
+    this.#listener?.close();
+  }
+
+  protected listener(): GlideListener {
+    return new GlideListener((settings) => openLike(this.glide, settings));
+  }
+
+  protected routeOf(_key: string | undefined): Route | undefined {
+    return undefined;
+  }
+
+  /** Send something, and count a failure of the way there or back. */
+  protected async carry<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      const reply = await call();
+      this.complaint = undefined;
+      return reply;
+    } catch (error) {
+      const said = new Said(error);
+      if (!said.byServer) {
+        this.#drops++;
+        // A client that its user has closed does not come back; there is nothing to wait for.
+        if (!said.isClosed) this.complaint = said;
+      }
+      throw said;
+    }
+  }
+
+  #options(key: string | undefined): object {
+    const route = this.routeOf(key);
+    return route === undefined ? AS_STRINGS : { ...AS_STRINGS, route };
+  }
+
+  async #pipeline(commands: readonly (readonly string[])[], key: string | undefined): Promise<unknown[]> {
+    const replies = await this.carry(() =>
+      this.glide.exec(batchOf(commands, false), false, { ...this.#options(key), ...(blocks(commands) && LONG) }),
+    );
+    return plainAll(replies ?? []);
+  }
+
+  async #sendInBatch(command: readonly string[], key: string | undefined): Promise<unknown> {
+    const first = this.#watchServer ? [["INFO", "server"]] : [];
+    const replies = await this.#pipeline([...first, command], key);
+    if (this.#watchServer) this.#note(replies[0]);
+    const reply = replies.at(-1);
+    if (reply instanceof Error) throw reply;
+    return reply;
+  }
+
+  /** Between two commands a server may be restarted, and nothing fails: only its run id tells. */
+  #note(info: unknown): void {
+    const runId = /^run_id:(\w+)/m.exec(String(info))?.[1];
+    if (runId === undefined) return;
+    if (this.#runId !== undefined && this.#runId !== runId) this.#drops++;
+    this.#runId = runId;
+  }
+}
+
+/** GLIDE adds to its time limit what a command waits for by itself, but not where it is part of a batch. */
+function blocks(commands: readonly (readonly string[])[]): boolean {
+  return commands.some(([name]) => name === "WAIT" || name === "WAITAOF");
+}
+const LONG = { timeout: COMMAND_LIMIT };
+
+export type { GlideClient };

@@ -1,0 +1,78 @@
+/**
+ * How far a write has come: to replicas, and to disk. WAIT and WAITAOF, sent right behind a write on the same
+ * connection, are answered when as many have it as is wished, or when their time is over, with how many have it.
+ *
+ * They prove the last write of their own connection and, for replication has one order, all that the server wrote
+ * before it. So a call that is to be proven must write something, whatever it finds.
+ */
+import type { Durability, Wish } from "../durability.ts";
+import { SchemeError } from "../errors.ts";
+import type { Driver } from "./driver.ts";
+import { schemeError } from "./server-errors.ts";
+
+/** A wish as the command that asks for it; calls with the same one can share it. */
+export type Proof = `WAIT${string}`;
+
+export function proofOf(wish: Wish | undefined): Proof | undefined {
+  if (!wish) return undefined;
+  const { replicas, aof, timeout } = wish;
+  return aof ? `WAITAOF 1 ${replicas} ${timeout}` : `WAIT ${replicas} ${timeout}`;
+}
+
+/** A command, and the proof right behind it. */
+export async function sendProven(
+  driver: Driver,
+  command: readonly string[],
+  key: string,
+  proof: Proof,
+): Promise<[reply: unknown, reached: Durability]> {
+  const [reply, proven] = await driver.inOrder([command, proof.split(" ")], key);
+  if (reply instanceof Error) throw reply;
+  return [reply, levelOf(proven)];
+}
+
+/** For a script's call. Behind the replies to its items stands what was reached. */
+export function proving(driver: Driver, proof: Proof): Pick<Driver, "send"> {
+  return {
+    send: async (command, key = "") => {
+      const [replies, reached] = await sendProven(driver, command, key, proof);
+      return [...(replies as unknown[]), reached];
+    },
+  };
+}
+
+/**
+ * MULTI … EXEC, and the proof right behind it. Null when a watched key has changed; else the replies, where one that
+ * failed is an Error, and behind them what was reached.
+ */
+export async function transactProven(
+  driver: Driver,
+  commands: readonly (readonly string[])[],
+  key: string,
+  proof: Proof,
+): Promise<unknown[] | null> {
+  if (driver.client === "glide") {
+    // It opens connections anew in silence, and keeps MULTI to itself: what a WAIT counts could be another's writes.
+    const message = 'GLIDE cannot prove what the scheme "set" writes. Use the scheme "lua", or another client.';
+    throw new SchemeError("no-wait", message, []);
+  }
+  const replies = await driver.inOrder([["MULTI"], ...commands, ["EXEC"], proof.split(" ")], key);
+  const proven = replies.pop();
+  const done = replies.at(-1);
+  // What EXEC says of a command that was refused is only that some command was.
+  if (done instanceof Error) throw replies.find((reply) => reply instanceof Error);
+  return done === null ? null : [...(done as unknown[]), levelOf(proven)];
+}
+
+/** What was reached, at the end of a call's replies. Undefined where the call had no proof. */
+export function reachedIn(replies: readonly unknown[], wish: Wish | undefined): Durability | undefined {
+  return wish && (replies.at(-1) as Durability);
+}
+
+/** @throws SchemeError where the server does not tell */
+function levelOf(proven: unknown): Durability {
+  if (proven instanceof Error) throw schemeError(proven);
+  if (!Array.isArray(proven)) return { replicas: Number(proven), aof: false };
+  const [local, replicas] = proven as unknown[];
+  return { replicas: Number(replicas), aof: Number(local) > 0 };
+}

@@ -1,0 +1,71 @@
+import type { Clock, Timer } from "../clock.ts";
+import type { Driver, Send } from "./driver.ts";
+import { schemeError } from "./server-errors.ts";
+
+/** A command that has not been answered for this long has failed: clients queue for ever while they reconnect. */
+export const COMMAND_LIMIT = 5_000;
+
+/** Bounds the time that calls may take, with one timer for all of them. */
+export class TimeLimit {
+  readonly #clock: Clock;
+  readonly #driver: Driver;
+  /** In the order of their deadlines, which is the order in which they were added. */
+  readonly #calls = new Set<{ readonly end: number; readonly fail: (error: unknown) => void }>();
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock, driver: Driver) {
+    this.#clock = clock;
+    this.#driver = driver;
+  }
+
+  /** Settles as the call does, or rejects with a SchemeError when the call fails or takes too long. */
+  guard<T>(call: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown): void => reject(schemeError(error));
+      const entry = { end: this.#clock.now() + COMMAND_LIMIT, fail };
+      this.#calls.add(entry);
+      this.#arm();
+      call.then(
+        (value) => {
+          this.#calls.delete(entry);
+          resolve(value);
+        },
+        (error: unknown) => {
+          this.#calls.delete(entry);
+          fail(error === this.#driver.complaint ? complained(error) : error);
+        },
+      );
+    });
+  }
+
+  /** Each server that keeps keys; what is sent to it is bounded, too. */
+  async servers(): Promise<Send[]> {
+    const servers = await this.guard(this.#driver.servers());
+    return servers.map((send) => (command, key) => this.guard(send(command, key)));
+  }
+
+  /** Keep no timer: calls that are still out are not bounded any more. */
+  close(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #arm(): void {
+    const [first] = this.#calls;
+    if (this.#timer || !first) return;
+    this.#timer = this.#clock.after(first.end - this.#clock.now(), () => {
+      this.#timer = undefined;
+      for (const call of this.#calls) {
+        if (call.end > this.#clock.now()) break;
+        this.#calls.delete(call);
+        call.fail(this.#driver.complaint ?? new Error(`no answer within ${COMMAND_LIMIT} ms`));
+      }
+      this.#arm();
+    });
+  }
+}
+
+/** A connection that complains of being closed was not closed by its user, and may be opened again. */
+function complained(error: unknown): unknown {
+  return schemeError(error).code === "unreachable" ? new Error("the connection was given up") : error;
+}

@@ -1,0 +1,332 @@
+/**
+ * Connections of our own, in place of a user's: made by the client library that is installed, kept until they are
+ * closed, and silent. See docs/decisions/023-urls-and-owned-connections.md.
+ */
+import { createRequire } from "node:module";
+import { messageOf } from "../server-errors.ts";
+import { LockError } from "../../errors.ts";
+import type { RedisClient } from "../index.ts";
+import { parseUrls } from "./url.ts";
+import type { Address, Place } from "./url.ts";
+
+/** In the order of preference. */
+export const LIBRARIES = ["ioredis", "iovalkey", "redis"] as const;
+export type Library = (typeof LIBRARIES)[number];
+
+/** What the library gives up connecting after, to try again: less than a command's limit, so that it can say why. */
+const CONNECT_TIMEOUT = 4_000;
+/** A Sentinel that is connected and does not answer is passed over. */
+const SENTINEL_TIMEOUT = 1_000;
+/**
+ * Of servers that others can take the place of. One that hangs while node-redis connects to it would be waited for for
+ * ever; its connections are given up when nothing came for so long, though it was asked in between.
+ */
+const SILENCE_LIMIT = 6_000;
+const ASK_INTERVAL = 2_000;
+/** How often a Cluster is asked who keeps what. */
+const SLOTS_INTERVAL = 5_000;
+const FIRST_PAUSE = 25;
+const LONGEST_PAUSE = 1_000;
+/** Since when nothing was heard of a silent peer until it is asked whether it is there (TCP). */
+const KEEP_ALIVE = 5_000;
+
+/** A connection that comes back by itself until it is closed. */
+export interface Connection {
+  readonly place: Place;
+  readonly client: RedisClient;
+  /** What the client complained of since it stood last: its rejections often say less. */
+  readonly complaint: unknown;
+  /**
+   * Begin. Resolves when it stands; rejects, and goes on trying, when the first attempt failed. Of Sentinels and of a
+   * Cluster it waits for as long as it takes, for another of them may be there, or soon be the master.
+   */
+  open(): Promise<void>;
+  close(): void;
+}
+
+/** The connections for one manager: nothing is opened before `open()`. */
+export class Connections {
+  readonly all: readonly Connection[];
+  /** What a manager takes in place of the URLs. */
+  readonly client: RedisClient | readonly RedisClient[];
+
+  /**
+   * @param urls a string for one, an array for Redlock
+   * @throws TypeError for URLs that cannot be used; LockError `no-client`
+   */
+  constructor(urls: string | readonly string[], library?: Library) {
+    const places = parseUrls(urls);
+    const connect = connector(library);
+    this.all = places.map(connect);
+    const clients = this.all.map(({ client }) => client);
+    this.client = typeof urls === "string" ? (clients[0] as RedisClient) : clients;
+  }
+
+  /** Begin to connect. Whoever waits for an answer is told of failures. */
+  open(): void {
+    for (const connection of this.all) connection.open().catch(ignore);
+  }
+
+  close(): void {
+    for (const connection of this.all) connection.close();
+  }
+}
+
+/** @throws LockError `no-client` */
+function connector(library: Library | undefined): (place: Place) => Connection {
+  // Not before it is needed: where the code is bundled there may be no import.meta.url.
+  const require = createRequire(import.meta.url);
+  for (const name of library ? [library] : LIBRARIES) {
+    try {
+      const loaded: unknown = require(name);
+      return name === "redis"
+        ? (place) => new NodeRedisConnection(loaded as NodeRedisLibrary, place)
+        : (place) => new IoredisConnection(loaded as IoredisLibrary, place);
+    } catch (error) {
+      if (isMissing(error, name)) continue;
+      const why = messageOf(error).split("\n", 1)[0];
+      const message = `Expected ${name}, which is installed, to load; got: ${why}. Install it again: npm install ${name}`;
+      throw new LockError("no-client", message, { cause: error });
+    }
+  }
+  const those = library ?? "ioredis, iovalkey or redis";
+  throw new LockError(
+    "no-client",
+    `Expected a client library (${those}) beside holdfast to open a URL with; found none. ` +
+      `Install one: npm install ${library ?? LIBRARIES[0]}`,
+  );
+}
+
+/** True if the package itself is missing, not something that it needs. */
+function isMissing(error: unknown, name: string): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "MODULE_NOT_FOUND" && messageOf(error).startsWith(`Cannot find module '${name}'`);
+}
+
+/** Half of it by chance, so that a fleet does not come back at once. */
+function pause(attempt: number): number {
+  const longest = Math.min(FIRST_PAUSE * 2 ** attempt, LONGEST_PAUSE);
+  return Math.round(longest * (0.5 + Math.random() / 2));
+}
+
+function ignore(): void {}
+
+/** What is used of ioredis (5 and 6), and of iovalkey. */
+interface IoredisLibrary {
+  readonly Redis: new (options: object) => IoredisOwn;
+  readonly Cluster: new (nodes: readonly Address[], options: object) => IoredisOwn;
+  readonly SentinelConnector: new (options: object) => SentinelConnector;
+}
+
+interface SentinelConnector {
+  connectToSentinel(...args: unknown[]): Pick<IoredisOwn, "on">;
+}
+
+interface IoredisOwn {
+  on(event: string, listener: (argument: unknown) => void): unknown;
+  once(event: string, listener: () => void): unknown;
+  connect(): Promise<unknown>;
+  disconnect(): void;
+}
+
+class IoredisConnection implements Connection {
+  readonly place: Place;
+  readonly #own: IoredisOwn;
+  complaint: unknown;
+
+  constructor(library: IoredisLibrary, place: Place) {
+    this.place = place;
+    this.#own =
+      place.kind === "cluster"
+        ? new library.Cluster(place.addresses, ioredisClusterOptions(place))
+        : new library.Redis({ ...ioredisOptions(place), ...silentSentinels(library, place) });
+    // For as long as there is this client: an error that nobody hears it prints, or it ends the process.
+    this.#own.on("error", (error) => (this.complaint = error));
+    this.#own.on("ready", () => (this.complaint = undefined));
+  }
+
+  get client(): RedisClient {
+    return this.#own as unknown as RedisClient;
+  }
+
+  open(): Promise<void> {
+    if (this.place.kind === "server") return this.#own.connect().then(ignore);
+    const ready = new Promise<void>((resolve) => this.#own.once("ready", resolve));
+    this.#own.connect().catch(ignore);
+    return ready;
+  }
+
+  close(): void {
+    this.#own.disconnect();
+  }
+}
+
+function ioredisOptions({ kind, addresses, path, master, db, tls, ...place }: Place): object {
+  const [address] = addresses;
+  const options = {
+    lazyConnect: true,
+    connectTimeout: CONNECT_TIMEOUT,
+    keepAlive: KEEP_ALIVE,
+    enableReadyCheck: true,
+    // Commands that take too long are given up by us.
+    maxRetriesPerRequest: null,
+    retryStrategy: pause,
+    username: place.username,
+    password: place.password,
+    db,
+    ...(tls ? { tls: {} } : {}),
+  };
+  if (kind === "server") return { ...options, ...(path === undefined ? address : { path }) };
+  return {
+    ...options,
+    sentinels: [...addresses],
+    name: master,
+    sentinelUsername: place.sentinelUsername,
+    sentinelPassword: place.sentinelPassword,
+    sentinelCommandTimeout: SENTINEL_TIMEOUT,
+    sentinelRetryStrategy: pause,
+    sentinelReconnectStrategy: pause,
+    // A master that was replaced may live on, and its connections with it: the Sentinels tell.
+    failoverDetector: true,
+    // It is called so, and means the servers that the Sentinels name.
+    enableTLSForSentinelMode: tls,
+  };
+}
+
+/** Its own connections to Sentinels print each error that they meet, for they have no listener. */
+function silentSentinels({ SentinelConnector }: IoredisLibrary, { kind }: Place): object {
+  if (kind !== "sentinel") return {};
+  return {
+    Connector: class extends SentinelConnector {
+      override connectToSentinel(...args: unknown[]): Pick<IoredisOwn, "on"> {
+        const sentinel = super.connectToSentinel(...args);
+        sentinel.on("error", ignore);
+        return sentinel;
+      }
+    },
+  };
+}
+
+function ioredisClusterOptions({ tls, username, password }: Place): object {
+  return {
+    lazyConnect: true,
+    enableReadyCheck: true,
+    clusterRetryStrategy: pause,
+    // A server that was replaced while it hangs does not say so itself.
+    slotsRefreshInterval: SLOTS_INTERVAL,
+    redisOptions: {
+      connectTimeout: CONNECT_TIMEOUT,
+      keepAlive: KEEP_ALIVE,
+      maxRetriesPerRequest: null,
+      username,
+      password,
+      ...(tls ? { tls: {} } : {}),
+    },
+    // Certificates are for names, so names are not to be looked up before.
+    ...(tls ? { dnsLookup: (host: string, done: (error: null, host: string) => void) => done(null, host) } : {}),
+  };
+}
+
+/** What is used of the package redis (5 and 6). */
+interface NodeRedisLibrary {
+  createClient(options: object): NodeRedisOwn;
+  createSentinel(options: object): NodeRedisOwn;
+  createCluster(options: object): NodeRedisOwn;
+}
+
+interface NodeRedisOwn {
+  on(event: string, listener: (argument: unknown) => void): unknown;
+  off(event: string, listener: (argument: unknown) => void): unknown;
+  connect(): Promise<unknown>;
+  destroy(): unknown;
+}
+
+class NodeRedisConnection implements Connection {
+  readonly place: Place;
+  readonly #own: NodeRedisOwn;
+  complaint: unknown;
+  #closed = false;
+  #pause: NodeJS.Timeout | undefined;
+
+  constructor(library: NodeRedisLibrary, place: Place) {
+    this.place = place;
+    this.#own = nodeRedisClient(library, place);
+    this.#own.on("error", (error) => (this.complaint = error));
+    this.#own.on("ready", () => (this.complaint = undefined));
+  }
+
+  get client(): RedisClient {
+    return this.#own as unknown as RedisClient;
+  }
+
+  open(): Promise<void> {
+    const stands = new Promise<void>((resolve) => this.#connect(0, resolve));
+    if (this.place.kind !== "server") return stands;
+    let fail = ignore as (error: unknown) => void;
+    const failed = new Promise<never>((_, reject) => (fail = reject));
+    this.#own.on("error", fail);
+    return Promise.race([stands, failed]).finally(() => this.#own.off("error", fail));
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#pause);
+    this.#destroy();
+  }
+
+  /** A client of one server goes on by itself; one of Sentinels gives up after a while, one of a Cluster at once. */
+  #connect(attempt: number, stood: () => void): void {
+    this.#own.connect().then(
+      () => {
+        if (this.#closed) return this.#destroy();
+        this.complaint = undefined;
+        stood();
+      },
+      (error: unknown) => {
+        if (this.#closed) return;
+        this.complaint ??= error;
+        this.#pause = setTimeout(() => this.#connect(attempt + 1, stood), pause(attempt));
+      },
+    );
+  }
+
+  /** Some clients throw, others reject where they are closed already; there is nothing left to do then. */
+  #destroy(): void {
+    const destroy = async (): Promise<unknown> => this.#own.destroy();
+    destroy().catch(ignore);
+  }
+}
+
+function nodeRedisClient(library: NodeRedisLibrary, place: Place): NodeRedisOwn {
+  const { kind, addresses, path, tls, username, password, db, master } = place;
+  const timing = { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: pause };
+  const settings = { username, password, database: db, socket: { tls, ...timing } };
+  if (kind === "server") {
+    const where = path === undefined ? addresses[0] : { path };
+    return library.createClient({ ...settings, socket: { ...settings.socket, ...where } });
+  }
+  const replaceable = {
+    username,
+    password,
+    pingInterval: ASK_INTERVAL,
+    socket: { ...settings.socket, socketTimeout: SILENCE_LIMIT },
+  };
+  if (kind === "cluster") {
+    const rootNodes = addresses.map((address) => ({ socket: { ...address } }));
+    return library.createCluster({ rootNodes, defaults: replaceable });
+  }
+  return library.createSentinel({
+    name: master,
+    sentinelRootNodes: [...addresses],
+    nodeClientOptions: { ...replaceable, database: db },
+    sentinelClientOptions: {
+      username: place.sentinelUsername,
+      password: place.sentinelPassword,
+      // One that hangs would else be waited for, and believed to have no news, for ever.
+      pingInterval: SENTINEL_TIMEOUT,
+      socket: { connectTimeout: CONNECT_TIMEOUT, socketTimeout: 2 * SENTINEL_TIMEOUT },
+    },
+    // What a server says of us, such as a wrong password, would not be heard otherwise.
+    passthroughClientErrorEvents: true,
+  });
+}

@@ -1,0 +1,90 @@
+import { systemClock } from "../clock.ts";
+import type { Driver } from "../drivers/driver.ts";
+import { driverFor } from "../drivers/index.ts";
+import type { RedisClient } from "../drivers/index.ts";
+import { runScript } from "../drivers/run-script.ts";
+import { TimeLimit } from "../drivers/time-limit.ts";
+import { Connections } from "../drivers/url/connect.ts";
+import { LockError, quote } from "../errors.ts";
+import { duration } from "../options/checks.ts";
+import { guardKey } from "../schemes/keys.ts";
+import { checkFenced, checkRedisWrite } from "./checks.ts";
+import type { Fenced } from "./checks.ts";
+import * as lua from "./scripts.generated.ts";
+
+/** The write came too late: another holder, with a larger fence, has been there. Nothing was written. */
+export class StaleFenceError extends LockError {
+  override readonly name = "StaleFenceError";
+  /** The fence of the write that was refused. */
+  readonly fence: number;
+  /** The largest fence that has written; undefined where the resource does not tell. */
+  readonly latest: number | undefined;
+
+  constructor(what: string, fence: number, latest?: number) {
+    const by = latest === undefined ? "a later holder" : `the holder with fence ${latest}`;
+    super(
+      "stale",
+      `The write to ${quote(what)} with fence ${fence} was refused: ${by} has written there. Stop the work.`,
+    );
+    this.fence = fence;
+    this.latest = latest;
+  }
+}
+
+export interface RedisFenceOptions {
+  /**
+   * For how many milliseconds after the last guarded write of a key its fence is remembered (default a day, at least
+   * 1000). A holder that was paused for longer is no longer refused.
+   */
+  keepFor?: number | undefined;
+}
+
+/** Guarded writes of data on a Redis or Valkey server; it need not be the one that keeps the locks. */
+export class RedisFence {
+  readonly #connections: Connections | undefined;
+  readonly #driver: Driver;
+  readonly #limit: TimeLimit;
+  readonly #keepFor: number;
+
+  /**
+   * @param client as of a manager: a client, which stays yours to close, or a URL
+   * @throws TypeError or RangeError for a client of an unknown kind, a URL that cannot be used or options out of bounds
+   */
+  constructor(client: RedisClient | string, options: RedisFenceOptions = {}) {
+    this.#keepFor = duration(options.keepFor, "keepFor", 1_000) ?? 86_400_000;
+    this.#connections = typeof client === "string" ? new Connections(client) : undefined;
+    this.#driver = driverFor(this.#connections?.client ?? client);
+    this.#limit = new TimeLimit(systemClock, this.#driver);
+    this.#connections?.open();
+  }
+
+  /**
+   * Carry out a command that writes to one key, in one step with the comparison. Every write of the key must go
+   * through a guard. The fence is kept beside the key, in the same slot.
+   *
+   *     await fence.write(lock, "HSET", "invoice:42", "total", 100);
+   *
+   * @returns the command's reply
+   * @throws StaleFenceError when a later holder has written; TypeError; SchemeError when the server failed
+   */
+  async write(by: Fenced, command: string, key: string, ...args: (string | number)[]): Promise<unknown> {
+    const { fence, token } = checkFenced(by);
+    const words = checkRedisWrite(command, key, args).map((word) => `${Buffer.byteLength(word)}:${word}`);
+    const full = this.#driver.keyPrefix + key;
+    const item = {
+      keys: [full, guardKey(full)] as [string, string],
+      args: [String(fence), token, String(this.#keepFor), words.join("")] as [string, string, string, string],
+    };
+    const replies = await this.#limit.guard(runScript(this.#driver, lua.guard, { keys: [], args: [] }, item));
+    const [done, reply] = replies[0] as [number, unknown];
+    if (Number(done) !== 1) throw new StaleFenceError(key, fence, Number(reply));
+    return reply;
+  }
+
+  /** Take our listeners off the client, which stays open; close the connection for a URL. */
+  close(): void {
+    this.#limit.close();
+    this.#driver.close();
+    this.#connections?.close();
+  }
+}

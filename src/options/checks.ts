@@ -1,0 +1,73 @@
+/** The words of checking: each returns what it was given, or throws and says what was expected and what came. */
+
+/** @throws TypeError or RangeError unless `value` is undefined or a safe integer of at least `least`. */
+export function duration(value: unknown, name: string, least: number): number | undefined {
+  if (value === undefined) return undefined;
+  const expected = `Expected ${name} to be a whole number of at least ${least} milliseconds; got ${show(value)}.`;
+  if (typeof value !== "number") throw new TypeError(expected);
+  if (!Number.isSafeInteger(value) || value < least) throw new RangeError(expected);
+  return value;
+}
+
+/** A misspelt option would otherwise be ignored in silence. */
+export function onlyAmong(given: Record<string, unknown>, allowed: ReadonlySet<string>, of = "options"): void {
+  const stranger = Object.keys(given).find((key) => !allowed.has(key));
+  if (stranger === undefined) return;
+  throw new TypeError(`Expected ${of} to be among ${[...allowed].join(", ")}; got ${show(stranger)}.`);
+}
+
+export function dictionary(value: unknown, name: string): Record<string, unknown> {
+  if (value === undefined || value === null) return {};
+  if (typeof value !== "object" && typeof value !== "function") {
+    throw new TypeError(`Expected ${name} to be an object; got ${show(value)}.`);
+  }
+  return value as Record<string, unknown>;
+}
+
+export function flag(value: unknown, name: string): boolean | undefined {
+  if (value === undefined || typeof value === "boolean") return value;
+  throw new TypeError(`Expected ${name} to be true or false; got ${show(value)}.`);
+}
+
+export function oneOf<T extends string>(value: unknown, name: string, allowed: readonly T[]): T | undefined {
+  if (value === undefined) return undefined;
+  // Web IDL converts to a string before it compares, so an object with a fitting toString() passes.
+  const text = typeof value === "symbol" ? undefined : String(value);
+  const found = allowed.find((each) => each === text);
+  if (!found) throw new TypeError(`Expected ${name} to be ${allowed.map(show).join(" or ")}; got ${show(value)}.`);
+  return found;
+}
+
+export function count(value: unknown, name: string, most: number, least = 1): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== "number" || !Number.isInteger(value)) {
+    throw new TypeError(`Expected ${name} to be a whole number; got ${show(value)}.`);
+  }
+  if (value < least || value > most)
+    throw new RangeError(`Expected ${name} to be from ${least} to ${most}; got ${value}.`);
+  return value;
+}
+
+export function abortSignal(value: unknown): AbortSignal | undefined {
+  if (value === undefined || value instanceof AbortSignal) return value;
+  throw new TypeError(`Expected signal to be an AbortSignal; got ${show(value)}.`);
+}
+
+const LONGEST_LABEL = 256;
+
+export function label(value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== "string" || value.length > LONGEST_LABEL || !value.isWellFormed()) {
+    throw new TypeError(`Expected label to be a string of at most ${LONGEST_LABEL} characters; got ${show(value)}.`);
+  }
+  return value;
+}
+
+/** A value as it stands in messages. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value);
+  if (typeof value === "function") return `function ${value.name || "(anonymous)"}`;
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value === "object" && value !== null) return `an object (${value.constructor?.name ?? "no prototype"})`;
+  return typeof value === "bigint" ? `${value}n` : String(value);
+}

@@ -1,0 +1,78 @@
+/** Who must have a grant before its holder is told of it. */
+import type { Wish } from "../durability.ts";
+import type { SchemeName } from "../schemes/scheme.ts";
+import { count, dictionary, duration, flag, onlyAmong } from "./checks.ts";
+
+/**
+ * Who must have a grant before its holder is told of it: at least one of `replicas` and `aof`. It outlives the server
+ * then, as far as those who have it do, and one of them is what takes its place.
+ */
+export interface DurabilityOptions {
+  /** So many replicas (default 0); with `aof`, so many that have it on their disks. */
+  replicas?: number | undefined;
+  /**
+   * The server's append-only file, on disk (default false). Needs Redis 7.2 or Valkey, and `appendonly yes`. With
+   * `appendfsync always` that takes a disk's time; with `everysec` up to a second, in which the client's connection
+   * does nothing else; with `no` it never happens.
+   */
+  aof?: boolean | undefined;
+  /**
+   * How long that may take, in milliseconds (1 to 4 000, less than the ttl; default 100, or 2 000 with `aof`, and never
+   * more than a third of the ttl). It is waited for only where replicas or disk are late; then all that is sent over
+   * the same client waits as long.
+   */
+  timeout?: number | undefined;
+}
+
+const MOST_REPLICAS = 1_000;
+/** The answer must come within the time limit of a command, {@link COMMAND_LIMIT}, over a network too. */
+const LONGEST_PROOF = 4_000;
+/** How long replicas may take: a round trip, and what a fork or a full disk makes of it. */
+const PROOF_BY_REPLICAS = 100;
+/** How long a disk may take: `appendfsync everysec` takes up to 1.02 s. */
+const PROOF_BY_DISK = 2_000;
+
+/** Without a timeout where none was given: the default depends on a request's ttl. */
+export type CheckedDurability = Omit<Wish, "timeout"> & { readonly timeout: number | undefined };
+
+const DURABILITY_OPTIONS = new Set(["replicas", "aof", "timeout"]);
+
+/** @throws TypeError or RangeError, also for a wish for nothing */
+export function checkDurability(value: unknown): CheckedDurability | null | undefined {
+  if (value === undefined || value === null) return value;
+  const given = dictionary(value, "durability");
+  onlyAmong(given, DURABILITY_OPTIONS, "durability");
+  const replicas = count(given["replicas"], "durability.replicas", MOST_REPLICAS, 0) ?? 0;
+  const aof = flag(given["aof"], "durability.aof") ?? false;
+  const timeout = duration(given["timeout"], "durability.timeout", 1);
+  if (timeout !== undefined && timeout > LONGEST_PROOF) {
+    throw new RangeError(`Expected durability.timeout to be at most ${LONGEST_PROOF} milliseconds; got ${timeout}.`);
+  }
+  if (replicas > 0 || aof) return { replicas, aof, timeout };
+  throw new RangeError(
+    "Expected durability to wish for replicas (at least 1), for aof, or for both; got neither. " +
+      "For none leave it out, or give a request null.",
+  );
+}
+
+/** @throws RangeError where a lease would be over before it is known to be durable */
+export function wishFor(durability: CheckedDurability | null | undefined, ttl: number): Wish | undefined {
+  if (!durability) return undefined;
+  const {
+    replicas,
+    aof,
+    timeout = Math.min(aof ? PROOF_BY_DISK : PROOF_BY_REPLICAS, Math.floor(ttl / 3)),
+  } = durability;
+  if (timeout < ttl) return { replicas, aof, timeout };
+  throw new RangeError(`Expected durability.timeout to be less than the ttl, ${ttl} milliseconds; got ${timeout}.`);
+}
+
+/** @throws TypeError where a wish for durability was made of a scheme that cannot tell */
+export function refuseDurability(scheme: SchemeName, durability: object | undefined): void {
+  if (!durability) return;
+  const remedy =
+    scheme === "redlock"
+      ? "its grants are on a majority of servers: give each of them appendfsync always"
+      : "it has neither replicas nor a disk";
+  throw new TypeError(`Expected no durability for the scheme "${scheme}"; got one. Leave it out: ${remedy}.`);
+}

@@ -1,0 +1,111 @@
+import type { SchemeName } from "../schemes/scheme.ts";
+import { count, dictionary, duration, flag, label, oneOf, onlyAmong, show } from "./checks.ts";
+import { checkDurability, wishFor } from "./durability.ts";
+import type { CheckedDurability, DurabilityOptions } from "./durability.ts";
+import { SHORTEST_TTL } from "./request.ts";
+
+/** Settings of a {@link LockManager}. Durations are in milliseconds. */
+export interface ManagerOptions {
+  /** Stands before every key (default `"lock:"`). `""` shares keys with other libraries as they are. */
+  prefix?: string | undefined;
+  /** How long a grant lasts without renewal (default 30 000, at least 50). */
+  ttl?: number | undefined;
+  /**
+   * `lua` where a client is given (the default), or `set` for servers and accounts without scripting; `redlock`, and
+   * nothing else, where an array of clients is given.
+   */
+  scheme?: "lua" | "set" | "redlock" | undefined;
+  /** Who holds, for people who look (default `host:pid:program`). */
+  label?: string | undefined;
+  /**
+   * Scheme `redlock`: how long one server may take to vote (default: a twentieth of the ttl, but at least 100 or a
+   * quarter of it, whichever is less; at most 5 000). More than a quarter of a ttl is never waited for.
+   */
+  nodeTimeout?: number | undefined;
+  /**
+   * Scheme `redlock`: leave a server that was restarted out of the votes until the largest ttl that this manager has
+   * used is over (default true). It may have forgotten leases that still run, and would help to grant a lock twice.
+   * Servers that write every change to disk first (`appendonly yes`, `appendfsync always`) are never left out. The
+   * cost: for so long after a restart the others must carry every vote, so that of three servers none other may fail.
+   * A manager knows of the restarts that it lived through, and of those it finds when it begins, where the others are
+   * a majority that has been up for longer; so give all managers the same ttl.
+   */
+  delayRestarted?: boolean | undefined;
+  /**
+   * How many waiters of this process may follow one another on a lock before another process has its turn (default
+   * 16). They share one place in the queue, which makes contention within a process cheap. 1: each waiter stands in
+   * the queue by itself, in strict order over all processes. Only the scheme `lua` has turns.
+   */
+  turn?: number | undefined;
+  /**
+   * Tell of a grant, and count on its renewal, only when so many replicas or the disk have it (default: when the server
+   * has it in memory). Where they do not in time, the grant is released and the request rejects with
+   * `DurabilityError`. Give the manager a client of its own: while replicas are away, all that is sent over it waits.
+   * Schemes `lua` and `set`. Requests then stand in the queue by themselves, whatever `turn`.
+   */
+  durability?: DurabilityOptions | undefined;
+}
+
+const LONGEST_TURN = 1_000;
+
+/** Options with every default filled in. */
+export interface CheckedManagerOptions {
+  readonly prefix: string;
+  readonly ttl: number;
+  readonly scheme: SchemeName | undefined;
+  readonly label: string | undefined;
+  readonly nodeTimeout: number | undefined;
+  readonly delayRestarted: boolean | undefined;
+  readonly turn: number;
+  readonly durability: CheckedDurability | undefined;
+}
+
+const MANAGER_OPTIONS = new Set([
+  "prefix",
+  "ttl",
+  "scheme",
+  "label",
+  "turn",
+  "nodeTimeout",
+  "delayRestarted",
+  "durability",
+]);
+
+/** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
+export function checkManagerOptions(options: unknown): CheckedManagerOptions {
+  const given = dictionary(options, "options");
+  onlyAmong(given, MANAGER_OPTIONS);
+  const prefix = given["prefix"] ?? "lock:";
+  if (typeof prefix !== "string" || prefix.length > 256) {
+    throw new TypeError(`Expected prefix to be a string of at most 256 characters; got ${show(prefix)}.`);
+  }
+  if (!prefix.isWellFormed() || /[{}]/.test(prefix.replace(/^[^{}]*\{[^{}]+\}[^{}]*$/, ""))) {
+    throw new TypeError(`Expected prefix to hold no brace, or one hash tag such as "{app}:"; got ${show(prefix)}.`);
+  }
+  if (/:(holders|fence|queue|waiters)$/.test(prefix)) {
+    throw new TypeError(`Expected prefix not to end like a key of holdfast's own; got ${show(prefix)}.`);
+  }
+  const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? 30_000;
+  const durability = checkDurability(given["durability"]);
+  if (durability === null) {
+    throw new TypeError("Expected durability to be null only for a request, in place of the manager's; got null.");
+  }
+  wishFor(durability, ttl);
+  return {
+    prefix,
+    ttl,
+    durability,
+    scheme: oneOf(given["scheme"], "scheme", ["memory", "set", "lua", "redlock"]),
+    label: label(given["label"]),
+    nodeTimeout: duration(given["nodeTimeout"], "nodeTimeout", 1),
+    delayRestarted: flag(given["delayRestarted"], "delayRestarted"),
+    turn: count(given["turn"], "turn", LONGEST_TURN) ?? 16,
+  };
+}
+
+/** @throws TypeError where an option was given that only the scheme redlock knows */
+export function refuseNodeOptions({ nodeTimeout, delayRestarted }: CheckedManagerOptions): void {
+  if (nodeTimeout === undefined && delayRestarted === undefined) return;
+  const option = nodeTimeout === undefined ? "delayRestarted" : "nodeTimeout";
+  throw new TypeError(`Expected ${option} only with an array of clients, for the scheme "redlock"; got no array.`);
+}

@@ -1,0 +1,39 @@
+import { dictionary, duration, onlyAmong } from "./checks.ts";
+import { checkRequest, SHORTEST_TTL } from "./request.ts";
+import type { Defaults } from "./request.ts";
+
+/** Settings of a job that one of many machines runs. Durations are in milliseconds. */
+export interface OnceOptions {
+  /** The job may take so long and no longer: then its lock is lost, and `lock.signal` aborted (at least 50). */
+  atMost: number;
+  /** The job is not run again for so long from its start, however short it is (default 0; at most `atMost`). */
+  atLeast?: number | undefined;
+  /** How soon after a crash the job may be run again, but for `atLeast` (default: the manager's, at least 50). */
+  ttl?: number | undefined;
+  /** Who runs it, for people who look (default: the manager's). */
+  label?: string | undefined;
+}
+
+export interface CheckedOnce {
+  readonly name: string;
+  readonly atMost: number;
+  readonly atLeast: number;
+  readonly ttl: number;
+  readonly label: string;
+}
+
+const ONCE_OPTIONS = new Set(["atMost", "atLeast", "ttl", "label"]);
+
+/** @throws what `checkRequest` throws, and TypeError or RangeError for bounds that do not fit together */
+export function checkOnce(name: unknown, options: unknown, manager: Defaults & { label: string }): CheckedOnce {
+  const given = dictionary(options, "options");
+  onlyAmong(given, ONCE_OPTIONS);
+  const { lock, ttl, label: who } = checkRequest(name, options, manager, "tryAcquire");
+  const atMost = duration(given["atMost"], "atMost", SHORTEST_TTL);
+  if (atMost === undefined) throw new TypeError("Expected atMost, how long the job may take at most; got undefined.");
+  const atLeast = duration(given["atLeast"], "atLeast", 0) ?? 0;
+  if (atLeast > atMost) {
+    throw new RangeError(`Expected atLeast to be no longer than atMost, ${atMost} milliseconds; got ${atLeast}.`);
+  }
+  return { name: lock, atMost, atLeast, ttl: Math.min(ttl, atMost), label: who || manager.label };
+}

@@ -1,0 +1,205 @@
+import type { Wish } from "../durability.ts";
+import type { LockMode, WaitedFor } from "../schemes/scheme.ts";
+import { abortSignal, count, dictionary, duration, flag, label, oneOf, show } from "./checks.ts";
+import { checkDurability, wishFor } from "./durability.ts";
+import type { CheckedDurability, DurabilityOptions } from "./durability.ts";
+import { checkPermits } from "./semaphore.ts";
+
+/** Settings of one request: those of the Web Locks API, then ours. Durations are in milliseconds. */
+export interface LockOptions {
+  /** `exclusive` (the default), or `shared`: any number of shared holders together. */
+  mode?: LockMode | undefined;
+  /** Do not wait: the callback is called with `null` when the lock cannot be had at once. */
+  ifAvailable?: boolean | undefined;
+  /** Take the lock from whoever holds it. Its request rejects with an `AbortError`. */
+  steal?: boolean | undefined;
+  /** Withdraws the request while it waits. No effect once granted. */
+  signal?: AbortSignal | undefined;
+  /** How long a grant lasts without renewal (default: the manager's, at least 50). */
+  ttl?: number | undefined;
+  /** Give up after this long with `LockTimeoutError` (default: wait for ever; 0: try once). */
+  waitTimeout?: number | undefined;
+  /** Renew the lease while the lock is held (default true). */
+  renew?: boolean | undefined;
+  /** However often renewed, the lease ends this long after the grant (default: no cap, at least 50). */
+  maxHold?: number | undefined;
+  /** Who holds, for people who look (default: the manager's). */
+  label?: string | undefined;
+  /**
+   * Reject with `QueueFullError`, and never enter the queue, where more than so many wait already (default: no bound;
+   * 0 to 10 000). Such a request stands in the queue by itself, whatever the manager's `turn`. Needs a scheme with a
+   * queue.
+   */
+  maxQueue?: number | undefined;
+  /**
+   * Called when the request begins to wait, and when it learns that its position has changed: when it becomes the
+   * first in line, and with each question that it sends anyway, every 5 s or so. Such a request stands in the queue by
+   * itself, so its position is exact; those of one process that share a place count as one. What it throws ends the
+   * wait.
+   */
+  onWait?: ((wait: Wait) => void) | undefined;
+  /**
+   * Inside the callback of a request for the same name that is `reentrant` too: take part in its lease at once (default
+   * false). Both have the same fence; the lock is released when the last of them has ended.
+   */
+  reentrant?: boolean | undefined;
+  /** As the manager's option, which it takes the place of; `null`: a grant like any other. */
+  durability?: DurabilityOptions | null | undefined;
+}
+
+/** How it stands with a request that waits. */
+export interface Wait {
+  /** 1 for the first in line. Undefined where the scheme has no queue. */
+  readonly position: number | undefined;
+  /** The exclusive holder, where that is one of ours. */
+  readonly holder: WaitedFor | undefined;
+}
+
+export const SHORTEST_TTL = 50;
+export const LONGEST_NAME = 1024;
+
+const LONGEST_QUEUE = 10_000;
+
+/** What a request takes from its manager where it says nothing itself. */
+export interface Defaults {
+  readonly ttl: number;
+  readonly durability?: CheckedDurability | undefined;
+}
+
+/** One request: its name and its options with every default filled in. */
+export interface CheckedRequest {
+  readonly lock: string;
+  readonly mode: LockMode;
+  readonly ifAvailable: boolean;
+  readonly steal: boolean;
+  readonly signal: AbortSignal | undefined;
+  readonly ttl: number;
+  readonly waitTimeout: number | undefined;
+  readonly renew: boolean;
+  readonly maxHold: number | undefined;
+  readonly label: string;
+  readonly maxQueue: number | undefined;
+  readonly onWait: ((wait: Wait) => void) | undefined;
+  /** Of a semaphore's request. */
+  readonly permits: number | undefined;
+  readonly limit: number | undefined;
+  readonly reentrant: boolean;
+  readonly durability: Wish | undefined;
+}
+
+/** The public verbs that make requests. */
+export type Verb = "request" | "acquire" | "tryAcquire";
+
+/**
+ * The members that the Web Locks specification names are read and converted as Web IDL does it; only then are the
+ * rules of its algorithm applied, in its order.
+ *
+ * @param limit of a semaphore: its request has permits, and no mode
+ * @throws TypeError, RangeError, or a DOMException `NotSupportedError` for what the specification refuses.
+ */
+export function checkRequest(
+  name: unknown,
+  options: unknown,
+  manager: Defaults,
+  verb: Verb,
+  limit?: number,
+): CheckedRequest {
+  const lock = checkName(name);
+  const given = dictionary(options, "options");
+  const permits = checkPermits(given, limit);
+  const ifAvailable = Boolean(given["ifAvailable"]) || (verb === "tryAcquire" && !given["steal"]);
+  const mode = limit ? "shared" : (oneOf(given["mode"], "mode", ["exclusive", "shared"]) ?? "exclusive");
+  const signal = abortSignal(given["signal"]);
+  const steal = Boolean(given["steal"]);
+  const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? manager.ttl;
+  const waitTimeout = duration(given["waitTimeout"], "waitTimeout", 0);
+  const maxHold = duration(given["maxHold"], "maxHold", SHORTEST_TTL);
+  const renew = flag(given["renew"], "renew") ?? true;
+  const reentrant = flag(given["reentrant"], "reentrant") ?? false;
+  if (verb === "acquire" && ifAvailable) {
+    throw new TypeError("Expected acquire without ifAvailable, for it always waits; got it. Use tryAcquire.");
+  }
+  const maxQueue = count(given["maxQueue"], "maxQueue", LONGEST_QUEUE, 0);
+  const onWait = given["onWait"] as CheckedRequest["onWait"];
+  if (onWait !== undefined && typeof onWait !== "function") {
+    throw new TypeError(`Expected onWait to be a function; got ${show(onWait)}.`);
+  }
+  const own = checkDurability(given["durability"]);
+  const durability = wishFor(own === undefined ? manager.durability : own, Math.min(ttl, maxHold ?? ttl));
+  const waits = Object.entries({ waitTimeout, maxQueue, onWait }).find(([, value]) => value !== undefined);
+  if (waits && (steal || ifAvailable)) {
+    const never = steal ? "steal" : verb === "tryAcquire" ? verb : "ifAvailable";
+    throw new TypeError(`Expected ${waits[0]} without ${never}, which never waits; got both.`);
+  }
+  if (reentrant && steal) {
+    throw new TypeError("Expected reentrant without steal, which takes the lock from its own context too; got both.");
+  }
+  const request = {
+    lock,
+    mode,
+    ifAvailable,
+    steal,
+    signal,
+    ttl,
+    waitTimeout,
+    renew,
+    maxHold,
+    label: label(given["label"]) ?? "",
+    maxQueue,
+    onWait,
+    permits,
+    limit,
+    reentrant,
+    durability,
+  };
+  refuseUnsupported(request);
+  return request;
+}
+
+/**
+ * Several names, for one request each with the same options.
+ *
+ * @throws TypeError for none, and what `checkRequest` throws
+ */
+export function checkRequests(
+  names: readonly unknown[],
+  options: unknown,
+  manager: Defaults,
+  verb: Verb,
+): CheckedRequest[] {
+  if (names.length === 0) throw new TypeError("Expected at least one lock's name; got an empty array.");
+  return names.map((name) => checkRequest(name, options, manager, verb));
+}
+
+function refuseUnsupported({ lock, mode, ifAvailable, steal, signal }: CheckedRequest): void {
+  if (lock.startsWith("-")) {
+    throw notSupported(`names that start with "-" are reserved by the Web Locks specification; got ${show(lock)}`);
+  }
+  if (steal && ifAvailable) throw notSupported("steal and ifAvailable cannot be combined");
+  if (steal && mode !== "exclusive") throw notSupported("steal is for exclusive locks only");
+  if (signal && steal) throw notSupported("signal and steal cannot be combined: stealing never waits");
+  if (signal && ifAvailable) throw notSupported("signal and ifAvailable cannot be combined: there is no wait");
+}
+
+/** @throws TypeError or RangeError */
+export function checkName(name: unknown): string {
+  if (typeof name !== "string") throw new TypeError(`Expected the lock's name to be a string; got ${show(name)}.`);
+  // A string has at least as many bytes as characters, and at most three times as many.
+  if (name.length * 3 > LONGEST_NAME && Buffer.byteLength(name) > LONGEST_NAME) {
+    throw new RangeError(
+      `Expected the lock's name to be at most ${LONGEST_NAME} bytes of UTF-8; got ${Buffer.byteLength(name)}. Hash long names.`,
+    );
+  }
+  return name;
+}
+
+/** @throws TypeError if it is no function. */
+export function checkCallback(callback: unknown): void {
+  if (typeof callback !== "function") {
+    throw new TypeError(`Expected the callback to be a function; got ${show(callback)}.`);
+  }
+}
+
+function notSupported(message: string): DOMException {
+  return new DOMException(`The request is not supported: ${message}.`, "NotSupportedError");
+}

@@ -1,0 +1,29 @@
+import { count, show } from "./checks.ts";
+import type { LockOptions } from "./request.ts";
+
+/** Settings of a semaphore's request. */
+export interface SemaphoreOptions extends Omit<LockOptions, "mode" | "steal" | "reentrant"> {
+  /** How many permits to hold (default 1, at most the semaphore's limit). All are granted at once, or none. */
+  permits?: number | undefined;
+}
+
+const MOST_PERMITS = 1_000_000;
+
+export function checkPermits(given: Record<string, unknown>, limit: number | undefined): number | undefined {
+  if (limit === undefined) {
+    if (given["permits"] === undefined) return undefined;
+    throw new TypeError("Expected a lock's request without permits; got some. Use semaphore(name, limit).");
+  }
+  for (const option of ["mode", "steal", "reentrant"]) {
+    if (given[option] === undefined) continue;
+    throw new TypeError(`Expected a semaphore's request without ${option}; got ${show(given[option])}.`);
+  }
+  return count(given["permits"], "permits", limit) ?? 1;
+}
+
+/** @throws TypeError or RangeError */
+export function checkLimit(limit: unknown): number {
+  const checked = count(limit, "limit", MOST_PERMITS);
+  if (checked !== undefined) return checked;
+  throw new TypeError("Expected limit, how many permits the semaphore has, to be a whole number; got undefined.");
+}

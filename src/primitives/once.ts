@@ -1,0 +1,99 @@
+/**
+ * Jobs that one of many machines runs: each tries the lock of the job's name, one gets it, the others learn who did.
+ * The lock stays held for a time after the job, so that machines whose clocks differ do not run it twice. What
+ * ShedLock does for Java (https://github.com/lukas-krecan/ShedLock), with a lease that is renewed while the job runs.
+ */
+import type { Clock } from "../clock.ts";
+import type { Lease } from "../leases/lease.ts";
+import type { Lock } from "../lock.ts";
+import type { CheckedOnce } from "../options/once.ts";
+import type { LockState } from "../schemes/scheme.ts";
+
+/** What a run-once job needs to know of its manager. */
+export interface OnceRoom {
+  readonly clock: Clock;
+  tryLease(name: string, terms: { ttl: number; maxHold: number; label: string }): Promise<Lease | null>;
+  holdDuring<T>(lease: Lease, run: (lock: Lock) => Promise<T>): Promise<T>;
+  look(name: string): Promise<LockState | undefined>;
+}
+
+/** What became of a job here. */
+export type OnceResult<T> =
+  | { readonly ran: true; readonly value: T; readonly fence: number }
+  | {
+      readonly ran: false;
+      /** `failed`: it threw. A lock that was taken in another way than by `once` counts as `running`. */
+      readonly state: JobState;
+      /** Who runs or ran it, for people: the label. */
+      readonly by: string;
+      /** When it was started, by that machine's clock. Undefined where that is not told (scheme `set`, while it runs). */
+      readonly started: Date | undefined;
+      /** Milliseconds until it can be run again, unless it is running and renewed. */
+      readonly remaining: number | undefined;
+    };
+
+export type JobState = "running" | "done" | "failed";
+
+export async function once<T>(
+  room: OnceRoom,
+  { name, atMost, atLeast, ttl, label }: CheckedOnce,
+  job: (lock: Lock) => T,
+): Promise<OnceResult<Awaited<T>>> {
+  for (;;) {
+    const started = new Date();
+    const labelled = (state: JobState): string => `${label.slice(0, 200)} (${state}, started ${started.toISOString()})`;
+    const lease = await room.tryLease(name, { ttl, maxHold: atMost, label: labelled("running") });
+    if (lease) {
+      await keepOthersOut(room, lease, atLeast, labelled);
+      const value = await room.holdDuring(lease, (lock) => noteOutcome(lease, labelled, async () => await job(lock)));
+      return { ran: true, value, fence: lease.grant.fence };
+    }
+    const other = await whoElse(room, name);
+    // Whoever held has ended in between: the job is to be had again.
+    if (other) return other;
+  }
+}
+
+/** From now on the lock stays held for at least so long, also if this process dies. */
+async function keepOthersOut(
+  { clock }: OnceRoom,
+  lease: Lease,
+  atLeast: number,
+  labelled: (state: JobState) => string,
+): Promise<void> {
+  const until = clock.now() + atLeast;
+  try {
+    if (atLeast > lease.ttl) await lease.extend(atLeast);
+  } catch (error) {
+    await lease.release();
+    throw error;
+  }
+  lease.keepUntil(until, labelled("running"));
+}
+
+async function noteOutcome<T>(lease: Lease, labelled: (state: JobState) => string, run: () => Promise<T>): Promise<T> {
+  const note = (state: JobState): void => lease.kept && lease.keepUntil(lease.kept.until, labelled(state));
+  try {
+    const value = await run();
+    note("done");
+    return value;
+  } catch (error) {
+    note("failed");
+    throw error;
+  }
+}
+
+const LABELLED = /^([^]*) \((running|done|failed), started (\S+)\)$/;
+
+async function whoElse(room: OnceRoom, name: string): Promise<(OnceResult<never> & { ran: false }) | undefined> {
+  const [holder] = (await room.look(name))?.holders ?? [];
+  if (!holder) return undefined;
+  const [, by = holder.label, state = "running", started] = LABELLED.exec(holder.label) ?? [];
+  return {
+    ran: false,
+    state: state as JobState,
+    by,
+    started: started === undefined ? undefined : new Date(started),
+    remaining: holder.remaining,
+  };
+}

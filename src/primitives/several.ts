@@ -1,0 +1,161 @@
+/**
+ * Several locks as one: all or none. They are taken one after the other in the order of their keys, which is the same
+ * for everybody, so that callers cannot wait for each other in a circle, however they name them. A caller that holds
+ * another lock already, taken on its own, is outside of that order.
+ */
+import { pause } from "../clock.ts";
+import type { Clock } from "../clock.ts";
+import { LockTimeoutError } from "../errors.ts";
+import type { LockLostError } from "../errors.ts";
+import { Lease } from "../leases/lease.ts";
+import type { Holding } from "../leases/lease.ts";
+import type { CheckedRequest } from "../options/request.ts";
+import type { LockMode } from "../schemes/scheme.ts";
+
+/** What taking several locks needs to know of its manager. */
+export interface SeveralRoom {
+  readonly clock: Clock;
+  obtain(request: CheckedRequest): Promise<Holding | null>;
+}
+
+/** What a holder of several locks is given. */
+export class SeveralLocks {
+  readonly #holdings: readonly Holding[];
+  readonly #lost = new AbortController();
+  #onLost: ((error: LockLostError) => void) | undefined;
+
+  /** @internal */
+  constructor(holdings: readonly Holding[]) {
+    this.#holdings = holdings;
+    for (const holding of holdings) {
+      holding.onLost((error) => {
+        this.#lost.abort(error);
+        this.#onLost?.(error);
+      });
+    }
+  }
+
+  /** Each once, in the order in which they were taken. */
+  get names(): string[] {
+    return this.#holdings.map(({ grant }) => grant.lock);
+  }
+
+  get mode(): LockMode {
+    return this.#holdings.every(({ grant }) => grant.mode === "shared") ? "shared" : "exclusive";
+  }
+
+  /** The fencing token of each lock, by name. Send along the one of what is changed. */
+  get fences(): ReadonlyMap<string, number> {
+    return new Map(this.#holdings.map(({ grant }) => [grant.lock, grant.fence]));
+  }
+
+  /** The fencing token where there is one name; undefined where there are more: each has its own in `fences`. */
+  get fence(): number | undefined {
+    return this.#holdings.length === 1 ? this.#holdings[0]?.grant.fence : undefined;
+  }
+
+  /** What names each grant for ever, by the lock's name. */
+  get tokens(): ReadonlyMap<string, string> {
+    return new Map(this.#holdings.map(({ grant }) => [grant.lock, grant.token]));
+  }
+
+  /** True only while all leases last by this process's own clock, looked at each time. */
+  get held(): boolean {
+    return this.#holdings.every(({ held }) => held);
+  }
+
+  /** Milliseconds until the first lease ends by this process's own clock; 0 when one is over. */
+  get remaining(): number {
+    return Math.min(...this.#holdings.map(({ remaining }) => remaining));
+  }
+
+  /** Aborted with a `LockLostError` when one of the leases ends against the holder's will; not by `release()`. */
+  get signal(): AbortSignal {
+    // Looks at the clock, so that a lease that is over has told.
+    void this.error;
+    return this.#lost.signal;
+  }
+
+  /** @internal Set once one has been lost. */
+  get error(): LockLostError | undefined {
+    for (const { error } of this.#holdings) if (error) return error;
+    return undefined;
+  }
+
+  /** @internal Called at once when one is lost; at most one listener. */
+  onLost(listener: (error: LockLostError) => void): void {
+    this.#onLost = listener;
+    if (this.error) listener(this.error);
+  }
+
+  /**
+   * Make each lease last at least `ttl` milliseconds from now. Not one step: where it rejects, some may be longer.
+   *
+   * @throws LockLostError when one lock is no longer held, SchemeError when the server did not answer.
+   */
+  async extend(ttl?: number): Promise<void> {
+    await Promise.all(this.#holdings.map((holding) => holding.extend(ttl)));
+  }
+
+  /** Stop holding all of them. Resolves to true if all were held until now. Never rejects. */
+  release(): Promise<boolean> {
+    return releaseAll(this.#holdings);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+}
+
+/** Null when one is busy and the request may not wait. When it rejects, or is null, nothing is held and nobody waits. */
+export async function obtainAll(room: SeveralRoom, requests: readonly CheckedRequest[]): Promise<Holding[] | null> {
+  const [{ waitTimeout, signal, ttl, renew, maxHold }] = requests as [CheckedRequest];
+  const held: Holding[] = [];
+  /** Ends the wait as a whole: with the user's signal, at the end of its time, or when one is lost while others wait. */
+  const end = new AbortController();
+  const onAbort = (): void => end.abort(signal?.reason);
+  signal?.addEventListener("abort", onAbort);
+  const granted = new AbortController();
+  let waitsFor = "";
+  if (waitTimeout) {
+    void pause(room.clock, waitTimeout, granted.signal, end.signal).then(() =>
+      end.abort(new LockTimeoutError(waitsFor, waitTimeout)),
+    );
+  }
+  // Until all are granted each is renewed, and its time does not count.
+  const terms = { ttl: Math.min(ttl, maxHold ?? ttl), renew: true, maxHold: undefined, signal: end.signal };
+  try {
+    for (const request of inOrder(requests)) {
+      waitsFor = request.lock;
+      const timeout = { waitTimeout: waitTimeout === 0 ? 0 : undefined };
+      const holding = await room.obtain({ ...request, ...terms, ...timeout });
+      if (!holding) {
+        await releaseAll(held);
+        return null;
+      }
+      held.push(holding);
+      holding.onLost((error) => end.abort(error));
+    }
+    end.signal.throwIfAborted();
+    if (!renew) await Promise.all(held.map((holding) => holding.extend(terms.ttl)));
+    for (const holding of held) if (holding instanceof Lease) holding.limit({ renew, maxHold });
+    return held;
+  } catch (error) {
+    await releaseAll(held);
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    granted.abort();
+  }
+}
+
+/** All keys of a manager have the same prefix, so their order is that of the names. By UTF-16 units: in no locale. */
+function inOrder(requests: readonly CheckedRequest[]): CheckedRequest[] {
+  const byName = new Map(requests.map((request) => [request.lock, request]));
+  return [...byName.values()].sort(({ lock: a }, { lock: b }) => (a < b ? -1 : 1));
+}
+
+async function releaseAll(holdings: readonly Holding[]): Promise<boolean> {
+  const released = await Promise.all(holdings.map((holding) => holding.release()));
+  return released.every(Boolean);
+}
