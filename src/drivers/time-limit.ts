@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "../clock.ts";
 import type { Driver, Send } from "./driver.ts";
-import { schemeError } from "./server-errors.ts";
+import { messageOf, schemeError } from "./server-errors.ts";
 
 /** A command that has not been answered for this long has failed: clients queue for ever while they reconnect. */
 export const COMMAND_LIMIT = 5_000;
@@ -12,6 +12,8 @@ export class TimeLimit {
   /** In the order of their deadlines, which is the order in which they were added. */
   readonly #calls = new Set<{ readonly end: number; readonly fail: (error: unknown) => void }>();
   #timer: Timer | undefined;
+  /** The latest call that was answered, or should have been, was not. */
+  isSilent = false;
 
   constructor(clock: Clock, driver: Driver) {
     this.#clock = clock;
@@ -28,11 +30,12 @@ export class TimeLimit {
       call.then(
         (value) => {
           this.#calls.delete(entry);
+          this.isSilent = false;
           resolve(value);
         },
         (error: unknown) => {
           this.#calls.delete(entry);
-          fail(error === this.#driver.complaint ? complained(error) : error);
+          fail(this.#reasonOf(error));
         },
       );
     });
@@ -58,10 +61,21 @@ export class TimeLimit {
       for (const call of this.#calls) {
         if (call.end > this.#clock.now()) break;
         this.#calls.delete(call);
-        call.fail(this.#driver.complaint ?? new Error(`no answer within ${COMMAND_LIMIT} ms`));
+        this.isSilent = true;
+        call.fail(this.#silence());
       }
       this.#arm();
     });
+  }
+
+  #reasonOf(error: unknown): unknown {
+    // A client that gives up by itself may not say why.
+    if (messageOf(error) === "") return this.#silence();
+    return error === this.#driver.complaint ? complained(error) : error;
+  }
+
+  #silence(): unknown {
+    return this.#driver.complaint ?? new Error(`no answer within ${COMMAND_LIMIT} ms`);
   }
 }
 

@@ -7,33 +7,29 @@
  */
 import type { Clock } from "../clock.ts";
 import { mismatch, QueueFullError } from "../errors.ts";
+import { CLAIM_WINDOW, EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL, report, STALE_AFTER } from "./scheme.ts";
 import type {
   Answer,
+  Caller,
   Extension,
-  GivenUp,
+  Farewell,
   Grant,
   HolderState,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
+  Question,
+  Release,
   Scheme,
   Selection,
   WaitedFor,
 } from "./scheme.ts";
 
-/** How long a pushed grant lasts until its holder asks for it. */
-export const CLAIM_WINDOW = 1_000;
-/** How often a waiter asks whether it missed something. */
-export const POKE_INTERVAL = 5_000;
-/** How long a waiter that asks no more counts as alive. */
-export const STALE_AFTER: number = 3 * POKE_INTERVAL;
-
-/** A holder's time has certainly ended when one looks so much later. */
-export const EXPIRY_MARGIN = 2;
-
 interface Holder {
   readonly fence: number;
+  /** How many fences in a row its grant carried. */
+  readonly fences: number;
   readonly label: string;
   /** Of a semaphore. */
   readonly permits: number | undefined;
@@ -41,9 +37,10 @@ interface Holder {
 }
 
 /** What a grant is made from. */
-type Wish = Pick<LockRequest, "mode" | "ttl" | "fences" | "label" | "permits" | "limit">;
+type Wish = Pick<LockRequest, "mode" | "ttl" | "label" | "permits" | "limit">;
 
 interface Waiter extends Wish {
+  readonly fences: number;
   readonly ticket: number;
   staleAt: number;
 }
@@ -89,19 +86,19 @@ export class MemoryStore {
     if (lock?.holders.size === 0 && lock.waiters.size === 0) this.#locks.delete(key);
   }
 
-  /** Answers with the first of its fences. */
-  grant(lock: LockRecord, token: string, { mode, ttl, fences = 1, label, permits, limit }: Wish): number {
+  /** @returns the first of its fences */
+  grant(lock: LockRecord, token: string, { mode, ttl, label, permits, limit }: Wish, fences = 1): number {
     const fence = Math.max(this.#fence + 1, this.clock.micros());
     this.#fence = fence + fences - 1;
     lock.mode = mode;
     lock.limit = limit;
-    lock.holders.set(token, { fence, label, permits, expiry: this.clock.now() + ttl });
+    lock.holders.set(token, { fence, fences, label, permits, expiry: this.clock.now() + ttl });
     return fence;
   }
 
   /** Stand in the queue: in the place that the ticket names, or at the end. Answers with the ticket. */
-  enqueue(lock: LockRecord, request: LockRequest, staleAt: number): string {
-    const { token, mode, ttl, fences = 1, label, permits, limit } = request;
+  enqueue(lock: LockRecord, request: Question, staleAt: number): string {
+    const { token, mode, ttl, fences, label, permits, limit } = request;
     const ticket = Number(request.ticket ?? ++this.#ticket);
     const returned = !lock.waiters.has(token) && ticket < this.#ticket;
     lock.waiters.set(token, { mode, ttl, fences, label, permits, limit, ticket, staleAt });
@@ -131,9 +128,10 @@ export class MemoryStore {
       } else {
         lock.waiters.delete(token);
         const ttl = token === me ? waiter.ttl : Math.min(waiter.ttl, CLAIM_WINDOW);
-        const fence = this.grant(lock, token, { ...waiter, ttl });
-        const until = this.clock.now() + ttl;
-        if (token !== me) this.tell(token, (listener) => listener.granted(lock.name, token, fence, until));
+        const fence = this.grant(lock, token, { ...waiter, ttl }, waiter.fences);
+        const since = this.clock.now();
+        if (token !== me)
+          this.tell(token, (listener) => listener.granted(lock.name, token, fence, waiter.fences, since));
       }
       moved = true;
     }
@@ -154,14 +152,15 @@ export class MemoryStore {
     return lock.holders.size > 0 && lock.limit !== limit ? { limit: lock.limit } : undefined;
   }
 
-  /** True if more than so many wait. The dead are cleared away on the way. */
-  moreWait(lock: LockRecord, most: number): boolean {
+  /** True if at least that many wait. The dead are cleared away on the way. */
+  isFull(lock: LockRecord, most: number): boolean {
     let count = 0;
     for (const [token, waiter] of lock.waiters) {
-      if (!this.alive(token, waiter)) lock.waiters.delete(token);
-      else if (++count > most) return true;
+      if (count >= most) break;
+      if (this.alive(token, waiter)) count++;
+      else lock.waiters.delete(token);
     }
-    return false;
+    return count >= most;
   }
 
   /** Milliseconds until the last holder's time ends, of a semaphore the first one's. */
@@ -218,15 +217,25 @@ export class MemoryScheme implements Scheme {
     this.#store.clients.set(this.#clientId, { label: this.#label, listener });
   }
 
-  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+  /** Nothing can be missed. */
+  hearing(): number {
+    return 0;
+  }
+
+  acquire(question: Question): void {
+    question.isSent = true;
+    report(this.#acquire(question), question);
+  }
+
+  #acquire(request: Question): Promise<Answer> {
     return this.#step(request.lock, (lock) => {
-      const { token, ttl, fences = 1, limit, ticket: place, maxQueue } = request;
+      const { token, ttl, fences, limit, ticket: place, maxQueue, wait } = request;
       const now = this.#store.clock.now();
       const holder = lock.holders.get(token);
       if (holder) {
         holder.expiry = Math.max(holder.expiry, now + ttl);
         if (lock.mode === "shared") this.#store.promote(lock);
-        return { kind: "granted", fence: holder.fence, fences };
+        return { kind: "granted", fence: holder.fence, fences: holder.fences };
       }
       const inLine = lock.waiters.has(token);
       const other = inLine ? undefined : this.#store.mismatch(lock, limit);
@@ -234,10 +243,10 @@ export class MemoryScheme implements Scheme {
       const bounded = maxQueue !== undefined && place === undefined && !inLine;
       if (!wait || bounded) this.#store.promote(lock);
       if (lock.waiters.size === 0 && compatible(lock, request)) {
-        return { kind: "granted", fence: this.#store.grant(lock, token, request), fences };
+        return { kind: "granted", fence: this.#store.grant(lock, token, request, fences), fences };
       }
       if (!wait) return { kind: "busy" };
-      if (bounded && this.#store.moreWait(lock, maxQueue)) {
+      if (bounded && this.#store.isFull(lock, maxQueue)) {
         return { kind: "refused", error: new QueueFullError(lock.name, maxQueue) };
       }
 
@@ -246,12 +255,8 @@ export class MemoryScheme implements Scheme {
       const granted = lock.holders.get(token);
       if (granted) return { kind: "granted", fence: granted.fence, fences };
       request.ticket = ticket;
-      return {
-        kind: "pending",
-        pokeAfter: this.#pokeAfter(lock, token),
-        ahead: [...lock.waiters.keys()].indexOf(token),
-        ...holderOf(lock),
-      };
+      const ahead = [...lock.waiters.keys()].indexOf(token);
+      return { kind: "pending", pokeAfter: this.#pokeAfter(lock, ahead), ahead, ...holderOf(lock) };
     });
   }
 
@@ -269,7 +274,11 @@ export class MemoryScheme implements Scheme {
     });
   }
 
-  extend({ lock: name, token, fence }: Grant, ttl: number): Promise<Extension> {
+  extend(grant: Grant, ttl: number, _durability: undefined, caller: Caller<Extension>): void {
+    report(this.#extend(grant, ttl), caller);
+  }
+
+  #extend({ lock: name, token, fence }: Grant, ttl: number): Promise<Extension> {
     return this.#step(name, (lock) => {
       const holder = lock.holders.get(token);
       if (holder?.fence !== fence) return lock.holders.size > 0 && lock.mode === "exclusive" ? "stolen" : "gone";
@@ -291,7 +300,11 @@ export class MemoryScheme implements Scheme {
     });
   }
 
-  release({ lock: name, token }: GivenUp): Promise<"released" | "gone"> {
+  release(farewell: Farewell): void {
+    report(this.#release(farewell), farewell);
+  }
+
+  #release({ lock: name, token }: Farewell): Promise<Release> {
     return this.#step(name, (lock) => {
       const held = lock.holders.delete(token);
       const moved = firstInLine(lock) === token;
@@ -304,15 +317,11 @@ export class MemoryScheme implements Scheme {
   keep({ lock: name, token, fence }: Grant, ttl: number, label: string): Promise<"released" | "gone"> {
     return this.#step(name, (lock) => {
       if (lock.mode !== "exclusive" || lock.holders.get(token)?.fence !== fence) return "gone";
-      lock.holders.set(token, { fence, label, permits: undefined, expiry: this.#store.clock.now() + ttl });
+      lock.holders.set(token, { fence, fences: 1, label, permits: undefined, expiry: this.#store.clock.now() + ttl });
       // The first in line counted on another time.
       this.#store.promote(lock, undefined, true);
       return "released";
     });
-  }
-
-  detach(grant: Grant): Grant {
-    return grant;
   }
 
   handOver({ lock: name, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
@@ -365,10 +374,10 @@ export class MemoryScheme implements Scheme {
     this.#store.tell(token, (listener) => listener.lost(lock.name, token, fence));
   }
 
-  /** The first in line asks again when the last holder's time ends, all others only to show that they live. */
-  #pokeAfter(lock: LockRecord, token: string): number {
-    if (firstInLine(lock) !== token) return POKE_INTERVAL;
-    return Math.min(POKE_INTERVAL, this.#store.timeLeft(lock) + EXPIRY_MARGIN);
+  /** Those at the front ask again when the last holder's time ends, all others only to show that they live. */
+  #pokeAfter(lock: LockRecord, ahead: number): number {
+    if (ahead >= FRONT) return POKE_INTERVAL;
+    return Math.min(POKE_INTERVAL, this.#store.timeLeft(lock) + EXPIRY_MARGIN + ahead * FRONT_STEP);
   }
 
   #look(lock: LockRecord): LockState {

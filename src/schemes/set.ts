@@ -18,17 +18,19 @@ import { assureExtension, assureGrant } from "./assure.ts";
 import { proofOf, reachedIn, transactProven } from "../drivers/proof.ts";
 import type { Durability, Wish } from "../durability.ts";
 import { Homes, lockKey, lockKeys } from "./keys.ts";
-import { TOKEN } from "./scheme.ts";
+import { report, TOKEN } from "./scheme.ts";
 import type {
   Answer,
+  Caller,
   Extension,
-  GivenUp,
+  Farewell,
   Grant,
   HolderState,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
+  Question,
   Release,
   Scheme,
   Selection,
@@ -72,12 +74,15 @@ export class SetScheme implements Scheme {
   /** Nothing is ever pushed. */
   listen(_listener: PushListener): void {}
 
-  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
-    return this.#assure(request, this.#acquire(request, wait));
+  hearing(): undefined {}
+
+  acquire(question: Question): void {
+    question.isSent = true;
+    report(this.#assure(question, this.#acquire(question)), question);
   }
 
-  async #acquire(request: LockRequest, wait: boolean): Promise<Answer> {
-    const { lock, ttl, token, durability } = request;
+  async #acquire(request: Question): Promise<Answer> {
+    const { lock, ttl, token, wait, durability } = request;
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
     const { counter } = this.#homes.of(lock);
@@ -130,7 +135,11 @@ export class SetScheme implements Scheme {
     return granted(Number(replies[2]), reachedIn(replies, durability));
   }
 
-  async extend({ lock, token }: Grant, ttl: number, wish?: Wish): Promise<Extension> {
+  extend(grant: Grant, ttl: number, wish: Wish | undefined, caller: Caller<Extension>): void {
+    report(this.#extend(grant, ttl, wish), caller);
+  }
+
+  async #extend({ lock, token }: Grant, ttl: number, wish: Wish | undefined): Promise<Extension> {
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
     const compare = await this.#comparing();
@@ -141,7 +150,11 @@ export class SetScheme implements Scheme {
   }
 
   /** Not proven: a replica that has missed it only keeps the lock held until its ttl is over. */
-  async release({ lock, token }: GivenUp): Promise<Release> {
+  release(farewell: Farewell): void {
+    report(this.#release(farewell), farewell);
+  }
+
+  async #release({ lock, token }: Pick<Farewell, "lock" | "token">): Promise<Release> {
     const drops = this.#driver.drops;
     // Comparing may take another connection, and so overtake what still has to land on the first.
     const asked = this.#asked.get(token);
@@ -158,10 +171,6 @@ export class SetScheme implements Scheme {
     const value = label === "" ? `${token}#${fence}` : `${token}#${fence}#${label}`;
     const kept = await this.#limit.guard(compare.replace(lockKey(this.#prefix, lock), token, value, ttl));
     return kept ? "released" : drops === this.#driver.drops ? "gone" : "unsure";
-  }
-
-  detach(grant: Grant): Grant {
-    return grant;
   }
 
   handOver(grant: Grant, heir: LockRequest): Promise<Answer> {
@@ -287,9 +296,8 @@ export class SetScheme implements Scheme {
     if (type !== "none" && type !== "string") throw failure;
   }
 
-  #assure(request: LockRequest, asked: Promise<Answer>): Promise<Answer> {
-    if (!request.durability) return asked;
-    return assureGrant(request, request.durability, asked, (over) => this.release(over));
+  async #assure(request: LockRequest, asked: Promise<Answer>): Promise<Answer> {
+    return assureGrant(request, await asked);
   }
 
   async #take({ token, durability }: LockRequest, key: string, commands: string[][]): Promise<unknown[]> {
