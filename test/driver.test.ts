@@ -19,6 +19,8 @@ function driver(send: Driver["send"] = () => Promise.resolve("OK")): Driver & { 
     inOrder: unused,
     together: (run: () => void) => run(),
     transaction: unused,
+    written: () => Promise.resolve(),
+    scripts: new Set<string>(),
     subscribe: unused,
     session: unused,
     ownerOf: () => "",
@@ -220,25 +222,52 @@ describe("a script", () => {
   const call = { keys: ["once"] as [string], args: ["shared"] as [string] };
   const tail = ["5", "once", "a", "b", "c", "d", "shared", "1", "2"];
 
-  test("is sent by its SHA: the keys of all items, what they share, the arguments of all items", async () => {
+  const recorder = (refused = "") => {
     const sent: (readonly string[])[] = [];
     const to = driver((command) => {
       sent.push(command);
+      if (command[0] === refused) throw new Error("NOSCRIPT No matching script. Please use EVAL.");
       return Promise.resolve(["x", "y"]);
     });
-    expect(await runScript(to, script, call, items)).toEqual(["x", "y"]);
-    expect(sent).toEqual([["EVALSHA", "0a1b", ...tail]]);
+    return { sent, to };
+  };
+
+  test("is sent whole once, then by its SHA: all keys, what the items share, their arguments", async () => {
+    const { sent, to } = recorder();
+    const calls = [runScript(to, script, call, items), runScript(to, script, call, items)];
+    expect(await Promise.all(calls)).toEqual([
+      ["x", "y"],
+      ["x", "y"],
+    ]);
+    expect(sent).toEqual([
+      ["EVAL", "return 1", ...tail],
+      ["EVALSHA", "0a1b", ...tail],
+    ]);
   });
 
-  test("that the server does not know is sent whole, with the same items", async () => {
-    const sent: (readonly string[])[] = [];
-    const to = driver((command) => {
-      sent.push(command);
-      if (command[0] === "EVALSHA") throw new Error("NOSCRIPT No matching script. Please use EVAL.");
-      return Promise.resolve(["x", "y"]);
-    });
+  test("is sent whole to each server of a Cluster, and again after a connection was lost", async () => {
+    const { sent, to } = recorder();
+    let owner = "a";
+    to.ownerOf = () => owner;
+    const names = async (): Promise<unknown> => {
+      await runScript(to, script, call, items);
+      return sent.at(-1)?.[0];
+    };
+    expect([await names(), await names()]).toEqual(["EVAL", "EVALSHA"]);
+    owner = "b";
+    expect([await names(), await names()]).toEqual(["EVAL", "EVALSHA"]);
+    to.scripts.clear();
+    expect([await names(), await names()]).toEqual(["EVAL", "EVALSHA"]);
+  });
+
+  test("that the server has forgotten is sent whole again, with the same items", async () => {
+    const { sent, to } = recorder("EVALSHA");
+    await runScript(to, script, call, items);
     expect(await runScript(to, script, call, items)).toEqual(["x", "y"]);
-    expect(sent[1]).toEqual(["EVAL", "return 1", ...tail]);
+    expect(sent.slice(1)).toEqual([
+      ["EVALSHA", "0a1b", ...tail],
+      ["EVAL", "return 1", ...tail],
+    ]);
   });
 
   test("that fails for any other reason is not sent again", async () => {
