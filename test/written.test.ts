@@ -34,7 +34,7 @@ async function nodeRedis(settings: object): Promise<Opened> {
 }
 
 function ioredis(client: Redis | Redis5 | Valkey): Opened {
-  return { client: client as RedisClient, end: () => client.disconnect() };
+  return { client, end: () => client.disconnect() };
 }
 
 const kinds: Record<string, () => Opened | Promise<Opened>> = {
@@ -79,7 +79,7 @@ test.for(["ioredis 6", "node-redis 6"] as const)(
     client.on("error", () => {});
     if ("destroy" in client) await client.connect();
     t.onTestFinished(() => ("destroy" in client ? client.destroy() : client.disconnect()));
-    const driver = driverFor(client as RedisClient);
+    const driver = driverFor(client);
     t.onTestFinished(() => driver.close());
     await driver.send(["PING"]);
     await proxy.refuse();

@@ -4,6 +4,7 @@
  * happened to need it first, so all of it runs outside of any async context.
  */
 import { outsideContext } from "../async-context.ts";
+import { messageOf } from "./server-errors.ts";
 import type { ClientLibrary, Driver, Send, Subscription, SubscriptionEvents } from "./driver.ts";
 
 interface Shared {
@@ -29,9 +30,13 @@ export function share(client: object, open: () => Driver): Driver {
 /** What a server answers to a command that it keeps until EXEC. None of our scripts and writes answers that. */
 const KEPT = "QUEUED";
 
-/** As the server says it of commands that a transaction cannot have; see server-errors.ts for what it means. */
 function inTransaction(): Error {
-  return new Error("The client is in a MULTI: its commands wait for EXEC");
+  return new Error("The client is in a MULTI, so its commands wait for EXEC");
+}
+
+/** What only a Cluster says, as it is meant for a client that knows of none. */
+function misdirected(error: unknown): Error {
+  return new Error(`It is one server of a Cluster, and knows other keys (${messageOf(error)})`, { cause: error });
 }
 
 /** A client's driver as one of its users has it. The last one to close it closes the driver itself. */
@@ -63,7 +68,9 @@ class SharedDriver implements Driver {
   }
 
   async send(command: readonly string[], key?: string): Promise<unknown> {
-    const reply = await outsideContext(() => this.#driver.send(command, key));
+    const reply = await outsideContext(() => this.#driver.send(command, key)).catch((error: unknown) => {
+      throw this.isCluster || !/^(MOVED|ASK|CROSSSLOT)\b/.test(messageOf(error)) ? error : misdirected(error);
+    });
     if (reply === KEPT && command[0] !== "GET") throw inTransaction();
     return reply;
   }

@@ -25,7 +25,7 @@ interface Opened {
 }
 
 function ioredis(client: Redis | Cluster | Cluster5 | ValkeyCluster): Opened {
-  return { client: client as RedisClient, end: () => client.disconnect() };
+  return { client, end: () => client.disconnect() };
 }
 
 const clusters: Record<string, () => Opened | Promise<Opened>> = {

@@ -1,5 +1,6 @@
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { HearingDriver } from "../health.ts";
+import { databaseOf } from "../info.ts";
 import { COMMAND_LIMIT } from "../time-limit.ts";
 import { untilWritten } from "../written.ts";
 import { AS_STRINGS, batchOf, looksLikeGlide, openLike, plain, plainAll, Said } from "./library.ts";
@@ -67,7 +68,8 @@ export class GlideDriver extends HearingDriver implements Driver {
   }
 
   async session(_key: string): Promise<Driver> {
-    return new GlideSession(await openLike(this.glide));
+    const databaseId = await databaseOf((command) => this.send(command));
+    return new GlideSession(await openLike(this.glide, databaseId === undefined ? {} : { databaseId }));
   }
 
   ownerOf(_key: string): string {

@@ -1,5 +1,6 @@
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { HearingDriver } from "../health.ts";
+import { databaseOf } from "../info.ts";
 import { Followers } from "../listening/followers.ts";
 import { messageOf } from "../server-errors.ts";
 import { untilWritten } from "../written.ts";
@@ -80,7 +81,8 @@ export class IoredisDriver extends HearingDriver implements Driver {
   }
 
   async session(): Promise<Driver> {
-    const connection = duplicate(this.#redis, { db: this.#database.number });
+    const db = await databaseOf(this.#call);
+    const connection = duplicate(this.#redis, db === undefined ? {} : { db });
     await connection.connect();
     return new IoredisDriver(connection, "", () => connection.disconnect());
   }

@@ -2,7 +2,7 @@ import slotOf from "cluster-key-slot";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
-import { untilAccepted } from "../redirects.ts";
+import { ofServer, untilAccepted } from "../redirects.ts";
 import { untilWritten } from "../written.ts";
 import { IoredisDriver } from "./client.ts";
 import { duplicate, listenOn } from "./connection.ts";
@@ -97,7 +97,14 @@ export class IoredisClusterDriver extends HearingDriver implements Driver {
     const primaries = this.#cluster.nodes("master");
     if (primaries.length === 0)
       return Promise.reject(new Error("Connection is closed: no server of the cluster is known."));
-    return Promise.resolve(primaries.map(plainCall));
+    return Promise.resolve(
+      primaries.map(
+        (node) => (command) =>
+          plainCall(node)(command).catch((error: unknown) => {
+            throw ofServer(error, this.#cluster.status !== "end");
+          }),
+      ),
+    );
   }
 
   close(): void {

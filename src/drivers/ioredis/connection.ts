@@ -1,5 +1,5 @@
 /** Connections of our own, made like the user's client. */
-import { serverId } from "../listening/followers.ts";
+import { serverId } from "../info.ts";
 import type { Listener, ListenerEvents } from "../listening/followers.ts";
 import { plainCall } from "./library.ts";
 import type { IoredisClient } from "./library.ts";

@@ -3,7 +3,7 @@
  * was refused, and goes on in database 0; and its user may send another SELECT at any time.
  */
 import type { Health } from "../health.ts";
-import { messageOf } from "../server-errors.ts";
+import { isFromServer, messageOf } from "../server-errors.ts";
 import { plainCall } from "./library.ts";
 import type { IoredisClient } from "./library.ts";
 
@@ -16,7 +16,7 @@ interface Selecting {
 export class Database {
   readonly #redis: IoredisClient;
   /** The one that it was in when the driver was made. */
-  readonly number: number;
+  readonly #number: number;
   /** Why nothing must be sent now. */
   #refusal: Error | undefined;
   #isKnown: boolean;
@@ -25,8 +25,8 @@ export class Database {
   constructor(redis: IoredisClient, health: Health) {
     const { options, condition } = redis as unknown as Selecting;
     this.#redis = redis;
-    this.number = condition?.select ?? options.db ?? 0;
-    this.#isKnown = this.number === 0;
+    this.#number = condition?.select ?? options.db ?? 0;
+    this.#isKnown = this.#number === 0;
     health.on(redis, "select", (number) => this.#switched(Number(number)));
     health.on(redis, "error", (error) => this.#refused(error));
     // A new connection begins anew, maybe to a server that has the database.
@@ -47,32 +47,27 @@ export class Database {
 
   async #ask(): Promise<void> {
     if (this.#isKnown) return;
-    const asked = plainCall(this.#redis)(["SELECT", String(this.number)]);
+    const asked = plainCall(this.#redis)(["SELECT", String(this.#number)]);
     await asked.then(
       () => (this.#isKnown = true),
       (error: unknown) => {
         if (!isFromServer(error)) throw error;
-        throw notSelected(this.number, error);
+        throw notSelected(this.#number, error);
       },
     );
   }
 
   #switched(number: number): void {
-    const text = `SELECT ${number} was sent on this client, which was in database ${this.number}`;
-    this.#refusal = number === this.number ? undefined : new Error(text);
+    const text = `SELECT ${number} was sent on this client, which was in database ${this.#number}`;
+    this.#refusal = number === this.#number ? undefined : new Error(text);
   }
 
   #refused(error: unknown): void {
     const { command } = error as { readonly command?: { readonly name?: string } };
-    if (command?.name === "select" && isFromServer(error)) this.#refusal = notSelected(this.number, error);
+    if (command?.name === "select" && isFromServer(error)) this.#refusal = notSelected(this.#number, error);
   }
 }
 
 function notSelected(number: number, error: unknown): Error {
   return new Error(`SELECT ${number} failed: ${messageOf(error)}`, { cause: error });
-}
-
-/** In a server's own words: a code in capital letters, then the rest. */
-function isFromServer(error: unknown): boolean {
-  return /^[A-Z]+ /.test(messageOf(error));
 }

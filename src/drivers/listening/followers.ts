@@ -194,11 +194,6 @@ export class Followers {
   }
 }
 
-/** What a server calls itself, as scripts compare it: eight hexadecimal digits. @param info what it answers to INFO */
-export function serverId(info: unknown): string | undefined {
-  return /^run_id:([0-9a-f]{8})/m.exec(String(info))?.[1];
-}
-
 function sleep(channel: Channel, time: number): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, time).unref();

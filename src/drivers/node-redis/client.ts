@@ -2,8 +2,9 @@ import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.t
 import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
 import { untilWritten } from "../written.ts";
+import { Database } from "./database.ts";
 import { destroy, listenOn, openSession } from "./connection.ts";
-import { send, sendInOrder, transact } from "./library.ts";
+import { explained, send, sendInOrder, transact } from "./library.ts";
 import type { NodeRedisClient } from "./library.ts";
 
 export class NodeRedisDriver extends HearingDriver implements Driver {
@@ -14,6 +15,7 @@ export class NodeRedisDriver extends HearingDriver implements Driver {
   /** Ends the connection if it is ours. */
   readonly #end: (() => void) | undefined;
   readonly #channels: Followers;
+  readonly #database: Database;
 
   /** @param end given if the connection is ours to end */
   constructor(redis: NodeRedisClient, keyPrefix = "", end?: () => void) {
@@ -31,13 +33,16 @@ export class NodeRedisDriver extends HearingDriver implements Driver {
     );
     this.health.watch(redis, { lost: ["reconnecting"], failed: ["error"], ready: ["ready"] });
     this.health.on(redis, "ready", () => this.#channels.hurry());
+    this.#database = new Database(redis, this.health);
   }
 
   send(command: readonly string[]): Promise<unknown> {
-    return send(this.#redis, command);
+    if (this.#database.isRight) return this.#send(command);
+    return this.#database.assertRight().then(() => this.#send(command));
   }
 
   async inOrder(commands: readonly (readonly string[])[]): Promise<unknown[]> {
+    if (!this.#database.isRight) await this.#database.assertRight();
     const { drops } = this;
     const replies = await sendInOrder(this.#redis, commands);
     if (drops !== this.drops) throw new Error("Connection was lost between two commands");
@@ -49,7 +54,8 @@ export class NodeRedisDriver extends HearingDriver implements Driver {
     run();
   }
 
-  transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
+  async transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
+    if (!this.#database.isRight) await this.#database.assertRight();
     return transact(this.#redis, commands);
   }
 
@@ -77,5 +83,11 @@ export class NodeRedisDriver extends HearingDriver implements Driver {
   close(): void {
     this.health.leave();
     this.#end?.();
+  }
+
+  #send(command: readonly string[]): Promise<unknown> {
+    return send(this.#redis, command).catch((error: unknown) => {
+      throw explained(error, this.complaint);
+    });
   }
 }

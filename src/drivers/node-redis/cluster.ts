@@ -2,11 +2,11 @@ import slotOf from "cluster-key-slot";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
-import { untilAccepted, untilSettled } from "../redirects.ts";
+import { ofServer, untilAccepted, untilSettled } from "../redirects.ts";
 import { untilWritten } from "../written.ts";
 import { NodeRedisDriver } from "./client.ts";
 import { destroy, listenOn, openSession } from "./connection.ts";
-import { executed, send, sendInOrder, USUAL_TYPES } from "./library.ts";
+import { executed, explained, send, sendInOrder, USUAL_TYPES } from "./library.ts";
 import type { ClusterNode, NodeRedisClient, NodeRedisCluster } from "./library.ts";
 
 export class NodeRedisClusterDriver extends HearingDriver implements Driver {
@@ -36,7 +36,8 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   }
 
   send(command: readonly string[], key?: string): Promise<unknown> {
-    return untilSettled(() => this.#cluster.sendCommand(key, false, command as string[], USUAL_TYPES));
+    const sent = untilSettled(() => this.#cluster.sendCommand(key, false, command as string[], USUAL_TYPES));
+    return this.#explained(sent);
   }
 
   inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
@@ -81,11 +82,17 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   async servers(): Promise<readonly Send[]> {
     const clients = await Promise.all(this.#cluster.masters.map((node) => this.#cluster.nodeClient(node)));
     if (clients.length === 0) throw new Error("The client is closed: no server of the cluster is known.");
-    return clients.map((client) => (command) => send(client, command));
+    return clients.map((client) => (command) => this.#explained(send(client, command)));
   }
 
   close(): void {
     this.health.leave();
+  }
+
+  #explained<T>(call: Promise<T>): Promise<T> {
+    return call.catch((error: unknown) => {
+      throw ofServer(explained(error, this.complaint), this.#cluster.isOpen);
+    });
   }
 
   #nodeAt(server: string): ClusterNode | undefined {

@@ -1,5 +1,5 @@
 /** Connections of our own, made like the user's client. */
-import { serverId } from "../listening/followers.ts";
+import { databaseOf, serverId } from "../info.ts";
 import type { Listener, ListenerEvents } from "../listening/followers.ts";
 import { messageOf } from "../server-errors.ts";
 import { send } from "./library.ts";
@@ -19,14 +19,21 @@ export interface OwnConnection extends NodeRedisClient {
 
 function ignore(): void {}
 
+interface Override {
+  readonly reconnectStrategy?: false | ((attempt: number) => number | false);
+  readonly database?: number;
+  readonly url?: undefined;
+}
+
 /** A connection of our own, not yet connected. Unless told otherwise it is given up when it breaks. */
 export function duplicate(
   client: NodeRedisClient,
-  reconnectStrategy: false | ((attempt: number) => number | false) = false,
+  { reconnectStrategy = false, ...override }: Override = {},
 ): OwnConnection {
   const connection = client.duplicate({
     socket: { ...client.options?.socket, reconnectStrategy },
     commandOptions: undefined,
+    ...override,
   }) as OwnConnection;
   connection.on("error", ignore);
   // A process whose own work is done must be able to end without closing its manager; also one whose server hangs,
@@ -35,9 +42,11 @@ export function duplicate(
   return connection;
 }
 
-/** A connection for WATCH. */
+/** A connection for WATCH, in the same database. */
 export async function openSession(client: NodeRedisClient): Promise<OwnConnection> {
-  const connection = duplicate(client);
+  const database = await databaseOf((command) => send(client, command));
+  // What the client's URL says has been read; it would count for more than this.
+  const connection = duplicate(client, database === undefined ? {} : { database, url: undefined });
   await connection.connect();
   return connection;
 }

@@ -1,12 +1,12 @@
 /** What is used of clients of node-redis (package `redis`, 5 and 6), and how commands are sent with them. */
 import type { Emitter } from "../health.ts";
-import { messageOf } from "../server-errors.ts";
+import { isClosed, messageOf } from "../server-errors.ts";
 
 /** A client of one server. */
 export interface NodeRedisClient extends Emitter {
   readonly isOpen: boolean;
   readonly isReady: boolean;
-  readonly options?: { readonly socket?: { readonly reconnectStrategy?: unknown } };
+  readonly options?: { readonly database?: number; readonly socket?: { readonly reconnectStrategy?: unknown } };
   sendCommand(args: string[], options?: object): Promise<unknown>;
   /** The same client, whose commands answer with other types. */
   withTypeMapping(mapping: object): { multi(): NodeRedisMulti };
@@ -107,6 +107,17 @@ export const USUAL_TYPES = { typeMapping: {} };
 
 export function send(client: NodeRedisClient, command: readonly string[]): Promise<unknown> {
   return client.sendCommand(command as string[], USUAL_TYPES);
+}
+
+/**
+ * What it means that a client is closed which its user has not closed: node-redis gives a connection up for good when
+ * its `socketTimeout` has passed, unless it has a strategy to connect again.
+ *
+ * @param complaint what the client complained of last
+ */
+export function explained(error: unknown, complaint: unknown): unknown {
+  if (!isClosed(error) || !messageOf(complaint).startsWith("Socket timeout")) return error;
+  return new Error(`node-redis gave up its connection: ${messageOf(complaint)}`, { cause: complaint });
 }
 
 /** One right behind the other, where the client stays the same. A command that failed is an Error in the result. */

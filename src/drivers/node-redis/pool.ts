@@ -4,6 +4,7 @@ import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
 import { untilWritten } from "../written.ts";
 import { NodeRedisDriver } from "./client.ts";
+import { Database } from "./database.ts";
 import { destroy, duplicate, listenOn, openSession } from "./connection.ts";
 import type { OwnConnection } from "./connection.ts";
 import { send, sendInOrder, transact } from "./library.ts";
@@ -21,6 +22,9 @@ export class NodeRedisPoolDriver extends HearingDriver implements Driver {
   readonly #channels: Followers;
   #opening: Promise<OwnConnection> | undefined;
   #connection: OwnConnection | undefined;
+  #database: Database | undefined;
+  /** How many calls wait for the connection. */
+  #queued = 0;
   #isClosed = false;
 
   constructor(pool: NodeRedisPool, keyPrefix: string) {
@@ -86,10 +90,19 @@ export class NodeRedisPoolDriver extends HearingDriver implements Driver {
     this.#drop();
   }
 
-  /** At once if there is a connection, so that what is sent in a turn leaves with it. */
-  #use<T>(run: (connection: OwnConnection) => Promise<T>): Promise<T> {
-    if (this.#connection && this.#pool.isOpen) return run(this.#connection);
-    return this.#open().then(run);
+  /** At once if that is possible, so that what is sent in a turn leaves with it; else behind those that wait already. */
+  async #use<T>(run: (connection: OwnConnection) => Promise<T>): Promise<T> {
+    let connection = this.#connection;
+    if (this.#queued > 0 || !connection || !this.#pool.isOpen || !this.#database?.isRight) {
+      this.#queued++;
+      try {
+        connection = await this.#open();
+        await this.#database?.assertRight();
+      } finally {
+        this.#queued--;
+      }
+    }
+    return run(connection);
   }
 
   #open(): Promise<OwnConnection> {
@@ -100,7 +113,6 @@ export class NodeRedisPoolDriver extends HearingDriver implements Driver {
     if (this.#opening) return this.#opening;
     const opening = this.#connect();
     this.#opening = opening;
-    // Heard of before those who wait for it, so that nobody overtakes them.
     opening.then(
       (connection) => (this.#connection = connection),
       () => (this.#opening = undefined),
@@ -109,10 +121,12 @@ export class NodeRedisPoolDriver extends HearingDriver implements Driver {
   }
 
   async #connect(): Promise<OwnConnection> {
-    const whileOpen = (attempt: number): number | false => this.#pool.isOpen && !this.#isClosed && backoff(attempt);
-    const connection = await this.#pool.execute((member) => duplicate(member, whileOpen));
+    const reconnectStrategy = (attempt: number): number | false =>
+      this.#pool.isOpen && !this.#isClosed && backoff(attempt);
+    const connection = await this.#pool.execute((member) => duplicate(member, { reconnectStrategy }));
     this.health.watch(connection, { lost: ["reconnecting"], failed: ["error"], ready: ["ready"] });
     this.health.on(connection, "ready", () => this.#channels.hurry());
+    this.#database = new Database(connection, this.health);
     await connection.connect();
     if (this.#isClosed) this.#drop(connection);
     return connection;
