@@ -24,13 +24,13 @@ export type LockErrorCode =
   | "no-client"
   | SchemeErrorCode;
 
-/** Why a server, or the client library in front of it, did not do its part. */
+/** Why a server, or the client library in front of it, failed. */
 export type SchemeErrorCode =
   /** No answer in time, or no connection. */
   | "unreachable"
   /** The server wants another user or password, or the user may not do this. */
   | "not-authorized"
-  /** The server offers no scripting to this user. */
+  /** The server does not let this user run scripts. */
   | "no-scripting"
   /** A replica, or a primary that may not write now. */
   | "read-only"
@@ -40,15 +40,19 @@ export type SchemeErrorCode =
   | "out-of-memory"
   /** The lock's key holds something that is no lock. */
   | "wrong-type"
+  /** The client passed in serves another purpose: it is subscribed to channels, or in a transaction, or monitors. */
+  | "client-busy"
+  /** The client does not have the database that it was made for. */
+  | "wrong-database"
   /** Answers take longer than the ttl. */
   | "too-slow"
-  /** Of several servers, too few to decide anything did their part. */
+  /** Of several servers, too few answered to decide anything. */
   | "no-quorum"
-  /** Two of several clients lead to one server. */
+  /** Two of the clients lead to the same server. */
   | "same-server"
   /** Too few replicas, or no disk, acknowledged a grant or its extension in time. */
   | "not-durable"
-  /** The server cannot tell how durable a write is, or not to this user. */
+  /** The server cannot say how durable a write is, or must not say it to this user. */
   | "no-wait"
   /** Anything else the server or the client said. */
   | "server";
@@ -163,7 +167,7 @@ export class SchemeError extends LockError {
   override readonly name: string = "SchemeError";
   declare readonly code: SchemeErrorCode;
   readonly causes: readonly unknown[];
-  /** True where trying again may help: a lost connection, a server that is loading or failing over. */
+  /** True if trying again may help: after a lost connection, or while a server is loading or failing over. */
   readonly transient: boolean;
 
   constructor(code: SchemeErrorCode, message: string, causes: readonly unknown[], transient = false) {

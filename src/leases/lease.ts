@@ -243,10 +243,21 @@ export class Lease implements Scheduled, Holding, Extending {
     this.#assertHeld();
   }
 
-  /** Ask for the whole ttl now: a lease that begins with less is not left at that. */
-  claim(): void {
-    this.#prolong(this.ttl, this);
-    this.#keeper.reschedule(this);
+  /** Ask for the whole ttl now: a lease that begins with less is not left at that. Resolves when that was answered. */
+  claim(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#prolong(this.ttl, {
+        extended: (askedAt, grantedUntil) => {
+          this.extended(askedAt, grantedUntil);
+          resolve();
+        },
+        notExtended: (error) => {
+          this.notExtended(error);
+          resolve();
+        },
+      });
+      this.#keeper.reschedule(this);
+    });
   }
 
   async downgrade(): Promise<void> {
@@ -322,7 +333,9 @@ export class Lease implements Scheduled, Holding, Extending {
 
   /** A report may have been missed: ask whether it is still held. */
   doubt(): void {
-    if (this.#state === "running" && this.#asked === 0) this.claim();
+    if (this.#state !== "running" || this.#asked > 0) return;
+    this.#prolong(this.ttl, this);
+    this.#keeper.reschedule(this);
   }
 
   extended(askedAt: number, grantedUntil: number): void {

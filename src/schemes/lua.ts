@@ -157,6 +157,11 @@ export class LuaScheme implements Scheme {
     return generation === undefined ? undefined : generation + this.#driver.drops;
   }
 
+  written(lock: string): Promise<void> {
+    this.#batches.flush();
+    return this.#driver.written(this.#keys.of(lock)[0]);
+  }
+
   acquire(question: Question): void {
     const { lock, wait, ttl, durability } = question;
     this.#clients.announce(ttl);

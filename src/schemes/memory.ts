@@ -222,6 +222,10 @@ export class MemoryScheme implements Scheme {
     return 0;
   }
 
+  written(): Promise<void> {
+    return Promise.resolve();
+  }
+
   acquire(question: Question): void {
     question.isSent = true;
     report(this.#acquire(question), question);

@@ -87,6 +87,10 @@ export class RedlockScheme implements Scheme {
 
   hearing(): undefined {}
 
+  written(): Promise<void> {
+    return Promise.resolve();
+  }
+
   acquire(question: Question): void {
     question.isSent = true;
     report(this.#acquire(question), question);

@@ -237,6 +237,11 @@ export interface Scheme {
    * undefined while none can arrive.
    */
   hearing(lock: string): number | undefined;
+  /**
+   * Resolves when what was asked about the lock so far is on its way, so that it arrives even if this process is blocked
+   * from now on. May be pending for as long as the connection is down. Never rejects.
+   */
+  written(lock: string): Promise<void>;
   /** Stop listening and close what the scheme opened; the user's own connection stays open. */
   close(): Promise<void>;
 }

@@ -76,6 +76,10 @@ export class SetScheme implements Scheme {
 
   hearing(): undefined {}
 
+  written(): Promise<void> {
+    return Promise.resolve();
+  }
+
   acquire(question: Question): void {
     question.isSent = true;
     report(this.#assure(question, this.#acquire(question)), question);

@@ -10,6 +10,12 @@ import { Line } from "./line.ts";
 import { Request } from "./request.ts";
 import type { Room } from "./room.ts";
 
+interface Beginning {
+  readonly begin: () => void;
+  isReady: boolean;
+  isDue: boolean;
+}
+
 /** The lines of one manager: one for each lock that is held or waited for here. */
 export class Lines implements Room {
   readonly scheme: Scheme;
@@ -27,8 +33,8 @@ export class Lines implements Room {
   /** How many calls are out, and who wants to know when none is. */
   #out = 0;
   #whenIdle: (() => void) | undefined;
-  /** Those whose code begins once all has been written. */
-  #beginning: (() => void)[] = [];
+  /** In order: those who begin at the end of this turn of the event loop, or once they are ready. */
+  readonly #beginning: Beginning[] = [];
 
   constructor(scheme: Scheme, clock: Clock, keeper: LeaseKeeper, settings: { clientId: string; turn: number }) {
     this.scheme = scheme;
@@ -118,17 +124,21 @@ export class Lines implements Room {
     if (--this.#out === 0) this.#whenIdle?.();
   }
 
-  begin(begin: () => void, afterWriting: boolean): void {
-    if (!afterWriting && this.#beginning.length === 0) return begin();
-    if (this.#beginning.push(begin) > 1) return;
-    // What is sent in this turn of the event loop is written at its end.
-    outsideContext(() => setImmediate(() => this.#beginAll()));
+  begin(begin: () => void, ready: Promise<void> | undefined): void {
+    if (!ready && this.#beginning.length === 0) return begin();
+    const one: Beginning = { begin, isReady: !ready, isDue: false };
+    void ready?.then(() => {
+      one.isReady = true;
+      if (one.isDue) begin();
+    });
+    if (this.#beginning.push(one) === 1) outsideContext(() => setImmediate(() => this.#beginAll()));
   }
 
   #beginAll(): void {
-    const all = this.#beginning;
-    this.#beginning = [];
-    for (const begin of all) begin();
+    for (const one of this.#beginning.splice(0)) {
+      one.isDue = true;
+      if (one.isReady) one.begin();
+    }
   }
 
   #lineOf(lock: string): Line {

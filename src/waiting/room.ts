@@ -14,8 +14,6 @@ export interface Room {
   /** Something has been sent, and `close()` waits until it has been answered. */
   sent(): void;
   answered(): void;
-  /**
-   * Call `begin` now, or after all that was sent so far has been written. Callbacks begin in the order of these calls.
-   */
-  begin(begin: () => void, afterWriting: boolean): void;
+  /** Call `begin` when ready. What becomes ready in one turn of the event loop begins in the order of these calls. */
+  begin(begin: () => void, ready: Promise<void> | undefined): void;
 }

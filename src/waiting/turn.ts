@@ -214,8 +214,9 @@ export class Turn implements Ground, Caller<Extension> {
     events.granted(own, context);
     const deliver = request.granted();
     const isWhole = !isPushed && this.#grantedUntil - from >= this.#ttl - drift(this.#ttl);
-    if (!isWhole) lease.claim();
-    room.begin(() => deliver(lease), !isWhole);
+    // Written or answered: either way it will have arrived if this process is blocked by its own code now.
+    const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(this.grant.lock)]);
+    room.begin(() => deliver(lease), claimed);
   }
 
   #farewell(told: (wasHeld: boolean) => void, kept?: Lease["kept"]): void {

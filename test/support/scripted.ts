@@ -94,6 +94,10 @@ export class ScriptedScheme implements Scheme {
     this.releases = new Calls(clock, () => "released");
   }
 
+  written(): Promise<void> {
+    return Promise.resolve();
+  }
+
   acquire(question: Question): void {
     question.isSent = true;
     report(this.acquires.call(asked(question)), question);

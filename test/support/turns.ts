@@ -84,6 +84,10 @@ export class WatchedScheme implements Scheme {
     await this.#scheme.close();
   }
 
+  written(): Promise<void> {
+    return Promise.resolve();
+  }
+
   acquire(question: Question): void {
     question.isSent = true;
     report(this.#acquire(question), question);
