@@ -62,7 +62,7 @@ export class Lines implements Room {
       const request = new Request(terms, resolve, reject);
       const line = this.#lineOf(terms.lock);
       if (terms.manner === "wait" && !terms.from) line.add(request);
-      else line.inOrder(() => line.add(request));
+      else line.inOrder(() => (this.isClosed ? reject(closed()) : line.add(request)));
     });
   }
 
@@ -102,8 +102,7 @@ export class Lines implements Room {
   /** Reject all that waits. */
   refuse(): void {
     this.isClosed = true;
-    const error = new LockError("closed", "The LockManager was closed while the request waited.");
-    for (const line of this.#lines.values()) line.end(error);
+    for (const line of this.#lines.values()) line.end(closed());
   }
 
   /** Resolves when nothing is out: every question has been answered, and every farewell heard or given up. */
@@ -146,4 +145,8 @@ export class Lines implements Room {
     if (!line) this.#lines.set(lock, (line = new Line(lock, this, this.#farewells, this.#forget)));
     return line;
   }
+}
+
+function closed(): LockError {
+  return new LockError("closed", "The LockManager was closed while the request waited.");
 }

@@ -14,6 +14,8 @@ import type { Room } from "./room.ts";
 const TURN_TIME = 50;
 /** Nor is a lease handed on that has less than this share of its ttl left. */
 const FRESH = 2 / 3;
+/** How old the scheme's latest word on the grant may be when it is handed on, in milliseconds. */
+const CONFIRM_AFTER = 10;
 
 /** The line that a turn belongs to. */
 export interface TurnOwner {
@@ -51,6 +53,8 @@ export class Turn implements Ground, Caller<Extension> {
   readonly #hearing: number | undefined;
   readonly #leases: Lease[] = [];
   #grantedUntil: number;
+  /** When the scheme was asked what it answered last. */
+  #confirmedAt: number;
   #nextFence: number;
   #isLost = false;
   #isOver = false;
@@ -62,13 +66,14 @@ export class Turn implements Ground, Caller<Extension> {
   /** Ends the turn for those who have not held by then. */
   #timer: Timer | undefined;
 
-  constructor(owner: TurnOwner, place: Place, { fence, until, durability }: Granted) {
+  constructor(owner: TurnOwner, place: Place, { fence, from, until, durability }: Granted) {
     const { lock, token, mode, permits, ttl, requests } = place;
     this.#owner = owner;
     this.place = place;
     this.#ttl = ttl;
     this.#startedAt = owner.room.clock.now();
     this.#grantedUntil = until;
+    this.#confirmedAt = from;
     this.#nextFence = fence;
     this.#lastFence = fence + requests.size - 1;
     this.#hearing = owner.room.scheme.hearing(lock);
@@ -113,6 +118,7 @@ export class Turn implements Ground, Caller<Extension> {
 
   answered(extension: Extension): void {
     const { askedAt, until, callers } = this.#extensionEnded();
+    this.#confirmedAt = askedAt;
     if (extension === "extended") this.#grantedUntil = Math.max(this.#grantedUntil, until);
     else if (!this.#isOver) this.lose(extension === "stolen" ? "stolen" : "expired");
     for (const caller of callers) {
@@ -217,6 +223,9 @@ export class Turn implements Ground, Caller<Extension> {
     // Written or answered: either way it will have arrived if this process is blocked by its own code now.
     const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(this.grant.lock)]);
     room.begin(() => deliver(lease), claimed);
+    // The scheme was not asked before it was handed on: a theft whose report is late or lost is noticed soon.
+    const isHandedOn = token !== this.grant.token;
+    if (isHandedOn && room.clock.now() - this.#confirmedAt > CONFIRM_AFTER) lease.doubt();
   }
 
   #farewell(told: (wasHeld: boolean) => void, kept?: Lease["kept"]): void {
