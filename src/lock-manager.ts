@@ -20,8 +20,15 @@ import { checkManagerOptions } from "./options/manager.ts";
 import type { CheckedManagerOptions, ManagerOptions } from "./options/manager.ts";
 import { checkOnce } from "./options/once.ts";
 import type { OnceOptions } from "./options/once.ts";
-import { checkCallback, checkName, checkRequest, checkRequests, plainRequest } from "./options/request.ts";
-import type { CheckedRequest, LockOptions, Verb } from "./options/request.ts";
+import {
+  checkCallback,
+  checkName,
+  checkPlainName,
+  checkRequest,
+  checkRequests,
+  plainTerms,
+} from "./options/request.ts";
+import type { CheckedRequest, LockOptions, Terms, Verb } from "./options/request.ts";
 import { checkSelection } from "./options/selection.ts";
 import { checkLimit } from "./options/semaphore.ts";
 import { campaign, leaders } from "./primitives/election.ts";
@@ -55,6 +62,9 @@ export class LockManager {
   readonly #scheme: Scheme;
   readonly #keeper: LeaseKeeper;
   readonly #lines: Lines;
+  /** Those of a request without options: what may wait, and `tryAcquire`. */
+  readonly #waits: Terms;
+  readonly #tries: Terms;
   #reentrancy: Reentrancy | undefined;
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
@@ -81,6 +91,8 @@ export class LockManager {
     this.#keeper = new LeaseKeeper(clock);
     const turn = this.#scheme.hasTurns ? this.#options.turn : 1;
     this.#lines = new Lines(this.#scheme, clock, this.#keeper, { clientId, turn });
+    this.#waits = plainTerms(this.#options, "acquire");
+    this.#tries = plainTerms(this.#options, "tryAcquire");
     // Last, so that a constructor that throws has opened nothing.
     this.#connections?.open();
   }
@@ -133,7 +145,7 @@ export class LockManager {
       const locks = new SeveralLocks(holdings);
       return holdDuring(locks, () => within(holdings, () => run(locks)));
     }
-    const holding = await this.#obtain("request", name, options);
+    const holding = await this.#obtain("request", name, options, asHolding);
     if (!holding) return run(null);
     const lock = new Lock(holding);
     return holdDuring(holding, () => (holding instanceof Part ? holding.run(() => run(lock)) : run(lock)));
@@ -146,22 +158,16 @@ export class LockManager {
    */
   acquire(name: string, options?: Omit<LockOptions, "ifAvailable">): Promise<Lock>;
   acquire(names: readonly string[], options?: Omit<LockOptions, "ifAvailable">): Promise<SeveralLocks>;
-  async acquire(name: string | readonly string[], options?: LockOptions): Promise<Lock | SeveralLocks> {
+  acquire(name: string | readonly string[], options?: LockOptions): Promise<Lock | SeveralLocks> {
     // Only those who may not wait are answered with nothing.
-    if (Array.isArray(name)) return new SeveralLocks((await this.#obtainAll("acquire", name, options)) as Holding[]);
-    return new Lock((await this.#obtain("acquire", name, options)) as Holding);
+    return this.#acquire("acquire", name, options) as Promise<Lock | SeveralLocks>;
   }
 
   /** Take the lock if that is possible at once, else null. */
   tryAcquire(name: string, options?: TryOptions): Promise<Lock | null>;
   tryAcquire(names: readonly string[], options?: TryOptions): Promise<SeveralLocks | null>;
-  async tryAcquire(name: string | readonly string[], options?: TryOptions): Promise<Lock | SeveralLocks | null> {
-    if (Array.isArray(name)) {
-      const holdings = await this.#obtainAll("tryAcquire", name, options);
-      return holdings && new SeveralLocks(holdings);
-    }
-    const holding = await this.#obtain("tryAcquire", name, options);
-    return holding && new Lock(holding);
+  tryAcquire(name: string | readonly string[], options?: TryOptions): Promise<Lock | SeveralLocks | null> {
+    return this.#acquire("tryAcquire", name, options);
   }
 
   /**
@@ -173,8 +179,8 @@ export class LockManager {
    */
   async attach(detached: DetachedLock, options?: AttachOptions): Promise<Lock> {
     const request = checkAttach(detached, options, this.#options);
-    const lease = await this.#lease(request);
-    if (lease) return new Lock(lease);
+    const lock = await this.#lease(request.lock, request, asLock);
+    if (lock) return lock;
     throw new LockError(
       "gone",
       `The detached lock ${quote(request.lock)} (fence ${request.from?.fence}) is gone: it was attached already, taken by force, or ` +
@@ -192,7 +198,7 @@ export class LockManager {
     checkName(name);
     checkLimit(limit);
     const obtain = (verb: Verb, options: unknown): Promise<Lease | null> =>
-      this.#lease(checkRequest(name, options, this.#options, verb, limit));
+      this.#leaseWith(name, options, verb, limit);
     return new Semaphore(name, limit, obtain);
   }
 
@@ -297,23 +303,36 @@ export class LockManager {
     return {
       clock: this.#keeper.clock,
       closing: this.#closing.signal,
-      lease: (name, options, verb) => this.#lease(checkRequest(name, options, this.#options, verb)),
+      lease: (name, options, verb) => this.#leaseWith(name, options, verb),
       query: (selection) => this.query(selection),
       look: async (name) => (await this.#scheme.query({ name }))[0],
     };
   }
 
-  /** Null if it may not wait and the lock is busy. Everything is checked before anything is sent; bad input is thrown. */
-  #obtain(verb: Verb, name: unknown, given: unknown): Promise<Holding | null> {
-    if (given === undefined && verb !== "tryAcquire") return this.#lease(plainRequest(name, this.#options));
+  /** Null if it may not wait and the lock is busy. Rejects, and never throws. */
+  #acquire(verb: Verb, name: unknown, given: unknown): Promise<Lock | SeveralLocks | null> {
+    try {
+      if (!Array.isArray(name)) return this.#obtain(verb, name, given, asLock);
+      return this.#obtainAll(verb, name, given).then((holdings) => holdings && new SeveralLocks(holdings));
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  /** Everything is checked before anything is sent; bad input is thrown. */
+  #obtain<T>(verb: Verb, name: unknown, given: unknown, as: (holding: Holding) => T): Promise<T | null> {
+    if (given === undefined) {
+      return this.#lease(checkPlainName(name), verb === "tryAcquire" ? this.#tries : this.#waits, as);
+    }
     const request = checkRequest(name, given, this.#options, verb);
-    return request.reentrant ? this.#takePart(verb, request) : this.#lease(request);
+    if (!request.reentrant) return this.#lease(request.lock, request, as);
+    return this.#takePart(verb, request).then((holding) => holding && as(holding));
   }
 
   #obtainAll(verb: Verb, names: readonly unknown[], given: unknown): Promise<Holding[] | null> {
     const requests = checkRequests(names, given, this.#options, verb);
     const obtain = (request: CheckedRequest): Promise<Holding | null> =>
-      request.reentrant ? this.#takePart(verb, request) : this.#lease(request);
+      request.reentrant ? this.#takePart(verb, request) : this.#lease(request.lock, request, asLease);
     return obtainAll({ clock: this.#keeper.clock, obtain }, requests);
   }
 
@@ -324,18 +343,23 @@ export class LockManager {
     this.#reentrancy ??= new Reentrancy();
     const part = this.#reentrancy.join(request);
     if (part) return part;
-    const lease = await this.#lease(request);
+    const lease = await this.#lease(request.lock, request, asLease);
     return lease && verb === "request" ? this.#reentrancy.open(lease) : lease;
   }
 
-  #lease(request: CheckedRequest): Promise<Lease | null> {
-    this.#assertOpen();
-    this.#assertSupported(request);
-    throwIfAborted(request.signal);
-    return this.#lines.obtain(request);
+  #leaseWith(name: string, options: unknown, verb: Verb, limit?: number): Promise<Lease | null> {
+    const request = checkRequest(name, options, this.#options, verb, limit);
+    return this.#lease(request.lock, request, asLease);
   }
 
-  #assertSupported({ mode, permits, maxQueue, durability }: CheckedRequest): void {
+  #lease<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
+    this.#assertOpen();
+    this.#assertSupported(terms);
+    throwIfAborted(terms.signal);
+    return this.#lines.obtain(lock, terms, as);
+  }
+
+  #assertSupported({ mode, permits, maxQueue, durability }: Terms): void {
     const { name, modes, queues, proves } = this.#scheme;
     if (!proves) refuseDurability(name, durability);
     if (queues && modes.has(mode)) return;
@@ -357,4 +381,16 @@ export class LockManager {
 
 function defaultLabel(): string {
   return `${hostname()}:${process.pid}:${basename(process.argv[1] ?? process.title)}`.slice(0, 256).toWellFormed();
+}
+
+function asLock(holding: Holding): Lock {
+  return new Lock(holding);
+}
+
+function asHolding(holding: Holding): Holding {
+  return holding;
+}
+
+function asLease(lease: Lease): Lease {
+  return lease;
 }

@@ -31,9 +31,9 @@ function setUp(clock: ManualClock = new ManualClock()): Stage {
 
 /** Whatever happened, a keeper that is closed leaves no timer. */
 afterEach(async () => {
-  const { keeper, farewells, clock } = stage as Stage;
+  const { keeper, room, clock } = stage as Stage;
   await keeper.close(0);
-  farewells.close();
+  void room.idle();
   expect(clock.pending, "timers left").toBe(0);
 });
 
@@ -567,7 +567,7 @@ describe("close", () => {
   });
 
   test("ends also the telling of what the server has not heard", async () => {
-    const { clock, scheme, farewells, keeper, start } = setUp();
+    const { clock, scheme, room, keeper, start } = setUp();
     scheme.releases.always = () => {
       throw down();
     };
@@ -575,7 +575,7 @@ describe("close", () => {
     await clock.advance(150);
     const before = scheme.releases.count;
     await keeper.close(0);
-    farewells.close();
+    void room.idle();
     expect(clock.pending).toBe(0);
     await clock.advance(TTL);
     expect(scheme.releases.count).toBe(before);

@@ -1,11 +1,24 @@
 import type { Clock, Timer } from "../clock.ts";
+import type { LossReason } from "../errors.ts";
 import { Schedule } from "./schedule.ts";
-import type { Lease } from "./lease.ts";
+import type { Scheduled } from "./schedule.ts";
+
+/** A lease, as far as it is kept. */
+interface Keepable extends Scheduled {
+  readonly isRunning: boolean;
+  /** Somebody's code runs under it. */
+  readonly isGuarded: boolean;
+  /** Its time has come. */
+  look(now: number): void;
+  /** The manager is being closed. */
+  close(): void;
+  lose(reason: LossReason): void;
+}
 
 /** Keeps the leases of one manager: one timer renews and ends them all. */
 export class LeaseKeeper {
   readonly clock: Clock;
-  readonly #schedule = new Schedule<Lease>();
+  readonly #schedule = new Schedule<Keepable>();
   #timer: Timer | undefined;
   #timerAt = Infinity;
   /** While the manager closes: those whose callbacks still run, and who wants to know when the last has ended. */
@@ -16,19 +29,19 @@ export class LeaseKeeper {
   }
 
   /** The lease begins. */
-  add(lease: Lease): void {
+  add(lease: Keepable): void {
     this.#schedule.add(lease);
     this.#arm();
   }
 
   /** The lease is over. */
-  forget(lease: Lease): void {
+  forget(lease: Keepable): void {
     this.#schedule.remove(lease);
     if (this.#allEnded && !this.#schedule.first) this.#allEnded();
   }
 
   /** When it is due has changed. */
-  reschedule(lease: Lease): void {
+  reschedule(lease: Keepable): void {
     if (lease.position < 0) return;
     this.#schedule.remove(lease);
     this.#schedule.add(lease);

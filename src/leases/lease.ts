@@ -1,11 +1,12 @@
 import type { Wish } from "../durability.ts";
 import { LockLostError, released } from "../errors.ts";
 import type { LossReason } from "../errors.ts";
-import { currentContext, events, inContext } from "../events.ts";
+import { events } from "../events.ts";
 import type { Context } from "../events.ts";
 import { duration, SHORTEST_TTL } from "../options/checks.ts";
-import type { Extension, Grant, LockMode } from "../schemes/scheme.ts";
+import type { Extension, Grant, LockMode, Release } from "../schemes/scheme.ts";
 import type { LeaseKeeper } from "./keeper.ts";
+import { Loss } from "./loss.ts";
 import type { Scheduled } from "./schedule.ts";
 
 /** How much earlier than the server's our deadline comes, for a lease of that length: clocks run at different speeds. */
@@ -71,6 +72,14 @@ export interface Kept {
   readonly label: string;
 }
 
+/** How the scheme took it that a lease or request is over: "unheard" if it did not answer. */
+export type Departure = Release | "unheard";
+
+/** Who hears that. */
+export interface Departing {
+  departed(outcome: Departure): void;
+}
+
 /**
  * The scheme's grant that a lease stands on. Several leases of one process may stand on one, one after the other or,
  * shared, together.
@@ -78,6 +87,8 @@ export interface Kept {
 export interface Ground {
   /** As the scheme knows it. */
   readonly grant: Grant;
+  /** The scheme keeps it at least until then, by our clock. */
+  readonly grantedUntil: number;
   /** Make it last at least until then, by our clock. */
   extend(until: number, caller: Extending): void;
   /** This lease is about to be shared. */
@@ -86,8 +97,8 @@ export interface Ground {
   assertDetaches(): void;
   /** The lease is over and stays with the scheme. */
   detach(lease: Lease): void;
-  /** The lease is over. `told` hears whether the scheme knew of it until now. */
-  leave(lease: Lease, told: (wasHeld: boolean) => void): void;
+  /** The lease is over, and hears what the scheme says to that. */
+  leave(lease: Lease): void;
 }
 
 /** Who hears how an extension came out. */
@@ -101,18 +112,16 @@ export interface Extending {
 type State = "running" | "released" | "lost";
 
 /** A holder's time, by the keeper's clock. */
-export class Lease implements Scheduled, Holding, Extending {
+export class Lease implements Scheduled, Holding, Extending, Departing {
   readonly ttl: number;
   readonly context: Context;
+  grant: Grant;
   readonly #keeper: LeaseKeeper;
   readonly #ground: Ground;
-  #grant: Grant;
   #renew: boolean;
   /** Renewal may not take the lease beyond this. */
   #end: number;
   #deadline: number;
-  /** The server keeps it for us at least until then. */
-  #grantedUntil: number;
   #renewAt: number;
   /** How many extensions are out, and when the first of them was asked for. */
   #asked = 0;
@@ -122,46 +131,36 @@ export class Lease implements Scheduled, Holding, Extending {
   /** How much later than it was due the latest renewal was asked for, because the event loop was blocked. */
   #late = 0;
   #state: State = "running";
-  #error: LockLostError | undefined;
-  /** Those who wait for an extension: a loss is reported to them at once. */
-  #extending: Set<(error: LockLostError) => void> | undefined;
-  #abort: AbortController | undefined;
-  #abortContext: Context;
-  /** Why the signal is aborted though the lease runs: its manager is being closed. */
-  #closing: LockLostError | undefined;
-  #onLost: ((error: LockLostError) => void) | undefined;
+  #loss: Loss | undefined;
+  /** Called with whether the lock was held until it was released. */
+  #released: ((wasHeld: boolean) => void) | undefined;
   isGuarded = false;
   kept: Kept | undefined;
-  /** Its place in the keeper's schedule. */
   position = -1;
+  scheduledFor = 0;
+  /** Its neighbours among the leases that stand on the same ground. */
+  before: Lease | undefined;
+  behind: Lease | undefined;
 
-  /**
-   * @param from when the lease was surely running
-   * @param grantedUntil the server keeps it at least until then
-   */
+  /** @param from when the lease was surely running */
   constructor(
     keeper: LeaseKeeper,
     ground: Ground,
     grant: Grant,
-    terms: LeaseTerms,
+    { ttl, renew, maxHold }: LeaseTerms,
     context: Context,
     from: number,
-    grantedUntil: number,
   ) {
+    const { grantedUntil } = ground;
     this.#keeper = keeper;
     this.#ground = ground;
-    this.#grant = grant;
+    this.grant = grant;
     this.context = context;
-    this.ttl = terms.ttl;
-    this.#renew = terms.renew;
-    this.#end = terms.maxHold === undefined ? Infinity : from + terms.maxHold;
+    this.ttl = ttl;
+    this.#renew = renew;
+    this.#end = maxHold === undefined ? Infinity : from + maxHold;
     this.#deadline = Math.min(deadline(grantedUntil, from), this.#end);
-    this.#grantedUntil = grantedUntil;
-    this.#renewAt = terms.renew ? grantedUntil - terms.ttl + terms.ttl * RENEW_AFTER : Infinity;
-  }
-
-  get grant(): Grant {
-    return this.#grant;
+    this.#renewAt = renew ? grantedUntil - ttl + ttl * RENEW_AFTER : Infinity;
   }
 
   /** Neither released nor lost, as far as has been noticed. */
@@ -180,28 +179,22 @@ export class Lease implements Scheduled, Holding, Extending {
 
   get remaining(): number {
     this.#checkDeadline();
-    return this.#state === "running" ? Math.max(0, this.#deadline - this.#keeper.clock.now()) : 0;
+    return this.#state === "running" ? Math.max(0, this.#deadline - this.#now()) : 0;
   }
 
   get error(): LockLostError | undefined {
     this.#checkDeadline();
-    return this.#error;
+    return this.#loss?.error;
   }
 
   get signal(): AbortSignal {
     this.#checkDeadline();
-    if (!this.#abort) {
-      this.#abort = new AbortController();
-      this.#abortContext = currentContext();
-      const reason = this.#error ?? this.#closing;
-      if (reason) this.#abort.abort(reason);
-    }
-    return this.#abort.signal;
+    return this.#whenLost().signal;
   }
 
   onLost(listener: (error: LockLostError) => void): void {
-    this.#onLost = listener;
-    if (this.error) listener(this.error);
+    this.#checkDeadline();
+    this.#whenLost().listen(listener);
   }
 
   guard(): void {
@@ -211,7 +204,7 @@ export class Lease implements Scheduled, Holding, Extending {
   /** From now on: whether it is renewed, and after what time it is over in any case. */
   limit({ renew, maxHold = Infinity }: Pick<LeaseTerms, "renew" | "maxHold">): void {
     this.#renew = renew;
-    this.#end = this.#keeper.clock.now() + maxHold;
+    this.#end = this.#now() + maxHold;
     this.#deadline = Math.min(this.#deadline, this.#end);
     if (!renew) this.#renewAt = Infinity;
     this.#keeper.reschedule(this);
@@ -225,48 +218,27 @@ export class Lease implements Scheduled, Holding, Extending {
   async extend(ttl: number = this.ttl): Promise<void> {
     duration(ttl, "ttl", SHORTEST_TTL);
     this.#assertHeld();
-    const extending = (this.#extending ??= new Set());
-    let stop: (error: LockLostError) => void;
-    await new Promise<void>((resolve, reject) => {
-      extending.add((stop = reject));
-      this.#prolong(ttl, {
-        extended: (askedAt, grantedUntil) => {
-          this.extended(askedAt, grantedUntil);
-          resolve();
-        },
-        notExtended: (error) => {
-          this.notExtended(error);
-          reject(this.error ?? error);
-        },
-      });
-    }).finally(() => extending.delete(stop));
+    await this.#whenLost().during((resolve, reject) => {
+      this.#prolong(ttl, this.#extending(resolve, (error) => reject(this.error ?? error)));
+    });
     this.#assertHeld();
   }
 
   /** Ask for the whole ttl now: a lease that begins with less is not left at that. Resolves when that was answered. */
   claim(): Promise<void> {
     return new Promise((resolve) => {
-      this.#prolong(this.ttl, {
-        extended: (askedAt, grantedUntil) => {
-          this.extended(askedAt, grantedUntil);
-          resolve();
-        },
-        notExtended: (error) => {
-          this.notExtended(error);
-          resolve();
-        },
-      });
+      this.#prolong(this.ttl, this.#extending(resolve, () => resolve()));
       this.#keeper.reschedule(this);
     });
   }
 
   async downgrade(): Promise<void> {
     this.#assertHeld();
-    if (this.#grant.mode === "shared") return;
+    if (this.grant.mode === "shared") return;
     const extension = await this.#ground.downgrade();
     if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
     this.#assertHeld();
-    this.#grant = { ...this.#grant, mode: "shared" };
+    this.grant = { ...this.grant, mode: "shared" };
   }
 
   /** Stop keeping the lease, which lasts its whole time from now, without giving it back. */
@@ -280,7 +252,7 @@ export class Lease implements Scheduled, Holding, Extending {
     this.#state = "released";
     this.#keeper.forget(this);
     this.#ground.detach(this);
-    events.detached(this.#grant, this.context);
+    events.detached(this.grant, this.context);
     return { name: lock, mode, token, fence, ttl: this.ttl, remaining };
   }
 
@@ -291,36 +263,37 @@ export class Lease implements Scheduled, Holding, Extending {
     this.#state = "released";
     this.#keeper.forget(this);
     return new Promise((resolve) => {
-      this.#ground.leave(this, (wasHeld) => {
-        if (wasHeld) events.released(this.#grant, this.context);
-        else {
-          this.#state = "running";
-          this.lose("expired");
-        }
-        resolve(wasHeld);
-      });
+      this.#released = resolve;
+      this.#ground.leave(this);
     });
+  }
+
+  departed(outcome: Departure): void {
+    if (this.#state !== "released") return;
+    const wasHeld = outcome !== "gone";
+    if (wasHeld) events.released(this.grant, this.context);
+    else {
+      this.#state = "running";
+      this.lose("expired");
+    }
+    this.#released?.(wasHeld);
   }
 
   lose(reason: LossReason, options: { cause?: unknown; blocked?: number } = {}): void {
     if (this.#state !== "running") return;
     this.#state = "lost";
-    const { lock, fence } = this.#grant;
-    this.#error = new LockLostError(lock, fence, reason, options);
+    const { lock, fence } = this.grant;
     this.#keeper.forget(this);
-    events.lost({ ...this.#grant, reason }, this.context);
-    this.#tellSignal(this.#error);
-    this.#onLost?.(this.#error);
-    for (const stop of this.#extending ?? []) stop(this.#error);
-    this.#ground.leave(this, () => {});
+    events.lost({ ...this.grant, reason }, this.context);
+    this.#whenLost().tell(new LockLostError(lock, fence, reason, options));
+    this.#ground.leave(this);
   }
 
   /** The manager is being closed: whoever works under the lease should end. */
   close(): void {
     if (this.#state !== "running") return;
-    const { lock, fence } = this.#grant;
-    this.#closing = new LockLostError(lock, fence, "closed");
-    this.#tellSignal(this.#closing);
+    const { lock, fence } = this.grant;
+    this.#whenLost().close(new LockLostError(lock, fence, "closed"));
   }
 
   /** Its time has come, and what arrived by then has been read: renew it, or end it. */
@@ -342,7 +315,6 @@ export class Lease implements Scheduled, Holding, Extending {
     this.#heardExtension();
     this.#trouble = undefined;
     if (this.#state !== "running") return;
-    this.#grantedUntil = Math.max(this.#grantedUntil, grantedUntil);
     // The server held it for us all the time, so a deadline that passed while this answer lay unread was none.
     this.#deadline = Math.max(this.#deadline, Math.min(deadline(grantedUntil, askedAt), this.#end));
     if (this.#renew) this.#renewAt = askedAt + this.ttl * RENEW_AFTER;
@@ -354,26 +326,42 @@ export class Lease implements Scheduled, Holding, Extending {
     if (this.#state !== "running") return;
     this.#trouble = error;
     const pause = Math.min(this.ttl * RETRY_AFTER, Math.max(this.remaining * RETRY_SOON, SHORTEST_RETRY));
-    if (this.#renew) this.#renewAt = this.#keeper.clock.now() + pause;
-    events.trouble({ lock: this.#grant.lock, token: this.#grant.token, doing: "renew", error }, this.context);
+    if (this.#renew) this.#renewAt = this.#now() + pause;
+    events.trouble({ lock: this.grant.lock, token: this.grant.token, doing: "renew", error }, this.context);
     this.#keeper.reschedule(this);
+  }
+
+  #now(): number {
+    return this.#keeper.clock.now();
+  }
+
+  #whenLost(): Loss {
+    return (this.#loss ??= new Loss());
+  }
+
+  #extending(resolve: () => void, reject: (error: unknown) => void): Extending {
+    return {
+      extended: (askedAt, grantedUntil) => {
+        this.extended(askedAt, grantedUntil);
+        resolve();
+      },
+      notExtended: (error) => {
+        this.notExtended(error);
+        reject(error);
+      },
+    };
   }
 
   /** Ask for at least ttl from now; never for less than was granted before, never for more than maxHold allows. */
   #prolong(ttl: number, caller: Extending): void {
-    const now = this.#keeper.clock.now();
+    const now = this.#now();
     if (this.#asked++ === 0) this.#askedAt = now;
-    this.#ground.extend(Math.max(this.#grantedUntil, Math.min(now + ttl, this.#end)), caller);
+    this.#ground.extend(Math.max(this.#ground.grantedUntil, Math.min(now + ttl, this.#end)), caller);
   }
 
   /** If another extension is behind it, that one has just been asked for. */
   #heardExtension(): void {
-    if (--this.#asked > 0) this.#askedAt = this.#keeper.clock.now();
-  }
-
-  #tellSignal(reason: LockLostError): void {
-    const abort = this.#abort;
-    if (abort) inContext(this.#abortContext, () => abort.abort(reason));
+    if (--this.#asked > 0) this.#askedAt = this.#now();
   }
 
   /**
@@ -382,7 +370,7 @@ export class Lease implements Scheduled, Holding, Extending {
    */
   #checkDeadline(): void {
     if (this.#state !== "running") return;
-    const now = this.#keeper.clock.now();
+    const now = this.#now();
     if (now < this.#deadline || (this.#asked > 0 && this.#askedAt < this.#deadline)) return;
     this.#expire(now);
   }
@@ -391,7 +379,7 @@ export class Lease implements Scheduled, Holding, Extending {
     const isOut = this.#asked > 0;
     const blocked = isOut ? this.#late : now - this.#renewAt;
     // What maxHold ends would have ended anyway.
-    const couldRenew = this.#grantedUntil < this.#end;
+    const couldRenew = this.#ground.grantedUntil < this.#end;
     if (couldRenew && this.#trouble === undefined && blocked > this.ttl * LATE) this.lose("expired", { blocked });
     else if (couldRenew && (isOut || this.#trouble !== undefined)) this.lose("unreachable", { cause: this.#trouble });
     else this.lose("expired");
@@ -400,6 +388,6 @@ export class Lease implements Scheduled, Holding, Extending {
   #assertHeld(): void {
     const { error } = this;
     if (error) throw error;
-    if (this.#state === "released") throw released(this.#grant.lock);
+    if (this.#state === "released") throw released(this.grant.lock);
   }
 }

@@ -74,9 +74,8 @@ export interface Defaults {
   readonly durability?: CheckedDurability | undefined;
 }
 
-/** One request: its name and its options with every default filled in. */
-export interface CheckedRequest {
-  readonly lock: string;
+/** What a request asks for, but for the lock: its options with every default filled in. */
+export interface Terms {
   readonly mode: LockMode;
   /** `wait` in the queue; `try` once; `steal` from whoever holds. */
   readonly manner: "wait" | "try" | "steal";
@@ -97,6 +96,10 @@ export interface CheckedRequest {
   readonly durability: Wish | undefined;
   /** Take the place of exactly this grant. */
   readonly from: Grant | undefined;
+}
+
+export interface CheckedRequest extends Terms {
+  readonly lock: string;
 }
 
 /** The public verbs that make requests. */
@@ -167,28 +170,21 @@ export function checkRequest(
   return request;
 }
 
-/** A plain request without any option, which most are. */
-export function plainRequest(name: unknown, { ttl, durability }: Defaults): CheckedRequest {
+/** The terms of a request without any option, which most are: the same for all of them. */
+export function plainTerms(manager: Defaults, verb: Verb): Terms {
+  const { lock: _, ...terms } = checkRequest("", undefined, manager, verb);
+  return terms;
+}
+
+/**
+ * The name of a request without any option.
+ *
+ * @throws what `checkRequest` throws for it
+ */
+export function checkPlainName(name: unknown): string {
   const lock = checkName(name);
   if (lock.startsWith("-")) throw reserved(lock);
-  return {
-    lock,
-    mode: "exclusive",
-    manner: "wait",
-    signal: undefined,
-    ttl,
-    waitTimeout: undefined,
-    maxQueue: undefined,
-    onWait: undefined,
-    renew: true,
-    maxHold: undefined,
-    label: "",
-    permits: undefined,
-    limit: undefined,
-    reentrant: false,
-    durability: wishFor(durability, ttl),
-    from: undefined,
-  };
+  return lock;
 }
 
 interface Manners {

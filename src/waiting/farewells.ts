@@ -1,32 +1,15 @@
 import type { Timer } from "../clock.ts";
 import { SchemeError } from "../errors.ts";
 import { events } from "../events.ts";
-import type { Kept } from "../leases/lease.ts";
+import type { Departing, Departure, Kept } from "../leases/lease.ts";
 import { report } from "../schemes/scheme.ts";
 import type { Farewell, Grant, LockMode, Release } from "../schemes/scheme.ts";
-import type { Room } from "./room.ts";
+import type { Manner, Over, Room } from "./room.ts";
 
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 2_000;
 
-/** A request that is over, as much as is known of it. */
-export interface Over {
-  readonly lock: string;
-  readonly token: string;
-  readonly mode?: LockMode;
-  readonly fence?: number;
-}
-
-/** How the scheme took it: "unheard" if it did not answer. */
-export type Heard = Release | "unheard";
-
-/** What a farewell is said with. */
-export interface Manner {
-  /** A question about the same lock has not left yet, and must not be overtaken. */
-  readonly isBehind?: boolean;
-  /** The lock stays held until then, under that label. */
-  readonly kept?: Kept | undefined;
-}
+const NO_MANNER: Manner = {};
 
 /**
  * Tells the scheme that requests are over: each token once, and again while the scheme cannot be reached, until nothing
@@ -41,12 +24,8 @@ export class Farewells {
     this.#room = room;
   }
 
-  /**
-   * @param ttl what is not heard is gone after that many milliseconds
-   * @param told called with the first outcome
-   */
-  say(over: Over, ttl: number, told?: (outcome: Heard) => void, manner: Manner = NO_MANNER): void {
-    this.#send(new Saying(over, this.#room.clock.now() + ttl, manner, told, this));
+  say(over: Over, ttl: number, departing?: Departing, manner: Manner = NO_MANNER): void {
+    this.#send(new Saying(this, over, this.#room.clock.now() + ttl, departing, manner));
   }
 
   /** The scheme shows that it has not heard of that: say it again now. */
@@ -86,44 +65,46 @@ export class Farewells {
   #send(saying: Saying): void {
     const { scheme, clock } = this.#room;
     const { kept } = saying;
-    const left = kept ? Math.ceil(kept.until - clock.now()) : 0;
     this.#room.sent();
+    const left = kept ? Math.ceil(kept.until - clock.now()) : 0;
     if (kept && left > 0) report(scheme.keep(saying as unknown as Grant, left, kept.label), saying);
     else scheme.release(saying);
   }
 }
 
-const NO_MANNER: Manner = {};
-
 class Saying implements Farewell {
-  readonly lock: string;
-  readonly token: string;
-  readonly mode: LockMode | undefined;
-  readonly fence: number | undefined;
-  readonly isBehind: boolean;
-  readonly kept: Kept | undefined;
   /** By then nothing is left to be released. */
   readonly until: number;
+  readonly isBehind: boolean;
+  readonly kept: Kept | undefined;
   readonly #farewells: Farewells;
-  #told: ((outcome: Heard) => void) | undefined;
+  readonly #over: Over;
+  #departing: Departing | undefined;
   #pause = FIRST_PAUSE;
 
-  constructor(
-    { lock, token, mode, fence }: Over,
-    until: number,
-    { isBehind = false, kept }: Manner,
-    told: ((outcome: Heard) => void) | undefined,
-    farewells: Farewells,
-  ) {
-    this.lock = lock;
-    this.token = token;
-    this.mode = mode;
-    this.fence = fence;
-    this.isBehind = isBehind;
-    this.kept = kept;
-    this.until = until;
+  constructor(farewells: Farewells, over: Over, until: number, departing: Departing | undefined, manner: Manner) {
     this.#farewells = farewells;
-    this.#told = told;
+    this.#over = over;
+    this.until = until;
+    this.#departing = departing;
+    this.isBehind = manner.isBehind ?? false;
+    this.kept = manner.kept;
+  }
+
+  get lock(): string {
+    return this.#over.lock;
+  }
+
+  get token(): string {
+    return this.#over.token;
+  }
+
+  get mode(): LockMode | undefined {
+    return this.#over.mode;
+  }
+
+  get fence(): number | undefined {
+    return this.#over.fence;
   }
 
   answered(outcome: Release): void {
@@ -140,9 +121,9 @@ class Saying implements Farewell {
     this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
   }
 
-  #tell(outcome: Heard): void {
-    const told = this.#told;
-    this.#told = undefined;
-    told?.(outcome);
+  #tell(outcome: Departure): void {
+    const departing = this.#departing;
+    this.#departing = undefined;
+    departing?.departed(outcome);
   }
 }

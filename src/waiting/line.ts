@@ -1,6 +1,6 @@
-import type { HolderState, WaiterState } from "../schemes/scheme.ts";
-import type { Farewells } from "./farewells.ts";
-import { isPassing, Place } from "./place.ts";
+import type { Clock } from "../clock.ts";
+import type { HolderState, LockState, WaiterState } from "../schemes/scheme.ts";
+import { isPassing, mayWait, Place } from "./place.ts";
 import type { Granted, PlaceOwner } from "./place.ts";
 import { Queue } from "./queue.ts";
 import { standsAlone } from "./request.ts";
@@ -20,16 +20,14 @@ import type { TurnOwner } from "./turn.ts";
 export class Line implements PlaceOwner, TurnOwner {
   readonly lock: string;
   readonly room: Room;
-  readonly farewells: Farewells;
-  readonly #onEmpty: (line: Line) => void;
   /** Without a place, in order; and how many of them must have one of their own. */
   readonly #unplaced = new Queue<Request>();
   #singles = 0;
-  /** By token: those that have not been granted, in order. */
-  readonly #places = new Map<string, Place>();
-  readonly #turns: Turn[] = [];
-  /** Places that have not been asked for yet, in order. */
-  #fresh: Place[] = [];
+  /** Those that have not been granted, in order. */
+  readonly #places = new Queue<Place>();
+  readonly #turns = new Queue<Turn>();
+  /** The first place that has not been asked for yet, and so has none behind it. */
+  #fresh: Place | undefined;
   /** The last place in the queue, and how many there are that may be shared. */
   #last: Place | undefined;
   #sharable = 0;
@@ -39,16 +37,14 @@ export class Line implements PlaceOwner, TurnOwner {
   /** Requests are being moved: what that changes is looked at when all are where they belong. */
   #isPaused = false;
   /** What must come behind the opening question. */
-  #behind: (() => void)[] = [];
+  #behind: (() => void)[] | undefined;
 
-  constructor(lock: string, room: Room, farewells: Farewells, onEmpty: (line: Line) => void) {
+  constructor(lock: string, room: Room) {
     this.lock = lock;
     this.room = room;
-    this.farewells = farewells;
-    this.#onEmpty = onEmpty;
   }
 
-  get clock(): Room["clock"] {
+  get clock(): Clock {
     return this.room.clock;
   }
 
@@ -58,26 +54,26 @@ export class Line implements PlaceOwner, TurnOwner {
   }
 
   add(request: Request): void {
-    request.begin(this);
-    if (request.terms.manner === "wait" && !request.terms.from) this.#queue(request);
+    if (request.isOver) return;
+    if (mayWait(request.terms)) this.#queue(request);
     else this.#open(request, true, undefined);
     this.#proceed();
   }
 
   left(request: Request): void {
     if (request.place) request.place.leave(request);
-    else this.#unqueue(request);
+    else if (this.#unplaced.has(request)) this.#unqueue(request);
     this.#last?.countChanged();
     this.#proceed();
   }
 
   granted(place: Place, grant: Granted): void {
     this.#forget(place);
-    const surplus = [...place.requests].slice(grant.fences);
-    for (const request of surplus) place.leave(request);
+    const surplus: Request[] = [];
+    while (place.requests.size > grant.fences) surplus.unshift(place.release());
     const turn = new Turn(this, place, grant);
-    this.#turns.push(turn);
-    this.putBack(surplus);
+    this.#turns.add(turn);
+    if (surplus.length > 0) this.putBack(surplus);
     turn.begin(grant);
     this.#proceed();
   }
@@ -97,14 +93,9 @@ export class Line implements PlaceOwner, TurnOwner {
     this.#proceed(place.state === "over" ? place.ticket : undefined);
   }
 
-  renamed(place: Place, formerly: string): void {
-    this.#places.delete(formerly);
-    this.#places.set(place.token, place);
-  }
-
   /** They came before all that wait in a place they could share, and go before them. */
   putBack(requests: readonly Request[]): void {
-    const place = this.#sharable > 0 ? [...this.#places.values()].find((each) => each.isSharable) : undefined;
+    const place = this.#sharable > 0 ? [...this.#places].find((each) => each.isSharable) : undefined;
     let ticket: string | undefined;
     this.#isPaused = true;
     if (place && requests.every((request) => place.takes(request, Infinity))) {
@@ -119,7 +110,7 @@ export class Line implements PlaceOwner, TurnOwner {
   }
 
   ended(turn: Turn): void {
-    this.#turns.splice(this.#turns.indexOf(turn), 1);
+    this.#turns.remove(turn);
     this.#proceed();
   }
 
@@ -129,100 +120,85 @@ export class Line implements PlaceOwner, TurnOwner {
 
   /** Call `run` once what was asked before is in the scheme's queue, or answered. */
   inOrder(run: () => void): void {
-    if (this.#opening) this.#behind.push(run);
+    if (this.#opening) (this.#behind ??= []).push(run);
     else run();
   }
 
   pushed(token: string, fence: number, fences: number, since: number | undefined): void {
-    this.#places.get(token)?.pushed(fence, fences, since);
+    this.#placeOf(token)?.pushed(fence, fences, since);
     this.#turnOf(token)?.pushed(fence);
   }
 
   next(token: string, remaining: number): void {
-    this.#places.get(token)?.moveUp(remaining);
+    this.#placeOf(token)?.moveUp(remaining);
   }
 
   lost(token: string, fence: number): void {
-    this.#places.get(token)?.revoke(fence);
+    this.#placeOf(token)?.revoke(fence);
     const turn = this.#turnOf(token);
     if (turn && turn.grant.fence <= fence) turn.lose("stolen");
   }
 
   /** Something may have been missed: those who wait ask again, those who hold make sure that they do. */
   missed(): void {
-    for (const place of Array.from(this.#places.values())) if (place.wait) place.stir();
+    for (const place of [...this.#places]) if (place.wait) place.stir();
     for (const { leases } of this.#turns) for (const lease of leases) lease.doubt();
   }
 
   /** End every request that has not been granted. */
   end(error: unknown): void {
-    const places = [...this.#places.values(), ...this.#turns.map(({ place }) => place)];
+    const places = [...this.#places, ...Array.from(this.#turns, ({ place }) => place)];
     const waiting = [...places.flatMap(({ requests }) => [...requests]), ...this.#unplaced];
     for (const request of waiting) request.end(error);
   }
 
   whyNot({ place = this.#last }: Request): { reason: string; cause?: unknown } {
-    if (this.#turns.length > 0) {
+    if (this.#turns.size > 0) {
       const remedy = "If the request is nested in the holder's callback, give both { reentrant: true }";
       return { reason: `this process itself holds it. ${remedy}` };
     }
     if (place?.trouble !== undefined) return { reason: "the server cannot be reached", cause: place.trouble };
-    if (place && place.answeredAt === -Infinity) return { reason: "the server has not answered" };
+    if (place && place.answeredAt === undefined) return { reason: "the server has not answered" };
     const who = place?.holder?.label || "another client";
     return { reason: `${who} holds it. Wait longer (waitTimeout), or look with query()` };
   }
 
-  /** A holder as the scheme knows it, or the leases of this process that stand on its grant. */
-  holdersBehind(holder: HolderState): HolderState[] {
-    const leases = this.#turnOf(holder.token ?? "")?.leases ?? [];
-    if (leases.length === 0) return [holder];
-    return leases.map(({ grant: { token, fence } }) => ({ ...holder, token, fence }));
-  }
-
-  /** A waiter as the scheme knows it, or the requests of this process that wait at its place and behind. */
-  waitersBehind(waiter: WaiterState): WaiterState[] {
-    const place = this.#places.get(waiter.token);
-    if (!place) return [waiter];
-    const behind = place === this.#last && place.isSharable ? this.#unplaced : [];
-    return [...place.requests, ...behind].map(({ terms: { mode, label } }, i) => ({
-      ...waiter,
-      mode,
-      label: label || waiter.label,
-      waiting: 1,
-      isBehind: i > 0,
-    }));
-  }
-
-  /** Those who wait for a turn of this process to reach them: the scheme does not know of them. */
-  followersOf(holder: HolderState): WaiterState[] {
-    const turn = this.#turnOf(holder.token ?? "");
-    return [...(turn?.place.requests ?? [])].map(({ terms: { mode, label } }) => ({
-      token: turn?.grant.token ?? "",
-      mode,
-      label: label || holder.label,
-      waiting: 1,
-      isBehind: true,
-    }));
+  /** What the scheme knows, completed by what only this process knows. */
+  complete(state: LockState): LockState {
+    const places = new Map(Array.from(this.#places, (place) => [place.token, place]));
+    return {
+      ...state,
+      holders: state.holders.flatMap((holder) => this.#holdersBehind(holder)),
+      waiters: [
+        ...state.holders.flatMap((holder) => this.#followersOf(holder)),
+        ...state.waiters.flatMap((waiter) => this.#waitersBehind(waiter, places.get(waiter.token))),
+      ],
+    };
   }
 
   /** The turn that this lease's token stands on. */
   turnUnder(token: string): Turn | undefined {
-    return this.#turns.find(({ leases }) => leases.some(({ grant }) => grant.token === token));
+    return [...this.#turns].find(({ leases }) => [...leases].some(({ grant }) => grant.token === token));
   }
 
   /** Decides which places there are, and which may ask. Everything that changes the line leads here. */
   #proceed(ticket?: string): void {
     if (this.#isPaused) return;
-    this.#openPlaces(ticket);
-    while (this.#fresh.length > 0 && !this.#opening) {
-      const place = this.#fresh.shift() as Place;
-      const opens = this.#places.size === 1 && this.#turns.length === 0;
+    if (this.#unplaced.first) this.#openPlaces(ticket);
+    while (this.#fresh && !this.#opening) {
+      const place = this.#fresh;
+      this.#fresh = place.behind;
+      const opens = this.#places.size === 1 && this.#turns.size === 0;
       if (opens) this.#opening = place;
       this.#asked = place;
       place.ask(opens);
     }
-    if (!this.#opening) for (const run of this.#behind.splice(0)) run();
-    if (this.#places.size === 0 && this.#turns.length === 0 && this.#unplaced.size === 0) this.#onEmpty(this);
+    if (this.#behind && !this.#opening) {
+      const runs = this.#behind;
+      this.#behind = undefined;
+      for (const run of runs) run();
+    }
+    if (this.#places.size === 0 && this.#turns.size === 0 && this.#unplaced.size === 0) this.room.empty(this);
   }
 
   #openPlaces(ticket: string | undefined): void {
@@ -240,8 +216,8 @@ export class Line implements PlaceOwner, TurnOwner {
   #open(request: Request, isSingle: boolean, ticket: string | undefined): void {
     const place = new Place(this, request, isSingle);
     place.ticket = ticket;
-    this.#places.set(place.token, place);
-    this.#fresh.push(place);
+    this.#places.add(place);
+    this.#fresh ??= place;
     if (!place.wait) return;
     this.#last = place;
     if (place.isSharable) this.#sharable++;
@@ -249,10 +225,11 @@ export class Line implements PlaceOwner, TurnOwner {
 
   /** It has been granted, or is over. */
   #forget(place: Place): void {
-    if (!this.#places.delete(place.token)) return;
+    if (!this.#places.has(place)) return;
+    if (this.#fresh === place) this.#fresh = place.behind;
+    this.#places.remove(place);
     if (this.#last === place) this.#last = undefined;
     if (place.isSharable) this.#sharable--;
-    if (this.#fresh.length > 0) this.#fresh = this.#fresh.filter((each) => each !== place);
   }
 
   #queue(request: Request): void {
@@ -272,10 +249,50 @@ export class Line implements PlaceOwner, TurnOwner {
   }
 
   #isSingle(request: Request): boolean {
-    return standsAlone(request, this.room.turn);
+    return standsAlone(request.terms, this.room.turn);
   }
 
-  #turnOf(token: string): Turn | undefined {
-    return this.#turns.find(({ grant }) => grant.token === token);
+  #placeOf(token: string): Place | undefined {
+    let place = this.#places.first;
+    while (place && place.token !== token) place = place.behind;
+    return place;
+  }
+
+  #turnOf(token: string | undefined): Turn | undefined {
+    let turn = this.#turns.first;
+    while (turn && turn.grant.token !== token) turn = turn.behind;
+    return turn;
+  }
+
+  /** A holder as the scheme knows it, or the leases of this process that stand on its grant. */
+  #holdersBehind(holder: HolderState): HolderState[] {
+    const turn = this.#turnOf(holder.token);
+    if (!turn?.leases.first) return [holder];
+    return Array.from(turn.leases, ({ grant: { token, fence } }) => ({ ...holder, token, fence }));
+  }
+
+  /** Those who wait for a turn of this process to reach them: the scheme does not know of them. */
+  #followersOf(holder: HolderState): WaiterState[] {
+    const turn = this.#turnOf(holder.token);
+    return Array.from(turn?.place.requests ?? [], ({ terms: { mode, label } }) => ({
+      token: holder.token as string,
+      mode,
+      label: label || holder.label,
+      waiting: 1,
+      isBehind: true,
+    }));
+  }
+
+  /** A waiter as the scheme knows it, or the requests of this process that wait at its place and behind. */
+  #waitersBehind(waiter: WaiterState, place: Place | undefined): WaiterState[] {
+    if (!place) return [waiter];
+    const behind = place === this.#last && place.isSharable ? this.#unplaced : [];
+    return [...place.requests, ...behind].map(({ terms: { mode, label } }, i) => ({
+      ...waiter,
+      mode,
+      label: label || waiter.label,
+      waiting: 1,
+      isBehind: i > 0,
+    }));
   }
 }

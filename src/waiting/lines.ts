@@ -1,17 +1,19 @@
 import { outsideContext } from "../async-context.ts";
 import type { Clock } from "../clock.ts";
 import { LockError } from "../errors.ts";
-import type { Lease } from "../leases/lease.ts";
-import type { CheckedRequest } from "../options/request.ts";
+import type { Departing, Lease } from "../leases/lease.ts";
 import type { LeaseKeeper } from "../leases/keeper.ts";
+import type { Terms } from "../options/request.ts";
 import type { HolderState, LockState, Scheme, Selection } from "../schemes/scheme.ts";
 import { Farewells } from "./farewells.ts";
 import { Line } from "./line.ts";
+import { mayWait } from "./place.ts";
 import { Request } from "./request.ts";
-import type { Room } from "./room.ts";
+import type { Manner, Over, Room } from "./room.ts";
 
 interface Beginning {
-  readonly begin: () => void;
+  readonly request: { begin(lease: Lease): void };
+  readonly lease: Lease;
   isReady: boolean;
   isDue: boolean;
 }
@@ -25,9 +27,6 @@ export class Lines implements Room {
   readonly #clientId: string;
   readonly #lines = new Map<string, Line>();
   readonly #farewells: Farewells;
-  readonly #forget = (line: Line): void => {
-    if (this.#lines.get(line.lock) === line) this.#lines.delete(line.lock);
-  };
   #tokens = 0;
   isClosed = false;
   /** How many calls are out, and who wants to know when none is. */
@@ -56,13 +55,16 @@ export class Lines implements Room {
     });
   }
 
-  /** Null if the lock is busy and the request may not wait. Rejects when the wait ends without a grant. */
-  obtain(terms: CheckedRequest): Promise<Lease | null> {
+  /**
+   * The lease, as whatever `as` makes of it; null if the lock is busy and the request may not wait. Rejects when the
+   * wait ends without a grant.
+   */
+  obtain<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
     return new Promise((resolve, reject) => {
-      const request = new Request(terms, resolve, reject);
-      const line = this.#lineOf(terms.lock);
-      if (terms.manner === "wait" && !terms.from) line.add(request);
-      else line.inOrder(() => (this.isClosed ? reject(closed()) : line.add(request)));
+      const line = this.#lineOf(lock);
+      const request = new Request(line, terms, as, resolve as (given: unknown) => void, reject);
+      if (mayWait(terms)) line.add(request);
+      else line.inOrder(() => (this.isClosed ? request.end(closed()) : line.add(request)));
     });
   }
 
@@ -74,15 +76,7 @@ export class Lines implements Room {
     const states = await this.scheme.query(selection);
     return states.map((state) => {
       const line = this.#lines.get(state.lock);
-      if (!line) return state;
-      return {
-        ...state,
-        holders: state.holders.flatMap((holder) => line.holdersBehind(holder)),
-        waiters: [
-          ...state.holders.flatMap((holder) => line.followersOf(holder)),
-          ...state.waiters.flatMap((waiter) => line.waitersBehind(waiter)),
-        ],
-      };
+      return line ? line.complete(state) : state;
     });
   }
 
@@ -90,9 +84,9 @@ export class Lines implements Room {
   async evict(lock: string, holder: HolderState): Promise<boolean> {
     const turn = this.#lines.get(lock)?.turnUnder(holder.token ?? "");
     if (!turn) return this.scheme.evict(lock, holder);
-    const lease = turn.leases.find(({ grant }) => grant.token === holder.token);
+    const lease = [...turn.leases].find(({ grant }) => grant.token === holder.token);
     // Of several who read under one grant, it is the only one to lose.
-    if (lease && turn.leases.length > 1) {
+    if (lease && turn.leases.size > 1) {
       lease.lose("stolen");
       return true;
     }
@@ -123,12 +117,20 @@ export class Lines implements Room {
     if (--this.#out === 0) this.#whenIdle?.();
   }
 
-  begin(begin: () => void, ready: Promise<void> | undefined): void {
-    if (!ready && this.#beginning.length === 0) return begin();
-    const one: Beginning = { begin, isReady: !ready, isDue: false };
+  farewell(over: Over, ttl: number, departing?: Departing, manner?: Manner): void {
+    this.#farewells.say(over, ttl, departing, manner);
+  }
+
+  empty(line: { readonly lock: string }): void {
+    if (this.#lines.get(line.lock) === line) this.#lines.delete(line.lock);
+  }
+
+  begin(request: Beginning["request"], lease: Lease, ready: Promise<void> | undefined): void {
+    if (!ready && this.#beginning.length === 0) return request.begin(lease);
+    const one: Beginning = { request, lease, isReady: !ready, isDue: false };
     void ready?.then(() => {
       one.isReady = true;
-      if (one.isDue) begin();
+      if (one.isDue) request.begin(lease);
     });
     if (this.#beginning.push(one) === 1) outsideContext(() => setImmediate(() => this.#beginAll()));
   }
@@ -136,13 +138,13 @@ export class Lines implements Room {
   #beginAll(): void {
     for (const one of this.#beginning.splice(0)) {
       one.isDue = true;
-      if (one.isReady) one.begin();
+      if (one.isReady) one.request.begin(one.lease);
     }
   }
 
   #lineOf(lock: string): Line {
     let line = this.#lines.get(lock);
-    if (!line) this.#lines.set(lock, (line = new Line(lock, this, this.#farewells, this.#forget)));
+    if (!line) this.#lines.set(lock, (line = new Line(lock, this)));
     return line;
   }
 }

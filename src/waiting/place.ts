@@ -1,15 +1,16 @@
-import type { Timer } from "../clock.ts";
+import type { Clock, Timer } from "../clock.ts";
 import type { Durability, Wish } from "../durability.ts";
 import { SchemeError } from "../errors.ts";
 import { events } from "../events.ts";
 import { deadline } from "../leases/lease.ts";
-import type { CheckedRequest } from "../options/request.ts";
+import type { Terms } from "../options/request.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, report, STALE_AFTER } from "../schemes/scheme.ts";
 import type { Answer, LockMode, Question, WaitedFor } from "../schemes/scheme.ts";
-import type { Farewells } from "./farewells.ts";
 import { Queue } from "./queue.ts";
-import type { Request } from "./request.ts";
+import type { Queued } from "./queue.ts";
+import type { Request, Standing } from "./request.ts";
 import type { Room } from "./room.ts";
+import { Trouble } from "./trouble.ts";
 
 /**
  * What a place is at, and what ends that.
@@ -29,11 +30,6 @@ type State = "new" | "asked" | "queued" | "granted" | "over";
 const CLAIM_TIME = 250;
 /** Our clock may run that much faster than the server's. */
 const RATE = 0.99;
-/** For how long failures are put up with, in milliseconds: before the first answer, and in the queue. */
-const PATIENCE = 5_000;
-const PATIENCE_IN_QUEUE = 30_000;
-const FIRST_PAUSE = 25;
-const LONGEST_PAUSE = 1_000;
 /** Answers that take longer than the ttl will not get faster by asking again and again. */
 const MOST_LATE_ANSWERS = 3;
 const SPARE_FENCES = 16;
@@ -55,15 +51,13 @@ export interface Granted {
 
 /** The line that a place belongs to. */
 export interface PlaceOwner {
+  readonly lock: string;
   readonly room: Room;
-  readonly farewells: Farewells;
   granted(place: Place, grant: Granted): void;
   /** A question failed: end those requests that have no patience left. */
   failed(place: Place, error: unknown): void;
   /** A question has been answered, or the place is over: others may be asked for now. */
   moved(place: Place): void;
-  /** The place goes by another token from now on. */
-  renamed(place: Place, formerly: string): void;
   /** How many of this process wait at the place, or behind it for another. */
   waitingAt(place: Place): number;
 }
@@ -72,64 +66,78 @@ export interface PlaceOwner {
  * A place in the scheme's queue, or a question for one. Its token is its own, not that of any request: up to `turn`
  * requests that want the same wait at it, and one grant serves them all.
  */
-export class Place implements Question {
-  readonly lock: string;
-  readonly mode: LockMode;
-  readonly ttl: number;
-  readonly label: string;
-  readonly permits: number | undefined;
-  readonly limit: number | undefined;
-  readonly maxQueue: number | undefined;
-  readonly durability: Wish | undefined;
-  readonly wait: boolean;
+export class Place implements Question, Standing, Queued<Place> {
+  readonly terms: Terms;
   /** No other request may join. */
   readonly isSingle: boolean;
+  token: string;
+  state: State = "new";
+  readonly requests: Queue<Request> = new Queue<Request>();
+  before: Place | undefined;
+  behind: Place | undefined;
   opens = false;
   isSent = false;
   waiting = 1;
-  token: string;
   ticket: string | undefined;
   askedAt = 0;
-  state: State = "new";
-  readonly requests: Queue<Request> = new Queue<Request>();
-  /** When the scheme answered last. */
-  answeredAt = -Infinity;
-  /** Whom it waits for, as far as the scheme said. */
+  answeredAt: number | undefined;
   holder: WaitedFor | undefined;
-  /** What the latest question failed with. */
-  trouble: unknown;
   /** The highest fence of this place that was taken away by force. */
   revoked = 0;
   readonly #owner: PlaceOwner;
-  readonly #terms: CheckedRequest;
-  /** When it asks again, and the latest that a notice allows while a question is out. */
-  #due = Infinity;
-  #latest = Infinity;
+  #trouble: Trouble | undefined;
   #timer: Timer | undefined;
+  /** When it asks again, and the latest that a notice allows while a question is out. */
+  #due: number | undefined;
+  #latest: number | undefined;
   /** A grant that was pushed, surely running at `since`. */
   #pushed: { readonly fence: number; readonly fences: number; readonly since: number | undefined } | undefined;
   /** There was news while the question was out. */
   #isStirred = false;
-  #failures = 0;
-  #troubleSince = 0;
   #lateAnswers = 0;
 
   constructor(owner: PlaceOwner, first: Request, isSingle: boolean) {
-    const { terms } = first;
     this.#owner = owner;
-    this.#terms = terms;
-    this.lock = terms.lock;
-    this.mode = terms.mode;
-    this.ttl = terms.ttl;
-    this.label = terms.label;
-    this.permits = terms.permits;
-    this.limit = terms.limit;
-    this.maxQueue = terms.maxQueue;
-    this.durability = terms.durability;
-    this.wait = terms.manner === "wait" && !terms.from;
+    this.terms = first.terms;
     this.isSingle = isSingle;
     this.token = owner.room.newToken();
     this.join(first);
+  }
+
+  get lock(): string {
+    return this.#owner.lock;
+  }
+
+  get mode(): LockMode {
+    return this.terms.mode;
+  }
+
+  get ttl(): number {
+    return this.terms.ttl;
+  }
+
+  get label(): string {
+    return this.terms.label;
+  }
+
+  get permits(): number | undefined {
+    return this.terms.permits;
+  }
+
+  get limit(): number | undefined {
+    return this.terms.limit;
+  }
+
+  get maxQueue(): number | undefined {
+    return this.terms.maxQueue;
+  }
+
+  get durability(): Wish | undefined {
+    return this.terms.durability;
+  }
+
+  get wait(): boolean {
+    return mayWait(this.terms);
   }
 
   /** More may join before it is granted. So few are spared that no server draws them faster than its clock runs. */
@@ -137,19 +145,27 @@ export class Place implements Question {
     return this.isSingle ? 1 : Math.min(this.#owner.room.turn, Math.max(this.requests.size, SPARE_FENCES));
   }
 
-  /** Whether the request may join: one grant would do for it too, and the turn would reach it. */
-  takes({ terms: { mode, ttl, label } }: Request, turn: number): boolean {
-    const isAlike = mode === this.mode && ttl === this.ttl && label === this.label;
-    return isAlike && !this.isSingle && this.isWaiting && this.requests.size < turn;
+  get trouble(): unknown {
+    return this.#trouble?.error;
   }
 
   get isSharable(): boolean {
-    return this.wait && !this.isSingle;
+    return !this.isSingle && this.wait;
   }
 
   /** It has not been granted, and may be. */
   get isWaiting(): boolean {
     return this.state === "new" || this.state === "asked" || this.state === "queued";
+  }
+
+  get #clock(): Clock {
+    return this.#owner.room.clock;
+  }
+
+  /** Whether the request may join: one grant would do for it too, and the turn would reach it. */
+  takes({ terms: { mode, ttl, label } }: Request, turn: number): boolean {
+    const isAlike = mode === this.mode && ttl === this.ttl && label === this.label;
+    return isAlike && !this.isSingle && this.isWaiting && this.requests.size < turn;
   }
 
   join(request: Request): void {
@@ -172,7 +188,7 @@ export class Place implements Question {
     return last;
   }
 
-  /** The request is over, or goes elsewhere. The last to leave gives the place up. */
+  /** The last to leave gives the place up. */
   leave(request: Request): void {
     request.place = undefined;
     this.requests.remove(request);
@@ -180,63 +196,67 @@ export class Place implements Question {
     else if (this.state === "new" || this.state === "queued") this.#giveUp();
   }
 
+  /** All requests here go elsewhere, and the scheme is told. */
+  disband(): Request[] {
+    const requests = [...this.requests];
+    for (const request of requests) this.leave(request);
+    return requests;
+  }
+
   /** Whoever looks from outside learns of it with the next question, which is asked earlier for that. */
   countChanged(): void {
     if (this.state === "asked" && !this.isSent) this.waiting = this.#owner.waitingAt(this);
     if (this.state !== "queued" || this.isSingle || !this.#owner.room.scheme.queues) return;
-    this.#askWithin(Math.max(0, this.askedAt + COUNT_INTERVAL - this.#owner.room.clock.now()));
+    this.#askWithin(Math.max(0, this.askedAt + COUNT_INTERVAL - this.#clock.now()));
   }
 
   /** @param opens nobody else of this process holds the lock or waits for it */
   ask(opens = false): void {
-    const { room } = this.#owner;
+    const { scheme, clock } = this.#owner.room;
     this.#timer?.cancel();
-    this.#due = Infinity;
+    this.#due = undefined;
     this.#isStirred = false;
     this.opens = opens;
     this.isSent = false;
     this.waiting = this.#owner.waitingAt(this);
     this.state = "asked";
-    this.askedAt = room.clock.now();
-    room.sent();
-    if (this.#terms.from) report(room.scheme.handOver(this.#terms.from, this), this);
-    else if (this.#terms.manner === "steal") report(room.scheme.steal(this), this);
-    else room.scheme.acquire(this);
+    this.askedAt = clock.now();
+    this.#owner.room.sent();
+    if (this.terms.from) report(scheme.handOver(this.terms.from, this), this);
+    else if (this.terms.manner === "steal") report(scheme.steal(this), this);
+    else scheme.acquire(this);
   }
 
   answered(answer: Answer): void {
-    this.answeredAt = this.#owner.room.clock.now();
-    this.trouble = undefined;
-    this.#failures = 0;
+    const now = this.#clock.now();
+    this.answeredAt = now;
+    this.#trouble = undefined;
     this.state = "queued";
     if (answer.kind === "busy" || answer.kind === "refused") this.#refused(answer);
     else if (this.requests.size === 0) this.#giveUp();
-    else if (answer.kind === "granted") this.#granted(answer);
+    else if (answer.kind === "granted") this.#granted(answer, now);
     else this.#pending(answer.pokeAfter, answer.ahead, answer.holder);
     this.#owner.moved(this);
     this.#owner.room.answered();
   }
 
   failed(error: unknown): void {
-    const { room } = this.#owner;
-    if (this.trouble === undefined) this.#troubleSince = this.askedAt;
-    this.trouble = error;
+    this.#trouble = new Trouble(error, this.askedAt, this.#trouble);
     events.trouble({ lock: this.lock, token: this.token, doing: "acquire", error }, this.requests.first?.context);
     this.#owner.failed(this, error);
     this.state = "queued";
-    if (!isPassing(error)) this.#giveUp(() => this.#end(error));
+    if (!isPassing(error)) this.#giveUp(error);
     else if (this.requests.size === 0) this.#giveUp();
     else if (this.#isStirred) this.ask();
-    else this.#askWithin(Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures++) * (0.5 + Math.random()));
+    else this.#askWithin(this.#trouble.pause);
     this.#owner.moved(this);
-    room.answered();
+    this.#owner.room.answered();
   }
 
   /** Whether asking again for this request would be in vain. */
-  isHopeless({ joinedAt }: Request): boolean {
-    const since = Math.max(this.#troubleSince, joinedAt);
-    const wasQueued = this.wait && this.answeredAt >= joinedAt;
-    return this.#owner.room.clock.now() - since >= (wasQueued ? PATIENCE_IN_QUEUE : PATIENCE);
+  isHopeless(request: Request): boolean {
+    const wasQueued = this.wait && this.answeredAt !== undefined && this.answeredAt >= request.joinedAt;
+    return this.#trouble?.isHopelessFor(request, wasQueued, this.#clock.now()) ?? false;
   }
 
   /** A grant was pushed. `since` is a moment when it was surely running; undefined if only asking tells. */
@@ -250,7 +270,7 @@ export class Place implements Question {
     const delay = remaining + EXPIRY_MARGIN;
     if (this.#owner.room.scheme.queues) this.#tell(0, undefined);
     if (this.state === "queued") this.#askWithin(delay);
-    else this.#latest = this.#owner.room.clock.now() + delay;
+    else this.#latest = this.#clock.now() + delay;
   }
 
   revoke(fence: number): void {
@@ -264,22 +284,15 @@ export class Place implements Question {
     else if (this.state === "queued" && !this.#beginPushed()) this.ask();
   }
 
-  /** All requests here go elsewhere, and the scheme is told. */
-  disband(): Request[] {
-    const requests = [...this.requests];
-    for (const request of requests) this.leave(request);
-    return requests;
-  }
-
-  #granted({ fence, fences = 1, until = this.askedAt + this.ttl, durability }: Answer & { kind: "granted" }): void {
-    const { clock } = this.#owner.room;
+  #granted(answer: Answer & { kind: "granted" }, now: number): void {
+    const { askedAt, ttl } = this;
+    const { fence, fences = 1, until = askedAt + ttl, durability } = answer;
     // Of a grant that was made before it was asked again, the push knows how many fences it carries.
     const count = this.#pushed?.fence === fence ? this.#pushed.fences : fences;
-    if (clock.now() < deadline(until, this.askedAt)) {
-      this.#begin({ fence, fences: count, from: this.askedAt, until, durability, isPushed: false });
-    } else if (++this.#lateAnswers >= MOST_LATE_ANSWERS) {
-      this.#end(tooSlow(this.ttl, clock.now() - this.askedAt));
-    } else this.#startOver();
+    if (now < deadline(until, askedAt)) {
+      this.#begin({ fence, fences: count, from: askedAt, until, durability, isPushed: false });
+    } else if (++this.#lateAnswers >= MOST_LATE_ANSWERS) this.#end(tooSlow(ttl, now - askedAt));
+    else this.#startOver();
   }
 
   #begin(grant: Granted): void {
@@ -290,23 +303,22 @@ export class Place implements Question {
 
   /** The answer came when its grant was over. A lease that has ended is never revived: the token is a new one. */
   #startOver(): void {
-    const { token } = this;
-    this.#owner.farewells.say(this, this.ttl);
+    const { lock, token, ttl } = this;
+    this.#owner.room.farewell({ lock, token }, ttl);
     this.token = this.#owner.room.newToken();
-    this.#owner.renamed(this, token);
     this.#pushed = undefined;
     this.ask();
   }
 
   #pending(pokeAfter: number, ahead: number | undefined, holder: WaitedFor | undefined): void {
-    const { clock } = this.#owner.room;
     this.holder = holder;
     this.#tell(ahead, holder);
     // What `onWait` did may have ended it.
     if (this.state !== "queued") return;
     if (this.#isStirred) return this.stir();
-    this.#askWithin(Math.min(pokeAfter, Math.max(0, this.#latest - clock.now())));
-    this.#latest = Infinity;
+    const latest = this.#latest === undefined ? Infinity : Math.max(0, this.#latest - this.#clock.now());
+    this.#askWithin(Math.min(pokeAfter, latest));
+    this.#latest = undefined;
     if (this.waiting !== this.#owner.waitingAt(this)) this.countChanged();
   }
 
@@ -321,18 +333,20 @@ export class Place implements Question {
     if (this.#pushed?.since === undefined) return false;
     const { fence, fences, since } = this.#pushed;
     const until = since + Math.min(this.ttl, CLAIM_WINDOW) * RATE;
-    if (this.#owner.room.clock.now() + CLAIM_TIME >= until) return false;
+    if (this.#clock.now() + CLAIM_TIME >= until) return false;
     this.#begin({ fence, fences, from: since, until, durability: undefined, isPushed: true });
     return true;
   }
 
-  /** @param told called when the scheme has heard of it: nothing is left behind then */
-  #giveUp(told?: () => void): void {
+  /** @param error ends those who wait here, once the scheme has heard: nothing is left behind then */
+  #giveUp(error?: unknown): void {
     const wasAsked = this.state !== "new";
     this.#timer?.cancel();
     this.state = "over";
+    const departing = error === undefined ? undefined : { departed: (): void => this.#end(error) };
+    const { lock, token, ttl } = this;
     // A place in the queue is forgotten only when nobody has asked for a while.
-    if (wasAsked) this.#owner.farewells.say(this, Math.max(this.ttl, STALE_AFTER), told);
+    if (wasAsked) this.#owner.room.farewell({ lock, token }, Math.max(ttl, STALE_AFTER), departing);
     this.#owner.moved(this);
   }
 
@@ -341,18 +355,22 @@ export class Place implements Question {
   }
 
   #askWithin(delay: number): void {
-    const { clock } = this.#owner.room;
-    const due = clock.now() + delay;
-    if (due >= this.#due) return;
+    const due = this.#clock.now() + delay;
+    if (this.#due !== undefined && due >= this.#due) return;
     this.#due = due;
     this.#timer?.cancel();
-    this.#timer = clock.after(delay, () => this.ask(), true);
+    this.#timer = this.#clock.after(delay, () => this.ask(), true);
   }
 
   #tell(ahead: number | undefined, holder: WaitedFor | undefined): void {
-    if (!this.#terms.onWait) return;
+    if (!this.terms.onWait) return;
     this.requests.first?.tell({ position: ahead === undefined ? undefined : ahead + 1, holder });
   }
+}
+
+/** Whether a request on these terms may wait in the queue. */
+export function mayWait({ manner, from }: Terms): boolean {
+  return manner === "wait" && !from;
 }
 
 /** Asking again may help. */

@@ -29,6 +29,11 @@ export class Queue<T extends Queued<T>> {
     this.size++;
   }
 
+  /** Whether the item, which is in no other queue, is in this one. */
+  has(item: T): boolean {
+    return item.before !== undefined || this.first === item;
+  }
+
   /** The item must be in this queue. */
   remove(item: T): void {
     if (item.before) item.before.behind = item.behind;

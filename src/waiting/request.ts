@@ -3,13 +3,14 @@ import { LockTimeoutError } from "../errors.ts";
 import { currentContext, inContext, isHeard } from "../events.ts";
 import type { Context } from "../events.ts";
 import type { Lease } from "../leases/lease.ts";
-import type { CheckedRequest, Wait } from "../options/request.ts";
+import type { Terms, Wait } from "../options/request.ts";
+import type { WaitedFor } from "../schemes/scheme.ts";
 import { onAbort } from "../signals.ts";
-import type { Place } from "./place.ts";
 import type { Queued } from "./queue.ts";
 
-/** Where a request waits. */
+/** The line that a request waits in. */
 interface Waits {
+  readonly lock: string;
   readonly clock: Clock;
   /** The request is over without a grant. */
   left(request: Request): void;
@@ -17,52 +18,75 @@ interface Waits {
   whyNot(request: Request): { reason: string; cause?: unknown };
 }
 
+/** A place in the queue, as those who wait at it see it. */
+export interface Standing {
+  /** When the scheme answered last, if it ever did. */
+  readonly answeredAt: number | undefined;
+  /** What the latest question failed with. */
+  readonly trouble: unknown;
+  /** Whom it waits for, as far as the scheme said. */
+  readonly holder: WaitedFor | undefined;
+  /** The request is over, or goes elsewhere. */
+  leave(request: Request): void;
+}
+
 /** One wish to hold a lock, until it is granted or over. Then it settles its promise once, and nothing is left of it. */
 export class Request implements Queued<Request> {
-  readonly terms: CheckedRequest;
+  readonly terms: Terms;
   readonly context: Context;
+  readonly joinedAt: number;
   before: Request | undefined;
   behind: Request | undefined;
   /** The place in the queue at which it waits; undefined while it waits for one. */
-  place: Place | undefined;
-  joinedAt = 0;
+  place: Standing | undefined;
   isOver = false;
-  readonly #resolve: (lease: Lease | null) => void;
+  readonly #line: Waits;
+  readonly #as: (lease: Lease) => unknown;
+  readonly #resolve: (given: unknown) => void;
   readonly #reject: (error: unknown) => void;
-  #waits: Waits | undefined;
   #timer: Timer | undefined;
   #ignoreSignal: (() => void) | undefined;
   /** What `onWait` was last called with. */
   #told: Wait | undefined;
 
-  constructor(terms: CheckedRequest, resolve: (lease: Lease | null) => void, reject: (error: unknown) => void) {
+  /**
+   * @param as makes of the lease what the promise is resolved with; that is null if the request may not wait, and the
+   *   lock is busy
+   */
+  constructor(
+    line: Waits,
+    terms: Terms,
+    as: (lease: Lease) => unknown,
+    resolve: (given: unknown) => void,
+    reject: (error: unknown) => void,
+  ) {
+    const { signal, waitTimeout, onWait } = terms;
+    this.#line = line;
     this.terms = terms;
+    this.#as = as;
     this.#resolve = resolve;
     this.#reject = reject;
-    this.context = terms.onWait || isHeard() ? currentContext() : undefined;
-  }
-
-  /** It waits from now on. */
-  begin(waits: Waits): void {
-    const { signal, waitTimeout } = this.terms;
-    this.#waits = waits;
-    this.joinedAt = waits.clock.now();
+    this.context = onWait || isHeard() ? currentContext() : undefined;
+    this.joinedAt = line.clock.now();
     if (signal) this.#ignoreSignal = onAbort(signal, () => this.end(signal.reason));
     if (waitTimeout) this.#endAt(this.joinedAt + waitTimeout, waitTimeout);
   }
 
-  /** It holds from now on. @returns what to call with its lease when its code may begin */
-  granted(): (lease: Lease) => void {
+  /** It holds from now on, and its code begins as soon as it may. */
+  granted(): void {
     this.#finish();
-    return this.#resolve;
+  }
+
+  begin(lease: Lease): void {
+    this.#resolve(this.#as(lease));
   }
 
   /** The lock is busy, and the request may not wait. */
   busy(): void {
-    const { lock, waitTimeout } = this.terms;
-    const { reason } = (this.#waits as Waits).whyNot(this);
+    const { waitTimeout } = this.terms;
+    const { reason } = this.#line.whyNot(this);
     if (!this.#finish()) return;
-    if (waitTimeout === 0) this.#reject(new LockTimeoutError(lock, 0, reason));
+    if (waitTimeout === 0) this.#reject(new LockTimeoutError(this.#line.lock, 0, reason));
     else this.#resolve(null);
   }
 
@@ -70,7 +94,7 @@ export class Request implements Queued<Request> {
   end(error: unknown): void {
     if (!this.#finish()) return;
     this.#reject(error);
-    this.#waits?.left(this);
+    this.#line.left(this);
   }
 
   /** Only news of its place reach `onWait`. What the listener throws, or rejects with, ends the wait. */
@@ -98,11 +122,11 @@ export class Request implements Queued<Request> {
   }
 
   #endAt(end: number, timeout: number): void {
-    const { clock } = this.#waits as Waits;
+    const { clock, lock } = this.#line;
     const look = (): void => {
       if (clock.now() < end) return this.#endAt(end, timeout);
-      const { reason, cause } = (this.#waits as Waits).whyNot(this);
-      this.end(new LockTimeoutError(this.terms.lock, timeout, reason, { cause }));
+      const { reason, cause } = this.#line.whyNot(this);
+      this.end(new LockTimeoutError(lock, timeout, reason, { cause }));
     };
     this.#timer = clock.after(end - clock.now(), look, true);
   }
@@ -112,8 +136,7 @@ export class Request implements Queued<Request> {
  * Whether it must be in the queue by itself: who is counted, who wants to know its position, and who wants its own grant
  * proven. So must all if there are no turns.
  */
-export function standsAlone({ terms }: Request, turn: number): boolean {
-  const { limit, maxQueue, onWait, durability } = terms;
+export function standsAlone({ limit, maxQueue, onWait, durability }: Terms, turn: number): boolean {
   return (
     turn === 1 || limit !== undefined || maxQueue !== undefined || onWait !== undefined || durability !== undefined
   );

@@ -3,10 +3,12 @@ import { unsupported } from "../errors.ts";
 import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
 import { drift, Lease } from "../leases/lease.ts";
-import type { Extending, Ground } from "../leases/lease.ts";
+import type { Departing, Extending, Ground } from "../leases/lease.ts";
 import type { Caller, Extension, Grant } from "../schemes/scheme.ts";
-import type { Farewells } from "./farewells.ts";
+import { Extensions } from "./extensions.ts";
 import type { Granted, Place } from "./place.ts";
+import { Queue } from "./queue.ts";
+import type { Queued } from "./queue.ts";
 import type { Request } from "./request.ts";
 import type { Room } from "./room.ts";
 
@@ -23,7 +25,6 @@ const CONFIRM_AFTER = 10;
 /** The line that a turn belongs to. */
 export interface TurnOwner {
   readonly room: Room;
-  readonly farewells: Farewells;
   /** A question about the lock is out. */
   readonly isAsking: boolean;
   /** These must wait on: the turn does not reach them. */
@@ -33,13 +34,6 @@ export interface TurnOwner {
 
 const NOBODY: Extending = { extended: () => {}, notExtended: () => {} };
 
-interface Asked {
-  readonly askedAt: number;
-  /** The scheme keeps the grant until then if it agrees. */
-  readonly until: number;
-  readonly callers: Extending[];
-}
-
 /**
  * The time in which one process has a lock: the scheme's grant, and the leases that stand on it. An exclusive lock goes
  * from hand to hand, first come, first served, each time with a fence of its own: to those who waited at the place when
@@ -48,47 +42,39 @@ interface Asked {
  * Nothing is handed on while the scheme cannot report a loss, or may have missed to, or once a loss was heard; nor
  * without its word that the grant still stands, which is {@link CONFIRM_AFTER} old at most.
  */
-export class Turn implements Ground, Caller<Extension> {
+export class Turn implements Ground, Queued<Turn> {
   grant: Grant;
-  readonly #owner: TurnOwner;
   readonly place: Place;
-  readonly #ttl: number;
+  readonly leases: Queue<Lease> = new Queue<Lease>();
+  grantedUntil: number;
+  before: Turn | undefined;
+  behind: Turn | undefined;
+  isOver = false;
+  readonly #owner: TurnOwner;
   readonly #startedAt: number;
   readonly #lastFence: number;
   /** What the scheme could report when the turn began. */
   readonly #hearing: number | undefined;
-  readonly #leases: Lease[] = [];
-  #grantedUntil: number;
   /** When the scheme was asked what it answered last. */
   #confirmedAt: number;
   #nextFence: number;
   #isLost = false;
-  #isOver = false;
-  /** The extension that is out, and the one to ask for behind it. */
-  #extension: Asked | undefined;
-  #next: { until: number; readonly callers: Extending[] } | undefined;
-  /** A release that waits for the extension that is out. */
-  #afterExtension: (() => void) | undefined;
+  #extensions: Extensions | undefined;
   /** Ends the turn for those who have not held by then. */
   #timer: Timer | undefined;
 
   constructor(owner: TurnOwner, place: Place, { fence, from, until, durability }: Granted) {
-    const { lock, token, mode, permits, ttl, requests } = place;
+    const { lock, token, requests, terms } = place;
+    const { scheme, clock } = owner.room;
     this.#owner = owner;
     this.place = place;
-    this.#ttl = ttl;
-    this.#startedAt = owner.room.clock.now();
-    this.#grantedUntil = until;
+    this.grant = { lock, token, mode: terms.mode, fence, permits: terms.permits, durability };
+    this.grantedUntil = until;
+    this.#startedAt = clock.now();
     this.#confirmedAt = from;
     this.#nextFence = fence;
     this.#lastFence = fence + requests.size - 1;
-    this.#hearing = owner.room.scheme.hearing(lock);
-    this.grant = { lock, token, mode, fence, permits, durability };
-  }
-
-  /** The leases that stand on the grant now. */
-  get leases(): readonly Lease[] {
-    return this.#leases;
+    this.#hearing = scheme.hearing(lock);
   }
 
   begin({ from, fence, isPushed }: Granted): void {
@@ -108,35 +94,27 @@ export class Turn implements Ground, Caller<Extension> {
   /** The grant is gone, and all leases with it. */
   lose(reason: LossReason): void {
     this.#isLost = true;
-    for (const lease of this.#leases.slice()) lease.lose(reason);
+    for (const lease of [...this.leases]) lease.lose(reason);
   }
 
   extend(until: number, caller: Extending): void {
-    if (this.#isOver) return caller.notExtended(undefined);
-    if (!this.#extension) this.#ask(until, [caller]);
-    else if (until <= this.#extension.until) this.#extension.callers.push(caller);
-    else {
-      this.#next ??= { until, callers: [] };
-      this.#next.until = Math.max(this.#next.until, until);
-      this.#next.callers.push(caller);
-    }
+    if (this.isOver) return caller.notExtended(undefined);
+    this.#extensions ??= new Extensions(this);
+    this.#extensions.want(until, caller);
   }
 
-  answered(extension: Extension): void {
-    const { askedAt, until, callers } = this.#extensionEnded();
+  ask(until: number, caller: Caller<Extension>): { askedAt: number; until: number } {
+    const { scheme, clock } = this.#owner.room;
+    const askedAt = clock.now();
+    const ttl = Math.ceil(until - askedAt);
+    scheme.extend(this.grant, ttl, this.place.durability, caller);
+    return { askedAt, until: askedAt + ttl };
+  }
+
+  extended(extension: Extension, { askedAt, until }: { askedAt: number; until: number }): void {
     this.#confirmedAt = askedAt;
-    if (extension === "extended") this.#grantedUntil = Math.max(this.#grantedUntil, until);
-    else if (!this.#isOver) this.lose(extension === "stolen" ? "stolen" : "expired");
-    for (const caller of callers) {
-      if (extension === "extended") caller.extended(askedAt, until);
-      else caller.notExtended(undefined);
-    }
-    this.#afterExtension?.();
-  }
-
-  failed(error: unknown): void {
-    for (const caller of this.#extensionEnded().callers) caller.notExtended(error);
-    this.#afterExtension?.();
+    if (extension === "extended") this.grantedUntil = Math.max(this.grantedUntil, until);
+    else if (!this.isOver) this.lose(extension === "stolen" ? "stolen" : "expired");
   }
 
   /** What is shared is handed to nobody who wants it alone: the turn ends with its present holder. */
@@ -156,54 +134,52 @@ export class Turn implements Ground, Caller<Extension> {
       throw unsupported("Permits of a semaphore cannot be detached", "Detach a lock, or release them.");
     }
     this.#owner.room.scheme.assertHandsOver?.();
-    if (this.#leases.length > 1) {
+    if (this.leases.size > 1) {
       throw unsupported("Others of this process read under the same grant", "Use a manager with { turn: 1 }.");
     }
   }
 
   detach(lease: Lease): void {
-    this.#remove(lease);
+    this.leases.remove(lease);
     this.#end();
   }
 
-  leave(lease: Lease, told: (wasHeld: boolean) => void): void {
-    if (!this.#remove(lease)) return told(false);
-    if (lease.kept) return this.#farewell(told, lease.kept);
-    this.#passOn(told);
+  leave(lease: Lease): void {
+    if (!this.leases.has(lease)) return lease.departed("gone");
+    this.leases.remove(lease);
+    if (lease.kept) this.#farewell(lease);
+    else this.#passOn(lease);
   }
 
   /** @param isAsked the scheme has been asked for its word */
-  #passOn(told: (wasHeld: boolean) => void, isAsked = false): void {
+  #passOn(lease: Lease, isAsked = false): void {
     const mayPass = this.#mayPass();
     if (mayPass && this.#isFresh() && this.#isConfirmed(CONFIRM_AFTER)) {
       this.#hand(this.#owner.room.clock.now(), false);
-      told(true);
+      lease.departed("released");
     } else if (mayPass && this.#hasTime() && !isAsked) {
-      this.#afterExtension = () => {
-        this.#afterExtension = undefined;
-        this.#passOn(told, true);
-      };
+      const extensions = (this.#extensions ??= new Extensions(this));
+      extensions.whenAnswered = () => this.#passOn(lease, true);
       // A pushed grant is short until the first extension of it is answered.
-      if (!this.#extension) this.extend(this.#owner.room.clock.now() + this.#ttl, NOBODY);
-    } else if (this.#leases.length > 0) told(true);
-    else this.#farewell(told);
+      if (!extensions.isOut) extensions.want(this.#owner.room.clock.now() + this.place.ttl, NOBODY);
+    } else if (this.leases.size > 0) lease.departed("released");
+    else this.#farewell(lease);
   }
 
   /** Somebody may follow on this grant. */
   #mayPass(): boolean {
-    const { scheme } = this.#owner.room;
     return (
       this.place.requests.size > 0 &&
-      this.#leases.length === 0 &&
+      this.leases.size === 0 &&
       !this.#isLost &&
       this.#hearing !== undefined &&
-      this.#hearing === scheme.hearing(this.grant.lock)
+      this.#hearing === this.#owner.room.scheme.hearing(this.grant.lock)
     );
   }
 
   /** There is enough time left for the next holder, in the turn and of the lease. */
   #isFresh(): boolean {
-    return this.#hasTime() && this.#owner.room.clock.now() < this.#grantedUntil - this.#ttl * FRESH;
+    return this.#hasTime() && this.#owner.room.clock.now() < this.grantedUntil - this.place.ttl * FRESH;
   }
 
   #hasTime(): boolean {
@@ -220,34 +196,35 @@ export class Turn implements Ground, Caller<Extension> {
    */
   #hand(from: number, isPushed: boolean): void {
     const { room } = this.#owner;
+    const { ttl } = this.place;
     const request = this.place.requests.first as Request;
     this.place.leave(request);
+    request.granted();
     const fence = this.#nextFence++;
+    const isFirst = fence === this.grant.fence;
     // The first has the token that the scheme knows; a guard must tell the others from it.
-    const token = fence === this.grant.fence ? this.grant.token : room.newToken();
-    const { terms, context } = request;
-    const own = { ...this.grant, token, fence };
-    const lease = new Lease(room.keeper, this, own, terms, context, from, this.#grantedUntil);
-    this.#leases.push(lease);
+    const own = isFirst ? this.grant : { ...this.grant, token: room.newToken(), fence };
+    const lease = new Lease(room.keeper, this, own, request.terms, request.context, from);
+    this.leases.add(lease);
     room.keeper.add(lease);
-    events.granted(own, context);
-    const deliver = request.granted();
-    const isWhole = !isPushed && this.#grantedUntil - from >= this.#ttl - drift(this.#ttl);
+    events.granted(own, request.context);
+    const isWhole = !isPushed && this.grantedUntil - from >= ttl - drift(ttl);
     // Written or answered: either way it will have arrived if this process is blocked by its own code now.
-    const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(this.grant.lock)]);
-    room.begin(() => deliver(lease), claimed);
-    if (token !== this.grant.token && !this.#isConfirmed(CONFIRM_AFTER / 2)) lease.doubt();
+    const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(own.lock)]);
+    room.begin(request, lease, claimed);
+    if (!isFirst && !this.#isConfirmed(CONFIRM_AFTER / 2)) lease.doubt();
   }
 
-  #farewell(told: (wasHeld: boolean) => void, kept?: Lease["kept"]): void {
-    const { farewells, isAsking } = this.#owner;
-    this.#isOver = true;
-    farewells.say(this.grant, this.#ttl, (outcome) => told(outcome !== "gone"), { isBehind: isAsking, kept });
+  #farewell(lease: Lease): void {
+    const { room, isAsking } = this.#owner;
+    const { kept } = lease;
+    this.isOver = true;
+    room.farewell(this.grant, this.place.ttl, lease, isAsking || kept ? { isBehind: isAsking, kept } : undefined);
     this.#end();
   }
 
   #end(): void {
-    this.#isOver = true;
+    this.isOver = true;
     this.place.state = "over";
     this.#putBack();
     this.#owner.ended(this);
@@ -257,30 +234,5 @@ export class Turn implements Ground, Caller<Extension> {
   #putBack(): void {
     this.#timer?.cancel();
     if (this.place.requests.size > 0) this.#owner.putBack(this.place.disband());
-  }
-
-  #remove(lease: Lease): boolean {
-    const at = this.#leases.indexOf(lease);
-    if (at < 0) return false;
-    this.#leases.splice(at, 1);
-    return true;
-  }
-
-  #ask(until: number, callers: Extending[]): void {
-    const { scheme, clock } = this.#owner.room;
-    const askedAt = clock.now();
-    const ttl = Math.ceil(until - askedAt);
-    this.#extension = { askedAt, until: askedAt + ttl, callers };
-    scheme.extend(this.grant, ttl, this.place.durability, this);
-  }
-
-  #extensionEnded(): Asked {
-    const ended = this.#extension as Asked;
-    const next = this.#next;
-    this.#extension = undefined;
-    this.#next = undefined;
-    if (next && !this.#isOver) this.#ask(next.until, next.callers);
-    else for (const caller of next?.callers ?? []) caller.notExtended(undefined);
-    return ended;
   }
 }
