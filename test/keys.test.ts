@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { clientKey, counterKey, lockKey, lockKeys, nameOfKey, scanPattern } from "../src/schemes/keys.ts";
 import { checkManagerOptions } from "../src/options/manager.ts";
-import { globToRegExp } from "../src/schemes/memory.ts";
+import { Glob } from "../src/schemes/glob.ts";
 
 const clientId = "AbCdEfGhIjKlMnOpQrStU-";
 
@@ -141,8 +141,8 @@ describe("whatever the names", () => {
     fc.assert(
       fc.property(prefix, name, (each, one) => {
         const [key, , queue] = lockKeys(each, one);
-        const pattern = globToRegExp(scanPattern(each));
-        expect(pattern.test(key) && pattern.test(queue)).toBe(true);
+        const pattern = new Glob(scanPattern(each));
+        expect(pattern.matches(key) && pattern.matches(queue)).toBe(true);
       }),
     );
   });

@@ -7,6 +7,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { mismatch, QueueFullError } from "../errors.ts";
+import { Glob } from "./glob.ts";
 import type {
   Answer,
   Extension,
@@ -337,13 +338,7 @@ export class MemoryScheme implements Scheme {
   }
 
   query(selection: Selection): Promise<LockState[]> {
-    const names =
-      typeof selection === "object" && "name" in selection
-        ? [selection.name]
-        : this.#store.keys
-            .filter((key) => key.startsWith(this.#prefix))
-            .map((key) => key.slice(this.#prefix.length))
-            .filter((name) => selection === "all" || globToRegExp(selection.match).test(name));
+    const names = typeof selection === "object" && "name" in selection ? [selection.name] : this.#names(selection);
     return Promise.all(names.map((name) => this.#step(name, (lock) => this.#look(lock))));
   }
 
@@ -357,6 +352,14 @@ export class MemoryScheme implements Scheme {
     const result = run(this.#store.load(key, name));
     this.#store.tidy(key);
     return Promise.resolve(result);
+  }
+
+  #names(selection: { readonly match: string } | "all"): string[] {
+    const wanted = selection === "all" ? undefined : new Glob(selection.match);
+    return this.#store.keys
+      .filter((key) => key.startsWith(this.#prefix))
+      .map((key) => key.slice(this.#prefix.length))
+      .filter((name) => !wanted || wanted.matches(name));
   }
 
   #takeAway(lock: LockRecord, token: string): void {
@@ -404,14 +407,4 @@ export class MemoryScheme implements Scheme {
 function holderOf(lock: LockRecord): { holder?: WaitedFor } {
   const [holder] = lock.mode === "exclusive" ? lock.holders : [];
   return holder ? { holder: { token: holder[0], label: holder[1].label } } : {};
-}
-
-/** A Redis glob (`*`, `?`, `[a-z]`, `[^a]`, `\`) as a regular expression. */
-export function globToRegExp(glob: string): RegExp {
-  const source = glob.replace(/\\(.)|\[(\^?)((?:\\.|[^\]])*)\]|([*?])|([^])/g, (_, quoted, not, set, wild, plain) => {
-    if (wild !== undefined) return wild === "*" ? "[^]*" : "[^]";
-    if (set !== undefined) return `[${not}${set.replace(/[[\]^]/g, "\\$&")}]`;
-    return (quoted ?? plain).replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
-  });
-  return new RegExp(`^${source}$`);
 }
