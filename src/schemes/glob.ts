@@ -11,7 +11,7 @@ const STAR = "*";
 /** What stands for exactly one byte: the byte itself, or for which bytes it stands. */
 type Part = typeof STAR | number | Uint8Array;
 
-const [ASTERISK, QUESTION, BACKSLASH, OPEN, CLOSE, CARET, DASH] = [..."*?\\[]^-"].map((each) => each.charCodeAt(0));
+const [ASTERISK, QUESTION, BACKSLASH, OPEN, CLOSE, CARET, DASH] = Buffer.from("*?\\[]^-");
 
 export class Glob {
   readonly #parts: Part[] = [];
@@ -49,20 +49,17 @@ export class Glob {
 
   /** Reads one part, and answers where the next begins. */
   #read(bytes: Buffer, at: number): number {
-    switch (bytes[at]) {
-      case ASTERISK:
-        if (this.#parts.at(-1) !== STAR) this.#parts.push(STAR);
-        return at + 1;
-      case QUESTION:
-        this.#parts.push(new Uint8Array(256).fill(1));
-        return at + 1;
-      case OPEN:
-        return this.#readSet(bytes, at + 1);
-      case BACKSLASH:
-        // The last character stands for itself.
-        if (at + 1 < bytes.length) at++;
+    let byte = bytes[at] as number;
+    if (byte === OPEN) return this.#readSet(bytes, at + 1);
+    if (byte === ASTERISK) {
+      if (this.#parts.at(-1) !== STAR) this.#parts.push(STAR);
+    } else if (byte === QUESTION) {
+      this.#parts.push(new Uint8Array(256).fill(1));
+    } else {
+      // A backslash at the end stands for itself.
+      if (byte === BACKSLASH && at + 1 < bytes.length) byte = bytes[++at] as number;
+      this.#parts.push(byte);
     }
-    this.#parts.push(bytes[at] as number);
     return at + 1;
   }
 
