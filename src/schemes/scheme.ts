@@ -9,6 +9,15 @@ export type LockMode = "exclusive" | "shared";
 
 export type SchemeName = "memory" | "set" | "lua" | "redlock";
 
+/** How long a pushed grant lasts unless it is claimed, in milliseconds (or its ttl, if that is shorter). */
+export const CLAIM_WINDOW = 1_000;
+/** How often a waiter asks whether it missed something, in milliseconds. */
+export const POKE_INTERVAL = 5_000;
+/** How long a waiter that no longer asks counts as alive, in milliseconds. */
+export const STALE_AFTER: number = 3 * POKE_INTERVAL;
+/** A lease has certainly ended this many milliseconds after its time. */
+export const EXPIRY_MARGIN = 2;
+
 /** One wish to hold a lock. The token names it for ever; the same request may be asked again and again. */
 export interface LockRequest {
   readonly lock: string;
