@@ -87,7 +87,7 @@ describe.concurrent("a client that its user moves to another database", () => {
     }
   });
 
-  test("is told if the server does not say where it is, instead of losing its lock", async (t) => {
+  test("gets an error if the server does not say which database that is, and keeps its lock", async (t) => {
     const stage = await openStage(t);
     const client = await account(stage, "~*", "+@all", "-client");
     await client.select(5);
