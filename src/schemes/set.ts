@@ -88,7 +88,7 @@ export class SetScheme implements Scheme {
     // The first time, to find the lock taken costs a waiter a short pause at most. So it looks from the second time on.
     const manner = wait && request.ticket === undefined ? "free" : "look";
     const taken = await this.#take(request, manner);
-    if (taken.fence !== undefined) return granted(taken);
+    if (taken.fence !== undefined) return granted(taken, request.fences);
     if (!wait) return { kind: "busy" };
     // The ticket counts the attempts: each pause is longer than the last.
     const attempt = Number(request.ticket ?? 0);
@@ -110,7 +110,7 @@ export class SetScheme implements Scheme {
     const key = lockKey(this.#prefix, request.lock);
     await this.#send(["GET", key], key).catch((error: unknown) => this.#assertShared(request.lock, key, error));
     const taken = await this.#take(request, "steal");
-    return taken.fence === undefined ? { kind: "busy" } : granted(taken);
+    return taken.fence === undefined ? { kind: "busy" } : granted(taken, request.fences);
   }
 
   async extend({ lock, token }: Grant, ttl: number, wish?: Wish): Promise<Extension> {
@@ -237,9 +237,11 @@ export class SetScheme implements Scheme {
   }
 }
 
-function granted(taken: { fence: number; until?: number; durability: Durability | undefined }): Answer {
-  const { fence, until, durability } = taken;
-  return { kind: "granted", fence, ...(until !== undefined && { until }), ...(durability && { durability }) };
+function granted(
+  { fence, until, durability }: { fence: number; until?: number; durability: Durability | undefined },
+  fences = 1,
+): Answer {
+  return { kind: "granted", fence, fences, ...(until !== undefined && { until }), ...(durability && { durability }) };
 }
 
 function levelIn(compared: Compared): Durability | undefined {

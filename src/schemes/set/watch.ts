@@ -52,7 +52,7 @@ export class WatchCompare extends Compare {
   }
 
   async #compare(items: readonly Comparison[]): Promise<void> {
-    let unequal = await this.#inSession(items);
+    const unequal = await this.#inSession(items);
     if (unequal.length > 0) {
       const missed = await this.#missed(unequal);
       if (missed.length > 0) {
@@ -92,17 +92,10 @@ async function compareOn(session: Driver, items: readonly Comparison[], attempt 
   if (await act(session, equal)) return unequal;
   // Some key was touched, perhaps only by its holder, who renewed it.
   if (attempt === MOST_ATTEMPTS) throw restless(equal);
-  const half = equal.length >> 1;
-  for (const part of [equal.slice(0, half), equal.slice(half)]) {
-    if (part.length > 0)
-      unequal.push(
-        ...(await compareOn(
-          session,
-          part.map(({ item }) => item),
-          attempt + 1,
-        )),
-      );
-  }
+  const again = equal.map(({ item }) => item);
+  const half = again.length >> 1;
+  const parts = half === 0 ? [again] : [again.slice(0, half), again.slice(half)];
+  for (const part of parts) unequal.push(...(await compareOn(session, part, attempt + 1)));
   return unequal;
 }
 
