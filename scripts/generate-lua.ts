@@ -15,7 +15,7 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { format } from "prettier";
-import { CLAIM_WINDOW, STALE_AFTER } from "../src/schemes/memory.ts";
+import { CLAIM_WINDOW, STALE_AFTER } from "../src/schemes/scheme.ts";
 
 /** Where scripts are: beside what sends them. */
 export const FOLDERS = ["schemes/lua", "schemes/redlock", "fence"] as const;
@@ -124,7 +124,8 @@ local lock = { ${lock} }
 local ok, reply = pcall(${["step", "lock", ...args.item.map((name) => place(signature, name))].join(", ")})
 done = done + 1
 replies[done] = ok and reply or { 'ERR', type(reply) == 'table' and reply.err or tostring(reply) }
-end`;
+end
+if drawn then call('SET', counter, format('%.0f', drawn), 'PX', FENCE_TTL) end`;
 }
 
 function base({ keys, args }: Signature): string {

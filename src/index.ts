@@ -1,5 +1,6 @@
 export { LockManager } from "./lock-manager.ts";
-export type { LockInfo, LockManagerSnapshot, TryOptions } from "./lock-manager.ts";
+export type { TryOptions } from "./lock-manager.ts";
+export type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 export { Lock } from "./lock.ts";
 export { Term } from "./primitives/election.ts";
 export type { Leader } from "./primitives/election.ts";
@@ -29,4 +30,4 @@ export {
   SchemeError,
 } from "./errors.ts";
 export type { LockErrorCode, LossReason, NodeVote, SchemeErrorCode } from "./errors.ts";
-export type { Wait } from "./waiting/waiting.ts";
+export type { Wait } from "./options/request.ts";

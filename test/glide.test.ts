@@ -5,10 +5,9 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { type Server, startServer } from "../scripts/servers.ts";
 import { type Driver } from "../src/drivers/driver.ts";
 import { schemeError } from "../src/drivers/server-errors.ts";
-import { driverFor } from "../src/drivers/index.ts";
+import { driverFor, type DriverTerms } from "../src/drivers/index.ts";
 import { batchOf, type OwnGlideClient, plain } from "../src/drivers/glide/library.ts";
 import { GlideSession } from "../src/drivers/glide/session.ts";
-import type { GlideTerms } from "../src/drivers/glide/client.ts";
 import { openGlide } from "./support/glide.ts";
 import { rejection, unique } from "./support/locks.ts";
 import { connections } from "./support/stage.ts";
@@ -26,7 +25,7 @@ afterAll(async () => {
   await server.stop();
 });
 
-async function openDriver(settings: object = {}, terms?: GlideTerms): Promise<Driver> {
+async function openDriver(settings: object = {}, terms?: DriverTerms): Promise<Driver> {
   const { client, end } = await openGlide(server.url, settings);
   const driver = driverFor(client, terms);
   onTestFinished(() => {

@@ -11,7 +11,8 @@ import { systemClock } from "../src/clock.ts";
 import { LockError, LockManager } from "../src/index.ts";
 import { MemoryScheme, MemoryStore } from "../src/schemes/memory.ts";
 import { SortedMap } from "../src/schemes/memory/sorted-map.ts";
-import type { Answer, LockMode } from "../src/schemes/scheme.ts";
+import type { Answer, LockMode, Release } from "../src/schemes/scheme.ts";
+import { ask, type Asking, release } from "./support/calls.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -19,39 +20,51 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 function openScheme() {
   const scheme = new MemoryScheme(new MemoryStore(systemClock), { prefix: "", clientId: "c", label: "" });
   const granted: string[] = [];
-  const listener = { granted: (_: string, token: string) => void granted.push(token), next() {}, lost() {} };
-  scheme.listen({ ...listener, again() {}, missed() {} });
-  const ask = (i: number, mode: LockMode): Promise<Answer> =>
-    scheme.acquire({ lock: "x", token: `c:${i}`, mode, ttl: 60_000, label: "" }, true);
-  const release = (i: number): Promise<unknown> => scheme.release({ lock: "x", token: `c:${i}` });
-  return { ask, release, granted };
+  const listener = {
+    granted: (_: string, token: string) => void granted.push(token),
+    next() {},
+    lost() {},
+    missed() {},
+  };
+  scheme.listen(listener);
+  const requests = new Map<number, Asking>();
+  const requestOf = (i: number, mode: LockMode): Asking => {
+    const request = requests.get(i) ?? { lock: "x", token: `c:${i}`, mode, ttl: 60_000, label: "" };
+    requests.set(i, request);
+    return request;
+  };
+  return {
+    ask: (i: number, mode: LockMode): Promise<Answer> => ask(scheme, requestOf(i, mode), true),
+    release: (i: number): Promise<Release> => release(scheme, { lock: "x", token: `c:${i}` }),
+    granted,
+  };
 }
 
 /** So many that a search through all of them for each would take minutes, and the arguments of a call overflow. */
 const MANY = 150_000;
 
 test("a writer waits behind 150,000 readers until the last has left", async () => {
-  const { ask, release, granted } = openScheme();
-  for (let i = 0; i < MANY; i++) if ((await ask(i, "shared")).kind !== "granted") expect.unreachable();
-  expect(await ask(MANY, "exclusive")).toMatchObject({ kind: "pending", ahead: 0 });
-  for (let i = 0; i < MANY; i++) await release(i);
-  expect(granted).toEqual([`c:${MANY}`]);
+  const lock = openScheme();
+  for (let i = 0; i < MANY; i++) if ((await lock.ask(i, "shared")).kind !== "granted") expect.unreachable();
+  expect(await lock.ask(MANY, "exclusive")).toMatchObject({ kind: "pending", ahead: 0 });
+  for (let i = 0; i < MANY; i++) await lock.release(i);
+  expect(lock.granted).toEqual([`c:${MANY}`]);
 });
 
 test("150,000 waiters know their places whenever they ask, and are served in order, but those who have left", async () => {
-  const { ask, release, granted } = openScheme();
-  await ask(-1, "exclusive");
+  const lock = openScheme();
+  await lock.ask(-1, "exclusive");
   for (let round = 1; round <= 2; round++) {
     for (let i = 0; i < MANY; i++) {
-      const answer = await ask(i, "exclusive");
+      const answer = await lock.ask(i, "exclusive");
       if (answer.kind !== "pending" || answer.ahead !== i) expect(answer).toMatchObject({ kind: "pending", ahead: i });
     }
   }
-  for (let i = 0; i < MANY; i += 2) await release(i);
-  expect(await ask(MANY - 1, "exclusive")).toMatchObject({ kind: "pending", ahead: MANY / 2 - 1 });
-  await release(-1);
-  for (let i = 1; i < MANY; i += 2) await release(i);
-  expect(granted).toEqual(Array.from({ length: MANY / 2 }, (_, i) => `c:${2 * i + 1}`));
+  for (let i = 0; i < MANY; i += 2) await lock.release(i);
+  expect(await lock.ask(MANY - 1, "exclusive")).toMatchObject({ kind: "pending", ahead: MANY / 2 - 1 });
+  await lock.release(-1);
+  for (let i = 1; i < MANY; i += 2) await lock.release(i);
+  expect(lock.granted).toEqual(Array.from({ length: MANY / 2 }, (_, i) => `c:${2 * i + 1}`));
 });
 
 test("a sorted map does what a sorted list would, whatever is done to it", () => {

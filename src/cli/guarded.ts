@@ -96,7 +96,11 @@ async function guard(held: Held, title: string, child: Child, grace: number): Pr
   });
   held.signal.addEventListener("abort", onLost, { once: true });
   if (held.signal.aborted) onLost();
-  const status = await Promise.race([child.ended, stopped]);
+  const status = await Promise.race([child.ended, stopped]).catch((error: unknown) => {
+    // There is no command to be stopped when holdfast itself gives the lock back.
+    held.signal.removeEventListener("abort", onLost);
+    throw error;
+  });
   // Looks at the clock, for both may have happened while this process stood still; then onLost has just been called.
   if (status !== undefined && held.held) {
     held.signal.removeEventListener("abort", onLost);
@@ -121,6 +125,7 @@ export function lossOf({ signal }: Held, title: string): string {
     expired: "its lease ended, or the server no longer knew it",
     stolen: "it was taken by force",
     unreachable: "the server could not be reached to renew it",
+    closed: "holdfast is ending",
   }[reason];
   return `${title} was lost: ${why}`;
 }

@@ -1,6 +1,7 @@
 /** Who holds and who waits, lock by lock: as JSON for programs, as a table for people. */
 import Table from "cli-table3";
-import type { LockManager, LockManagerSnapshot } from "../lock-manager.ts";
+import type { LockManager } from "../lock-manager.ts";
+import type { LockManagerSnapshot } from "../snapshot.ts";
 import type { LockMode, Selection } from "../schemes/scheme.ts";
 import { formatDuration } from "./durations.ts";
 import { plain } from "./messages.ts";

@@ -1,6 +1,6 @@
 /** What a Cluster refuses has not been done, so it may be sent again: where the key is now, or when its slot has settled. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { messageOf } from "./server-errors.ts";
+import { isClosed, messageOf } from "./server-errors.ts";
 
 /** So often, and after such a pause, in milliseconds; as ioredis does it with single commands. */
 const MOST_ATTEMPTS = 16;
@@ -33,4 +33,10 @@ export async function untilAccepted(send: () => Promise<unknown[]>, find: () => 
     await find();
     if (!messageOf(refusal).startsWith("MOVED")) await sleep(PAUSE, undefined, { ref: false });
   }
+}
+
+/** What a server of a Cluster failed with: if its connection is closed, that need not be true of the client. */
+export function ofServer(error: unknown, isClientOpen: boolean): unknown {
+  if (!isClientOpen || !isClosed(error)) return error;
+  return new Error("The connection to a server of the Cluster was lost", { cause: error });
 }

@@ -11,6 +11,11 @@ export class Schedule<T extends Scheduled> {
   readonly #items: T[] = [];
   readonly #keys: number[] = [];
 
+  /** A copy, in no order. */
+  get items(): T[] {
+    return [...this.#items];
+  }
+
   get first(): T | undefined {
     return this.#items[0];
   }

@@ -12,7 +12,6 @@ import { MemoryScheme, MemoryStore } from "./memory.ts";
 import { processStore } from "./memory/process-store.ts";
 import { RedlockScheme } from "./redlock.ts";
 import { SetScheme } from "./set.ts";
-import { Turns } from "./turns.ts";
 
 export interface SchemeSettings {
   readonly clientId: string;
@@ -22,7 +21,7 @@ export interface SchemeSettings {
 
 /** @throws TypeError when client and scheme do not fit, or the client is of no known kind. */
 export function openScheme(client: unknown, options: CheckedManagerOptions, settings: SchemeSettings): Scheme {
-  const { scheme, prefix, turn, durability } = options;
+  const { scheme, prefix, durability } = options;
   const terms = { prefix, clientId: settings.clientId, label: settings.label };
   if (!Array.isArray(client)) refuseNodeOptions(options);
   if (client === undefined) {
@@ -57,8 +56,7 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
   const driver = driverFor(client);
   const own = { ...terms, prefix: driver.keyPrefix + prefix };
   if (scheme === "set") return new SetScheme(driver, settings.clock, own);
-  const lua = new LuaScheme(driver, settings.clock, own);
-  return turn > 1 ? new Turns(lua, settings.clock, turn) : lua;
+  return new LuaScheme(driver, settings.clock, own);
 }
 
 /** Nothing is left on any client when one of them is refused. */

@@ -10,49 +10,55 @@
  * (`SET key value NX PX`) exclude us and we them, but they can starve behind a steady queue.
  */
 import type { Clock } from "../clock.ts";
-import { runScript } from "../drivers/run-script.ts";
-import { schemeError } from "../drivers/server-errors.ts";
-import { TimeLimit } from "../drivers/time-limit.ts";
 import type { Driver, Script, ScriptStrings, Send } from "../drivers/driver.ts";
-import { assureExtension, assureGrant } from "./assure.ts";
 import { proofOf, proving, reachedIn } from "../drivers/proof.ts";
-import type { Durability, Wish } from "../durability.ts";
 import type { Proof } from "../drivers/proof.ts";
-import { mismatch, QueueFullError } from "../errors.ts";
+import { runScript } from "../drivers/run-script.ts";
+import { TimeLimit } from "../drivers/time-limit.ts";
+import type { Durability, Wish } from "../durability.ts";
+import { assureExtension, assureGrant } from "./assure.ts";
+import { Batches, runsOf } from "./batches.ts";
+import { Channels } from "./channels.ts";
+import { Clients } from "./clients.ts";
 import { Homes, Keys, lockKeys, nameOfKey } from "./keys.ts";
 import type { Home, LockKeys } from "./keys.ts";
-import * as lua from "./lua/scripts.generated.ts";
-import { TOKEN } from "./scheme.ts";
+import {
+  checkReply,
+  isFailure,
+  readAcquired,
+  readExtension,
+  readNumber,
+  readReleased,
+  readState,
+  readText,
+  refusalOf,
+} from "./lua/replies.ts";
+import type { Acquired } from "./lua/replies.ts";
+import * as scripts from "./lua/scripts.generated.ts";
+import { findNames } from "./scan.ts";
+import { CLAIM_WINDOW, EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL, STALE_AFTER } from "./scheme.ts";
 import type {
   Answer,
+  Caller,
   Extension,
-  GivenUp,
+  Farewell,
   Grant,
   HolderState,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
+  Question,
   Release,
   Scheme,
   Selection,
 } from "./scheme.ts";
-import { Channels } from "./channels.ts";
-import { Outbox, replyTo } from "./outbox.ts";
-import type { AddItem, Added } from "./outbox.ts";
-import { Clients } from "./clients.ts";
-import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL, STALE_AFTER } from "./memory.ts";
-import { findNames } from "./scan.ts";
 
 /** A foreign holder tells nobody when it releases. */
 const FOREIGN_POKE = 50;
 /** While no push can arrive, waiters look often enough to find a grant within its claim window. */
 const DEAF_POKE = CLAIM_WINDOW / 4;
-
-/** Our clock may run faster than the server's by so much. */
-const RATE = 0.99;
-
-/** So many locks are remembered as wanted by others. */
+/** This many locks are remembered as wanted by others. */
 const MOST_HINTS = 10_000;
 
 /** What a call that may grant is given once: the fence counter, and how to push. */
@@ -61,54 +67,69 @@ interface Call {
   readonly args: [publish: string, channel: string];
 }
 
+/** An extension to be asked for. */
+interface Extending {
+  readonly grant: Grant;
+  readonly ttl: number;
+  readonly wish: Wish | undefined;
+  readonly caller: Caller<Extension>;
+}
+
+/** A release that the quick script may do. */
+interface Giving {
+  readonly farewell: Farewell;
+  readonly home: Home;
+  /** How often connections had been lost when it was asked. */
+  readonly drops: number;
+}
+
+/** What a push says: what, a number, fences, when the waiter asked last, token, key. */
+const MESSAGE = /^(\w+) (\d+) (\d+) (\d+) (\S+) ([^]*)$/;
+
+const NOTHING: { keys: []; args: [] } = { keys: [], args: [] };
+
 export class LuaScheme implements Scheme {
   readonly name = "lua";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
   readonly queues = true;
   readonly proves = true;
+  readonly hasTurns = true;
   readonly #driver: Driver;
   readonly #prefix: string;
+  readonly #client: string;
   readonly #keys: Keys<LockKeys>;
   readonly #homes: Homes;
   /**
    * Where this manager itself is at home: its channel there is for holders. On one server waiters have the same one; in
-   * a Cluster a script cannot reach it, so whoever robs a holder tells it here.
+   * a Cluster a script cannot reach it, so whoever robs a holder notifies it here.
    */
   readonly #own: Home;
   /** How a Cluster publishes: to those who listen on the server that keeps the channel's slot. */
   readonly #publish: "PUBLISH" | "SPUBLISH";
-  readonly #clock: Clock;
   readonly #limit: TimeLimit;
   readonly #send: Send;
   readonly #clients: Clients;
   readonly #channels: Channels;
-  readonly #give: AddItem<[string, string], [grant: string], [Home]>;
-  readonly #take: AddItem<[string, string], [number: string], [Home, ttl: number, Proof?]>;
-  readonly #release: AddItem<LockKeys, [string], [Home]>;
-  readonly #extend: AddItem<[string, string], [string, string, string], [Home, Proof?]>;
-  readonly #query: AddItem<LockKeys, [], [Home]>;
-  readonly #acquire: AddItem<
-    LockKeys,
-    [string, string, string, string, string, string, string, string, string, string],
-    [Home, Proof?]
-  >;
-  /** Quick attempts that are out. Later requests for the same lock wait for their outcome, to stay behind them. */
-  readonly #taking = new Map<string, Promise<unknown>>();
-  /** By token: the latest question of a waiter, and how long a grant in answer to it lasts. */
-  readonly #questions = new Map<string, { readonly number: number; readonly at: number; readonly lasts: number }>();
-  #asked = 0;
-  /** Locks that others wanted when we last looked: there a quick attempt would be in vain. Only a hint. */
+  readonly #batches: Batches;
+  readonly #extend: (item: Extending) => void;
+  readonly #extendProven: (item: Extending) => void;
+  readonly #give: (item: Giving) => void;
+  readonly #release: (item: Giving) => void;
+  readonly #queueUp: (question: Question) => void;
+  readonly #ask: (question: Question) => void;
+  readonly #askProven: (question: Question) => void;
+  /** Locks that others wanted when we last looked: a quick attempt at them would be in vain. Only a hint. */
   readonly #wanted = new Set<string>();
   #listener: PushListener | undefined;
 
   constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
+    this.#client = `${settings.clientId}:`;
     this.#keys = new Keys(settings.prefix, lockKeys);
     this.#homes = new Homes(settings.prefix, driver.isCluster);
     this.#own = new Homes(settings.prefix, false).of("");
     this.#publish = driver.isCluster ? "SPUBLISH" : "PUBLISH";
-    this.#clock = clock;
     this.#limit = new TimeLimit(clock, driver);
     this.#send = (command, key) => this.#limit.guard(driver.send(command, key));
     this.#clients = new Clients(this.#send, clock, settings);
@@ -116,217 +137,89 @@ export class LuaScheme implements Scheme {
       message: (text) => this.#hear(text),
       up: (homes) => this.#missed(homes),
     });
-    const client = `${settings.clientId}:`;
-    const none: [] = [];
-    const outbox = new Outbox((run) => driver.together(run));
-    // What is given up first frees room for what is asked for.
-    this.#give = outbox.script((items) => this.#run(lua.give, { keys: none, args: [client] }, items));
-    this.#release = outbox.script((items) => this.#run(lua.release, this.#call(items.common[0]), items));
-    this.#extend = outbox.script(
-      (items) => this.#run(lua.extend, { keys: none, args: none }, items, items.common[1]),
-      (common) => common[1] !== undefined,
-    );
-    // Who takes the long way was not behind anybody who tries the quick one: they would have waited for the outcome.
-    this.#acquire = outbox.script(
-      (items) => this.#run(lua.acquire, this.#call(items.common[0]), items, items.common[1]),
-      (common) => common[1] !== undefined,
-    );
-    this.#take = outbox.script(
-      (items) => {
-        const [{ counter }, ttl, proof] = items.common;
-        return this.#run(lua.take, { keys: [counter], args: [client, String(ttl)] }, items, proof);
-      },
-      (common) => common[2] !== undefined,
-    );
-    this.#query = outbox.script((items) => this.#run(lua.query, { keys: none, args: none }, items));
+    this.#batches = new Batches((run) => driver.together(run));
+    // Leases first. What is given up frees room for what is asked for.
+    this.#extend = this.#batches.lane((items) => void this.#sendExtensions(items));
+    this.#extendProven = this.#batches.patientLane((items) => this.#sendExtensions(items));
+    this.#give = this.#batches.lane((items) => this.#sendGiven(items));
+    this.#release = this.#batches.lane((items) => this.#sendReleases(items));
+    this.#queueUp = this.#batches.lane((questions) => void this.#sendQuestions(questions));
+    this.#ask = this.#batches.lane((questions) => void this.#sendQuestions(questions));
+    this.#askProven = this.#batches.patientLane((questions) => this.#sendQuestions(questions));
   }
 
   listen(listener: PushListener): void {
     this.#listener = listener;
   }
 
-  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
-    return this.#assure(request, this.#takeOrQueueUp(request, wait));
+  hearing(): number | undefined {
+    const generation = this.#channels.generation(this.#own);
+    return generation === undefined ? undefined : generation + this.#driver.drops;
   }
 
-  #takeOrQueueUp(request: LockRequest, wait: boolean): Promise<Answer> {
-    const { lock, mode, label, ticket, waiting = 1 } = request;
-    this.#clients.announce(request.ttl);
-    if (wait) this.#channels.open(this.#own, request.ttl);
-    const earlier = this.#taking.get(lock);
-    if (earlier) return this.#queueBehind(earlier, request, wait);
-    const plain = mode === "exclusive" && label === "" && ticket === undefined && waiting === 1;
-    return plain && !this.#wanted.has(lock) ? this.#takeOrQueue(request, wait) : this.#queue(request, wait);
+  written(lock: string): Promise<void> {
+    this.#batches.flush();
+    return this.#driver.written(this.#keys.of(lock)[0]);
   }
 
-  /** The common case. Who wants the same lock meanwhile goes on right behind us. */
-  async #takeOrQueue(request: LockRequest, wait: boolean): Promise<Answer> {
-    const { lock, token, ttl, durability } = request;
-    const [key, , queue] = this.#keys.of(lock);
-    const home = this.#homes.of(lock);
-    const { replies, index } = this.#take([key, queue], [numberOf(token)], home, ttl, proofOf(durability));
-    this.#taking.set(lock, replies);
-    let taken;
-    try {
-      taken = await replies;
-    } finally {
-      this.#taking.delete(lock);
-    }
-    const fence = Number(taken[index]);
-    return fence > 0 ? granted(fence, 1, reachedIn(taken, durability)) : this.#queue(request, wait);
+  acquire(question: Question): void {
+    const { lock, wait, ttl, durability } = question;
+    this.#clients.announce(ttl);
+    if (wait) this.#channels.open(this.#own, ttl);
+    if (wait && !question.opens) this.#channels.open(this.#homes.of(lock), STALE_AFTER);
+    if (durability) this.#askProven(question);
+    else this.#ask(question);
   }
 
-  async #queueBehind(earlier: Promise<unknown>, request: LockRequest, wait: boolean): Promise<Answer> {
-    await earlier.catch(() => {});
-    return this.#queue(request, wait);
-  }
-
-  async #queue(request: LockRequest, wait: boolean): Promise<Answer> {
-    const { lock, token, ttl, ticket = "", waiting = 1, fences = 1, maxQueue = "", label, durability } = request;
-    const keys = this.#keys.of(lock);
-    const home = this.#homes.of(lock);
-    if (wait) this.#channels.open(home, STALE_AFTER);
-    const listens = this.#channels.isUp(home) ? (this.#channels.serverOf(home) ?? "2") : "1";
-    const manner = wait ? listens : "0";
-    // Nobody has proven a grant that is pushed: that of a wish for it is not held before it was asked for again.
-    const asked = wait && !durability ? this.#noteQuestion(request) : 0;
-    const item = this.#acquire(
-      keys,
-      [
-        token,
-        modeOf(request),
-        String(ttl),
-        manner,
-        ticket,
-        String(waiting),
-        String(fences),
-        String(asked),
-        String(maxQueue),
-        label,
-      ],
-      home,
-      proofOf(durability),
-    );
-    const answer = await ownReply(item);
-    if (Array.isArray(answer) && answer[0] !== "holding") {
-      const refusal = refusalOf(request, answer);
-      if (refusal) return refusal;
-      const [place, rank, left, foreign, holder, holdersLabel] = answer as unknown[];
-      request.ticket = String(place);
-      this.#noteWanted(lock);
-      return {
-        kind: "pending",
-        pokeAfter: this.#pokeAfter(home, Number(rank), Number(left), Number(foreign) === 1),
-        ahead: Number(rank),
-        ...(holder !== "" && { holder: { token: String(holder), label: String(holdersLabel) } }),
-      };
-    }
-    this.#questions.delete(token);
-    const reached = durability && reachedIn(await item.replies, durability);
-    // Who never stood in line may have been granted by the quick script, with one fence, and not have heard of it.
-    if (Array.isArray(answer)) return granted(Number(answer[1]), ticket === "" ? 1 : fences, reached);
-    const fence = Number(answer);
-    return fence > 0 ? granted(fence, fences, reached) : { kind: "busy" };
-  }
-
-  /** @param asked what the server was asked for the request, with its wish */
-  #assure(request: LockRequest, asked: Promise<Answer>): Promise<Answer> {
-    if (!request.durability) return asked;
-    return assureGrant(request, request.durability, asked, (over) => this.release(over));
-  }
-
-  /** A pushed grant says which question was the last before it: so it was given after that was sent. */
-  #noteQuestion({ token, ttl }: LockRequest): number {
-    const lasts = Math.min(ttl, CLAIM_WINDOW) * RATE;
-    this.#questions.set(token, { number: ++this.#asked, at: this.#clock.now(), lasts });
-    return this.#asked;
-  }
-
-  #granted(lock: string, token: string, fence: number, asked: number): void {
-    const question = this.#questions.get(token);
-    const until = question?.number === asked ? question.at + question.lasts : undefined;
-    this.#listener?.granted(lock, token, fence, until);
-  }
-
-  #noteWanted(lock: string): void {
-    if (this.#wanted.size >= MOST_HINTS) this.#wanted.clear();
-    this.#wanted.add(lock);
-  }
-
-  steal(request: LockRequest): Promise<Answer> {
-    return this.#assure(request, this.#stealFor(request));
-  }
-
-  async #stealFor(request: LockRequest): Promise<Answer> {
+  async steal(request: LockRequest): Promise<Answer> {
     const { lock, token, ttl, label, durability } = request;
     this.#clients.announce(ttl);
-    const [reply, reached] = await this.#steal(lock, [token, String(ttl), label, "*"], durability);
-    return refusalOf(request, reply) ?? granted(Number(reply[1]), 1, reached);
+    const [reply, reached] = await this.#steal(lock, [token, String(ttl), label, "", "1"], durability);
+    const error = refusalOf(reply, request);
+    if (error) return { kind: "refused", error };
+    return assureGrant(request, granted(readNumber(reply[1]), 1, reached));
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
     const expected = holder.token ?? holder.foreign;
     if (expected === undefined) return false;
-    const [[taken]] = await this.#steal(lock, ["", "0", "", expected]);
-    return Number(taken) === 1;
+    const [[taken]] = await this.#steal(lock, ["", "0", "", expected, "0"]);
+    return readNumber(taken) === 1;
   }
 
-  async extend({ lock, token, fence }: Grant, ttl: number, wish?: Wish): Promise<Extension> {
+  extend(grant: Grant, ttl: number, wish: Wish | undefined, caller: Caller<Extension>): void {
     this.#clients.announce(ttl);
-    const home = this.#homes.of(lock);
-    // Whoever holds for so long wants to know soon when the lock is stolen.
+    // Whoever holds for that long wants to know soon if the lock is stolen.
     this.#channels.open(this.#own, ttl);
-    const [key, holders] = this.#keys.of(lock);
-    const item = this.#extend([key, holders], [token, String(fence), String(ttl)], home, proofOf(wish));
-    const extension = extensionOf(await ownReply(item));
-    if (wish && extension === "extended") assureExtension(lock, wish, reachedIn(await item.replies, wish));
-    return extension;
+    (wish ? this.#extendProven : this.#extend)({ grant, ttl, wish, caller });
   }
 
   /** Not proven: a replica that has missed it keeps others out, and who is let in with a wish proves it on the way. */
   async downgrade({ lock, token, fence }: Grant): Promise<Extension> {
     const item = { keys: this.#keys.of(lock), args: [token, String(fence)] };
-    const [reply] = await this.#run(lua.downgrade, this.#callAbout(lock), item);
-    return extensionOf(unwrap(reply));
+    const [reply] = await this.#run(scripts.downgrade, this.#callAbout(lock), item);
+    return readExtension(checkReply(reply));
   }
 
   /** Not proven: a replica that has missed it only keeps the lock held until its ttl is over. */
-  async release(request: GivenUp): Promise<Release> {
-    const { lock, token, mode, fence } = request;
-    this.#questions.delete(token);
-    const drops = this.#driver.drops;
-    const keys = this.#keys.of(lock);
-    const home = this.#homes.of(lock);
-    if (mode === "exclusive" && fence && !this.#wanted.has(lock)) {
-      const [key, , queue] = keys;
-      const { replies, index } = this.#give([key, queue], [`${numberOf(token)}#${fence}`], home);
-      if (Number((await replies)[index]) === 1) return "released";
-    }
-    const held = Number(await ownReply(this.#release(keys, [token], home)));
-    if (held === 2) this.#noteWanted(lock);
-    else this.#wanted.delete(lock);
-    if (held > 0) return "released";
-    return drops === this.#driver.drops ? "gone" : "unsure";
+  release(farewell: Farewell): void {
+    const { lock, mode, fence, isBehind } = farewell;
+    if (isBehind) this.#batches.flush();
+    const giving = { farewell, home: this.#homes.of(lock), drops: this.#driver.drops };
+    if (mode === "exclusive" && fence !== undefined && !this.#wanted.has(lock)) this.#give(giving);
+    else this.#release(giving);
   }
 
   /** Not proven: a replica that has missed it keeps what it has of the lease, which ends no earlier. */
   async keep({ lock, token, fence }: Grant, ttl: number, label: string): Promise<Release> {
-    const drops = this.#driver.drops;
+    const { drops } = this.#driver;
     const args: [string, string, string, string] = [token, String(fence), String(ttl), label];
-    const [reply] = await this.#run(lua.keep, this.#callAbout(lock), { keys: this.#keys.of(lock), args });
-    if (Number(unwrap(reply)) === 1) return "released";
+    const [reply] = await this.#run(scripts.keep, this.#callAbout(lock), { keys: this.#keys.of(lock), args });
+    if (readNumber(checkReply(reply)) === 1) return "released";
     return drops === this.#driver.drops ? "gone" : "unsure";
   }
 
-  detach(grant: Grant): Grant {
-    return grant;
-  }
-
-  handOver(grant: Grant, heir: LockRequest): Promise<Answer> {
-    return this.#assure(heir, this.#handOver(grant, heir));
-  }
-
-  async #handOver({ lock, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
+  async handOver({ lock, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
     this.#clients.announce(heir.ttl);
     const args: [string, string, string, string, string, string] = [
       token,
@@ -337,21 +230,21 @@ export class LuaScheme implements Scheme {
       heir.label,
     ];
     const item = { keys: this.#keys.of(lock), args };
-    const replies = await this.#run(lua.handover, this.#callAbout(lock), item, proofOf(heir.durability));
-    const drawn = Number(unwrap(replies[0]));
-    return drawn > 0 ? granted(drawn, 1, reachedIn(replies, heir.durability)) : { kind: "busy" };
+    const replies = await this.#run(scripts.handover, this.#callAbout(lock), item, proofOf(heir.durability));
+    const drawn = readNumber(checkReply(replies[0]));
+    if (drawn === 0) return { kind: "busy" };
+    return assureGrant(heir, granted(drawn, 1, reachedIn(replies, heir.durability)));
   }
 
   async query(selection: Selection): Promise<LockState[]> {
+    this.#batches.flush();
     const names = await findNames(() => this.#limit.servers(), this.#prefix, selection);
-    const replies = await Promise.all(
-      names.map((name) => replyTo(this.#query(this.#keys.of(name), [], this.#homes.of(name)))),
-    );
+    const replies = await this.#look(names);
     // Among all keys of the prefix there may be some that are no locks.
     const named = typeof selection === "object" && "name" in selection;
     const states = replies.flatMap((reply, i) => {
       if (isFailure(reply) && !named && String(reply[1]).startsWith("WRONGTYPE")) return [];
-      return [readState(names[i] as string, unwrap(reply))];
+      return [readState(names[i] as string, reply)];
     });
     const tokens = states
       .flatMap(({ holders, waiters }) => [...holders, ...waiters])
@@ -366,23 +259,259 @@ export class LuaScheme implements Scheme {
 
   async close(): Promise<void> {
     this.#channels.close();
-    await this.#clients.forget();
+    // It ends by itself; a server that does not answer is not waited for once more.
+    if (!this.#limit.isSilent) await this.#clients.forget();
     this.#limit.close();
     this.#driver.close();
   }
 
+  /** In the order in which they were asked: quick attempts at what is likely to be free, else a place in the queue. */
+  async #sendQuestions(questions: Question[]): Promise<void> {
+    const out = [];
+    for (const run of runsOf(questions, (a, b) => this.#shareCall(a, b))) {
+      const isQuick = this.#isQuick(run[0] as Question);
+      for (const question of run) question.isSent = true;
+      out.push(isQuick ? this.#sendQuick(run) : this.#sendFull(run));
+    }
+    await Promise.all(out);
+  }
+
+  #shareCall(a: Question, b: Question): boolean {
+    const quick = this.#isQuick(a);
+    if (quick !== this.#isQuick(b) || this.#homes.of(a.lock) !== this.#homes.of(b.lock)) return false;
+    return (!quick || a.ttl === b.ttl) && proofOf(a.durability) === proofOf(b.durability);
+  }
+
+  #isQuick({ opens, mode, label, waiting, ticket, limit, maxQueue, lock, isSent }: Question): boolean {
+    const isPlain = mode === "exclusive" && label === "" && limit === undefined && maxQueue === undefined;
+    return opens && isPlain && waiting === 1 && ticket === undefined && !isSent && !this.#wanted.has(lock);
+  }
+
+  /** The common case: free locks that nobody waits for. */
+  async #sendQuick(questions: Question[]): Promise<void> {
+    const [{ lock, ttl, durability }] = questions as [Question];
+    const keys: string[] = [];
+    const args: string[] = [];
+    for (const question of questions) {
+      const [key, , queue] = this.#keys.of(question.lock);
+      keys.push(key, queue);
+      args.push(numberOf(question.token));
+    }
+    const call: { keys: [string]; args: [string, string] } = {
+      keys: [this.#homes.of(lock).counter],
+      args: [this.#client, String(ttl)],
+    };
+    const replies = await this.#asked(questions, this.#run(scripts.take, call, { keys, args }, proofOf(durability)));
+    questions.forEach((question, i) => {
+      this.#hearReply(question, replies, i, (reply) => {
+        const fence = readNumber(reply);
+        if (fence > 0) return granted(fence, 1, reachedIn(replies ?? [], durability));
+        // Whoever is taken for the second time goes the long way: it has been sent.
+        this.#channels.open(this.#homes.of(question.lock), STALE_AFTER);
+        (durability ? this.#askProven : this.#queueUp)(question);
+        return undefined;
+      });
+    });
+  }
+
+  /** Those who are held, or wait, or may have to. */
+  async #sendFull(questions: Question[]): Promise<void> {
+    const [{ lock, durability }] = questions as [Question];
+    const keys: string[] = [];
+    const args: string[] = [];
+    // More may join a place while its question is out.
+    const fences = questions.map((question) => question.fences);
+    for (const question of questions) {
+      keys.push(...this.#keys.of(question.lock));
+      args.push(...this.#wordsOf(question));
+    }
+    const run = this.#run(scripts.acquire, this.#callAbout(lock), { keys, args }, proofOf(durability));
+    const replies = await this.#asked(questions, run);
+    questions.forEach((question, i) => {
+      this.#hearReply(question, replies, i, (reply) => {
+        const acquired = readAcquired(reply, question);
+        if (acquired.kind === "again") {
+          this.#queueUp(question);
+          return undefined;
+        }
+        return this.#answerTo(question, acquired, fences[i] as number, reachedIn(replies ?? [], durability));
+      });
+    });
+  }
+
+  /** The replies, or undefined if the questions have heard of a failure. */
+  async #asked(questions: Question[], run: Promise<unknown[]>): Promise<unknown[] | undefined> {
+    try {
+      return await run;
+    } catch (error) {
+      for (const question of questions) question.failed(error);
+      return undefined;
+    }
+  }
+
+  #hearReply(
+    question: Question,
+    replies: unknown[] | undefined,
+    i: number,
+    read: (reply: unknown) => Answer | undefined,
+  ): void {
+    if (!replies) return;
+    let answer;
+    try {
+      answer = read(checkReply(replies[i]));
+      if (answer) assureGrant(question, answer);
+    } catch (error) {
+      return question.failed(error);
+    }
+    if (answer) question.answered(answer);
+  }
+
+  /** One question as the script `acquire` takes it. */
+  #wordsOf(question: Question): string[] {
+    const {
+      lock,
+      token,
+      ttl,
+      wait,
+      ticket = "",
+      waiting,
+      fences,
+      askedAt,
+      maxQueue = "",
+      label,
+      durability,
+    } = question;
+    const home = this.#homes.of(lock);
+    const listens = this.#channels.isUp(home) ? (this.#channels.serverOf(home) ?? "2") : "1";
+    return [
+      token,
+      modeOf(question),
+      String(ttl),
+      wait ? listens : "0",
+      ticket,
+      String(waiting),
+      String(fences),
+      // A push names the latest question before it: it was granted after that was asked. Nobody has proven what is pushed.
+      durability ? "0" : String(Math.floor(askedAt * 1_000)),
+      String(maxQueue),
+      label,
+    ];
+  }
+
+  #answerTo(
+    question: Question,
+    acquired: Exclude<Acquired, { kind: "again" }>,
+    fences: number,
+    reached: Durability | undefined,
+  ): Answer {
+    const { lock } = question;
+    // What was granted before has at least one fence; the push knew how many.
+    if (acquired.kind === "granted") return granted(acquired.fence, acquired.wasHeld ? 1 : fences, reached);
+    if (acquired.kind !== "pending") return acquired;
+    question.ticket = acquired.ticket;
+    this.#noteWanted(lock);
+    const { rank, holder } = acquired;
+    return { kind: "pending", pokeAfter: this.#pokeAfter(lock, acquired), ahead: rank, ...(holder && { holder }) };
+  }
+
+  async #sendExtensions(items: Extending[]): Promise<void> {
+    const alike = (a: Extending, b: Extending): boolean =>
+      this.#homes.of(a.grant.lock) === this.#homes.of(b.grant.lock) && proofOf(a.wish) === proofOf(b.wish);
+    await Promise.all(Array.from(runsOf(items, alike), (run) => this.#sendExtensionCall(run)));
+  }
+
+  async #sendExtensionCall(items: Extending[]): Promise<void> {
+    const keys: string[] = [];
+    const args: string[] = [];
+    for (const { grant, ttl } of items) {
+      const [key, holders] = this.#keys.of(grant.lock);
+      keys.push(key, holders);
+      args.push(grant.token, String(grant.fence), String(ttl));
+    }
+    const proof = proofOf(items[0]?.wish);
+    await hearAll(
+      items,
+      this.#run(scripts.extend, NOTHING, { keys, args }, proof),
+      ({ grant, wish }, reply, replies) => {
+        const extension = readExtension(reply);
+        if (wish && extension === "extended") assureExtension(grant.lock, wish, reachedIn(replies, wish));
+        return extension;
+      },
+    );
+  }
+
+  /** The common case: exclusive locks that nobody waits for. */
+  #sendGiven(items: Giving[]): void {
+    for (const run of runsOf(items, (a, b) => a.home === b.home)) {
+      const keys: string[] = [];
+      const args: string[] = [];
+      for (const { farewell } of run) {
+        const [key, , queue] = this.#keys.of(farewell.lock);
+        keys.push(key, queue);
+        args.push(`${numberOf(farewell.token)}#${farewell.fence}`);
+      }
+      const call: { keys: []; args: [string] } = { keys: [], args: [this.#client] };
+      void hearAll(run.map(callerOf), this.#run(scripts.give, call, { keys, args }), ({ item }, reply) => {
+        if (readNumber(reply) === 1) return "released";
+        this.#release(item);
+        return undefined;
+      });
+    }
+  }
+
+  #sendReleases(items: Giving[]): void {
+    for (const run of runsOf(items, (a, b) => a.home === b.home)) {
+      const keys = run.flatMap(({ farewell }) => this.#keys.of(farewell.lock));
+      const args = run.map(({ farewell }) => farewell.token);
+      const call = this.#call((run[0] as Giving).home);
+      void hearAll(run.map(callerOf), this.#run(scripts.release, call, { keys, args }), ({ item }, reply) => {
+        return this.#released(item, reply);
+      });
+    }
+  }
+
+  #released(item: Giving, reply: unknown): Release {
+    const { lock } = item.farewell;
+    const { wasHeld, isWanted, isUnfinished } = readReleased(reply);
+    if (isWanted) this.#noteWanted(lock);
+    else this.#wanted.delete(lock);
+    // Who waits behind very many that are gone is not to wait for its next poke. Nobody needs the answer.
+    if (isUnfinished) {
+      const { token } = item.farewell;
+      this.#release({ ...item, farewell: { lock, token, isBehind: false, answered: ignore, failed: ignore } });
+    }
+    if (wasHeld) return "released";
+    return item.drops === this.#driver.drops ? "gone" : "unsure";
+  }
+
+  async #look(names: readonly string[]): Promise<unknown[]> {
+    const runs = runsOf(names, (a, b) => this.#homes.of(a) === this.#homes.of(b));
+    const calls = Array.from(runs, (run) =>
+      this.#run(scripts.query, NOTHING, { keys: run.flatMap((name) => this.#keys.of(name)), args: [] }),
+    );
+    return (await Promise.all(calls)).flat();
+  }
+
+  #noteWanted(lock: string): void {
+    if (this.#wanted.size >= MOST_HINTS) this.#wanted.clear();
+    this.#wanted.add(lock);
+  }
+
   async #steal(
     lock: string,
-    args: [string, string, string, string],
+    args: [string, string, string, string, string],
     wish?: Wish,
   ): Promise<[unknown[], Durability | undefined]> {
     const item = { keys: this.#keys.of(lock), args };
-    const replies = await this.#run(lua.steal, this.#callAbout(lock), item, proofOf(wish));
-    const reply = unwrap(replies[0]) as unknown[];
+    const replies = await this.#run(scripts.steal, this.#callAbout(lock), item, proofOf(wish));
+    const reply = checkReply(replies[0]) as unknown[];
+    const victims = (reply[2] as unknown[] | undefined) ?? [];
     if (this.#homes.of(lock).lock !== undefined) {
-      const victims = rows((reply[2] as unknown[] | undefined) ?? [], 2);
-      // Before the thief goes on, and perhaps gives the lock back: by then it would look as if it had ended by itself.
-      await Promise.all(victims.map(([victim, fence]) => this.#tellLoss(lock, String(victim), String(fence))));
+      // Before the thief continues, and perhaps gives the lock back: by then it would look as if it had ended by itself.
+      const told = [];
+      for (let i = 0; i < victims.length; i += 2)
+        told.push(this.#tellLoss(lock, readText(victims[i]), readText(victims[i + 1])));
+      await Promise.all(told);
     }
     return [reply, reachedIn(replies, wish)];
   }
@@ -390,27 +519,23 @@ export class LuaScheme implements Scheme {
   /** In a Cluster. Who misses it learns by its next renewal. Never rejects. */
   async #tellLoss(lock: string, token: string, fence: string): Promise<void> {
     const [key] = this.#keys.of(lock);
-    const channel = this.#own.channel + clientOf(token);
-    const message = `lost ${fence} 0 ${token} ${key}`;
+    const channel = this.#own.channel + token.slice(0, token.indexOf(":"));
+    const message = `lost ${fence} 0 0 ${token} ${key}`;
     // Channels of slots came with Redis 7.
     for (const command of ["SPUBLISH", "PUBLISH"]) {
       const heard = this.#send([command, channel, message], channel);
-      if (
-        await heard.then(
-          () => true,
-          () => false,
-        )
-      )
-        return;
+      if (await heard.then(isDone, isNotDone)) return;
     }
   }
 
+  /** Behind all that has been gathered. */
   #run<K extends ScriptStrings, A extends ScriptStrings>(
     script: Script<K, A>,
     call: { readonly keys: K["call"]; readonly args: A["call"] },
     items: { readonly keys: readonly string[]; readonly args: readonly string[] },
     proof?: Proof,
   ): Promise<unknown[]> {
+    this.#batches.flush();
     const driver = proof ? proving(this.#driver, proof) : this.#driver;
     return this.#limit.guard(runScript(driver, script, call, items));
   }
@@ -424,33 +549,43 @@ export class LuaScheme implements Scheme {
   }
 
   #hear(text: string): void {
-    const [, what, number, asked, token = "", key = ""] = /^(\w+) (\d+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
+    const [, what, number, fences, asked, token = "", key = ""] = MESSAGE.exec(text) ?? [];
     const lock = nameOfKey(this.#prefix, key) ?? "";
-    if (what === "granted") this.#granted(lock, token, Number(number), Number(asked));
-    else if (what === "next") this.#listener?.next(lock, token, Number(number));
+    if (what === "granted") {
+      const since = Number(asked) > 0 ? Number(asked) / 1_000 : undefined;
+      this.#listener?.granted(lock, token, Number(number), Number(fences), ...(since === undefined ? [] : [since]));
+    } else if (what === "next") this.#listener?.next(lock, token, Number(number));
     else if (what === "lost") this.#listener?.lost(lock, token, Number(number));
   }
 
   #missed(homes: ReadonlySet<Home>): void {
     const locks = new Set<string>();
     for (const { lock } of homes) {
-      if (lock !== undefined) locks.add(lock);
-      else if (this.#homes.of("").lock === undefined) return this.#listener?.missed();
+      if (lock === undefined) return this.#listener?.missed();
+      locks.add(lock);
     }
     if (locks.size > 0) this.#listener?.missed(locks);
   }
 
   /** When a waiter asks again by itself: pushes are the rule, this is for what they miss. */
-  #pokeAfter(home: Home, rank: number, left: number, foreign: boolean): number {
+  #pokeAfter(lock: string, { rank, left, isForeign, isUnfinished }: Acquired & { kind: "pending" }): number {
+    if (isUnfinished) return 0;
+    const isFirst = rank === 0;
+    const isUp = this.#channels.isUp(this.#homes.of(lock));
     const spread = POKE_INTERVAL * (0.9 + 0.2 * Math.random());
-    const first = rank === 0;
-    const longest = foreign && first ? FOREIGN_POKE : this.#channels.isUp(home) ? spread : DEAF_POKE;
-    return first && left >= 0 ? Math.min(longest, left + EXPIRY_MARGIN) : longest;
+    const longest = isForeign && isFirst ? FOREIGN_POKE : isUp ? spread : DEAF_POKE;
+    return rank < FRONT && left >= 0 ? Math.min(longest, left + EXPIRY_MARGIN + rank * FRONT_STEP) : longest;
   }
 }
 
-function clientOf(token: string): string {
-  return token.slice(0, token.indexOf(":"));
+function ignore(): void {}
+
+function isDone(): boolean {
+  return true;
+}
+
+function isNotDone(): boolean {
+  return false;
 }
 
 /** What follows the client's id in a token. */
@@ -458,72 +593,39 @@ function numberOf(token: string): string {
   return token.slice(token.indexOf(":") + 1);
 }
 
-/** As the scripts have it: of a semaphore's request, the permits it wants and how many there are. */
+/** As the scripts write it: for a semaphore's request, the permits it wants and how many there are. */
 function modeOf({ mode, permits = 1, limit }: LockRequest): string {
   return limit === undefined ? mode : `${permits}/${limit}`;
-}
-
-/** The mode and the permits that a script tells of. */
-function readMode(text: string): { mode: LockMode; permits?: number } {
-  return text.includes("/") ? { mode: "shared", permits: parseInt(text) } : { mode: text as LockMode };
-}
-
-function refusalOf({ lock, limit, maxQueue = 0 }: LockRequest, [what, used]: unknown[]): Answer | undefined {
-  if (what === "full") return { kind: "refused", error: new QueueFullError(lock, maxQueue) };
-  if (what === "mismatch") return { kind: "refused", error: mismatch(lock, limit, Number(used) || undefined) };
-  return undefined;
 }
 
 function granted(fence: number, fences: number, durability: Durability | undefined): Answer {
   return durability ? { kind: "granted", fence, fences, durability } : { kind: "granted", fence, fences };
 }
 
-function extensionOf(reply: unknown): Extension {
-  return Number(reply) === 1 ? "extended" : Number(reply) === 0 ? "gone" : "stolen";
+function callerOf(item: Giving): { readonly item: Giving; readonly caller: Caller<Release> } {
+  return { item, caller: item.farewell };
 }
 
-async function ownReply(item: Added): Promise<unknown> {
-  return unwrap(await replyTo(item));
-}
-
-/** One item's reply; its own error concerns nobody else in the batch. */
-export function unwrap(reply: unknown): unknown {
-  if (isFailure(reply)) throw schemeError(new Error(String(reply[1])));
-  return reply;
-}
-
-function isFailure(reply: unknown): reply is ["ERR", unknown] {
-  return Array.isArray(reply) && reply[0] === "ERR";
-}
-
-function readState(lock: string, reply: unknown): LockState {
-  const [kind, held, waiting, total] = reply as [string, unknown[], unknown[], string];
-  const waiters = rows(waiting, 4);
-  // Where nobody holds, those who wait know the limit.
-  const limit = Number(total || String(waiters[0]?.[1]).split("/")[1]) || undefined;
-  // The set scheme writes bare tokens: foreign to the queue, for it pushes nothing, but one of us.
-  const foreign = kind === "foreign" && !TOKEN.test(String(held[0]));
-  return {
-    lock,
-    mode: kind === "" ? undefined : kind === "shared" ? "shared" : "exclusive",
-    ...(limit !== undefined && { limit }),
-    holders: rows(held, 5).map(([token, fence, left, label, permits]) => ({
-      token: foreign ? undefined : String(token),
-      fence: fence === "" ? undefined : Number(fence),
-      remaining: Number(left) < 0 ? undefined : Number(left),
-      label: String(label),
-      ...(foreign && { foreign: String(token) }),
-      ...(permits !== "" && { permits: Number(permits) }),
-    })),
-    waiters: waiters.map(([token, mode, count, label]) => ({
-      token: String(token),
-      waiting: Number(count),
-      label: String(label),
-      ...readMode(String(mode)),
-    })),
-  };
-}
-
-function rows(flat: unknown[], width: number): unknown[][] {
-  return Array.from({ length: flat.length / width }, (_, i) => flat.slice(i * width, (i + 1) * width));
+/** Each item hears its own reply, or the failure of the whole call. Never rejects. */
+async function hearAll<T extends { readonly caller: Caller<A> }, A>(
+  items: readonly T[],
+  run: Promise<unknown[]>,
+  read: (item: T, reply: unknown, replies: unknown[]) => A | undefined,
+): Promise<void> {
+  let replies: unknown[];
+  try {
+    replies = await run;
+  } catch (error) {
+    for (const { caller } of items) caller.failed(error);
+    return;
+  }
+  items.forEach((item, i) => {
+    let answer;
+    try {
+      answer = read(item, checkReply(replies[i]), replies);
+    } catch (error) {
+      return item.caller.failed(error);
+    }
+    if (answer !== undefined) item.caller.answered(answer);
+  });
 }

@@ -10,22 +10,25 @@ import { mismatch, QueueFullError } from "../errors.ts";
 import { Glob } from "./glob.ts";
 import { clientOf, compatible, drop, holderOf, lengthen, MemoryStore } from "./memory/store.ts";
 import type { LockRecord } from "./memory/store.ts";
-import { CLAIM_WINDOW, EXPIRY_MARGIN, POKE_INTERVAL, STALE_AFTER } from "./scheme.ts";
+import { EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL, report, STALE_AFTER } from "./scheme.ts";
 import type {
   Answer,
+  Caller,
   Extension,
-  GivenUp,
+  Farewell,
   Grant,
   HolderState,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
+  Question,
+  Release,
   Scheme,
   Selection,
 } from "./scheme.ts";
 
-export { CLAIM_WINDOW, EXPIRY_MARGIN, MemoryStore, POKE_INTERVAL, STALE_AFTER };
+export { MemoryStore };
 
 export class MemoryScheme implements Scheme {
   readonly name = "memory";
@@ -47,15 +50,29 @@ export class MemoryScheme implements Scheme {
     this.#store.clients.set(this.#clientId, { label: this.#label, listener });
   }
 
-  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+  /** Nothing can be missed. */
+  hearing(): number {
+    return 0;
+  }
+
+  written(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  acquire(question: Question): void {
+    question.isSent = true;
+    report(this.#acquire(question), question);
+  }
+
+  #acquire(request: Question): Promise<Answer> {
     return this.#step(request.lock, (lock) => {
-      const { token, ttl, fences = 1, limit, ticket: place, maxQueue } = request;
+      const { token, ttl, fences, limit, ticket: place, maxQueue, wait } = request;
       const now = this.#store.clock.now();
       const holder = lock.holders.get(token);
       if (holder) {
         lengthen(lock, token, holder, now + ttl);
         if (lock.mode === "shared") this.#store.promote(lock);
-        return { kind: "granted", fence: holder.fence, fences };
+        return { kind: "granted", fence: holder.fence, fences: holder.fences };
       }
       const inLine = lock.waiters.has(token);
       const other = inLine ? undefined : this.#store.mismatch(lock, limit);
@@ -63,10 +80,10 @@ export class MemoryScheme implements Scheme {
       const bounded = maxQueue !== undefined && place === undefined && !inLine;
       if (!wait || bounded) this.#store.promote(lock);
       if (lock.waiters.size === 0 && compatible(lock, request)) {
-        return { kind: "granted", fence: this.#store.grant(lock, token, request), fences };
+        return { kind: "granted", fence: this.#store.grant(lock, token, request, fences), fences };
       }
       if (!wait) return { kind: "busy" };
-      if (bounded && this.#store.moreWait(lock, maxQueue)) {
+      if (bounded && this.#store.isFull(lock, maxQueue)) {
         return { kind: "refused", error: new QueueFullError(lock.name, maxQueue) };
       }
 
@@ -75,12 +92,8 @@ export class MemoryScheme implements Scheme {
       const granted = lock.holders.get(token);
       if (granted) return { kind: "granted", fence: granted.fence, fences };
       request.ticket = ticket;
-      return {
-        kind: "pending",
-        pokeAfter: this.#pokeAfter(lock, token),
-        ahead: lock.waiters.rank(token),
-        ...holderOf(lock),
-      };
+      const ahead = lock.waiters.rank(token);
+      return { kind: "pending", pokeAfter: this.#pokeAfter(lock, ahead), ahead, ...holderOf(lock) };
     });
   }
 
@@ -100,7 +113,11 @@ export class MemoryScheme implements Scheme {
     });
   }
 
-  extend({ lock: name, token, fence }: Grant, ttl: number): Promise<Extension> {
+  extend(grant: Grant, ttl: number, _durability: undefined, caller: Caller<Extension>): void {
+    report(this.#extend(grant, ttl), caller);
+  }
+
+  #extend({ lock: name, token, fence }: Grant, ttl: number): Promise<Extension> {
     return this.#step(name, (lock) => {
       const holder = lock.holders.get(token);
       if (holder?.fence !== fence) return lock.holders.size > 0 && lock.mode === "exclusive" ? "stolen" : "gone";
@@ -122,7 +139,11 @@ export class MemoryScheme implements Scheme {
     });
   }
 
-  release({ lock: name, token }: GivenUp): Promise<"released" | "gone"> {
+  release(farewell: Farewell): void {
+    report(this.#release(farewell), farewell);
+  }
+
+  #release({ lock: name, token }: Farewell): Promise<Release> {
     return this.#step(name, (lock) => {
       const held = drop(lock, token);
       const moved = lock.waiters.first === token;
@@ -135,15 +156,11 @@ export class MemoryScheme implements Scheme {
   keep({ lock: name, token, fence }: Grant, ttl: number, label: string): Promise<"released" | "gone"> {
     return this.#step(name, (lock) => {
       if (lock.mode !== "exclusive" || lock.holders.get(token)?.fence !== fence) return "gone";
-      lock.holders.set(token, { fence, label, permits: undefined, expiry: this.#store.clock.now() + ttl });
+      lock.holders.set(token, { fence, fences: 1, label, permits: undefined, expiry: this.#store.clock.now() + ttl });
       // The first in line counted on another time.
       this.#store.promote(lock, undefined, true);
       return "released";
     });
-  }
-
-  detach(grant: Grant): Grant {
-    return grant;
   }
 
   handOver({ lock: name, token, fence }: Grant, heir: LockRequest): Promise<Answer> {
@@ -198,10 +215,10 @@ export class MemoryScheme implements Scheme {
     this.#store.tell(token, (listener) => listener.lost(lock.name, token, fence));
   }
 
-  /** The first in line asks again when the last holder's time ends, all others only to show that they live. */
-  #pokeAfter(lock: LockRecord, token: string): number {
-    if (lock.waiters.first !== token) return POKE_INTERVAL;
-    return Math.min(POKE_INTERVAL, this.#store.timeLeft(lock) + EXPIRY_MARGIN);
+  /** Those at the front ask again when the last holder's time ends, all others only to show that they live. */
+  #pokeAfter(lock: LockRecord, ahead: number): number {
+    if (ahead >= FRONT) return POKE_INTERVAL;
+    return Math.min(POKE_INTERVAL, this.#store.timeLeft(lock) + EXPIRY_MARGIN + ahead * FRONT_STEP);
   }
 
   #look(lock: LockRecord): LockState {

@@ -24,16 +24,19 @@ import { assureExtension, assureGrant } from "./assure.ts";
 import { Clients } from "./clients.ts";
 import { Homes, lockKey, lockKeys } from "./keys.ts";
 import { findNames } from "./scan.ts";
+import { report } from "./scheme.ts";
 import type {
   Answer,
+  Caller,
   Extension,
-  GivenUp,
+  Farewell,
   Grant,
   HolderState,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
+  Question,
   Release,
   Scheme,
   Selection,
@@ -80,15 +83,23 @@ export class SetScheme implements Scheme {
   /** Nothing is ever pushed. */
   listen(_listener: PushListener): void {}
 
-  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
-    return this.#assure(request, this.#acquire(request, wait));
+  hearing(): undefined {}
+
+  written(): Promise<void> {
+    return Promise.resolve();
   }
 
-  async #acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+  acquire(question: Question): void {
+    question.isSent = true;
+    report(this.#assure(question, this.#acquire(question)), question);
+  }
+
+  async #acquire(request: Question): Promise<Answer> {
+    const { wait, fences } = request;
     // The first time, to find the lock taken costs a waiter a short pause at most. So it looks from the second time on.
     const manner = wait && request.ticket === undefined ? "free" : "look";
-    const taken = await this.#take(request, manner);
-    if (taken.fence !== undefined) return granted(taken, request.fences);
+    const taken = await this.#take(request, manner, fences);
+    if (taken.fence !== undefined) return granted(taken, fences);
     if (!wait) return { kind: "busy" };
     // The ticket counts the attempts: each pause is longer than the last.
     const attempt = Number(request.ticket ?? 0);
@@ -109,11 +120,15 @@ export class SetScheme implements Scheme {
     // SET takes the place of whatever is there; what is no lock must stay.
     const key = lockKey(this.#prefix, request.lock);
     await this.#send(["GET", key], key).catch((error: unknown) => this.#assertShared(request.lock, key, error));
-    const taken = await this.#take(request, "steal");
-    return taken.fence === undefined ? { kind: "busy" } : granted(taken, request.fences);
+    const taken = await this.#take(request, "steal", 1);
+    return taken.fence === undefined ? { kind: "busy" } : granted(taken);
   }
 
-  async extend({ lock, token }: Grant, ttl: number, wish?: Wish): Promise<Extension> {
+  extend(grant: Grant, ttl: number, wish: Wish | undefined, caller: Caller<Extension>): void {
+    report(this.#extend(grant, ttl, wish), caller);
+  }
+
+  async #extend({ lock, token }: Grant, ttl: number, wish: Wish | undefined): Promise<Extension> {
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
     const compare = this.#compare ?? (await this.#comparing());
@@ -124,7 +139,11 @@ export class SetScheme implements Scheme {
   }
 
   /** Not proven: a replica that has missed it only keeps the lock held until its ttl is over. */
-  async release({ lock, token }: GivenUp): Promise<Release> {
+  release(farewell: Farewell): void {
+    report(this.#release(farewell), farewell);
+  }
+
+  async #release({ lock, token }: Farewell): Promise<Release> {
     const drops = this.#driver.drops;
     // Comparing may take another connection, and so overtake what still has to land on the first.
     const landed = this.#grants.landed(token);
@@ -141,10 +160,6 @@ export class SetScheme implements Scheme {
     const value = label === "" ? `${token}#${fence}` : `${token}#${fence}#${label}`;
     const kept = await this.#limit.guard(compare.replace(lockKey(this.#prefix, lock), token, value, ttl));
     return kept ? "released" : drops === this.#driver.drops ? "gone" : "unsure";
-  }
-
-  detach(grant: Grant): Grant {
-    return grant;
   }
 
   handOver(grant: Grant, heir: LockRequest): Promise<Answer> {
@@ -197,11 +212,12 @@ export class SetScheme implements Scheme {
     this.#driver.close();
   }
 
-  async #take(request: LockRequest, manner: Manner): Promise<Taken> {
-    this.#clients.announce(request.ttl);
-    const key = lockKey(this.#prefix, request.lock);
-    const taken = await this.#grants.take(request, key, this.#homes.of(request.lock), manner);
-    if ("refusal" in taken) await this.#assertShared(request.lock, key, taken.refusal);
+  async #take(request: LockRequest, manner: Manner, fences: number): Promise<Taken> {
+    const { lock, token, ttl, durability } = request;
+    this.#clients.announce(ttl);
+    const key = lockKey(this.#prefix, lock);
+    const taken = await this.#grants.take({ key, home: this.#homes.of(lock), manner, token, ttl, fences, durability });
+    if ("refusal" in taken) await this.#assertShared(lock, key, taken.refusal);
     return taken;
   }
 
@@ -231,9 +247,8 @@ export class SetScheme implements Scheme {
     if (type !== "none" && type !== "string") throw failure;
   }
 
-  #assure(request: LockRequest, asked: Promise<Answer>): Promise<Answer> {
-    if (!request.durability) return asked;
-    return assureGrant(request, request.durability, asked, (over) => this.release(over));
+  async #assure(request: LockRequest, asked: Promise<Answer>): Promise<Answer> {
+    return assureGrant(request, await asked);
   }
 }
 

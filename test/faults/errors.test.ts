@@ -56,7 +56,7 @@ describe.concurrent("a server that", () => {
     await onEach(everywhere, async (kind) => {
       const error = await failure(await stage.manager({ ...kind, url: proxy.url }));
       expect(error).toMatchObject({ code: "unreachable", transient: true });
-      expect(error.message).toContain("Check that it runs");
+      expect(error.message).toContain("Check that it runs, and its address");
     });
     expect(rejections).toEqual([]);
   });

@@ -3,9 +3,11 @@
  * closed, and silent. See docs/decisions/023-urls-and-owned-connections.md.
  */
 import { createRequire } from "node:module";
-import { messageOf } from "../server-errors.ts";
+import { outsideContext } from "../../async-context.ts";
 import { LockError } from "../../errors.ts";
+import { backoff } from "../backoff.ts";
 import type { RedisClient } from "../index.ts";
+import { messageOf } from "../server-errors.ts";
 import { parseUrls } from "./url.ts";
 import type { Address, Place } from "./url.ts";
 
@@ -25,8 +27,6 @@ const SILENCE_LIMIT = 6_000;
 const ASK_INTERVAL = 2_000;
 /** How often a Cluster is asked who keeps what. */
 const SLOTS_INTERVAL = 5_000;
-const FIRST_PAUSE = 25;
-const LONGEST_PAUSE = 1_000;
 /** Since when nothing was heard of a silent peer until it is asked whether it is there (TCP). */
 const KEEP_ALIVE = 5_000;
 
@@ -64,7 +64,9 @@ export class Connections {
 
   /** Begin to connect. Whoever waits for an answer is told of failures. */
   open(): void {
-    for (const connection of this.all) connection.open().catch(ignore);
+    outsideContext(() => {
+      for (const connection of this.all) connection.open().catch(ignore);
+    });
   }
 
   close(): void {
@@ -101,12 +103,6 @@ function connector(library: Library | undefined): (place: Place) => Connection {
 function isMissing(error: unknown, name: string): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "MODULE_NOT_FOUND" && messageOf(error).startsWith(`Cannot find module '${name}'`);
-}
-
-/** Half of it by chance, so that a fleet does not come back at once. */
-function pause(attempt: number): number {
-  const longest = Math.min(FIRST_PAUSE * 2 ** attempt, LONGEST_PAUSE);
-  return Math.round(longest * (0.5 + Math.random() / 2));
 }
 
 function ignore(): void {}
@@ -170,7 +166,7 @@ function ioredisOptions({ kind, addresses, path, master, db, tls, ...place }: Pl
     enableReadyCheck: true,
     // Commands that take too long are given up by us.
     maxRetriesPerRequest: null,
-    retryStrategy: pause,
+    retryStrategy: backoff,
     username: place.username,
     password: place.password,
     db,
@@ -184,8 +180,8 @@ function ioredisOptions({ kind, addresses, path, master, db, tls, ...place }: Pl
     sentinelUsername: place.sentinelUsername,
     sentinelPassword: place.sentinelPassword,
     sentinelCommandTimeout: SENTINEL_TIMEOUT,
-    sentinelRetryStrategy: pause,
-    sentinelReconnectStrategy: pause,
+    sentinelRetryStrategy: backoff,
+    sentinelReconnectStrategy: backoff,
     // A master that was replaced may live on, and its connections with it: the Sentinels tell.
     failoverDetector: true,
     // It is called so, and means the servers that the Sentinels name.
@@ -211,7 +207,7 @@ function ioredisClusterOptions({ tls, username, password }: Place): object {
   return {
     lazyConnect: true,
     enableReadyCheck: true,
-    clusterRetryStrategy: pause,
+    clusterRetryStrategy: backoff,
     // A server that was replaced while it hangs does not say so itself.
     slotsRefreshInterval: SLOTS_INTERVAL,
     redisOptions: {
@@ -285,7 +281,7 @@ class NodeRedisConnection implements Connection {
       (error: unknown) => {
         if (this.#closed) return;
         this.complaint ??= error;
-        this.#pause = setTimeout(() => this.#connect(attempt + 1, stood), pause(attempt));
+        this.#pause = setTimeout(() => this.#connect(attempt + 1, stood), backoff(attempt));
       },
     );
   }
@@ -299,7 +295,7 @@ class NodeRedisConnection implements Connection {
 
 function nodeRedisClient(library: NodeRedisLibrary, place: Place): NodeRedisOwn {
   const { kind, addresses, path, tls, username, password, db, master } = place;
-  const timing = { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: pause };
+  const timing = { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: backoff };
   const settings = { username, password, database: db, socket: { tls, ...timing } };
   if (kind === "server") {
     const where = path === undefined ? addresses[0] : { path };

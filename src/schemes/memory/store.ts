@@ -1,11 +1,13 @@
 /** What lies in memory: locks, who holds them, who waits; and the steps that the operations on them have in common. */
 import type { Clock } from "../../clock.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
-import type { LockMode, LockRequest, PushListener, WaitedFor } from "../scheme.ts";
+import type { LockMode, LockRequest, PushListener, Question, WaitedFor } from "../scheme.ts";
 import { SortedMap } from "./sorted-map.ts";
 
 interface Holder {
   readonly fence: number;
+  /** How many fences in a row its grant carried. */
+  readonly fences: number;
   readonly label: string;
   /** Of a semaphore. */
   readonly permits: number | undefined;
@@ -13,9 +15,10 @@ interface Holder {
 }
 
 /** What a grant is made from. */
-type Wish = Pick<LockRequest, "mode" | "ttl" | "fences" | "label" | "permits" | "limit">;
+type Wish = Pick<LockRequest, "mode" | "ttl" | "label" | "permits" | "limit">;
 
 interface Waiter extends Wish {
+  readonly fences: number;
   readonly ticket: number;
   readonly staleAt: number;
 }
@@ -76,20 +79,20 @@ export class MemoryStore {
     if (lock?.holders.size === 0 && lock.waiters.size === 0) this.#locks.delete(key);
   }
 
-  /** Answers with the first of its fences. */
-  grant(lock: LockRecord, token: string, { mode, ttl, fences = 1, label, permits, limit }: Wish): number {
+  /** @returns the first of its fences */
+  grant(lock: LockRecord, token: string, { mode, ttl, label, permits, limit }: Wish, fences = 1): number {
     const fence = Math.max(this.#fence + 1, this.clock.micros());
     this.#fence = fence + fences - 1;
     lock.mode = mode;
     lock.limit = limit;
     lock.used += permits ?? 0;
-    lock.holders.set(token, { fence, label, permits, expiry: this.clock.now() + ttl });
+    lock.holders.set(token, { fence, fences, label, permits, expiry: this.clock.now() + ttl });
     return fence;
   }
 
   /** Stand in the queue: in the place that the ticket names, or at the end. Answers with the ticket. */
-  enqueue(lock: LockRecord, request: LockRequest, staleAt: number): string {
-    const { token, mode, ttl, fences = 1, label, permits, limit } = request;
+  enqueue(lock: LockRecord, request: Question, staleAt: number): string {
+    const { token, mode, ttl, fences, label, permits, limit } = request;
     const ticket = Number(request.ticket ?? lock.waiters.get(token)?.ticket ?? ++this.#ticket);
     lock.waiters.set(token, { mode, ttl, fences, label, permits, limit, ticket, staleAt });
     return String(ticket);
@@ -114,10 +117,10 @@ export class MemoryStore {
       } else {
         lock.waiters.delete(token);
         const ttl = token === me ? waiter.ttl : Math.min(waiter.ttl, CLAIM_WINDOW);
-        const fence = this.grant(lock, token, { ...waiter, ttl });
-        const until = this.clock.now() + ttl;
-        const granted = token;
-        if (granted !== me) this.tell(granted, (listener) => listener.granted(lock.name, granted, fence, until));
+        const fence = this.grant(lock, token, { ...waiter, ttl }, waiter.fences);
+        const since = this.clock.now();
+        const heir = token;
+        if (heir !== me) this.tell(heir, (listener) => listener.granted(lock.name, heir, fence, waiter.fences, since));
       }
       moved = true;
     }
@@ -138,16 +141,17 @@ export class MemoryStore {
     return lock.holders.size > 0 && lock.limit !== limit ? { limit: lock.limit } : undefined;
   }
 
-  /** True if more than so many wait. The dead are cleared away on the way. */
-  moreWait(lock: LockRecord, most: number): boolean {
+  /** True if at least that many wait. The dead are cleared away on the way. */
+  isFull(lock: LockRecord, most: number): boolean {
     let count = 0;
     const dead: string[] = [];
     for (const [token, waiter] of lock.waiters) {
-      if (!this.alive(token, waiter)) dead.push(token);
-      else if (++count > most) break;
+      if (count >= most) break;
+      if (this.alive(token, waiter)) count++;
+      else dead.push(token);
     }
     for (const token of dead) lock.waiters.delete(token);
-    return count > most;
+    return count >= most;
   }
 
   /** Milliseconds until the last holder's time ends, of a semaphore the first one's. */

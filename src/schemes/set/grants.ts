@@ -8,10 +8,9 @@ import type { Driver } from "../../drivers/driver.ts";
 import { proofOf, reachedIn, transactProven } from "../../drivers/proof.ts";
 import { schemeError } from "../../drivers/server-errors.ts";
 import type { TimeLimit } from "../../drivers/time-limit.ts";
-import type { Durability } from "../../durability.ts";
+import type { Durability, Wish } from "../../durability.ts";
 import type { Home } from "../keys.ts";
-import type { LockRequest } from "../scheme.ts";
-import { Batches } from "./batches.ts";
+import { Groups } from "./groups.ts";
 import { Fences } from "./fences.ts";
 import { inParts } from "./parts.ts";
 import { integerOf, isDone, listOf, textOf } from "./replies.ts";
@@ -33,12 +32,20 @@ export type Taken =
   /** The key holds no string, says the server. */
   | { readonly fence?: undefined; readonly left?: undefined; readonly refusal: Error };
 
-/** A request on its way. */
-interface Attempt {
-  readonly request: LockRequest;
+/** What is asked for. */
+interface Wanted {
   readonly key: string;
   readonly home: Home;
   readonly manner: Manner;
+  readonly token: string;
+  readonly ttl: number;
+  /** How many fences in a row. */
+  readonly fences: number;
+  readonly durability: Wish | undefined;
+}
+
+/** The same, on its way. */
+interface Attempt extends Wanted {
   resolve(taken: Taken): void;
   reject(error: unknown): void;
 }
@@ -55,7 +62,7 @@ export class Grants {
   readonly #clock: Clock;
   readonly #limit: TimeLimit;
   readonly #fences: Fences;
-  readonly #batches: Batches<Attempt>;
+  readonly #groups: Groups<Attempt>;
   /** By token: what was sent and is not answered yet. The server may still do it, also after we gave up. */
   readonly #out = new Map<string, Promise<unknown>>();
 
@@ -64,25 +71,19 @@ export class Grants {
     this.#clock = clock;
     this.#limit = limit;
     this.#fences = new Fences(clock);
-    this.#batches = new Batches({
+    this.#groups = new Groups({
       together: (run) => driver.together(run),
       send: (attempts) => inParts(attempts, (some) => this.#send(some)),
       // While a server waits for others to acknowledge it does nothing else for its connection.
-      isAlone: ([first]) => first?.request.durability !== undefined,
+      isAlone: ([first]) => first?.durability !== undefined,
     });
   }
 
-  take(request: LockRequest, key: string, home: Home, manner: Manner): Promise<Taken> {
+  take({ key, home, manner, token, ttl, fences, durability }: Wanted): Promise<Taken> {
+    const proof = proofOf(durability);
     return new Promise((resolve, reject) => {
-      const proof = proofOf(request.durability);
-      this.#batches.add(proof ? `${home.counter} ${proof}` : home.counter, {
-        request,
-        key,
-        home,
-        manner,
-        resolve,
-        reject,
-      });
+      const attempt = { key, home, manner, token, ttl, fences, durability, resolve, reject };
+      this.#groups.add(proof ? `${home.counter} ${proof}` : home.counter, attempt);
     });
   }
 
@@ -103,15 +104,15 @@ export class Grants {
   }
 
   async #send(attempts: readonly Attempt[]): Promise<void> {
-    const [{ home, key, request }] = attempts as [Attempt];
+    const [{ home, key, durability }] = attempts as [Attempt];
     const count = fencesOf(attempts);
     const commands = attempts.flatMap(commandsOf).concat(this.#fences.commands(home, count));
-    const proof = proofOf(request.durability);
+    const proof = proofOf(durability);
     const sentAt = this.#clock.now();
     const call = proof ? transactProven(this.#driver, commands, key, proof) : this.#driver.transaction(commands, key);
     this.#remember(attempts, call);
     const replies = carriedOut(await this.#limit.guard(call));
-    const reached = reachedIn(replies, request.durability);
+    const reached = reachedIn(replies, durability);
     const done = proof ? replies.slice(0, -1) : replies;
     const drawn = this.#fences.read(done, count, sentAt);
     const successes = this.#judge(attempts, done, drawn.first, sentAt);
@@ -125,17 +126,17 @@ export class Grants {
     let at = 0;
     let fence = first;
     for (const attempt of attempts) {
-      const { manner, request } = attempt;
+      const { manner, token, ttl, fences } = attempt;
       const [set, value, left] = replies.slice(at, at + (manner === "look" ? 3 : 1));
       try {
-        const until = sentAt + request.ttl;
+        const until = sentAt + ttl;
         if (isDone(set, "SET")) {
           successes.push({ attempt, fence, until });
         } else if (manner !== "look") {
           attempt.resolve({ left: -1 });
         } else if (value instanceof Error) {
           attempt.resolve({ refusal: value });
-        } else if (textOf(value, "GET") === request.token) {
+        } else if (textOf(value, "GET") === token) {
           // Asked again, because an answer or a proof did not come: the key has been there since then.
           successes.push({ attempt, fence, until: sentAt + integerOf(left, "PTTL") });
         } else {
@@ -145,7 +146,7 @@ export class Grants {
         attempt.reject(error);
       }
       at += manner === "look" ? 3 : 1;
-      fence += request.fences ?? 1;
+      fence += fences;
     }
     return successes;
   }
@@ -165,24 +166,24 @@ export class Grants {
     const values = listOf(replies[0], "MGET", attempts.length);
     let { first } = this.#fences.read(replies, count, sentAt);
     const again = successes.map(({ attempt, until }, i) => {
-      const isHeld = textOf(values[i], "MGET") === attempt.request.token;
+      const isHeld = textOf(values[i], "MGET") === attempt.token;
       const success = { attempt, fence: first, until: isHeld ? until : sentAt };
-      first += attempt.request.fences ?? 1;
+      first += attempt.fences;
       return success;
     });
     settle(again, reached);
   }
 
   #remember(attempts: readonly Attempt[], call: Promise<unknown>): void {
-    for (const { request } of attempts) this.#out.set(request.token, call);
+    for (const { token } of attempts) this.#out.set(token, call);
     const answered = (): void => {
-      for (const { request } of attempts) if (this.#out.get(request.token) === call) this.#out.delete(request.token);
+      for (const { token } of attempts) if (this.#out.get(token) === call) this.#out.delete(token);
     };
     call.then(answered, answered);
   }
 }
 
-function commandsOf({ key, manner, request: { token, ttl } }: Attempt): string[][] {
+function commandsOf({ key, manner, token, ttl }: Attempt): string[][] {
   const set = ["SET", key, token, "PX", String(ttl)];
   if (manner === "steal") return [set];
   set.push("NX");
@@ -191,7 +192,7 @@ function commandsOf({ key, manner, request: { token, ttl } }: Attempt): string[]
 
 function fencesOf(attempts: readonly Attempt[]): number {
   let sum = 0;
-  for (const { request } of attempts) sum += request.fences ?? 1;
+  for (const { fences } of attempts) sum += fences;
   return sum;
 }
 

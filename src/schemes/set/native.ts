@@ -5,7 +5,7 @@ import { messageOf, schemeError } from "../../drivers/server-errors.ts";
 import type { TimeLimit } from "../../drivers/time-limit.ts";
 import type { Durability } from "../../durability.ts";
 import { clientKey } from "../keys.ts";
-import { Batches } from "./batches.ts";
+import { Groups } from "./groups.ts";
 import { Compare, groupOf, mayJoin } from "./compare.ts";
 import type { Compared, Comparison } from "./compare.ts";
 import { inParts } from "./parts.ts";
@@ -25,8 +25,8 @@ export class NativeCompare extends Compare {
   readonly #driver: Driver;
   readonly #limit: TimeLimit;
   readonly #spelling: Delete;
-  readonly #deletes: Batches<Comparison>;
-  readonly #replaces: Batches<Comparison>;
+  readonly #deletes: Groups<Comparison>;
+  readonly #replaces: Groups<Comparison>;
 
   private constructor(driver: Driver, limit: TimeLimit, spelling: Delete) {
     super();
@@ -34,9 +34,9 @@ export class NativeCompare extends Compare {
     this.#limit = limit;
     this.#spelling = spelling;
     const together = (run: () => void): void => driver.together(run);
-    this.#deletes = new Batches({ together, send: (batch) => this.#sendDeletes(batch), isAlone: () => false });
+    this.#deletes = new Groups({ together, send: (batch) => this.#sendDeletes(batch), isAlone: () => false });
     // One at a time, because only then does an extension know for how long the key lives by those before.
-    this.#replaces = new Batches({
+    this.#replaces = new Groups({
       together,
       send: (batch) => inParts(batch, (some) => this.#sendReplaces(some)),
       isAlone: () => true,

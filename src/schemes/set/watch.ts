@@ -8,7 +8,7 @@ import { transactProven } from "../../drivers/proof.ts";
 import type { TimeLimit } from "../../drivers/time-limit.ts";
 import type { Durability } from "../../durability.ts";
 import { SchemeError } from "../../errors.ts";
-import { Batches } from "./batches.ts";
+import { Groups } from "./groups.ts";
 import { Compare, groupOf, mayJoin } from "./compare.ts";
 import type { Comparison } from "./compare.ts";
 import { inParts } from "./parts.ts";
@@ -28,14 +28,14 @@ export class WatchCompare extends Compare {
   readonly #driver: Driver;
   readonly #limit: TimeLimit;
   readonly #sessions: Sessions;
-  readonly #batches: Batches<Comparison>;
+  readonly #groups: Groups<Comparison>;
 
   constructor(driver: Driver, limit: TimeLimit) {
     super();
     this.#driver = driver;
     this.#limit = limit;
     this.#sessions = new Sessions(driver);
-    this.#batches = new Batches({
+    this.#groups = new Groups({
       together: (run) => run(),
       send: (batch) => inParts(batch, (some) => this.#compare(some)),
       isAlone: () => true,
@@ -48,17 +48,16 @@ export class WatchCompare extends Compare {
   }
 
   protected add(comparison: Comparison): void {
-    this.#batches.add(groupOf(this.#driver, comparison.key), comparison);
+    this.#groups.add(groupOf(this.#driver, comparison.key), comparison);
   }
 
   async #compare(items: readonly Comparison[]): Promise<void> {
     const unequal = await this.#inSession(items);
-    if (unequal.length > 0) {
-      const missed = await this.#missed(unequal);
-      if (missed.length > 0) {
-        await this.#limit.guard(this.#sessions.follow());
-        await this.#inSession(missed);
-      }
+    const missed = await this.#missed(unequal);
+    if (missed.length > 0) {
+      this.#sessions.renew();
+      const stillMissed = await this.#missed(await this.#inSession(missed));
+      if (stillMissed.length > 0) throw elsewhere();
     }
     // What has been resolved stays as it is.
     for (const item of unequal) item.resolve(false);
@@ -71,10 +70,11 @@ export class WatchCompare extends Compare {
   }
 
   /**
-   * Those that are equal if the user's own client looks: its value has come only now, or our connection looks into
-   * another database.
+   * Those that are equal if the client looks. Our connection looks into another database then, because the client's user
+   * has moved it with SELECT.
    */
   async #missed(items: readonly Comparison[]): Promise<Comparison[]> {
+    if (items.length === 0) return [];
     const keys = items.map(({ key }) => key);
     const reply = await this.#limit.guard(this.#driver.send(["MGET", ...keys], keys[0]));
     const values = listOf(reply, "MGET", keys.length);
@@ -148,4 +148,14 @@ function setFor(key: string, value: string, ttl: number): string[] {
 function restless(equal: readonly Equal[]): SchemeError {
   const message = `The key ${JSON.stringify(equal[0]?.item.key)} changes all the time. Try again.`;
   return new SchemeError("server", message, [], true);
+}
+
+function elsewhere(): SchemeError {
+  return new SchemeError(
+    "server",
+    'The scheme "set" needs a second connection to this server, and cannot find out which database the client has ' +
+      "selected (CLIENT INFO). Name the database when you make the client, for example new Redis({ db: 5 }).",
+    [],
+    true,
+  );
 }

@@ -14,9 +14,10 @@ interface Terms<Item> {
 
 /**
  * Gathers the items of one turn of the event loop, and sends those of one group in one batch, in the order in which
- * they came. An item that is alone in its turn is sent no later than it would be without.
+ * they came. An item that is alone in its turn is sent no later than it would be without. (../batches.ts gathers a few
+ * kinds of items that are known beforehand; here there are as many groups as slots or locks, and they come and go.)
  */
-export class Batches<Item> {
+export class Groups<Item> {
   readonly #terms: Terms<Item>;
   readonly #waiting = new Map<string, Item[]>();
   readonly #out = new Set<string>();
