@@ -14,7 +14,10 @@ import type { Room } from "./room.ts";
 const TURN_TIME = 50;
 /** Nor is a lease handed on that has less than this share of its ttl left. */
 const FRESH = 2 / 3;
-/** How old the scheme's latest word on the grant may be when it is handed on, in milliseconds. */
+/**
+ * How old the scheme's latest word on the grant may be when it is handed on, in milliseconds: for that long a loss that
+ * nobody reports may go unnoticed. It is asked again when half of that has passed, so that mostly nobody waits for it.
+ */
 const CONFIRM_AFTER = 10;
 
 /** The line that a turn belongs to. */
@@ -28,6 +31,8 @@ export interface TurnOwner {
   ended(turn: Turn): void;
 }
 
+const NOBODY: Extending = { extended: () => {}, notExtended: () => {} };
+
 interface Asked {
   readonly askedAt: number;
   /** The scheme keeps the grant until then if it agrees. */
@@ -40,7 +45,8 @@ interface Asked {
  * from hand to hand, first come, first served, each time with a fence of its own: to those who waited at the place when
  * it was granted, and not after {@link TURN_TIME}. Shared ones hold it together.
  *
- * Nothing is handed on while the scheme cannot report a loss, or may have missed to, or once a loss was heard.
+ * Nothing is handed on while the scheme cannot report a loss, or may have missed to, or once a loss was heard; nor
+ * without its word that the grant still stands, which is {@link CONFIRM_AFTER} old at most.
  */
 export class Turn implements Ground, Caller<Extension> {
   grant: Grant;
@@ -166,19 +172,19 @@ export class Turn implements Ground, Caller<Extension> {
     this.#passOn(told);
   }
 
-  #passOn(told: (wasHeld: boolean) => void): void {
+  /** @param isAsked the scheme has been asked for its word */
+  #passOn(told: (wasHeld: boolean) => void, isAsked = false): void {
     const mayPass = this.#mayPass();
-    // A pushed grant is short until the first extension of it is answered.
-    if (mayPass && !this.#isFresh() && this.#extension) {
-      this.#afterExtension = () => {
-        this.#afterExtension = undefined;
-        this.#passOn(told);
-      };
-      return;
-    }
-    if (mayPass && this.#isFresh()) {
+    if (mayPass && this.#isFresh() && this.#isConfirmed(CONFIRM_AFTER)) {
       this.#hand(this.#owner.room.clock.now(), false);
       told(true);
+    } else if (mayPass && this.#hasTime() && !isAsked) {
+      this.#afterExtension = () => {
+        this.#afterExtension = undefined;
+        this.#passOn(told, true);
+      };
+      // A pushed grant is short until the first extension of it is answered.
+      if (!this.#extension) this.extend(this.#owner.room.clock.now() + this.#ttl, NOBODY);
     } else if (this.#leases.length > 0) told(true);
     else this.#farewell(told);
   }
@@ -197,8 +203,15 @@ export class Turn implements Ground, Caller<Extension> {
 
   /** There is enough time left for the next holder, in the turn and of the lease. */
   #isFresh(): boolean {
-    const now = this.#owner.room.clock.now();
-    return now < this.#startedAt + TURN_TIME && now < this.#grantedUntil - this.#ttl * FRESH;
+    return this.#hasTime() && this.#owner.room.clock.now() < this.#grantedUntil - this.#ttl * FRESH;
+  }
+
+  #hasTime(): boolean {
+    return this.#owner.room.clock.now() < this.#startedAt + TURN_TIME;
+  }
+
+  #isConfirmed(age: number): boolean {
+    return this.#owner.room.clock.now() - this.#confirmedAt <= age;
   }
 
   /**
@@ -223,9 +236,7 @@ export class Turn implements Ground, Caller<Extension> {
     // Written or answered: either way it will have arrived if this process is blocked by its own code now.
     const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(this.grant.lock)]);
     room.begin(() => deliver(lease), claimed);
-    // The scheme was not asked before it was handed on: a theft whose report is late or lost is noticed soon.
-    const isHandedOn = token !== this.grant.token;
-    if (isHandedOn && room.clock.now() - this.#confirmedAt > CONFIRM_AFTER) lease.doubt();
+    if (token !== this.grant.token && !this.#isConfirmed(CONFIRM_AFTER / 2)) lease.doubt();
   }
 
   #farewell(told: (wasHeld: boolean) => void, kept?: Lease["kept"]): void {

@@ -70,21 +70,37 @@ describe("a turn", () => {
     expect(on.order).toEqual(["p1", "p2", "q1", "q2", "p3", "q3"]);
   });
 
-  test("hands on no lease with less than two thirds of its ttl left, if it cannot be extended", async () => {
+  test("hands on no lease that the scheme has not confirmed for 10 ms, and cannot confirm now", async () => {
     const [p, q] = [on.process(), on.process()];
     const blocker = await on.blocked();
-    const [p1, p2] = await on.asks(p, ["p1", "p2", "p3"], { ttl: 90, renew: false });
+    const [p1, p2] = await on.asks(p, ["p1", "p2", "p3"]);
     await on.asks(q, ["q1"]);
     await blocker.release();
     await on.clock.advance(20);
     p.scheme.fault = down();
     void p1?.release();
-    await on.clock.advance(20);
-    expect(p2?.held).toBe(true);
+    await on.clock.advance(0);
+    expect(p2?.held).toBe(false);
     p.scheme.fault = undefined;
-    void p2?.release();
+    await on.clock.advance(1_000);
     await on.serve();
-    expect(on.order).toEqual(["p1", "p2", "q1", "p3"]);
+    expect(on.order).toEqual(["p1", "q1", "p2", "p3"]);
+  });
+
+  test("confirms a lease that the scheme has not confirmed for 10 ms before it hands it on", async () => {
+    const p = on.process();
+    const blocker = await on.blocked();
+    const [p1, p2, p3] = await on.asks(p, ["p1", "p2", "p3"]);
+    await blocker.release();
+    await on.clock.advance(10);
+    void p1?.release();
+    await on.clock.advance(0);
+    expect([p2?.held, p.scheme.count("extend")]).toEqual([true, 1]);
+    await on.clock.advance(15);
+    void p2?.release();
+    await on.clock.advance(0);
+    expect([p3?.held, p.scheme.count("extend")]).toEqual([true, 2]);
+    await on.serve();
   });
 
   test("asks for the whole ttl again for whoever it is handed to, if less is left", async () => {
