@@ -426,7 +426,7 @@ describe("what is built on locks", () => {
 
 test("an account that may not use a command of scheme set is told so, not that a transaction was dropped", async (t) => {
   const { manager, redis, server } = await openStage(t);
-  await redis.call("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all", "-incr");
+  await redis.call("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all", "-incrby");
   const url = server.url.replace("//", "//app:secret@");
   const locks = await manager({ scheme: "set", url, durability: onReplica });
   expect(await rejection(locks.acquire(unique()))).toMatchObject({ code: "not-authorized" });

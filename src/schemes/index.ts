@@ -1,4 +1,3 @@
-import { systemClock } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import type { Driver } from "../drivers/driver.ts";
 import { driverFor } from "../drivers/index.ts";
@@ -10,11 +9,9 @@ import type { CheckedManagerOptions } from "../options/manager.ts";
 import type { Scheme } from "./scheme.ts";
 import { LuaScheme } from "./lua.ts";
 import { MemoryScheme, MemoryStore } from "./memory.ts";
+import { processStore } from "./memory/process-store.ts";
 import { RedlockScheme } from "./redlock.ts";
 import { SetScheme } from "./set.ts";
-
-/** Locks without a server: every manager of this process that was made without a client shares them. */
-const processStore = new MemoryStore(systemClock);
 
 export interface SchemeSettings {
   readonly clientId: string;
@@ -32,7 +29,7 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
       throw new TypeError(`Expected a Redis client as the first argument for the scheme "${scheme}"; got none.`);
     }
     refuseDurability("memory", durability);
-    return new MemoryScheme(processStore, terms);
+    return new MemoryScheme(processStore(), terms);
   }
   if (client instanceof MemoryStore) {
     refuseDurability("memory", durability);

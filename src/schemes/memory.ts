@@ -2,12 +2,15 @@
  * The `memory` scheme: locks within one process.
  *
  * It is the readable specification of what the scripts of the `lua` scheme do, step by step on plain objects. One
- * address space cannot lose messages or memory, so it guarantees all that the promises ask for, as long as the
- * process lives. It does not reach beyond the process.
+ * address space cannot lose messages or memory, so it guarantees all that the promises ask for, as long as the process
+ * lives. It does not reach beyond the process, nor into its worker threads. Several copies of the library in one process
+ * share their locks (memory/process-store.ts).
  */
-import type { Clock } from "../clock.ts";
 import { mismatch, QueueFullError } from "../errors.ts";
-import { CLAIM_WINDOW, EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL, report, STALE_AFTER } from "./scheme.ts";
+import { Glob } from "./glob.ts";
+import { clientOf, compatible, drop, holderOf, lengthen, MemoryStore } from "./memory/store.ts";
+import type { LockRecord } from "./memory/store.ts";
+import { EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL, report, STALE_AFTER } from "./scheme.ts";
 import type {
   Answer,
   Caller,
@@ -23,179 +26,9 @@ import type {
   Release,
   Scheme,
   Selection,
-  WaitedFor,
 } from "./scheme.ts";
 
-interface Holder {
-  readonly fence: number;
-  /** How many fences in a row its grant carried. */
-  readonly fences: number;
-  readonly label: string;
-  /** Of a semaphore. */
-  readonly permits: number | undefined;
-  expiry: number;
-}
-
-/** What a grant is made from. */
-type Wish = Pick<LockRequest, "mode" | "ttl" | "label" | "permits" | "limit">;
-
-interface Waiter extends Wish {
-  readonly fences: number;
-  readonly ticket: number;
-  staleAt: number;
-}
-
-interface LockRecord {
-  readonly name: string;
-  mode: LockMode;
-  /** While it is held: of a semaphore. */
-  limit: number | undefined;
-  readonly holders: Map<string, Holder>;
-  /** In the order of the queue. */
-  readonly waiters: Map<string, Waiter>;
-}
-
-/** Where the locks of several managers of one process live. */
-export class MemoryStore {
-  readonly clock: Clock;
-  readonly clients: Map<string, { readonly label: string; readonly listener: PushListener }> = new Map();
-  readonly #locks = new Map<string, LockRecord>();
-  #fence = 0;
-  #ticket = 0;
-
-  constructor(clock: Clock) {
-    this.clock = clock;
-  }
-
-  get keys(): string[] {
-    return [...this.#locks.keys()];
-  }
-
-  /** The lock as it is now, without the holders whose time has ended. */
-  load(key: string, name: string): LockRecord {
-    const unheld = { mode: "exclusive" as const, limit: undefined };
-    const lock = this.#locks.get(key) ?? { name, ...unheld, holders: new Map(), waiters: new Map() };
-    this.#locks.set(key, lock);
-    for (const [token, holder] of lock.holders) if (holder.expiry <= this.clock.now()) lock.holders.delete(token);
-    return lock;
-  }
-
-  /** A lock at rest leaves nothing. */
-  tidy(key: string): void {
-    const lock = this.#locks.get(key);
-    if (lock?.holders.size === 0 && lock.waiters.size === 0) this.#locks.delete(key);
-  }
-
-  /** @returns the first of its fences */
-  grant(lock: LockRecord, token: string, { mode, ttl, label, permits, limit }: Wish, fences = 1): number {
-    const fence = Math.max(this.#fence + 1, this.clock.micros());
-    this.#fence = fence + fences - 1;
-    lock.mode = mode;
-    lock.limit = limit;
-    lock.holders.set(token, { fence, fences, label, permits, expiry: this.clock.now() + ttl });
-    return fence;
-  }
-
-  /** Stand in the queue: in the place that the ticket names, or at the end. Answers with the ticket. */
-  enqueue(lock: LockRecord, request: Question, staleAt: number): string {
-    const { token, mode, ttl, fences, label, permits, limit } = request;
-    const ticket = Number(request.ticket ?? ++this.#ticket);
-    const returned = !lock.waiters.has(token) && ticket < this.#ticket;
-    lock.waiters.set(token, { mode, ttl, fences, label, permits, limit, ticket, staleAt });
-    if (returned) {
-      const sorted = [...lock.waiters].sort(([, a], [, b]) => a.ticket - b.ticket);
-      lock.waiters.clear();
-      for (const [each, waiter] of sorted) lock.waiters.set(each, waiter);
-    }
-    return String(ticket);
-  }
-
-  alive(token: string, waiter: Waiter): boolean {
-    return waiter.staleAt > this.clock.now() && this.clients.has(clientOf(token));
-  }
-
-  /**
-   * Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl.
-   * `moved` says that the line has moved already. Whoever becomes the first in line is told when to look for itself:
-   * the new holder may be frozen, or die.
-   */
-  promote(lock: LockRecord, me?: string, moved = false): void {
-    for (const [token, waiter] of lock.waiters) {
-      if (token !== me && !this.alive(token, waiter)) {
-        lock.waiters.delete(token);
-      } else if (!compatible(lock, waiter)) {
-        break;
-      } else {
-        lock.waiters.delete(token);
-        const ttl = token === me ? waiter.ttl : Math.min(waiter.ttl, CLAIM_WINDOW);
-        const fence = this.grant(lock, token, { ...waiter, ttl }, waiter.fences);
-        const since = this.clock.now();
-        if (token !== me)
-          this.tell(token, (listener) => listener.granted(lock.name, token, fence, waiter.fences, since));
-      }
-      moved = true;
-    }
-    const first = moved ? firstInLine(lock) : undefined;
-    if (first === undefined || first === me) return;
-    const remaining = Math.max(0, this.timeLeft(lock));
-    this.tell(first, (listener) => listener.next(lock.name, first, remaining));
-  }
-
-  /**
-   * While anybody holds it or waits, a name is that of a lock, or of a semaphore with one limit. Answers with what it
-   * is in use as (undefined: a lock) where that is not what is wanted.
-   */
-  mismatch(lock: LockRecord, limit: number | undefined): { readonly limit: number | undefined } | undefined {
-    const [head] = lock.waiters.values();
-    // The head may be dead.
-    if (lock.holders.size === 0 && head && head.limit !== limit) this.promote(lock);
-    return lock.holders.size > 0 && lock.limit !== limit ? { limit: lock.limit } : undefined;
-  }
-
-  /** True if at least that many wait. The dead are cleared away on the way. */
-  isFull(lock: LockRecord, most: number): boolean {
-    let count = 0;
-    for (const [token, waiter] of lock.waiters) {
-      if (count >= most) break;
-      if (this.alive(token, waiter)) count++;
-      else lock.waiters.delete(token);
-    }
-    return count >= most;
-  }
-
-  /** Milliseconds until the last holder's time ends, of a semaphore the first one's. */
-  timeLeft(lock: LockRecord): number {
-    const expiries = Array.from(lock.holders.values(), (holder) => holder.expiry);
-    return (lock.limit === undefined ? Math.max(...expiries) : Math.min(...expiries)) - this.clock.now();
-  }
-
-  tell(token: string, message: (listener: PushListener) => void): void {
-    const client = this.clients.get(clientOf(token));
-    if (client) queueMicrotask(() => message(client.listener));
-  }
-}
-
-function firstInLine(lock: LockRecord): string | undefined {
-  const [first] = lock.waiters.keys();
-  return first;
-}
-
-function compatible(lock: LockRecord, { mode, permits = 1, limit }: Wish): boolean {
-  if (lock.holders.size === 0) return true;
-  if (lock.limit !== limit) return false;
-  return limit === undefined ? lock.mode === "shared" && mode === "shared" : used(lock) + permits <= limit;
-}
-
-/** The permits that are held. The scripts keep the sum. */
-function used(lock: LockRecord): number {
-  let sum = 0;
-  for (const { permits = 0 } of lock.holders.values()) sum += permits;
-  return sum;
-}
-
-function clientOf(token: string): string {
-  return token.slice(0, token.indexOf(":"));
-}
+export { MemoryStore };
 
 export class MemoryScheme implements Scheme {
   readonly name = "memory";
@@ -237,7 +70,7 @@ export class MemoryScheme implements Scheme {
       const now = this.#store.clock.now();
       const holder = lock.holders.get(token);
       if (holder) {
-        holder.expiry = Math.max(holder.expiry, now + ttl);
+        lengthen(lock, token, holder, now + ttl);
         if (lock.mode === "shared") this.#store.promote(lock);
         return { kind: "granted", fence: holder.fence, fences: holder.fences };
       }
@@ -259,7 +92,7 @@ export class MemoryScheme implements Scheme {
       const granted = lock.holders.get(token);
       if (granted) return { kind: "granted", fence: granted.fence, fences };
       request.ticket = ticket;
-      const ahead = [...lock.waiters.keys()].indexOf(token);
+      const ahead = lock.waiters.rank(token);
       return { kind: "pending", pokeAfter: this.#pokeAfter(lock, ahead), ahead, ...holderOf(lock) };
     });
   }
@@ -268,12 +101,14 @@ export class MemoryScheme implements Scheme {
     return this.#step(name, (lock) => {
       const holder = lock.holders.get(token);
       if (holder) {
-        holder.expiry = Math.max(holder.expiry, this.#store.clock.now() + ttl);
+        lengthen(lock, token, holder, this.#store.clock.now() + ttl);
         return { kind: "granted", fence: holder.fence };
       }
       const other = this.#store.mismatch(lock, undefined);
       if (other) return { kind: "refused", error: mismatch(name, undefined, other.limit) };
-      for (const victim of lock.holders.keys()) this.#takeAway(lock, victim);
+      for (let victim = lock.holders.first; victim !== undefined; victim = lock.holders.first) {
+        this.#takeAway(lock, victim);
+      }
       return { kind: "granted", fence: this.#store.grant(lock, token, { mode: "exclusive", ttl, label }) };
     });
   }
@@ -286,7 +121,7 @@ export class MemoryScheme implements Scheme {
     return this.#step(name, (lock) => {
       const holder = lock.holders.get(token);
       if (holder?.fence !== fence) return lock.holders.size > 0 && lock.mode === "exclusive" ? "stolen" : "gone";
-      holder.expiry = Math.max(holder.expiry, this.#store.clock.now() + ttl);
+      lengthen(lock, token, holder, this.#store.clock.now() + ttl);
       return "extended";
     });
   }
@@ -310,8 +145,8 @@ export class MemoryScheme implements Scheme {
 
   #release({ lock: name, token }: Farewell): Promise<Release> {
     return this.#step(name, (lock) => {
-      const held = lock.holders.delete(token);
-      const moved = firstInLine(lock) === token;
+      const held = drop(lock, token);
+      const moved = lock.waiters.first === token;
       lock.waiters.delete(token);
       this.#store.promote(lock, undefined, moved);
       return held ? "released" : "gone";
@@ -333,7 +168,7 @@ export class MemoryScheme implements Scheme {
       // One address space: no call is repeated, so the heir cannot be there already.
       if (lock.holders.get(token)?.fence !== fence || lock.limit !== undefined || lock.mode !== heir.mode)
         return { kind: "busy" };
-      lock.holders.delete(token);
+      drop(lock, token);
       const granted = this.#store.grant(lock, heir.token, heir);
       this.#store.promote(lock, undefined, true);
       return { kind: "granted", fence: granted };
@@ -350,13 +185,7 @@ export class MemoryScheme implements Scheme {
   }
 
   query(selection: Selection): Promise<LockState[]> {
-    const names =
-      typeof selection === "object" && "name" in selection
-        ? [selection.name]
-        : this.#store.keys
-            .filter((key) => key.startsWith(this.#prefix))
-            .map((key) => key.slice(this.#prefix.length))
-            .filter((name) => selection === "all" || globToRegExp(selection.match).test(name));
+    const names = typeof selection === "object" && "name" in selection ? [selection.name] : this.#names(selection);
     return Promise.all(names.map((name) => this.#step(name, (lock) => this.#look(lock))));
   }
 
@@ -372,9 +201,17 @@ export class MemoryScheme implements Scheme {
     return Promise.resolve(result);
   }
 
+  #names(selection: { readonly match: string } | "all"): string[] {
+    const wanted = selection === "all" ? undefined : new Glob(selection.match);
+    return this.#store.keys
+      .filter((key) => key.startsWith(this.#prefix))
+      .map((key) => key.slice(this.#prefix.length))
+      .filter((name) => !wanted || wanted.matches(name));
+  }
+
   #takeAway(lock: LockRecord, token: string): void {
     const fence = lock.holders.get(token)?.fence ?? 0;
-    lock.holders.delete(token);
+    drop(lock, token);
     this.#store.tell(token, (listener) => listener.lost(lock.name, token, fence));
   }
 
@@ -386,7 +223,7 @@ export class MemoryScheme implements Scheme {
 
   #look(lock: LockRecord): LockState {
     const now = this.#store.clock.now();
-    const limit = lock.holders.size > 0 ? lock.limit : lock.waiters.values().next().value?.limit;
+    const limit = lock.holders.size > 0 ? lock.limit : lock.waiters.get(lock.waiters.first ?? "")?.limit;
     const labelOf = (token: string, label: string): string =>
       label || (this.#store.clients.get(clientOf(token))?.label ?? "");
     return {
@@ -411,20 +248,4 @@ export class MemoryScheme implements Scheme {
         })),
     };
   }
-}
-
-/** Whom a waiter waits for, where that is one. */
-function holderOf(lock: LockRecord): { holder?: WaitedFor } {
-  const [holder] = lock.mode === "exclusive" ? lock.holders : [];
-  return holder ? { holder: { token: holder[0], label: holder[1].label } } : {};
-}
-
-/** A Redis glob (`*`, `?`, `[a-z]`, `[^a]`, `\`) as a regular expression. */
-export function globToRegExp(glob: string): RegExp {
-  const source = glob.replace(/\\(.)|\[(\^?)((?:\\.|[^\]])*)\]|([*?])|([^])/g, (_, quoted, not, set, wild, plain) => {
-    if (wild !== undefined) return wild === "*" ? "[^]*" : "[^]";
-    if (set !== undefined) return `[${not}${set.replace(/[[\]^]/g, "\\$&")}]`;
-    return (quoted ?? plain).replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
-  });
-  return new RegExp(`^${source}$`);
 }
