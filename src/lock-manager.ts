@@ -197,8 +197,7 @@ export class LockManager {
   semaphore(name: string, limit: number): Semaphore {
     checkName(name);
     checkLimit(limit);
-    const obtain = (verb: Verb, options: unknown): Promise<Lease | null> =>
-      this.#leaseWith(name, options, verb, limit);
+    const obtain = (verb: Verb, options: unknown): Promise<Lease | null> => this.#leaseWith(name, options, verb, limit);
     return new Semaphore(name, limit, obtain);
   }
 

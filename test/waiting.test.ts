@@ -2,12 +2,13 @@
  * The waiting loop as a manager runs it, against a scheme whose answers and pushes come in whatever order the test
  * wants, and with time that moves by hand.
  */
+import { report } from "../src/caller.ts";
 import { getEventListeners } from "node:events";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { LONGEST_TIMER } from "../src/clock.ts";
 import { LockError, LockLostError, LockTimeoutError, SchemeError } from "../src/errors.ts";
 import { type Lock, LockManager, type LockOptions } from "../src/index.ts";
-import { type Answer, CLAIM_WINDOW, EXPIRY_MARGIN, report } from "../src/schemes/scheme.ts";
+import { type Answer, CLAIM_WINDOW, EXPIRY_MARGIN } from "../src/schemes/scheme.ts";
 import { ManualClock } from "../src/testing.ts";
 import { expectDOMException, rejection } from "./support/locks.ts";
 import { CuttingClock, type ScriptedScheme, ScriptedStore } from "./support/scripted.ts";

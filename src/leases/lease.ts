@@ -219,7 +219,10 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     duration(ttl, "ttl", SHORTEST_TTL);
     this.#assertHeld();
     await this.#whenLost().during((resolve, reject) => {
-      this.#prolong(ttl, this.#extending(resolve, (error) => reject(this.error ?? error)));
+      this.#prolong(
+        ttl,
+        this.#extending(resolve, (error) => reject(this.error ?? error)),
+      );
     });
     this.#assertHeld();
   }
@@ -227,7 +230,10 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   /** Ask for the whole ttl now: a lease that begins with less is not left at that. Resolves when that was answered. */
   claim(): Promise<void> {
     return new Promise((resolve) => {
-      this.#prolong(this.ttl, this.#extending(resolve, () => resolve()));
+      this.#prolong(
+        this.ttl,
+        this.#extending(resolve, () => resolve()),
+      );
       this.#keeper.reschedule(this);
     });
   }

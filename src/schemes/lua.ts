@@ -9,6 +9,7 @@
  * process was frozen past its lease: that is what the fence is for. Libraries that share a key and poll
  * (`SET key value NX PX`) exclude us and we them, but they can starve behind a steady queue.
  */
+import type { Caller } from "../caller.ts";
 import type { Clock } from "../clock.ts";
 import type { Driver, Script, ScriptStrings, Send } from "../drivers/driver.ts";
 import { proofOf, proving, reachedIn } from "../drivers/proof.ts";
@@ -39,7 +40,6 @@ import { findNames } from "./scan.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL, STALE_AFTER } from "./scheme.ts";
 import type {
   Answer,
-  Caller,
   Extension,
   Farewell,
   Grant,

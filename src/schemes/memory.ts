@@ -6,14 +6,15 @@
  * lives. It does not reach beyond the process, nor into its worker threads. Several copies of the library in one process
  * share their locks (memory/process-store.ts).
  */
+import { report } from "../caller.ts";
+import type { Caller } from "../caller.ts";
 import { mismatch, QueueFullError } from "../errors.ts";
 import { Glob } from "./glob.ts";
 import { clientOf, compatible, drop, holderOf, lengthen, MemoryStore } from "./memory/store.ts";
 import type { LockRecord } from "./memory/store.ts";
-import { EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL, report, STALE_AFTER } from "./scheme.ts";
+import { EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL, STALE_AFTER } from "./scheme.ts";
 import type {
   Answer,
-  Caller,
   Extension,
   Farewell,
   Grant,

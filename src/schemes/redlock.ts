@@ -11,16 +11,17 @@
  * a release, or after a growing, random pause. Exclusive locks only. Any library that does `SET key token NX PX` on
  * the same nodes excludes us and we it.
  */
+import { report } from "../caller.ts";
+import type { Caller } from "../caller.ts";
 import type { Clock } from "../clock.ts";
 import { schemeError } from "../drivers/server-errors.ts";
 import type { Driver } from "../drivers/driver.ts";
 import { channelPrefix, Keys, nameOfKey, nodeKeys } from "./keys.ts";
 import type { NodeKeys } from "./keys.ts";
 import { notOverNodes } from "../errors.ts";
-import { EXPIRY_MARGIN, POKE_INTERVAL, report, TOKEN } from "./scheme.ts";
+import { EXPIRY_MARGIN, POKE_INTERVAL, TOKEN } from "./scheme.ts";
 import type {
   Answer,
-  Caller,
   Extension,
   Farewell,
   Grant,

@@ -2,6 +2,7 @@
  * What every scheme does, and the terms of it. A scheme keeps locks: it decides who holds and who waits, and draws
  * fences. It knows no manager and no callback; a manager knows no keys and no servers.
  */
+import type { Caller } from "../caller.ts";
 import type { Durability, Wish } from "../durability.ts";
 import type { LockError } from "../errors.ts";
 
@@ -24,12 +25,6 @@ export const EXPIRY_MARGIN = 2;
 
 /** What a token looks like: `<clientId>:<counter>`, the id 128 random bits. */
 export const TOKEN: RegExp = /^[\w-]{22}:\w+$/;
-
-/** Who hears how a call came out: one of the two, once, and never before the call has returned. */
-export interface Caller<T> {
-  answered(answer: T): void;
-  failed(error: unknown): void;
-}
 
 /** What is asked for. The token names it forever; the same request may be asked again and again. */
 export interface LockRequest {
@@ -244,12 +239,4 @@ export interface Scheme {
   written(lock: string): Promise<void>;
   /** Stop listening and close what the scheme opened; the user's own connection stays open. */
   close(): Promise<void>;
-}
-
-/** For schemes that answer with promises: report how one came out. */
-export function report<T>(outcome: Promise<T>, caller: Caller<T>): void {
-  outcome.then(
-    (answer) => caller.answered(answer),
-    (error: unknown) => caller.failed(error),
-  );
 }

@@ -14,6 +14,8 @@
  * has them (Redis 8.4, Valkey 8.1; set/native.ts), else with WATCH on a connection of our own (set/watch.ts). What is
  * asked for in one turn of the event loop travels together.
  */
+import { report } from "../caller.ts";
+import type { Caller } from "../caller.ts";
 import type { Clock } from "../clock.ts";
 import type { Driver, Send } from "../drivers/driver.ts";
 import { proofOf } from "../drivers/proof.ts";
@@ -24,10 +26,8 @@ import { assureExtension, assureGrant } from "./assure.ts";
 import { Clients } from "./clients.ts";
 import { Homes, lockKey, lockKeys } from "./keys.ts";
 import { findNames } from "./scan.ts";
-import { report } from "./scheme.ts";
 import type {
   Answer,
-  Caller,
   Extension,
   Farewell,
   Grant,

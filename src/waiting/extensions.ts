@@ -1,5 +1,6 @@
+import type { Caller } from "../caller.ts";
 import type { Extending } from "../leases/lease.ts";
-import type { Caller, Extension } from "../schemes/scheme.ts";
+import type { Extension } from "../schemes/scheme.ts";
 
 /** The grant whose extensions they are. */
 interface Extended {

@@ -1,8 +1,8 @@
+import { report } from "../caller.ts";
 import type { Timer } from "../clock.ts";
 import { SchemeError } from "../errors.ts";
 import { events } from "../events.ts";
 import type { Departing, Departure, Kept } from "../leases/lease.ts";
-import { report } from "../schemes/scheme.ts";
 import type { Farewell, Grant, LockMode, Release } from "../schemes/scheme.ts";
 import type { Manner, Over, Room } from "./room.ts";
 

@@ -1,10 +1,11 @@
+import { report } from "../caller.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Durability, Wish } from "../durability.ts";
 import { SchemeError } from "../errors.ts";
 import { events } from "../events.ts";
 import { deadline } from "../leases/lease.ts";
 import type { Terms } from "../options/request.ts";
-import { CLAIM_WINDOW, EXPIRY_MARGIN, report, STALE_AFTER } from "../schemes/scheme.ts";
+import { CLAIM_WINDOW, EXPIRY_MARGIN, STALE_AFTER } from "../schemes/scheme.ts";
 import type { Answer, LockMode, Question, WaitedFor } from "../schemes/scheme.ts";
 import { Queue } from "./queue.ts";
 import type { Queued } from "./queue.ts";

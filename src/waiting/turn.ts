@@ -1,10 +1,11 @@
+import type { Caller } from "../caller.ts";
 import type { Timer } from "../clock.ts";
 import { unsupported } from "../errors.ts";
 import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
 import { drift, Lease } from "../leases/lease.ts";
 import type { Departing, Extending, Ground } from "../leases/lease.ts";
-import type { Caller, Extension, Grant } from "../schemes/scheme.ts";
+import type { Extension, Grant } from "../schemes/scheme.ts";
 import { Extensions } from "./extensions.ts";
 import type { Granted, Place } from "./place.ts";
 import { Queue } from "./queue.ts";

@@ -1,8 +1,8 @@
 /** Calls of a scheme as promises. */
+import type { Caller } from "../../src/caller.ts";
 import type { Wish } from "../../src/durability.ts";
 import type {
   Answer,
-  Caller,
   Extension,
   Farewell,
   Grant,

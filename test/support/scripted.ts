@@ -1,9 +1,9 @@
 /** A scheme whose every answer the test writes itself, with time that moves by hand. */
+import { report } from "../../src/caller.ts";
+import type { Caller } from "../../src/caller.ts";
 import { LONGEST_TIMER, type Timer } from "../../src/clock.ts";
-import { report } from "../../src/schemes/scheme.ts";
 import type {
   Answer,
-  Caller,
   Extension,
   Farewell,
   Grant,

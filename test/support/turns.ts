@@ -1,12 +1,12 @@
 /** Local turns over a memory store, with time that moves by hand: what several processes do, each with its manager. */
+import { report } from "../../src/caller.ts";
+import type { Caller } from "../../src/caller.ts";
 import { expect } from "vitest";
 import { SchemeError } from "../../src/errors.ts";
 import { type Lock, LockManager, type LockOptions } from "../../src/index.ts";
 import type { CheckedManagerOptions } from "../../src/options/manager.ts";
-import { report } from "../../src/schemes/scheme.ts";
 import type {
   Answer,
-  Caller,
   Extension,
   Farewell,
   Grant,
