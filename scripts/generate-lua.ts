@@ -84,12 +84,14 @@ export function compile(signature: Signature, source: string, shared: { head: st
   const parts = isQuick
     ? ["local format = string.format", inPlace(signature, body)]
     : [shared.head, `local CLAIM, STALE = ${CLAIM_WINDOW}, ${STALE_AFTER}`, shared.prelude, stepLoop(signature, body)];
+  const locals = isQuick
+    ? ["local call, replies = redis.call, {}"]
+    : ["local call, pcall_redis, replies, done = redis.call, redis.pcall, {}, 0", `local ${SHARED_BY_ALL.join(", ")}`];
   return [
-    "local call, pcall_redis = redis.call, redis.pcall",
-    ...(isQuick ? [] : [`local ${SHARED_BY_ALL.join(", ")}`]),
+    ...locals,
     ...keys.call.map((name, i) => `${isQuick ? "local " : ""}${name} = KEYS[${i + 1}]`),
     ...args.call.map((name, i) => `${isQuick ? "local " : ""}${name} = ARGV[${i + 1}]`),
-    `local replies, done, count = {}, 0, (#KEYS - ${keys.call.length}) / ${keys.item.length}`,
+    `local count = (#KEYS - ${keys.call.length}) / ${keys.item.length}`,
     ...parts,
     "return replies",
   ]

@@ -20,7 +20,7 @@ function driver(send: Driver["send"] = () => Promise.resolve("OK")): Driver & { 
     together: (run: () => void) => run(),
     transaction: unused,
     written: () => Promise.resolve(),
-    scripts: new Set<string>(),
+    scripts: new Map<string, Set<string>>(),
     subscribe: unused,
     session: unused,
     ownerOf: () => "",

@@ -63,8 +63,8 @@ export interface Driver {
   readonly drops: number;
   /** What the connection last complained of. */
   readonly complaint: unknown;
-  /** The scripts that its servers know: `<server> <sha>`. Emptied when a connection is lost. */
-  readonly scripts: Set<string>;
+  /** The SHAs of the scripts that its servers know, by server. Emptied when a connection is lost. */
+  readonly scripts: Map<string, Set<string>>;
   /**
    * Listen on a connection of our own. Comes back by itself after a loss; never rejects. In a Cluster it listens on the
    * server that keeps the channel's slot, and moves with the slot.

@@ -22,7 +22,7 @@ export class Health {
   drops = 0;
   complaint: unknown;
   /** See `Driver.scripts`. */
-  readonly scripts: Set<string> = new Set();
+  readonly scripts: Map<string, Set<string>> = new Map();
   readonly #listeners = new Set<readonly [emitter: Emitter, event: string, listener: Listener]>();
 
   readonly lost = (): void => {
@@ -71,7 +71,7 @@ export abstract class HearingDriver {
     return this.health.complaint;
   }
 
-  get scripts(): Set<string> {
+  get scripts(): Map<string, Set<string>> {
     return this.health.scripts;
   }
 }

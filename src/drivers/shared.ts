@@ -44,7 +44,7 @@ class SharedDriver implements Driver {
   readonly client: ClientLibrary;
   readonly isCluster: boolean;
   readonly keyPrefix: string;
-  readonly scripts: Set<string>;
+  readonly scripts: Map<string, Set<string>>;
   readonly #driver: Driver;
   readonly #leave: () => void;
   readonly #subscriptions = new Set<Subscription>();

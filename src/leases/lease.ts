@@ -120,7 +120,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   readonly #ground: Ground;
   #renew: boolean;
   /** Renewal may not take the lease beyond this. */
-  #end: number;
+  #end: number | undefined;
   #deadline: number;
   #renewAt: number;
   /** How many extensions are out, and when the first of them was asked for. */
@@ -158,8 +158,8 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.context = context;
     this.ttl = ttl;
     this.#renew = renew;
-    this.#end = maxHold === undefined ? Infinity : from + maxHold;
-    this.#deadline = Math.min(deadline(grantedUntil, from), this.#end);
+    if (maxHold !== undefined) this.#end = from + maxHold;
+    this.#deadline = this.#atMost(deadline(grantedUntil, from));
     this.#renewAt = renew ? grantedUntil - ttl + ttl * RENEW_AFTER : Infinity;
   }
 
@@ -202,10 +202,10 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   }
 
   /** From now on: whether it is renewed, and after what time it is over in any case. */
-  limit({ renew, maxHold = Infinity }: Pick<LeaseTerms, "renew" | "maxHold">): void {
+  limit({ renew, maxHold }: Pick<LeaseTerms, "renew" | "maxHold">): void {
     this.#renew = renew;
-    this.#end = this.#now() + maxHold;
-    this.#deadline = Math.min(this.#deadline, this.#end);
+    this.#end = maxHold === undefined ? undefined : this.#now() + maxHold;
+    this.#deadline = this.#atMost(this.#deadline);
     if (!renew) this.#renewAt = Infinity;
     this.#keeper.reschedule(this);
   }
@@ -322,7 +322,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#trouble = undefined;
     if (this.#state !== "running") return;
     // The server held it for us all the time, so a deadline that passed while this answer lay unread was none.
-    this.#deadline = Math.max(this.#deadline, Math.min(deadline(grantedUntil, askedAt), this.#end));
+    this.#deadline = Math.max(this.#deadline, this.#atMost(deadline(grantedUntil, askedAt)));
     if (this.#renew) this.#renewAt = askedAt + this.ttl * RENEW_AFTER;
     this.#keeper.reschedule(this);
   }
@@ -339,6 +339,10 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
 
   #now(): number {
     return this.#keeper.clock.now();
+  }
+
+  #atMost(time: number): number {
+    return this.#end === undefined ? time : Math.min(time, this.#end);
   }
 
   #whenLost(): Loss {
@@ -362,7 +366,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   #prolong(ttl: number, caller: Extending): void {
     const now = this.#now();
     if (this.#asked++ === 0) this.#askedAt = now;
-    this.#ground.extend(Math.max(this.#ground.grantedUntil, Math.min(now + ttl, this.#end)), caller);
+    this.#ground.extend(Math.max(this.#ground.grantedUntil, this.#atMost(now + ttl)), caller);
   }
 
   /** If another extension is behind it, that one has just been asked for. */
@@ -385,7 +389,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     const isOut = this.#asked > 0;
     const blocked = isOut ? this.#late : now - this.#renewAt;
     // What maxHold ends would have ended anyway.
-    const couldRenew = this.#ground.grantedUntil < this.#end;
+    const couldRenew = this.#end === undefined || this.#ground.grantedUntil < this.#end;
     if (couldRenew && this.#trouble === undefined && blocked > this.ttl * LATE) this.lose("expired", { blocked });
     else if (couldRenew && (isOut || this.#trouble !== undefined)) this.lose("unreachable", { cause: this.#trouble });
     else this.lose("expired");

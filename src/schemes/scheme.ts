@@ -72,19 +72,19 @@ export interface WaitedFor {
   readonly label: string;
 }
 
+export interface Granted {
+  readonly kind: "granted";
+  readonly fence: number;
+  /** How many fences in a row it carries, from that one on (default 1). */
+  readonly fences?: number;
+  /** The scheme keeps it at least until then by our clock (default: the ttl, counted from when it was asked). */
+  readonly until?: number;
+  /** Who has the grant, if the request required that somebody has. */
+  readonly durability?: Durability | undefined;
+}
+
 export type Answer =
-  /**
-   * `fences` of them in a row, from `fence` on (default 1). The scheme keeps the grant at least until `until` by our
-   * clock (default: the ttl, counted from when it was asked).
-   */
-  | {
-      readonly kind: "granted";
-      readonly fence: number;
-      readonly fences?: number;
-      readonly until?: number;
-      /** Who has the grant, if the request required that somebody has. */
-      readonly durability?: Durability | undefined;
-    }
+  | Granted
   /**
    * In the queue. Ask again when pushed, and in any case after `pokeAfter` milliseconds. `ahead` is how many places are
    * before it, if the scheme knows.

@@ -25,7 +25,7 @@ export class Farewells {
   }
 
   say(over: Over, ttl: number, departing?: Departing, manner: Manner = NO_MANNER): void {
-    this.#send(new Saying(this, over, this.#room.clock.now() + ttl, departing, manner));
+    this.#send(new Saying(this, over, ttl, departing, manner));
   }
 
   /** The scheme shows that it has not heard of that: say it again now. */
@@ -49,7 +49,7 @@ export class Farewells {
 
   failed(saying: Saying, pause: number, isLasting: boolean): void {
     const { clock, isClosed } = this.#room;
-    const left = saying.until - clock.now();
+    const left = saying.until(clock.now()) - clock.now();
     if (!isClosed && left > 0) {
       // What the scheme refuses for good is said again only if it reminds us.
       const isForgotten = isLasting || pause >= left;
@@ -73,22 +73,27 @@ export class Farewells {
 }
 
 class Saying implements Farewell {
-  /** By then nothing is left to be released. */
-  readonly until: number;
   readonly isBehind: boolean;
   readonly kept: Kept | undefined;
   readonly #farewells: Farewells;
   readonly #over: Over;
+  readonly #ttl: number;
+  #until: number | undefined;
   #departing: Departing | undefined;
   #pause = FIRST_PAUSE;
 
-  constructor(farewells: Farewells, over: Over, until: number, departing: Departing | undefined, manner: Manner) {
+  constructor(farewells: Farewells, over: Over, ttl: number, departing: Departing | undefined, manner: Manner) {
     this.#farewells = farewells;
     this.#over = over;
-    this.until = until;
+    this.#ttl = ttl;
     this.#departing = departing;
     this.isBehind = manner.isBehind ?? false;
     this.kept = manner.kept;
+  }
+
+  /** When nothing is left to be released: the ttl after it has failed for the first time. */
+  until(now: number): number {
+    return (this.#until ??= now + this.#ttl);
   }
 
   get lock(): string {

@@ -1,8 +1,8 @@
 import type { Clock } from "../clock.ts";
-import type { HolderState, LockState, WaiterState } from "../schemes/scheme.ts";
+import type { Granted, HolderState, LockState, WaiterState } from "../schemes/scheme.ts";
 import { isPassing, mayWait, Place } from "./place.ts";
-import type { Granted, PlaceOwner } from "./place.ts";
-import { Queue } from "./queue.ts";
+import type { PlaceOwner } from "./place.ts";
+import { Queue } from "../queue.ts";
 import { standsAlone } from "./request.ts";
 import type { Request } from "./request.ts";
 import type { Room } from "./room.ts";
@@ -67,14 +67,15 @@ export class Line implements PlaceOwner, TurnOwner {
     this.#proceed();
   }
 
-  granted(place: Place, grant: Granted): void {
+  granted(place: Place, grant: Granted, from: number): void {
     this.#forget(place);
-    const surplus: Request[] = [];
-    while (place.requests.size > grant.fences) surplus.unshift(place.release());
-    const turn = new Turn(this, place, grant);
+    const { fences = 1 } = grant;
+    let surplus: Request[] | undefined;
+    while (place.requests.size > fences) (surplus ??= []).unshift(place.release());
+    const turn = new Turn(this, place, grant, from);
     this.#turns.add(turn);
-    if (surplus.length > 0) this.putBack(surplus);
-    turn.begin(grant);
+    if (surplus) this.putBack(surplus);
+    turn.begin();
     this.#proceed();
   }
 
@@ -198,7 +199,9 @@ export class Line implements PlaceOwner, TurnOwner {
       this.#behind = undefined;
       for (const run of runs) run();
     }
-    if (this.#places.size === 0 && this.#turns.size === 0 && this.#unplaced.size === 0) this.room.empty(this);
+    if (this.#places.size > 0 || this.#turns.size > 0 || this.#unplaced.size > 0) return;
+    this.#asked = undefined;
+    this.room.empty(this);
   }
 
   #openPlaces(ticket: string | undefined): void {

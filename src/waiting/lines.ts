@@ -11,6 +11,9 @@ import { mayWait } from "./place.ts";
 import { Request } from "./request.ts";
 import type { Manner, Over, Room } from "./room.ts";
 
+/** So many lines are kept when nobody is in them: making one anew costs more. */
+const MOST_AT_REST = 1_000;
+
 interface Beginning {
   readonly request: { begin(lease: Lease): void };
   readonly lease: Lease;
@@ -18,7 +21,7 @@ interface Beginning {
   isDue: boolean;
 }
 
-/** The lines of one manager: one for each lock that is held or waited for here. */
+/** The lines of one manager: one for each lock that is held or waited for here, or was lately. */
 export class Lines implements Room {
   readonly scheme: Scheme;
   readonly clock: Clock;
@@ -60,12 +63,11 @@ export class Lines implements Room {
    * wait ends without a grant.
    */
   obtain<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
-    return new Promise((resolve, reject) => {
-      const line = this.#lineOf(lock);
-      const request = new Request(line, terms, as, resolve as (given: unknown) => void, reject);
-      if (mayWait(terms)) line.add(request);
-      else line.inOrder(() => (this.isClosed ? request.end(closed()) : line.add(request)));
-    });
+    const line = this.#lineOf(lock);
+    const request = new Request(line, terms, as);
+    if (mayWait(terms)) line.add(request);
+    else line.inOrder(() => (this.isClosed ? request.end(closed()) : line.add(request)));
+    return request.outcome as Promise<T | null>;
   }
 
   /** What the scheme knows, completed by what only this process knows; behind all that was asked before. */
@@ -122,7 +124,7 @@ export class Lines implements Room {
   }
 
   empty(line: { readonly lock: string }): void {
-    if (this.#lines.get(line.lock) === line) this.#lines.delete(line.lock);
+    if (this.#lines.size > MOST_AT_REST && this.#lines.get(line.lock) === line) this.#lines.delete(line.lock);
   }
 
   begin(request: Beginning["request"], lease: Lease, ready: Promise<void> | undefined): void {

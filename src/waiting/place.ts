@@ -1,14 +1,14 @@
 import { report } from "../caller.ts";
 import type { Clock, Timer } from "../clock.ts";
-import type { Durability, Wish } from "../durability.ts";
+import type { Wish } from "../durability.ts";
 import { SchemeError } from "../errors.ts";
 import { events } from "../events.ts";
 import { deadline } from "../leases/lease.ts";
 import type { Terms } from "../options/request.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, STALE_AFTER } from "../schemes/scheme.ts";
-import type { Answer, LockMode, Question, WaitedFor } from "../schemes/scheme.ts";
-import { Queue } from "./queue.ts";
-import type { Queued } from "./queue.ts";
+import type { Answer, Granted, LockMode, Question, WaitedFor } from "../schemes/scheme.ts";
+import { Queue } from "../queue.ts";
+import type { Queued } from "../queue.ts";
 import type { Request, Standing } from "./request.ts";
 import type { Room } from "./room.ts";
 import { Trouble } from "./trouble.ts";
@@ -37,24 +37,12 @@ const SPARE_FENCES = 16;
 /** How soon after a question the scheme hears that the number of requests at a place has changed. */
 const COUNT_INTERVAL = 200;
 
-/** A grant, as the line hears of it. */
-export interface Granted {
-  readonly fence: number;
-  /** How many fences in a row it carries. */
-  readonly fences: number;
-  /** When it was surely running, and until when the scheme keeps it at least; by our clock. */
-  readonly from: number;
-  readonly until: number;
-  readonly durability: Durability | undefined;
-  /** It was pushed, so it is short. */
-  readonly isPushed: boolean;
-}
-
 /** The line that a place belongs to. */
 export interface PlaceOwner {
   readonly lock: string;
   readonly room: Room;
-  granted(place: Place, grant: Granted): void;
+  /** @param from when it was surely running */
+  granted(place: Place, grant: Granted, from: number): void;
   /** A question failed: end those requests that have no patience left. */
   failed(place: Place, error: unknown): void;
   /** A question has been answered, or the place is over: others may be asked for now. */
@@ -81,8 +69,11 @@ export class Place implements Question, Standing, Queued<Place> {
   waiting = 1;
   ticket: string | undefined;
   askedAt = 0;
+  /** Undefined also while it is granted at the first attempt. */
   answeredAt: number | undefined;
   holder: WaitedFor | undefined;
+  /** Its grant was pushed, so it is short. */
+  isPushed = false;
   /** The highest fence of this place that was taken away by force. */
   revoked = 0;
   readonly #owner: PlaceOwner;
@@ -229,13 +220,12 @@ export class Place implements Question, Standing, Queued<Place> {
   }
 
   answered(answer: Answer): void {
-    const now = this.#clock.now();
-    this.answeredAt = now;
     this.#trouble = undefined;
     this.state = "queued";
+    if (answer.kind !== "granted") this.answeredAt = this.#clock.now();
     if (answer.kind === "busy" || answer.kind === "refused") this.#refused(answer);
     else if (this.requests.size === 0) this.#giveUp();
-    else if (answer.kind === "granted") this.#granted(answer, now);
+    else if (answer.kind === "granted") this.#granted(answer);
     else this.#pending(answer.pokeAfter, answer.ahead, answer.holder);
     this.#owner.moved(this);
     this.#owner.room.answered();
@@ -285,26 +275,27 @@ export class Place implements Question, Standing, Queued<Place> {
     else if (this.state === "queued" && !this.#beginPushed()) this.ask();
   }
 
-  #granted(answer: Answer & { kind: "granted" }, now: number): void {
+  #granted(grant: Granted): void {
     const { askedAt, ttl } = this;
-    const { fence, fences = 1, until = askedAt + ttl, durability } = answer;
-    // Of a grant that was made before it was asked again, the push knows how many fences it carries.
-    const count = this.#pushed?.fence === fence ? this.#pushed.fences : fences;
-    if (now < deadline(until, askedAt)) {
-      this.#begin({ fence, fences: count, from: askedAt, until, durability, isPushed: false });
+    const now = this.#clock.now();
+    if (now < deadline(grant.until ?? askedAt + ttl, askedAt)) {
+      // Of a grant that was made before it was asked again, the push knows how many fences it carries.
+      const isPushed = this.#pushed?.fence === grant.fence;
+      this.#begin(isPushed ? { ...grant, fences: this.#pushed?.fences ?? 1 } : grant, askedAt);
     } else if (++this.#lateAnswers >= MOST_LATE_ANSWERS) this.#end(tooSlow(ttl, now - askedAt));
     else this.#startOver();
   }
 
-  #begin(grant: Granted): void {
+  #begin(grant: Granted, from: number): void {
     this.#timer?.cancel();
     this.state = "granted";
-    this.#owner.granted(this, grant);
+    this.#owner.granted(this, grant, from);
   }
 
   /** The answer came when its grant was over. A lease that has ended is never revived: the token is a new one. */
   #startOver(): void {
     const { lock, token, ttl } = this;
+    this.answeredAt = this.#clock.now();
     this.#owner.room.farewell({ lock, token }, ttl);
     this.token = this.#owner.room.newToken();
     this.#pushed = undefined;
@@ -335,7 +326,8 @@ export class Place implements Question, Standing, Queued<Place> {
     const { fence, fences, since } = this.#pushed;
     const until = since + Math.min(this.ttl, CLAIM_WINDOW) * RATE;
     if (this.#clock.now() + CLAIM_TIME >= until) return false;
-    this.#begin({ fence, fences, from: since, until, durability: undefined, isPushed: true });
+    this.isPushed = true;
+    this.#begin({ kind: "granted", fence, fences, until }, since);
     return true;
   }
 

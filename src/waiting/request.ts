@@ -6,7 +6,7 @@ import type { Lease } from "../leases/lease.ts";
 import type { Terms, Wait } from "../options/request.ts";
 import type { WaitedFor } from "../schemes/scheme.ts";
 import { onAbort } from "../signals.ts";
-import type { Queued } from "./queue.ts";
+import type { Queued } from "../queue.ts";
 
 /** The line that a request waits in. */
 interface Waits {
@@ -42,30 +42,24 @@ export class Request implements Queued<Request> {
   isOver = false;
   readonly #line: Waits;
   readonly #as: (lease: Lease) => unknown;
-  readonly #resolve: (given: unknown) => void;
-  readonly #reject: (error: unknown) => void;
+  /** What `as` makes of the lease; null if the request may not wait, and the lock is busy. */
+  readonly outcome: Promise<unknown>;
+  #resolve!: (given: unknown) => void;
+  #reject!: (error: unknown) => void;
   #timer: Timer | undefined;
   #ignoreSignal: (() => void) | undefined;
   /** What `onWait` was last called with. */
   #told: Wait | undefined;
 
-  /**
-   * @param as makes of the lease what the promise is resolved with; that is null if the request may not wait, and the
-   *   lock is busy
-   */
-  constructor(
-    line: Waits,
-    terms: Terms,
-    as: (lease: Lease) => unknown,
-    resolve: (given: unknown) => void,
-    reject: (error: unknown) => void,
-  ) {
+  constructor(line: Waits, terms: Terms, as: (lease: Lease) => unknown) {
     const { signal, waitTimeout, onWait } = terms;
     this.#line = line;
     this.terms = terms;
     this.#as = as;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.outcome = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
     this.context = onWait || isHeard() ? currentContext() : undefined;
     this.joinedAt = line.clock.now();
     if (signal) this.#ignoreSignal = onAbort(signal, () => this.end(signal.reason));

@@ -5,11 +5,11 @@ import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
 import { drift, Lease } from "../leases/lease.ts";
 import type { Departing, Extending, Ground } from "../leases/lease.ts";
-import type { Extension, Grant } from "../schemes/scheme.ts";
+import type { Extension, Grant, Granted } from "../schemes/scheme.ts";
 import { Extensions } from "./extensions.ts";
-import type { Granted, Place } from "./place.ts";
-import { Queue } from "./queue.ts";
-import type { Queued } from "./queue.ts";
+import type { Place } from "./place.ts";
+import { Queue } from "../queue.ts";
+import type { Queued } from "../queue.ts";
 import type { Request } from "./request.ts";
 import type { Room } from "./room.ts";
 
@@ -52,44 +52,46 @@ export class Turn implements Ground, Queued<Turn> {
   behind: Turn | undefined;
   isOver = false;
   readonly #owner: TurnOwner;
-  readonly #startedAt: number;
-  readonly #lastFence: number;
+  /** From when on the turn hands the lock to nobody else; undefined if nobody waits for it. */
+  #endsAt: number | undefined;
+  /** How many fences it has, and how many of them have been handed out. */
+  readonly #fences: number;
+  #handed = 0;
   /** What the scheme could report when the turn began. */
   readonly #hearing: number | undefined;
   /** When the scheme was asked what it answered last. */
   #confirmedAt: number;
-  #nextFence: number;
   #isLost = false;
   #extensions: Extensions | undefined;
   /** Ends the turn for those who have not held by then. */
   #timer: Timer | undefined;
 
-  constructor(owner: TurnOwner, place: Place, { fence, from, until, durability }: Granted) {
+  /** @param from when the grant was surely running */
+  constructor(owner: TurnOwner, place: Place, { fence, until, durability }: Granted, from: number) {
     const { lock, token, requests, terms } = place;
-    const { scheme, clock } = owner.room;
     this.#owner = owner;
     this.place = place;
     this.grant = { lock, token, mode: terms.mode, fence, permits: terms.permits, durability };
-    this.grantedUntil = until;
-    this.#startedAt = clock.now();
+    this.grantedUntil = until ?? from + terms.ttl;
     this.#confirmedAt = from;
-    this.#nextFence = fence;
-    this.#lastFence = fence + requests.size - 1;
-    this.#hearing = scheme.hearing(lock);
+    this.#fences = requests.size;
+    this.#hearing = owner.room.scheme.hearing(lock);
   }
 
-  begin({ from, fence, isPushed }: Granted): void {
+  /** Everybody begins who may now. */
+  begin(): void {
     const { requests, revoked } = this.place;
-    this.#isLost = fence <= revoked;
-    do this.#hand(from, isPushed);
+    const from = this.#confirmedAt;
+    this.#isLost = this.grant.fence <= revoked;
+    do this.#hand(from, this.place.isPushed);
     while (requests.first && this.grant.mode === "shared");
     if (this.#isLost) this.lose("stolen");
-    else if (requests.first) this.#timer = this.#owner.room.clock.after(TURN_TIME, () => this.#putBack(), true);
+    else if (requests.first) this.#limit();
   }
 
   /** A later grant of the same token: this one has ended, and the scheme forgot it. */
   pushed(fence: number): void {
-    if (fence > this.#lastFence) this.lose("expired");
+    if (fence >= this.grant.fence + this.#fences) this.lose("expired");
   }
 
   /** The grant is gone, and all leases with it. */
@@ -184,7 +186,13 @@ export class Turn implements Ground, Queued<Turn> {
   }
 
   #hasTime(): boolean {
-    return this.#owner.room.clock.now() < this.#startedAt + TURN_TIME;
+    return this.#endsAt !== undefined && this.#owner.room.clock.now() < this.#endsAt;
+  }
+
+  #limit(): void {
+    const { clock } = this.#owner.room;
+    this.#endsAt = clock.now() + TURN_TIME;
+    this.#timer = clock.after(TURN_TIME, () => this.#putBack(), true);
   }
 
   #isConfirmed(age: number): boolean {
@@ -201,10 +209,12 @@ export class Turn implements Ground, Queued<Turn> {
     const request = this.place.requests.first as Request;
     this.place.leave(request);
     request.granted();
-    const fence = this.#nextFence++;
-    const isFirst = fence === this.grant.fence;
+    const isFirst = this.#handed === 0;
     // The first has the token that the scheme knows; a guard must tell the others from it.
-    const own = isFirst ? this.grant : { ...this.grant, token: room.newToken(), fence };
+    const own = isFirst
+      ? this.grant
+      : { ...this.grant, token: room.newToken(), fence: this.grant.fence + this.#handed };
+    this.#handed++;
     const lease = new Lease(room.keeper, this, own, request.terms, request.context, from);
     this.leases.add(lease);
     room.keeper.add(lease);

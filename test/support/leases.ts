@@ -40,11 +40,11 @@ export function startLeases(scheme: Scheme, clock: Clock): Leases {
     room,
     start: (terms, from = clock.now()) => {
       const wanted = { ...plainTerms({ ttl: 30_000 }, "acquire"), ...terms };
-      const place = new Place(owner, new Request(line, wanted, nothing, nothing, nothing), true);
+      const place = new Place(owner, new Request(line, wanted, nothing), true);
       place.state = "granted";
-      const grant = { fence: 7, fences: 1, from, until: from + wanted.ttl, durability: undefined, isPushed: false };
-      const turn = new Turn(owner, place, grant);
-      turn.begin(grant);
+      place.askedAt = from;
+      const turn = new Turn(owner, place, { kind: "granted", fence: 7 }, from);
+      turn.begin();
       return turn.leases.first as Lease;
     },
   };

@@ -15,7 +15,7 @@ export class GlideSession implements Driver {
   readonly keyPrefix = "";
   readonly drops = 0;
   readonly complaint = undefined;
-  readonly scripts: Set<string> = new Set();
+  readonly scripts: Map<string, Set<string>> = new Map();
   readonly #glide: OwnGlideClient;
   /** Every call waits for the one before: in the midst of a transaction anything else would become part of it. */
   #last: Promise<unknown> = Promise.resolve();

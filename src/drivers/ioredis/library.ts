@@ -73,7 +73,10 @@ export function isIoredisCluster(client: object): client is IoredisCluster {
 export function plainCall(to: IoredisCommands | Pipeline): (command: readonly string[]) => Promise<unknown> {
   const commander = to as unknown as Commander;
   const bare = { options: {}, sendCommand: (command: object) => commander.sendCommand(command) };
-  return ([name = "", ...args]) => Reflect.apply(commander.call, bare, [name.toLowerCase(), args]) as Promise<unknown>;
+  return (command) => {
+    const [name = ""] = command;
+    return Reflect.apply(commander.call, bare, [name.toLowerCase(), command.slice(1)]) as Promise<unknown>;
+  };
 }
 
 /** MULTI … EXEC. */

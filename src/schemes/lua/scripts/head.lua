@@ -3,7 +3,7 @@
 local format = string.format
 
 -- The counter outlives the locks so that fences keep growing while clocks are corrected; the time floor does the rest.
-local FENCE_TTL = 3600000
+local FENCE_TTL = '3600000'
 
 -- The server's microseconds since 1970.
 local function read_clock()
