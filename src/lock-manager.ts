@@ -314,7 +314,7 @@ export class LockManager {
       if (!Array.isArray(name)) return this.#obtain(verb, name, given, asLock);
       return this.#obtainAll(verb, name, given).then((holdings) => holdings && new SeveralLocks(holdings));
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 

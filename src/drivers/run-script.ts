@@ -14,7 +14,7 @@ const FIRST_KEY = 3;
 /** A call of a script in the making: its keys, then its arguments are added one by one. */
 export class ScriptCall {
   readonly script: AnyScript;
-  readonly words: string[];
+  readonly words: string[] = [];
   readonly #keys: number;
   #size = FIRST_KEY;
 
@@ -23,7 +23,7 @@ export class ScriptCall {
     this.script = script;
     this.#keys = keys;
     // Its length is known: no larger array replaces it while it grows.
-    this.words = new Array<string>(FIRST_KEY + keys + args);
+    this.words.length = FIRST_KEY + keys + args;
     this.words[0] = "EVALSHA";
     this.words[1] = script.sha;
     this.words[2] = String(keys);
@@ -93,6 +93,6 @@ function sent(driver: ScriptRunner, command: readonly string[], key: string | un
   try {
     return driver.send(command, key);
   } catch (error) {
-    return Promise.reject(error as Error);
+    return Promise.reject(error);
   }
 }

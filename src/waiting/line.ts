@@ -142,7 +142,7 @@ export class Line implements PlaceOwner, TurnOwner {
 
   /** Something may have been missed: those who wait ask again, those who hold make sure that they do. */
   missed(): void {
-    for (const place of [...this.#places]) if (place.wait) place.stir();
+    for (const place of Array.from(this.#places)) if (place.wait) place.stir();
     for (const { leases } of this.#turns) for (const lease of leases) lease.doubt();
   }
 

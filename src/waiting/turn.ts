@@ -4,7 +4,7 @@ import { unsupported } from "../errors.ts";
 import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
 import { drift, Lease } from "../leases/lease.ts";
-import type { Departing, Extending, Ground } from "../leases/lease.ts";
+import type { Extending, Ground } from "../leases/lease.ts";
 import type { Extension, Grant, Granted } from "../schemes/scheme.ts";
 import { Extensions } from "./extensions.ts";
 import type { Place } from "./place.ts";
@@ -97,7 +97,7 @@ export class Turn implements Ground, Queued<Turn> {
   /** The grant is gone, and all leases with it. */
   lose(reason: LossReason): void {
     this.#isLost = true;
-    for (const lease of [...this.leases]) lease.lose(reason);
+    for (const lease of Array.from(this.leases)) lease.lose(reason);
   }
 
   extend(until: number, caller: Extending): void {
