@@ -22,12 +22,19 @@ export class GlideClusterDriver extends GlideDriver {
 
   /**
    * GLIDE sends again, elsewhere, each command of a batch that was redirected. So the first of them asks the server for
-   * its name, and afterwards that must still be the one where such commands go.
+   * its name, and afterwards that must still be the one where such commands go; and before the last, which may wait for
+   * those before it, the server is asked if it is just giving the slot away.
    */
   override async inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
-    const [before, ...replies] = await super.inOrder([["CLUSTER", "MYID"], ...commands], key);
+    const batch = [["CLUSTER", "MYID"], ...commands.slice(0, -1), ["CLUSTER", "NODES"], ...commands.slice(-1)];
+    const replies = await super.inOrder(batch, key);
+    const [before] = replies.splice(0, 1);
+    const [nodes] = replies.splice(-2, 1);
+    if (nodes instanceof Error) throw nodes;
     const after = await this.send(["CLUSTER", "MYID"], key);
-    if (before !== after) throw new Error("The slot moved between two commands");
+    if (before !== after || isLeaving(calculateSlot(key), String(nodes))) {
+      throw new Error("The slot moved between two commands");
+    }
     return replies;
   }
 
@@ -81,6 +88,11 @@ export class GlideClusterDriver extends GlideDriver {
     });
     void slots.catch(() => {}).finally(() => (this.#learning = false));
   }
+}
+
+/** @param nodes what a server answers to CLUSTER NODES: of itself also which slots it is giving away */
+function isLeaving(slot: number, nodes: string): boolean {
+  return nodes.split("\n").some((line) => line.includes("myself") && line.includes(`[${slot}->-`));
 }
 
 /** Tells when its server no longer keeps what it is asked for. */
