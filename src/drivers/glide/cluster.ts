@@ -1,5 +1,6 @@
 import calculateSlot from "cluster-key-slot";
 import type { Driver, Send } from "../driver.ts";
+import { loadLibrary } from "../load.ts";
 import { GlideDriver } from "./client.ts";
 import { AS_STRINGS, looksLikeGlide, openLike, plain } from "./library.ts";
 import type { Address, GlideClient, GlideClusterClient, GlideOrigin, OwnGlideClient, Route } from "./library.ts";
@@ -118,12 +119,10 @@ class MovableSession extends GlideSession {
   }
 }
 
-/** The one client that cannot be had from the other is imported; nothing else here needs the package. */
-async function openSingle(client: GlideClient, address: Address): Promise<OwnGlideClient> {
+/** The one class of clients that cannot be had from a client; nothing else here needs the package. */
+function openSingle(client: GlideClient, address: Address): Promise<OwnGlideClient> {
   const { config } = client as unknown as GlideOrigin;
-  // As a variable, so that nothing tries to resolve it where it is not installed.
-  const name = "@valkey/valkey-glide";
-  const { GlideClient: Single } = (await import(name)) as { GlideClient: GlideOrigin["constructor"] };
+  const { GlideClient: Single } = loadLibrary("@valkey/valkey-glide") as { GlideClient: GlideOrigin["constructor"] };
   return openLike({ constructor: Single, config } as unknown as GlideClient, { addresses: [address] });
 }
 
