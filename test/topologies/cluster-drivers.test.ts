@@ -1,7 +1,8 @@
 /** What the drivers add to the clients of a Cluster: commands in order while a slot moves, and whom failures concern. */
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { Cluster } from "ioredis";
+import { Cluster, Redis } from "ioredis";
+import { Cluster as ValkeyCluster } from "iovalkey";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Cluster as Nodes, startCluster } from "../../scripts/topologies.ts";
 import { driverFor } from "../../src/drivers/index.ts";
@@ -18,6 +19,51 @@ beforeAll(async () => {
   nodes = await startCluster({ replicasEach: 1 });
 });
 afterAll(() => nodes.stop());
+
+/** How often each server has read from its connections. */
+function reads(looks: readonly Redis[]): Promise<number[]> {
+  return Promise.all(
+    looks.map(async (look) => Number(/total_reads_processed:(\d+)/.exec(await look.info("stats"))?.[1])),
+  );
+}
+
+describe.each([...clusterFinders, "an iovalkey Cluster" as const])("%s", (finder) => {
+  test("sends to each server in one write what is sent together", LONG, async () => {
+    const { client, end } = finder === "an iovalkey Cluster" ? iovalkey() : await finders[finder](nodes.seeds);
+    const driver = driverFor(client);
+    const masters = (await nodes.masters()).map(({ server }) => new Redis(server.url));
+    onTestFinished(() => {
+      driver.close();
+      end();
+      for (const each of masters) each.disconnect();
+    });
+    const keys = Array.from({ length: 64 }, (_, i) => `together ${i}`);
+    const known = async (): Promise<boolean> => {
+      await Promise.all(keys.map((key) => driver.send(["EXISTS", key], key)));
+      return keys.every((key) => !/^(slot |$)/.test(driver.ownerOf(key)));
+    };
+    await until(known, "the client knew all servers");
+    // A client may ask its servers for something of its own meanwhile.
+    const few = async (): Promise<boolean> => {
+      const before = await reads(masters);
+      const sent: Promise<unknown>[] = [];
+      driver.together(() => {
+        for (const key of keys) sent.push(driver.send(["SET", key, "1"], key));
+      });
+      expect(await Promise.all(sent)).toEqual(keys.map(() => "OK"));
+      const after = await reads(masters);
+      // One of them is for what looks.
+      return after.every((count, i) => count === before[i]! + 2);
+    };
+    await until(few, "each server had it in one read");
+  });
+});
+
+function iovalkey() {
+  const client = new ValkeyCluster(nodes.seeds);
+  client.on("error", () => {});
+  return { client, end: () => client.disconnect() };
+}
 
 describe.each(clusterFinders)("%s", (finder) => {
   test(
@@ -60,7 +106,7 @@ describe.each(clusterFinders)("%s", (finder) => {
       await nodes.moveSlot(slot, other);
       const later = await until(() => driver.inOrder(commands, key), "the client had followed", 10_000);
       expect(Number(later[0])).toBeGreaterThan(count + 1);
-    expect(later[1]).toBe(1);
+      expect(later[1]).toBe(1);
     },
   );
 });
