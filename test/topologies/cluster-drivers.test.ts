@@ -111,6 +111,24 @@ describe.each(clusterFinders)("%s", (finder) => {
   );
 });
 
+test("one server of it, given as if it were alone, is refused with what to give instead", async (t) => {
+  const client = new Redis(nodes.servers[0]!.url);
+  t.onTestFinished(() => client.disconnect());
+  const durability = { replicas: 1, timeout: 100 };
+  for (const options of [{}, { scheme: "set" as const }, { durability }]) {
+    const locks = new LockManager(client, options);
+    t.onTestFinished(() => locks.close());
+    const names = Array.from({ length: 6 }, () => unique());
+    const outcomes = await Promise.allSettled(names.map((name) => locks.tryAcquire(name)));
+    const refused = outcomes.filter((outcome) => outcome.status === "rejected");
+    expect(refused.length).toBeGreaterThan(0);
+    for (const { reason } of refused) {
+      expect(reason).toMatchObject({ code: "server", transient: false });
+      expect((reason as Error).message).toContain("Pass a Cluster client");
+    }
+  }
+});
+
 test("no rejection is left unheard when a connection breaks that was told of a key on its way", async (t) => {
   const rejections = unhandledRejections(t);
   const client = new Cluster(nodes.seeds);
