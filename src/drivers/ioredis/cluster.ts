@@ -91,19 +91,16 @@ export class IoredisClusterDriver extends HearingDriver implements Driver {
   }
 
   /** Of each server that keeps slots, also of one that the client has given up: it fails, rather than to be left out. */
-  servers(): Promise<readonly Send[]> {
+  async servers(): Promise<readonly Send[]> {
+    if (this.#cluster.slots.length === 0) await this.send(["PING"]); // answered when the client is connected
     const owners = new Set(this.#cluster.slots.flatMap((servers) => servers?.[0] ?? []));
-    if (owners.size === 0) {
-      return Promise.reject(new Error("Connection is closed: no server of the cluster is known."));
-    }
-    const sendTo = (owner: string) => async (command: readonly string[]) => {
+    return Array.from(owners, (owner) => async (command: readonly string[]) => {
       try {
         return await plainCall(this.#nodeAt(owner))(command);
       } catch (error) {
         throw ofServer(error, this.#cluster.status !== "end");
       }
-    };
-    return Promise.resolve([...owners].map(sendTo));
+    });
   }
 
   close(): void {
