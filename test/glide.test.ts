@@ -49,13 +49,13 @@ beforeAll(async () => {
 });
 
 test("a process whose server knows none of our scripts is silent", async () => {
-  const own = await startServer();
-  onTestFinished(() => own.stop());
+  const empty = await startServer();
+  onTestFinished(() => empty.stop());
   const script = `
     const { GlideClient } = require("@valkey/valkey-glide");
     const { LockManager } = require(${JSON.stringify(library)});
     (async () => {
-      const client = await GlideClient.createClient({ addresses: [{ host: "127.0.0.1", port: ${own.port} }] });
+      const client = await GlideClient.createClient({ addresses: [{ host: "127.0.0.1", port: ${empty.port} }] });
       const locks = new LockManager(client);
       const held = await locks.acquire("a");
       await held.extend();

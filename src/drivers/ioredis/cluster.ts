@@ -93,8 +93,8 @@ export class IoredisClusterDriver extends HearingDriver implements Driver {
   /** Of each server that keeps slots, also of one that the client has given up: it fails, rather than to be left out. */
   async servers(): Promise<readonly Send[]> {
     if (this.#cluster.slots.length === 0) await this.send(["PING"]); // answered when the client is connected
-    const owners = new Set(this.#cluster.slots.flatMap((servers) => servers?.[0] ?? []));
-    return Array.from(owners, (owner) => async (command: readonly string[]) => {
+    if (this.#owners().some((owner) => !this.#find(owner))) await this.#refresh();
+    return this.#owners().map((owner) => async (command: readonly string[]) => {
       try {
         return await plainCall(this.#nodeAt(owner))(command);
       } catch (error) {
@@ -133,6 +133,16 @@ export class IoredisClusterDriver extends HearingDriver implements Driver {
     this.health.leave(node);
     this.#quieted.get(node)?.();
     this.#quieted.delete(node);
+  }
+
+  /** The servers that keep slots, as far as the client knows. */
+  #owners(): string[] {
+    return [...new Set(this.#cluster.slots.flatMap((servers) => servers?.[0] ?? []))];
+  }
+
+  /** Have the client ask who keeps what; it says itself if nobody answers. */
+  #refresh(): Promise<void> {
+    return new Promise((resolve) => this.#cluster.refreshSlotsCache(() => resolve()));
   }
 
   #nodeAt(server: string): IoredisClient {

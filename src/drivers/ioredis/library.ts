@@ -47,6 +47,7 @@ export interface IoredisCluster extends IoredisCommands {
   readonly slots: readonly (readonly string[] | undefined)[];
   nodes(role: "all" | "master"): IoredisClient[];
   pipeline(commands: string[][]): Pipeline;
+  refreshSlotsCache(done: () => void): void;
 }
 
 export function isIoredis(client: object): client is IoredisClient {
