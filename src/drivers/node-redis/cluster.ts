@@ -2,7 +2,7 @@ import slotOf from "cluster-key-slot";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
-import { ofServer, untilAccepted, untilSettled } from "../redirects.ts";
+import { asking, ofServer, untilAccepted, untilSettled, withoutAsking } from "../redirects.ts";
 import { untilWritten } from "../written.ts";
 import { NodeRedisDriver } from "./client.ts";
 import { destroy, listenOn, openSession } from "./connection.ts";
@@ -41,11 +41,12 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   }
 
   inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
-    const sendAll = async (): Promise<unknown[]> => {
+    const sendAll = async (server?: string): Promise<unknown[]> => {
       const { drops } = this;
-      const replies = await sendInOrder(await this.#clientAt(this.ownerOf(key)), commands);
+      const asked = server === undefined ? commands : asking(commands);
+      const replies = await sendInOrder(await this.#clientAt(server ?? this.ownerOf(key)), asked);
       if (drops !== this.drops) throw new Error("Connection was lost between two commands");
-      return replies;
+      return withoutAsking(replies, asked);
     };
     return untilAccepted(sendAll, () => this.send(["EXISTS", key], key));
   }

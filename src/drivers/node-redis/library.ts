@@ -91,15 +91,11 @@ export function isNodeRedisSentinel(client: object): client is NodeRedisSentinel
   );
 }
 
-/** Of node-redis before 5, which listens, closes and answers in other ways. */
+/** A client of node-redis before 5, which listens, closes and answers in other ways. */
 export function isOldNodeRedis(client: object): boolean {
-  const seen = client as {
-    readonly sendCommand?: unknown;
-    readonly multi?: unknown;
-    readonly withTypeMapping?: unknown;
-  };
-  const isKin = "isOpen" in client || "commandOptions" in client || "nodeClient" in client || "send_command" in client;
-  return isKin && typeof seen.sendCommand === "function" && !seen.withTypeMapping;
+  const { sendCommand, withTypeMapping } = client as Partial<Record<"sendCommand" | "withTypeMapping", unknown>>;
+  const isOfNodeRedis = "isOpen" in client || "nodeClient" in client || "send_command" in client;
+  return isOfNodeRedis && sendCommand !== undefined && withTypeMapping === undefined;
 }
 
 /** The types that a reply has unless the client's user wants others. */
