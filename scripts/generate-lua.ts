@@ -85,7 +85,7 @@ export function compile(signature: Signature, source: string, shared: { head: st
     ? ["local format = string.format", inPlace(signature, body)]
     : [shared.head, `local CLAIM, STALE = ${CLAIM_WINDOW}, ${STALE_AFTER}`, shared.prelude, stepLoop(signature, body)];
   const locals = isQuick
-    ? ["local call, replies = redis.call, {}"]
+    ? ["local call, pcall_redis, replies = redis.call, redis.pcall, {}"]
     : ["local call, pcall_redis, replies, done = redis.call, redis.pcall, {}, 0", `local ${SHARED_BY_ALL.join(", ")}`];
   return [
     ...locals,
