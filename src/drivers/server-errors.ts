@@ -63,18 +63,23 @@ const DIAGNOSES: readonly Diagnosis[] = [
 /** Redis before 7 tells the line of the script before the error that a command met there. */
 const IN_SCRIPT = /^[^]*@user_script: ?\d+: -?/;
 
+/** What the client or the server said, in its own words. */
+export function saidBy(error: unknown): string {
+  const message =
+    messageOf(error) || (error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : "");
+  return (IN_SCRIPT.test(message) ? message.replace(IN_SCRIPT, "").trim() : message).replace(/\.$/, "");
+}
+
 /** The client's or the server's error as ours, with what to do about it. */
 export function schemeError(error: unknown): SchemeError {
   if (error instanceof SchemeError) return error;
-  const message =
-    messageOf(error) || (error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : "");
-  const said = IN_SCRIPT.test(message) ? message.replace(IN_SCRIPT, "").trim() : message;
+  const said = saidBy(error);
   const found = DIAGNOSES.find(({ test }) => test.test(said));
   const subject = found?.code === "unreachable" || !found ? "The server cannot be reached" : "The server refused";
   const remedy = found?.remedy ?? "Check that it runs and that the client's address is right.";
   return new SchemeError(
     found?.code ?? "unreachable",
-    `${subject}: ${said.replace(/\.$/, "")}. ${remedy}`,
+    `${subject}: ${said}. ${remedy}`,
     [error],
     found ? !!found.transient : true,
   );

@@ -33,7 +33,7 @@ test("the command runs on one machine; when that one leaves it is started on the
   await second.hasPrinted("leads");
   const fence = ({ stdout }: { stdout: string }) => Number(/leads (\d+)/.exec(stdout)?.[1]);
   expect(fence(second)).toBeGreaterThan(fence(first));
-  expect(first.stderr).toContain(`holdfast: elected: ${name} (fence ${fence(first)})\n`);
+  expect(first.stderr).toContain(`holdfast: elected for "${name}" (fence ${fence(first)})\n`);
   expect(second.stderr).toBe("");
 });
 
@@ -75,7 +75,7 @@ test("a candidate leaves the queue on SIGTERM and exits 143", async () => {
 });
 
 test.each([
-  [["elect", "a"], 'expected "--" and a command after the name: holdfast elect NAME -- COMMAND'],
+  [["elect", "a"], 'no command to run. Write it after "--": holdfast elect a -- COMMAND'],
   [["elect", "-a", "--", "true"], "unknown option"],
   [["elect", "a", "--wait", "1s", "--", "true"], "unknown option '--wait'"],
 ])("%j is wrong usage", async (args, message) => {

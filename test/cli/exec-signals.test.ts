@@ -87,7 +87,7 @@ describe("SIGTSTP, which Ctrl-Z sends,", () => {
     const { size } = await stat(file);
     await sleep(2_000);
     run.signal("SIGCONT");
-    expect(await run.ended).toMatchObject({ code: 70, stderr: expect.stringContaining("was lost") });
+    expect(await run.ended).toMatchObject({ code: 70, stderr: expect.stringContaining("holdfast: lost ") });
     expect((await stat(file)).size).toBe(size);
   });
 });

@@ -28,8 +28,8 @@ test("of several machines one runs the command, and the others end with 0 and sa
   expect(ended.map(({ stdout }) => stdout).sort()).toEqual(["", "", "ran\n"]);
   const others = ended.filter(({ stdout }) => stdout === "");
   for (const { stderr } of others) {
-    expect(stderr).toMatch(/^holdfast: .* is not run here: (running|done) by .*, started 20\S+Z/);
-    expect(stderr).toContain(`by ${hostname()}:`);
+    expect(stderr).toMatch(/^holdfast: skipped ".*": (already done by \S+|\S+ is running it) \(started 20\S+Z\)/);
+    expect(stderr).toContain(` ${hostname()}:`);
   }
 });
 
@@ -39,7 +39,7 @@ test("a command that fails has its exit code passed on, has run, and is told as 
   expect((await cli.run([...args, "--", "sh", "-c", "exit 3"])).code).toBe(3);
   const { code, stdout, stderr } = await cli.run([...args, "--", "echo", "ran"]);
   expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
-  expect(stderr).toMatch(/failed by .*; free in \d+s\n$/);
+  expect(stderr).toMatch(/: it failed on \S+ \(started \S+\); can run again in \d+s\n$/);
   expect((await cli.run([...args, "--quiet", "--", "echo", "ran"])).stderr).toBe("");
 });
 
@@ -64,7 +64,7 @@ test("SIGTERM reaches the command, and the lock stays kept", async () => {
 
 test.each([
   [["once", "a", "--", "true"], "required option '--at-most <time>' not specified"],
-  [["once", "a", "--at-most", "1s", "--at-least", "2s", "--", "true"], "no longer than atMost"],
+  [["once", "a", "--at-most", "1s", "--at-least", "2s", "--", "true"], "--at-least 2s is longer than --at-most 1s"],
   [["once", "a", "--at-most", "1", "--", "true"], "duration with its unit"],
 ])("%j is wrong usage", async (args, message) => {
   const { code, stderr } = await cli.run(args);

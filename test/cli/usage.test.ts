@@ -26,16 +26,23 @@ describe("wrong usage exits 64 with one line and is not sent", () => {
     ["an unknown option", ["ls", "--all"], "unknown option '--all'"],
     ["a missing name", ["show"], "missing required argument 'name'"],
     ["too many arguments", ["show", "a", "b"], "too many arguments"],
-    ["no command to run", ["exec", "a"], 'expected "--" and a command'],
-    ["a command without --", ["exec", "a", "true"], 'expected "--" and a command'],
+    ["no command to run", ["exec", "a"], 'no command to run. Write it after "--"'],
     ["a name that starts with -", ["exec", "-a", "--", "true"], "unknown option '-a'"],
     ["a name that is too long", ["show", "a".repeat(1025)], "at most 1024 bytes"],
     ["a duration without unit", ["exec", "a", "--ttl", "30", "--", "true"], "Expected a duration with its unit"],
     ["a negative duration", ["exec", "a", "--wait=-1s", "--", "true"], "Expected a duration with its unit"],
     ["a word for a duration", ["exec", "a", "--grace", "soon", "--", "true"], "Expected a duration with its unit"],
-    ["a ttl that is too short", ["exec", "a", "--ttl", "10ms", "--", "true"], "at least 50 milliseconds"],
+    [
+      "a ttl that is too short",
+      ["exec", "a", "--ttl", "10ms", "--", "true"],
+      "argument '10ms' is invalid. Expected at least 50ms",
+    ],
     ["an unknown scheme", ["ls", "--scheme", "redlock"], "Allowed choices are lua, set"],
-    ["a mode that the scheme lacks", ["exec", "a", "--shared", "--scheme", "set", "--", "true"], "no shared locks"],
+    [
+      "a mode that the scheme lacks",
+      ["exec", "a", "--shared", "--scheme", "set", "--", "true"],
+      "--scheme set has exclusive locks only; leave out --shared",
+    ],
     ["no address of a server", ["ls", "--redis", "localhost:6379"], "as redis://"],
   ])("%s", async (_, args, message) => {
     const { code, stdout, stderr } = await cli.run(args);
@@ -79,7 +86,7 @@ describe.each(["ioredis", "redis"])("with %s, a server that cannot be used exits
     frozen.freeze();
     const { code, stderr } = await cli.run(["ls", "--client", client, "--redis", frozen.url]);
     expect(code).toBe(69);
-    expect(stderr).toMatch(/^holdfast: .*no answer within 4000 ms.*\n$/);
+    expect(stderr).toMatch(/^holdfast: .*no answer within 4s.*\n$/);
   });
 
   test("when it wants a password", async () => {
@@ -96,7 +103,7 @@ describe.each(["ioredis", "redis"])("with %s, a server that cannot be used exits
     const args = ["exec", "a", "--client", client, "--redis", bare.url];
     const { code, stderr } = await cli.run([...args, "--", "true"]);
     expect(code).toBe(69);
-    expect(stderr).toMatch(/^holdfast: .*--scheme set\.\n$/);
+    expect(stderr).toMatch(/^holdfast: .*--scheme set, which needs no scripts\.\n$/);
     expect((await cli.run([...args, "--scheme", "set", "--", "true"])).code).toBe(0);
   });
 });
