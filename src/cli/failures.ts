@@ -3,11 +3,14 @@ import { DurabilityError, LockError, QuorumError, SchemeError } from "../errors.
 import type { LockErrorCode } from "../errors.ts";
 import { saidBy } from "../drivers/server-errors.ts";
 import { CliError } from "./cli-error.ts";
+import { roundDuration } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";
 
 export interface Failure {
   readonly exitCode: number;
   readonly message: string;
+  /** For whoever mends the bug. */
+  readonly trace?: string;
 }
 
 /** What is wrong with the server, and what to do; or another exit code and sentence. */
@@ -33,7 +36,8 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   "not-authorized":
     "Put a user and password that may use the keys and channels of the prefix into the URL: redis://user:password@host.",
   "no-scripting": "Allow EVAL and EVALSHA, or add --scheme set, which needs no scripts.",
-  "read-only": "Use a server that accepts writes: the primary, not a replica.",
+  "read-only":
+    "The server accepts no writes at the moment. If it is a replica, use its primary; otherwise mend what it says.",
   loading: "The server is still reading its data from disk. Try again when it is up.",
   "out-of-memory": "Raise the server's maxmemory, or free some memory.",
   "wrong-type": "The key holds something that is not a lock. Use another name or --prefix.",
@@ -42,7 +46,7 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   "same-server": () => unavailable("Two of the URLs lead to the same server. Redlock needs independent servers."),
   "not-durable": (error) => unavailable(notDurable(error)),
   "no-wait": "Allow WAIT, or leave out --replicas.",
-  server: "Mend what the server says, or try again.",
+  server: "Try again, or mend what the server complains of.",
 };
 
 const NO_CLIENT =
@@ -52,8 +56,8 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof CliError) return error;
   if (error instanceof LockError) return inOurWords(error);
   if (isUsage(error)) return usage(error.message);
-  const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { exitCode: ExitCode.unexpected, message: `unexpected failure, please report it: ${trace}` };
+  const trace = error instanceof Error ? `${error.stack}\n` : "";
+  return { exitCode: ExitCode.unexpected, message: `unexpected failure, please report it: ${String(error)}`, trace };
 }
 
 function inOurWords(error: LockError): Failure {
@@ -70,9 +74,14 @@ function whatWasSaid(error: LockError): string {
     });
     return `Too few of the ${votes.length} servers did their part; a majority must (${votes.join("; ")})`;
   }
-  if (!(error instanceof SchemeError) || error.causes.length === 0) return saidBy(error);
+  if (!(error instanceof SchemeError) || error.causes.length === 0) return inUnits(saidBy(error));
   const subject = error.code === "unreachable" ? "The server cannot be reached" : "The server refused";
-  return `${subject}: ${saidBy(error.causes[0])}`;
+  return `${subject}: ${inUnits(saidBy(error.causes[0]))}`;
+}
+
+/** Durations as they are typed here. */
+function inUnits(text: string): string {
+  return text.replace(/\b(\d+) ms\b/g, (_, duration: string) => roundDuration(Number(duration)));
 }
 
 function notDurable(error: LockError): string {

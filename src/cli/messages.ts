@@ -12,12 +12,13 @@ import { ExitCode, signalExitCode } from "./exit-codes.ts";
 const STDERR = 2;
 
 /**
- * Resolves when it is written, and never rejects. Not through process.stderr: that stops the whole process while
+ * One line; a trace may follow. Resolves when it is written, and never rejects. Not through process.stderr: that stops the whole process while
  * nobody reads the pipe or the terminal is paused (Ctrl-S), and a process that stands still cannot stop a command
  * whose lock is lost.
  */
-export function complain(message: string): Promise<void> {
-  return new Promise((resolve) => write(STDERR, `holdfast: ${harmless(message)}\n`, () => resolve()));
+export function complain(message: string, trace = ""): Promise<void> {
+  const line = `holdfast: ${harmless(message).replaceAll("\n", "\\n")}\n`;
+  return new Promise((resolve) => write(STDERR, line + harmless(trace), () => resolve()));
 }
 
 /** @throws CliError with the exit code to end with when it cannot be written; without a message if the reader has gone */

@@ -36,8 +36,8 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     return await program.run(args);
   } catch (error) {
-    const { exitCode, message } = failureOf(error);
-    if (message) await complain(message);
+    const { exitCode, message, trace } = failureOf(error);
+    if (message) await complain(message, trace);
     return exitCode;
   }
 }
@@ -92,7 +92,7 @@ class Program {
       code === "commander.unknownOption" && first.startsWith("-")
         ? `; options follow the command: holdfast COMMAND ${first}`
         : "";
-    return this.#text.trimEnd() + hint;
+    return this.#text.trimEnd().replace("\n(Did you mean", " (did you mean") + hint;
   }
 
   /** What follows "--" is the command's alone: commander would read its options as ours. */

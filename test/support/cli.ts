@@ -13,7 +13,9 @@ import { LockManager } from "../../src/index.ts";
 import type { LockManagerSnapshot } from "../../src/index.ts";
 import { until } from "./until.ts";
 
-export const built = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+export const built: string = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+/** What npm puts on the PATH. */
+export const launcher: string = fileURLToPath(new URL("../../bin/holdfast", import.meta.url));
 if (!existsSync(built)) throw new Error(`These tests run ${built}, which is not there: npm run build.`);
 
 /** Many processes start at once in these tests, on machines that have other work. */
@@ -101,6 +103,11 @@ export class CommandLine {
     const run = new Run(file, args, { ...this.#env, ...env });
     this.#runs.push(run);
     return run;
+  }
+
+  /** A shell at a terminal, with job control; what is typed is the keyboard. */
+  startShell(): Run {
+    return this.startProgram("script", ["-qec", "exec bash --norc --noprofile -i", "/dev/null"], { PS1: "$ " });
   }
 
   /** As from a terminal; what is typed is the keyboard. */

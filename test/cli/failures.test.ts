@@ -1,0 +1,72 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { failureOf } from "../../src/cli/failures.ts";
+import { DurabilityError, LockError, LockLostError, LockTimeoutError } from "../../src/errors.ts";
+import { QueueFullError, QuorumError, SchemeError } from "../../src/errors.ts";
+import type { LockErrorCode, SchemeErrorCode } from "../../src/errors.ts";
+
+/** As they stand in the source, so that none is forgotten. */
+const source = readFileSync(new URL("../../src/errors.ts", import.meta.url), "utf8");
+const [, types = ""] = /export type LockErrorCode =([^]*?)\/\*\* The parent of every error/.exec(source) ?? [];
+const codes = [...types.matchAll(/^ {2}\| "([\w-]+)"/gm)].map(([, code]) => code as LockErrorCode);
+
+/** Words of the library, which mean nothing on the command line. */
+const FOREIGN =
+  /waitTimeout|maxQueue|nodeTimeout|atLeast|atMost|query\(\)|\{ ?scheme|durability|new LockManager|\d ms\b|the client\b/;
+
+const said = "ERR said by the server after 5000 ms";
+
+/** Errors with this code as the library makes them. */
+function errorsWith(code: LockErrorCode): Error[] {
+  const scheme = new SchemeError(code as SchemeErrorCode, `The server refused: ${said}. Use { scheme: "set" }.`, [
+    new Error(said),
+  ]);
+  const votes = [{ node: "node 1 of 3", vote: "failed", cause: scheme } as const];
+  switch (code) {
+    case "timeout":
+      return [new LockTimeoutError("a", 300)];
+    case "queue-full":
+      return [new QueueFullError("a", 0)];
+    case "lost":
+      return [new LockLostError("a", 1, "expired")];
+    case "not-durable":
+      return [new DurabilityError("a", "grant", { replicas: 2, aof: false, timeout: 100 })];
+    case "unsupported":
+      return [new LockError(code, 'The scheme "set" has no shared locks. Use the scheme "lua".')];
+    case "stale":
+    case "gone":
+    case "closed":
+    case "mismatch":
+    case "no-client":
+      return [new LockError(code, "Expected maxQueue; got { scheme }.")];
+    default:
+      return [scheme, new QuorumError(code, "No majority: nodeTimeout.", votes, false)];
+  }
+}
+
+test("the source has error codes", () => {
+  expect(codes.length).toBeGreaterThan(20);
+});
+
+test.each(codes)("the error code %s has an exit code of its own and a sentence in the command line's words", (code) => {
+  for (const error of errorsWith(code)) {
+    const { exitCode, message } = failureOf(error);
+    expect([64, 69, 70, 75, ...(code === "closed" ? [71] : [])]).toContain(exitCode);
+    expect(message).toMatch(/^[\w-][^\n]+$/);
+    expect(message).not.toMatch(/unexpected failure/);
+    expect(message).not.toMatch(FOREIGN);
+  }
+});
+
+test("what the server said is passed on, with durations as they are typed", () => {
+  const error = new SchemeError("server", "The server refused: …", [new Error(said)]);
+  expect(failureOf(error).message).toContain("The server refused: ERR said by the server after 5s.");
+});
+
+test("only what is no error of ours is unexpected, and is told with its trace", () => {
+  expect(failureOf(new TypeError("x is not a function"))).toEqual({
+    exitCode: 71,
+    message: "unexpected failure, please report it: TypeError: x is not a function",
+    trace: expect.stringMatching(/\n +at /),
+  });
+});
