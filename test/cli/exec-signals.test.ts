@@ -91,23 +91,3 @@ describe("SIGTSTP, which Ctrl-Z sends,", () => {
     expect((await stat(file)).size).toBe(size);
   });
 });
-
-describe("in a terminal", () => {
-  test("the command reads what is typed", async () => {
-    const run = cli.startInTerminal(["exec", unique(), "--", "sh", "-c", "echo ready; read line; echo got $line"]);
-    await run.hasPrinted("ready");
-    run.type("hello\n");
-    expect(await run.ended).toMatchObject({ code: 0, stdout: expect.stringContaining("got hello") });
-  });
-
-  test("Ctrl-C reaches the command, once", async () => {
-    const script = "trap 'echo caught' INT; echo ready; read line; read line; echo got $line; exit 6";
-    const run = cli.startInTerminal(["exec", unique(), "--", "sh", "-c", script]);
-    await run.hasPrinted("ready");
-    run.type("\x03");
-    await run.hasPrinted("caught");
-    run.type("one\ntwo\n");
-    const { code, stdout } = await run.ended;
-    expect({ code, caught: stdout.match(/caught/g)?.length }).toEqual({ code: 6, caught: 1 });
-  });
-});

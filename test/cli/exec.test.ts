@@ -151,6 +151,20 @@ describe("waiting", () => {
     expect(stderr).toContain(`: held by ${hostname()}:${holder.pid}:sh`);
   });
 
+  test.each(["0", "300ms"])("in vain for %s has the exit code that --conflict-exit-code gives", async (wait) => {
+    const name = unique();
+    await cli.hold(name);
+    const args = ["exec", name, "--wait", wait, "--conflict-exit-code", "0", "--quiet"];
+    expect(await cli.run([...args, "--", "echo", "ran"])).toMatchObject({ code: 0, stdout: "", stderr: "" });
+  });
+
+  test("has a conflict's exit code only for a conflict", async () => {
+    const args = ["exec", unique(), "--wait", "0", "--conflict-exit-code", "0", "--quiet"];
+    expect((await cli.run([...args, "--", "sh", "-c", "exit 3"])).code).toBe(3);
+    expect((await cli.run([...args, "--", "no-such-command"])).code).toBe(127);
+    expect((await cli.run([...args, "--redis", "redis://127.0.0.1:1", "--", "true"])).code).toBe(69);
+  });
+
   test("ends when the holder ends", async () => {
     const name = unique();
     const holder = await cli.hold(name);
@@ -213,6 +227,29 @@ describe("--permits", () => {
       `holdfast: "${name}" is in use as a semaphore with 3 permits, but you gave --permits 1/4. ` +
         "Everyone who uses a semaphore must give the same limit: --permits N/3.\n",
     );
+  });
+
+  test("of a name that is in use as a lock is refused, and a lock of a semaphore's name", async () => {
+    const name = unique();
+    const lock = await cli.hold(name);
+    expect(await cli.run(["exec", name, "--permits", "1/3", "--", "true"])).toMatchObject({
+      code: 64,
+      stderr: `holdfast: "${name}" is in use as a lock, but you gave --permits 1/3. A name can be only one of the two at a time: use another name.\n`,
+    });
+    lock.signal("SIGTERM");
+    await lock.ended;
+    await hold(name, "1/3").hasPrinted("held");
+    expect(await cli.run(["exec", name, "--", "true"])).toMatchObject({
+      code: 64,
+      stderr: expect.stringContaining(`"${name}" is in use as a semaphore with 3 permits, but you gave no --permits.`),
+    });
+    for (const verb of [["elect"], ["once", "--at-most", "1m"]]) {
+      const { code, stderr } = await cli.run([...verb, name, "--", "true"]);
+      expect({ code, stderr }).toEqual({
+        code: 64,
+        stderr: expect.stringContaining("in use for another kind of lock"),
+      });
+    }
   });
 
   test.each([["0/3"], ["4/3"], ["1"], ["1/0"], ["a/b"], ["1/4", "--shared"], ["1/4", "--lock", "x"]])(

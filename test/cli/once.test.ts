@@ -1,9 +1,12 @@
+import { writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
-import { CommandLine } from "../support/cli.ts";
+import { CommandLine, useFolder } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
+import { until } from "../support/until.ts";
 
 let server: Server;
 let cli: CommandLine;
@@ -17,6 +20,11 @@ afterAll(async () => {
   await cli.close();
   await server.stop();
 });
+
+/** How many clients the server lets wait. */
+async function blocked(): Promise<number> {
+  return Number(/blocked_clients:(\d+)/.exec(await cli.redis.info("clients"))?.[1]);
+}
 
 const once = (name: string, ...options: string[]) => ["once", name, "--at-most", "1h", ...options];
 
@@ -60,6 +68,48 @@ test("SIGTERM reaches the command, and the lock stays kept", async () => {
   run.signal("SIGTERM");
   expect((await run.ended).code).toBe(143);
   expect((await cli.stateOf(name)).held).toHaveLength(1);
+});
+
+describe("a command that was never started has not run: another machine can run it at once", () => {
+  test("if its program is missing there", async () => {
+    const name = unique();
+    const args = once(name, "--at-least", "30s");
+    expect((await cli.run([...args, "--", "no-such-command"])).code).toBe(127);
+    expect((await cli.run([...args, "--", "echo", "ran"])).stdout).toBe("ran\n");
+  });
+
+  test("and one that fires at the same time is not told that it runs", async () => {
+    const name = unique();
+    // If the lock were taken for a moment, the command would be skipped now and then.
+    for (let i = 0; i < 3; i++) {
+      const args = once(name, "--at-least", "0");
+      const missing = Array.from({ length: 4 }, () => cli.run([...args, "--", "no-such-command"]));
+      const { stdout } = await cli.run([...args, "--", "echo", "ran"]);
+      await Promise.all(missing);
+      expect(stdout).toBe("ran\n");
+    }
+  });
+
+  test("if the system cannot execute it", async () => {
+    const file = join(await useFolder(onTestFinished), "script");
+    await writeFile(file, "#!/no/such/interpreter\n", { mode: 0o755 });
+    const name = unique();
+    const args = once(name, "--at-least", "30s");
+    expect((await cli.run([...args, "--", file])).code).toBe(127);
+    expect((await cli.run([...args, "--", "echo", "ran"])).stdout).toBe("ran\n");
+  });
+
+  test("if SIGTERM came while the server was slow to answer", async () => {
+    const name = unique();
+    const args = once(name, "--at-least", "30s");
+    await cli.redis.call("CLIENT", "PAUSE", "2000", "WRITE");
+    const run = cli.start([...args, "--", "echo", "ran"]);
+    await until(async () => (await blocked()) > 0, "a command was held up");
+    run.signal("SIGTERM");
+    const { code, stdout } = await run.ended;
+    expect({ code, stdout }).toEqual({ code: 143, stdout: "" });
+    expect((await cli.run([...args, "--", "echo", "ran"])).stdout).toBe("ran\n");
+  });
 });
 
 test.each([

@@ -67,12 +67,18 @@ export class Run {
     this.#process.stdin?.end();
   }
 
-  async hasPrinted(text: string): Promise<void> {
-    await until(() => this.stdout.includes(text), `"${text}" stood in stdout, which is "${this.stdout}"`, PATIENCE);
+  hasPrinted(text: string): Promise<void> {
+    return this.#has("stdout", text);
   }
 
-  async hasSaid(text: string): Promise<void> {
-    await until(() => this.stderr.includes(text), `"${text}" stood in stderr, which is "${this.stderr}"`, PATIENCE);
+  hasSaid(text: string): Promise<void> {
+    return this.#has("stderr", text);
+  }
+
+  async #has(stream: "stdout" | "stderr", text: string): Promise<void> {
+    await until(() => this[stream].includes(text), `"${text}" stood in ${stream}`, PATIENCE).catch((cause: unknown) => {
+      throw new Error(`"${text}" did not come to stand in ${stream}, which is "${this[stream]}"`, { cause });
+    });
   }
 }
 
