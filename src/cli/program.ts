@@ -30,16 +30,20 @@ import type { ReleaseOptions } from "./release.ts";
 import { show } from "./show.ts";
 import { assertCommand, splitWords } from "./words.ts";
 
-/** @returns the exit code */
+/** @returns the exit code; what went wrong has been said */
 export async function run(args: readonly string[]): Promise<number> {
-  const program = new Program();
   try {
-    return await program.run(args);
+    return await interpret(args);
   } catch (error) {
     const { exitCode, message, trace } = failureOf(error);
     if (message) await complain(message, trace);
     return exitCode;
   }
+}
+
+/** @throws what `failureOf` puts into words */
+export function interpret(args: readonly string[]): Promise<number> {
+  return new Program().run(args);
 }
 
 class Program {
