@@ -108,7 +108,7 @@ function connectionsFor(options: ConnectionOptions): Connections {
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     const source = options.redis ? "--redis" : "REDIS_URL";
-    throw new CliError(ExitCode.usage, `${source}: ${error.message}`, { cause: error });
+    throw new CliError(ExitCode.usage, `${source}: ${error.message.replace(" of the array", "")}`, { cause: error });
   }
 }
 

@@ -40,7 +40,7 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
     "The server accepts no writes at the moment. If it is a replica, use its primary; otherwise mend what it says.",
   loading: "The server is still reading its data from disk. Try again when it is up.",
   "out-of-memory": "Raise the server's maxmemory, or free some memory.",
-  "wrong-type": "The key holds something that is not a lock. Use another name or --prefix.",
+  "wrong-type": "Something else is stored under this name; use another name or --prefix.",
   "too-slow": () => unavailable("The server answers too slowly to hold a lock for this --ttl. Use a longer --ttl."),
   "no-quorum": "Bring the servers back; if they are only slow, use a longer --ttl.",
   "same-server": () => unavailable("Two of the URLs lead to the same server. Redlock needs independent servers."),

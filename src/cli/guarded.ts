@@ -18,6 +18,8 @@ export interface GuardOptions {
   readonly title: string;
   /** From SIGTERM to SIGKILL, in milliseconds. */
   readonly grace: number;
+  /** Why it is stopped, if that is not the loss of a lock. */
+  readonly explain?: () => string | undefined;
 }
 
 /**
@@ -61,10 +63,10 @@ async function untilOver(held: Held, child: Child, options: GuardOptions): Promi
   return held.signal.reason as LockLostError;
 }
 
-async function stop(held: Held, child: Child, { title, grace }: GuardOptions): Promise<void> {
+async function stop(held: Held, child: Child, { title, grace, explain }: GuardOptions): Promise<void> {
   const stopped = child.stop(grace);
   const how = `stopping the command (SIGTERM, then SIGKILL after ${exactDuration(grace)})`;
-  const told = complain(`${lossOf(held, title)}; ${how}`);
+  const told = complain(`${explain?.() ?? lossOf(held, title)}; ${how}`);
   if (!(await stopped)) await complain(`could not stop process group ${child.group}; it is still running`);
   await told;
 }

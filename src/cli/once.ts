@@ -24,6 +24,9 @@ export interface OnceOptions extends RunningOptions {
   readonly atLeast: number;
 }
 
+/** More than what a lease is shortened by, as a part of it. */
+const DRIFT = 0.02;
+
 /** How a command failed that ran: for others a job that threw. */
 class Failed extends Error {
   readonly status: number;
@@ -48,12 +51,16 @@ export async function once(name: string, words: readonly string[], options: Once
   const interruptions = new Interruptions(quoted(name), quiet);
   const manager = { ttl, label: labelFor(file, options.label) };
   await using session = await interruptions.orCrash(Session.open(options, manager, interruptions.signal));
+  // Its time counts from when it was asked for, and is a little shorter than that, for clocks of different speeds.
+  const latest = performance.now() + atMost - DRIFT * Math.min(ttl, atMost) - 10;
+  const explain = (): string | undefined =>
+    performance.now() < latest ? undefined : `${quoted(name)} ran longer than --at-most ${exactDuration(atMost)}`;
   const run = async (lock: Lock): Promise<void> => {
     let child: Child | undefined;
     try {
       interruptions.signal.throwIfAborted();
       child = new Child(words, environment(lock));
-      const end = await guard(lock, child, interruptions, { title: titleOf(lock), grace });
+      const end = await guard(lock, child, interruptions, { title: titleOf(lock), grace, explain });
       if (typeof end === "number" && end !== 0) throw new Failed(end);
     } catch (error) {
       throw child?.group === undefined ? new JobNotStarted(error) : error;

@@ -60,14 +60,14 @@ const DIAGNOSES: readonly Diagnosis[] = [
   },
 ];
 
-/** Redis before 7 tells the line of the script before the error that a command met there. */
-const IN_SCRIPT = /^[^]*@user_script: ?\d+: -?/;
+/** Redis before 7 tells the line of the script before the error that a command met there, later versions behind it. */
+const IN_SCRIPT = /^[^]*@user_script: ?\d+: -?| script: [0-9a-f]{40}, on @user_script:\d+\.?$/g;
 
 /** What the client or the server said, in its own words. */
 export function saidBy(error: unknown): string {
   const message =
     messageOf(error) || (error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : "");
-  return (IN_SCRIPT.test(message) ? message.replace(IN_SCRIPT, "").trim() : message).replace(/\.$/, "");
+  return message.replace(IN_SCRIPT, "").trim().replace(/\.$/, "");
 }
 
 /** The client's or the server's error as ours, with what to do about it. */

@@ -58,7 +58,9 @@ test("without --at-least the command can be run again at once", async () => {
 
 test("a command that takes longer than --at-most is stopped, with exit code 70", async () => {
   const args = ["once", unique(), "--at-most", "1500ms", "--", "sh", "-c", "echo runs; exec sleep 60"];
-  expect(await cli.run(args)).toMatchObject({ code: 70, stdout: "runs\n" });
+  const { code, stdout, stderr } = await cli.run(args);
+  expect({ code, stdout }).toEqual({ code: 70, stdout: "runs\n" });
+  expect(stderr).toMatch(/^holdfast: ".*" ran longer than --at-most 1500ms; stopping the command .*\n$/);
 });
 
 test("SIGTERM reaches the command, and the lock stays kept", async () => {
