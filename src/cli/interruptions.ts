@@ -21,7 +21,7 @@ const NOTICE_AFTER = 1_000;
 export interface Guarded {
   readonly child: Child;
   /** False once the lock is lost: then nothing may let the command go on. */
-  mayRun(): boolean;
+  readonly mayRun: () => boolean;
 }
 
 export class Interruptions {

@@ -24,7 +24,6 @@ import {
   parsePermits,
   parseTtl,
 } from "./options.ts";
-import type { RunningOptions } from "./options.ts";
 import { release } from "./release.ts";
 import type { ReleaseOptions } from "./release.ts";
 import { show } from "./show.ts";
@@ -45,6 +44,10 @@ export async function run(args: readonly string[]): Promise<number> {
 export function interpret(args: readonly string[]): Promise<number> {
   return new Program().run(args);
 }
+
+type AnyOptions = ExecOptions & OnceOptions;
+/** @returns the exit code */
+type Runner = (name: string, words: readonly string[], options: AnyOptions) => Promise<number>;
 
 class Program {
   readonly #program = new Command("holdfast");
@@ -131,7 +134,7 @@ class Program {
           parsePermits,
         ),
       );
-    this.#runs<ExecOptions>(command, EXEC_HELP, exec);
+    this.#runs(command, EXEC_HELP, exec);
   }
 
   #addElect(): void {
@@ -143,7 +146,7 @@ class Program {
           "the command is stopped, and this machine waits to be elected again. When the " +
           "command ends, holdfast ends too, and another machine starts the command.",
       );
-    this.#runs<RunningOptions>(command, ELECT_HELP, elect);
+    this.#runs(command, ELECT_HELP, elect);
   }
 
   #addOnce(): void {
@@ -164,22 +167,18 @@ class Program {
           .default(0, "0")
           .argParser(parseDuration),
       );
-    this.#runs<OnceOptions>(command, ONCE_HELP, once);
+    this.#runs(command, ONCE_HELP, once);
   }
 
   /** What all have that run a command. */
-  #runs<Options extends RunningOptions>(
-    command: Command,
-    help: string,
-    run: (name: string, words: readonly string[], options: Options) => Promise<number>,
-  ): void {
+  #runs(command: Command, help: string, runner: Runner): void {
     command.usage("NAME [options] -- COMMAND [ARGUMENT...]").argument("<name>");
     addConnectionOptions(addRunningOptions(command)).addHelpText("after", help);
-    command.action(async (name: string, options: Options) => {
+    command.action(async (name: string, options: AnyOptions) => {
       assertCommand(command, name, this.#words);
       checkNameToHold(name);
       try {
-        this.#status = await run(name, this.#words, options);
+        this.#status = await runner(name, this.#words, options);
       } catch (error) {
         if (!(error instanceof CliError && error.expected && options.quiet)) throw error;
         this.#status = error.exitCode;

@@ -54,7 +54,9 @@ export async function once<T>(
     const lease = await room.tryLease(name, { ttl, maxHold: atMost, label: labelled("running") });
     if (lease) {
       await keepOthersOut(room, lease, atLeast, labelled);
-      const value = await room.holdDuring(lease, (lock) => noteOutcome(room, lease, labelled, async () => await job(lock)));
+      const value = await room.holdDuring(lease, (lock) =>
+        noteOutcome(room, lease, labelled, async () => await job(lock)),
+      );
       return { ran: true, value, fence: lease.grant.fence };
     }
     const other = await whoElse(room, name);

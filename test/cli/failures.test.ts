@@ -16,32 +16,24 @@ const FOREIGN =
 
 const said = "ERR said by the server after 5000 ms";
 
+/** Those that are no SchemeError, or of a class of their own. */
+const OTHERS: { readonly [Code in LockErrorCode]?: Error } = {
+  timeout: new LockTimeoutError("a", 300),
+  "queue-full": new QueueFullError("a", 0),
+  lost: new LockLostError("a", 1, "expired"),
+  "not-durable": new DurabilityError("a", "grant", { replicas: 2, aof: false, timeout: 100 }),
+  unsupported: new LockError("unsupported", 'The scheme "set" has no shared locks. Use the scheme "lua".'),
+};
+const PLAIN = new Set<LockErrorCode>(["stale", "gone", "closed", "mismatch", "no-client"]);
+
 /** Errors with this code as the library makes them. */
 function errorsWith(code: LockErrorCode): Error[] {
-  const scheme = new SchemeError(code as SchemeErrorCode, `The server refused: ${said}. Use { scheme: "set" }.`, [
-    new Error(said),
-  ]);
-  const votes = [{ node: "node 1 of 3", vote: "failed", cause: scheme } as const];
-  switch (code) {
-    case "timeout":
-      return [new LockTimeoutError("a", 300)];
-    case "queue-full":
-      return [new QueueFullError("a", 0)];
-    case "lost":
-      return [new LockLostError("a", 1, "expired")];
-    case "not-durable":
-      return [new DurabilityError("a", "grant", { replicas: 2, aof: false, timeout: 100 })];
-    case "unsupported":
-      return [new LockError(code, 'The scheme "set" has no shared locks. Use the scheme "lua".')];
-    case "stale":
-    case "gone":
-    case "closed":
-    case "mismatch":
-    case "no-client":
-      return [new LockError(code, "Expected maxQueue; got { scheme }.")];
-    default:
-      return [scheme, new QuorumError(code, "No majority: nodeTimeout.", votes, false)];
-  }
+  if (OTHERS[code]) return [OTHERS[code]];
+  if (PLAIN.has(code)) return [new LockError(code, "Expected maxQueue; got { scheme }.")];
+  const failed = code as SchemeErrorCode;
+  const error = new SchemeError(failed, `The server refused: ${said}. Use { scheme: "set" }.`, [new Error(said)]);
+  const votes = [{ node: "node 1 of 3", vote: "failed", cause: error } as const];
+  return [error, new QuorumError(failed, "No majority: nodeTimeout.", votes, false)];
 }
 
 test("the source has error codes", () => {
