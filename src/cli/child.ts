@@ -17,7 +17,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isatty } from "node:tty";
 import { LONGEST_TIMER } from "../clock.ts";
 import { signalExitCode } from "./exit-codes.ts";
-import { assertExecutable, cannotStart } from "./find-program.ts";
+import { assertExecutable, cannotStart } from "./executable.ts";
 import { ignoredSignals, inheritedDescriptors } from "./inherited.ts";
 import { groupRuns, signalGroup } from "./process-group.ts";
 import { isInBackground } from "./terminal.ts";
@@ -105,6 +105,7 @@ function start(file: string, args: readonly string[], settings: Settings): Child
 
 /** What stands at each place from 3 on: "ignore" leaves a place empty there. */
 function descriptors(): (IOType | number)[] {
-  const last = inheritedDescriptors.at(-1) ?? 2;
-  return Array.from({ length: last - 2 }, (_, i) => (inheritedDescriptors.includes(i + 3) ? i + 3 : "ignore"));
+  const inherited = new Set(inheritedDescriptors);
+  const last = Math.max(2, ...inherited);
+  return Array.from({ length: last - 2 }, (_, i) => (inherited.has(i + 3) ? i + 3 : "ignore"));
 }

@@ -1,35 +1,51 @@
 /**
  * What a program inherits from a shell and Node would not pass on: which signals are ignored, and the open descriptors
- * beside stdin, stdout and stderr. Only Linux tells, in /proc.
+ * above stderr. bin/holdfast reads them before Node starts, on Linux. If Node was started in another way, only some of
+ * it can still be seen.
  *
- * Imported first: the descriptors are read before anything here opens one.
+ * Imported first: the descriptors are looked at before anything here opens one.
  */
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { constants } from "node:os";
 import { basename } from "node:path";
 
-/** The numbers of the open descriptors above stderr, those of Node's own left out. */
-export const inheritedDescriptors: readonly number[] = readDescriptors();
+/** O_CLOEXEC, which Node does not name. */
+const CLOSE_ON_EXEC = 0o2000000;
 
-/** Whoever started holdfast wants these to do nothing: nohup, `trap '' INT`, a script's background job. */
-export const ignoredSignals: ReadonlySet<NodeJS.Signals> = readIgnored();
+const [mask = "", ...descriptors] = process.env["HOLDFAST_INHERITED"]?.split(" ") ?? [];
+const wasLaunched = mask !== "";
+delete process.env["HOLDFAST_INHERITED"];
 
-function readDescriptors(): number[] {
-  const targets = new Map<number, string>();
-  for (const fd of listDescriptors()) {
-    try {
-      targets.set(fd, readlinkSync(`/proc/self/fd/${fd}`));
-    } catch {
-      // It was that of the list itself.
-    }
-  }
-  // The first that Node opens is this, and the system gives the lowest number that is free.
-  const firstOfNode = [...targets].find(([, target]) => target === "anon_inode:[eventpoll]")?.[0] ?? Infinity;
-  const all = [...targets.values()];
-  // Node's own are of these kinds; both ends of its pipes are here, and those of an inherited pipe are apart.
-  const isOfNode = (target: string): boolean =>
-    target.startsWith("anon_inode:") || (target.startsWith("pipe:") && all.indexOf(target) !== all.lastIndexOf(target));
-  return [...targets].filter(([fd, target]) => fd < firstOfNode || !isOfNode(target)).map(([fd]) => fd);
+/** In ascending order. */
+export const inheritedDescriptors: readonly number[] = wasLaunched ? descriptors.map(Number) : findDescriptors();
+
+/** Whoever started holdfast wants these to do nothing. */
+export const ignoredSignals: ReadonlySet<NodeJS.Signals> = new Set([...readMask(), ...ignoredByNohup()]);
+
+/** Ignore them again. Not SIGCHLD: Node needs it, and it does nothing by itself. */
+export function respectIgnored(): void {
+  for (const signal of ignoredSignals) if (signal !== "SIGCHLD") process.on(signal, () => {});
+}
+
+function readMask(): NodeJS.Signals[] {
+  const bits = /^[0-9a-f]{1,16}$/.test(mask) ? BigInt(`0x${mask}`) : 0n;
+  const named = Object.entries(constants.signals) as [NodeJS.Signals, number][];
+  return named.filter(([, number]) => (bits >> BigInt(number - 1)) & 1n).map(([name]) => name);
+}
+
+/** bash and zsh put what they run into `_`, and npx, which resets signals as any Node does, leaves it there. */
+function ignoredByNohup(): NodeJS.Signals[] {
+  return basename(process.env["_"] ?? "") === "nohup" ? ["SIGHUP"] : [];
+}
+
+/**
+ * Node's own are closed on exec, and so are, by now, most that were inherited. But the first that Node opens is an
+ * eventpoll, and the system gives the lowest number that is free: all below it were there before.
+ */
+function findDescriptors(): number[] {
+  const all = listDescriptors();
+  const first = all.find((fd) => lookAt(fd, "fd", readlinkSync) === "anon_inode:[eventpoll]") ?? Infinity;
+  return all.filter((fd) => fd < first || (flagsOf(fd) & CLOSE_ON_EXEC) === 0);
 }
 
 function listDescriptors(): number[] {
@@ -41,21 +57,16 @@ function listDescriptors(): number[] {
   }
 }
 
-/**
- * Node resets ignored signals to their defaults before any code of ours runs, so bin/holdfast reads them first. If Node
- * was started in another way (npx resets them, too), the shell may still tell that it ran nohup: bash and zsh put what
- * they run into `_`.
- */
-function readIgnored(): Set<NodeJS.Signals> {
-  const { HOLDFAST_SIGIGN: mask = "", _: ran = "" } = process.env;
-  delete process.env["HOLDFAST_SIGIGN"];
-  const bits = /^[0-9a-f]{1,16}$/.test(mask) ? BigInt(`0x${mask}`) : 0n;
-  const named = Object.entries(constants.signals) as [NodeJS.Signals, number][];
-  const ignored = named.filter(([, number]) => (bits >> BigInt(number - 1)) & 1n).map(([name]) => name);
-  return new Set(basename(ran) === "nohup" ? [...ignored, "SIGHUP"] : ignored);
+/** Those of a descriptor that is closed meanwhile, as that of the list is, are Node's. */
+function flagsOf(fd: number): number {
+  const info = lookAt(fd, "fdinfo", (path) => readFileSync(path, "utf8"));
+  return info === undefined ? CLOSE_ON_EXEC : parseInt(/^flags:\s*(\d+)/m.exec(info)?.[1] ?? "", 8);
 }
 
-/** Ignore them again. Not SIGCHLD: Node needs it, and it does nothing by itself. */
-export function respectIgnored(): void {
-  for (const signal of ignoredSignals) if (signal !== "SIGCHLD") process.on(signal, () => {});
+function lookAt(fd: number, what: "fd" | "fdinfo", look: (path: string) => string): string | undefined {
+  try {
+    return look(`/proc/self/${what}/${fd}`);
+  } catch {
+    return undefined;
+  }
 }

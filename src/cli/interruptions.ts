@@ -99,7 +99,8 @@ export class Interruptions {
       child.signal(signal);
     } else if (child.readsTerminal && isInBackground()) {
       await complain("the command reads the terminal, so it cannot run in the background; continue it with fg");
-      suspend();
+      // That may have happened in the meantime.
+      if (isInBackground()) suspend();
     } else if (mayRun()) child.signal(signal);
   }
 

@@ -14,7 +14,7 @@ import { refuseOverSeveral, Session } from "./connection.ts";
 import type { RunningOptions } from "./options.ts";
 import { exactDuration, roundDuration } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";
-import { assertExecutable } from "./find-program.ts";
+import { assertExecutable } from "./executable.ts";
 import { environment, guard, labelFor, titleOf } from "./guarded.ts";
 import { Interruptions } from "./interruptions.ts";
 import { complain, plain, quoted } from "./messages.ts";

@@ -59,6 +59,13 @@ describe.runIf(process.platform === "linux")("the command inherits what a shell'
     expect((await output(script, ...exec(...list))).replace(streams, "")).toBe(expected.replace(streams, ""));
   });
 
+  test("descriptors right behind stderr also without the script that npm puts on the PATH", async () => {
+    const file = join(await useFolder(onTestFinished), "file");
+    await writeFile(file, "content");
+    const words = [process.execPath, built, "exec", unique(), "--", "cat", "/dev/fd/3"];
+    expect(await output(`exec "$@" 3<'${file}'`, ...words)).toBe("content");
+  });
+
   test("the processes of <(…)", async () => {
     const { stdout } = await cli.startProgram("bash", ["-c", `"$@" <(echo one) <(echo two)`, "bash", ...exec("cat")])
       .ended;
