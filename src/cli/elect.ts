@@ -48,7 +48,8 @@ async function lead(
   { grace, quiet }: RunningOptions,
 ): Promise<number | undefined> {
   const title = titleOf(term);
-  if (!quiet) await complain(`elected for ${title}`);
+  // Not waited for: a terminal that is paused must not keep the command from its start.
+  if (!quiet) void complain(`elected for ${title}`);
   const child = new Child(words, environment(term));
   const end = await guard(term, child, interruptions, { title, grace });
   if (!(end instanceof LockLostError)) return end;

@@ -149,7 +149,7 @@ async function mismatched(
   const remedy =
     found?.limit != null && wanted
       ? `Everyone who uses a semaphore must give the same limit: --permits N/${found.limit}.`
-      : "A name can be only one of the two at a time: use another name.";
+      : "While a name is in use, it is either a lock or a semaphore: use another name.";
   const what = found
     ? `${quoted(found.name)} is in use as ${kind}`
     : `${listed(names)} is in use as another kind of lock`;

@@ -21,14 +21,13 @@ const CHECK_ADDRESS = "Check that it runs and that the address is right (--redis
 /** Every code, so that the compiler asks for a new one. A string follows what the server said. */
 const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   timeout: () => busy("The lock was not free in time."),
-  "queue-full": () => busy("Too many requests wait for the lock already. Try again later."),
+  "queue-full": () => busy("Too many requests are already waiting for the lock. Try again later."),
   lost: () => lost("The lock was lost."),
   stale: () => lost("A later holder of the lock has written already."),
   gone: () => lost("The lock is no longer held under this token."),
-  closed: () => ({ exitCode: ExitCode.unexpected, message: "holdfast was ending, and cannot do this any more." }),
+  closed: () => ({ exitCode: ExitCode.unexpected, message: "holdfast was shutting down already." }),
   unsupported: ({ message }) => usage(inOptions(message)),
-  mismatch: () =>
-    usage("The name is in use for another kind of lock: a lock, or a semaphore with another limit. Use another name."),
+  mismatch: () => usage("The name is in use as a semaphore, or as one with another limit. Use another name."),
   "no-client": ({ message, cause }) =>
     // If a library is installed and does not load, the message says why.
     unavailable(cause === undefined ? NO_CLIENT : message),
@@ -37,7 +36,7 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
     "Put a user and password that may use the keys and channels of the prefix into the URL: redis://user:password@host.",
   "no-scripting": "Allow EVAL and EVALSHA, or add --scheme set, which needs no scripts.",
   "read-only":
-    "The server accepts no writes at the moment. If it is a replica, use its primary; otherwise mend what it says.",
+    "The server accepts no writes at the moment. If it is a replica, use its primary; otherwise fix what it complains about.",
   loading: "The server is still reading its data from disk. Try again when it is up.",
   "out-of-memory": "Raise the server's maxmemory, or free some memory.",
   "wrong-type": "Something else is stored under this name; use another name or --prefix.",
@@ -46,7 +45,7 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   "same-server": () => unavailable("Two of the URLs lead to the same server. Redlock needs independent servers."),
   "not-durable": (error) => unavailable(notDurable(error)),
   "no-wait": "Allow WAIT, or leave out --replicas.",
-  server: "Try again, or mend what the server complains of.",
+  server: "Try again, or fix what the server complains about.",
 };
 
 const NO_CLIENT =
@@ -72,7 +71,7 @@ function whatWasSaid(error: LockError): string {
       const answer = { yes: "yes", no: "no", unknown: "no answer yet", failed: "failed" }[vote];
       return `${node}: ${cause instanceof LockError ? whatWasSaid(cause) : answer}`;
     });
-    return `Too few of the ${votes.length} servers did their part; a majority must (${votes.join("; ")})`;
+    return `A majority of the ${votes.length} servers is needed, and too few can be used (${votes.join("; ")})`;
   }
   if (!(error instanceof SchemeError) || error.causes.length === 0) return inUnits(saidBy(error));
   const subject = error.code === "unreachable" ? "The server cannot be reached" : "The server refused";

@@ -12,6 +12,9 @@ const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2
 const HANDLED = [...FORWARDED, "SIGTSTP", "SIGCONT"] as const;
 type Handled = (typeof HANDLED)[number];
 
+/** What is to end, not only the command. */
+const ENDING: ReadonlySet<Handled> = new Set(["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]);
+
 /** The third Ctrl-C in a row kills the command. Whoever cancels lines at a prompt with it types in between. */
 const KILLING = 3;
 const IN_A_ROW = 2_000;
@@ -34,6 +37,8 @@ export class Interruptions {
   #interrupts = 0;
   #lastInterrupt = -Infinity;
   #notice: NodeJS.Timeout | undefined;
+  /** The signal that is to end more than the present command. */
+  #ending: Handled | undefined;
 
   /** @param waitsFor in messages */
   constructor(waitsFor: string, quiet = false) {
@@ -59,6 +64,7 @@ export class Interruptions {
   forwardTo(guarded: Guarded): void {
     this.#guarded = guarded;
     this.#mayWait = false;
+    this.#ending = undefined;
   }
 
   /** The command is over. Until `waitAgain` signals do nothing, because what is left to do takes no time. */
@@ -67,22 +73,28 @@ export class Interruptions {
     clearTimeout(this.#notice);
   }
 
-  /** The next command is waited for. */
+  /** The next command is waited for, unless a signal that came while this one was stopped is to end that, too. */
   waitAgain(): void {
     this.#mayWait = true;
+    if (this.#ending) this.#stopWaiting(this.#ending);
   }
 
   #receive(signal: Handled): void {
-    if (this.#guarded) void this.#whileRunning(signal, this.#guarded);
-    else if (this.#mayWait) this.#whileWaiting(signal);
+    if (this.#guarded) {
+      // Before the loss of the lock, the others may have another meaning to the command.
+      if (signal === "SIGTERM" || (ENDING.has(signal) && !this.#guarded.mayRun())) this.#ending = signal;
+      void this.#whileRunning(signal, this.#guarded);
+    } else if (this.#mayWait) this.#whileWaiting(signal);
   }
 
   #whileWaiting(signal: Handled): void {
     if (signal === "SIGTSTP") suspend();
-    else if (signal !== "SIGCONT" && signal !== "SIGWINCH") {
-      const message = `stopped waiting for ${this.#waitsFor} (${signal})`;
-      this.#controller.abort(new CliError(signalExitCode(signal), message, { expected: true }));
-    }
+    else if (signal !== "SIGCONT" && signal !== "SIGWINCH") this.#stopWaiting(signal);
+  }
+
+  #stopWaiting(signal: Handled): void {
+    const message = `stopped waiting for ${this.#waitsFor} (${signal})`;
+    this.#controller.abort(new CliError(signalExitCode(signal), message, { expected: true }));
   }
 
   /**

@@ -43,7 +43,7 @@ export async function once(name: string, words: readonly string[], options: Once
   const { atMost, atLeast, ttl, grace, quiet } = options;
   if (atLeast > atMost) {
     const [least, most] = [exactDuration(atLeast), exactDuration(atMost)];
-    throw new CliError(ExitCode.usage, `--at-least ${least} is longer than --at-most ${most}; it must not be`);
+    throw new CliError(ExitCode.usage, `--at-least ${least} must not be longer than --at-most ${most}`);
   }
   refuseOverSeveral(options, "once");
   // Others that try meanwhile would take a lock that is held for a moment for a job that runs.

@@ -163,7 +163,7 @@ class Program {
           .makeOptionMandatory(),
       )
       .addOption(
-        new Option("--at-least <time>", "nobody runs it again until this long after its start")
+        new Option("--at-least <time>", "do not run it again until this long after its start")
           .default(0, "0")
           .argParser(parseDuration),
       );

@@ -234,7 +234,7 @@ describe("--permits", () => {
     const lock = await cli.hold(name);
     expect(await cli.run(["exec", name, "--permits", "1/3", "--", "true"])).toMatchObject({
       code: 64,
-      stderr: `holdfast: "${name}" is in use as a lock, but you gave --permits 1/3. A name can be only one of the two at a time: use another name.\n`,
+      stderr: `holdfast: "${name}" is in use as a lock, but you gave --permits 1/3. While a name is in use, it is either a lock or a semaphore: use another name.\n`,
     });
     lock.signal("SIGTERM");
     await lock.ended;
@@ -247,7 +247,7 @@ describe("--permits", () => {
       const { code, stderr } = await cli.run([...verb, name, "--", "true"]);
       expect({ code, stderr }).toEqual({
         code: 64,
-        stderr: expect.stringContaining("in use for another kind of lock"),
+        stderr: expect.stringContaining("The name is in use as a semaphore"),
       });
     }
   });

@@ -71,7 +71,7 @@ describe("wrong usage exits 64 and is not sent", () => {
     [
       "--at-least that is longer than --at-most",
       ["once", "a", "--at-least", "1m", "--at-most", "30s", "--", "true"],
-      "--at-least 1m is longer than --at-most 30s",
+      "--at-least 1m must not be longer than --at-most 30s",
     ],
     ["a label that is too long", ["exec", "a", "--label", "a".repeat(257), "--", "true"], "Expected at most 256"],
     ["a prefix that cannot be one", ["ls", "--prefix", "a{b"], "option '--prefix <text>' argument 'a{b' is invalid"],
