@@ -4,7 +4,7 @@ import type { Child } from "./child.ts";
 import { exactDuration } from "./durations.ts";
 import { signalExitCode } from "./exit-codes.ts";
 import { ignoredSignals } from "./inherited.ts";
-import { complain } from "./messages.ts";
+import { complain, complainAtOnce } from "./messages.ts";
 import { isInBackground } from "./terminal.ts";
 
 /** Handled from the start to the end, so that none finds holdfast between two states. */
@@ -83,7 +83,7 @@ export class Interruptions {
     if (this.#guarded) {
       // Before the loss of the lock, the others may have another meaning to the command.
       if (signal === "SIGTERM" || (ENDING.has(signal) && !this.#guarded.mayRun())) this.#ending = signal;
-      void this.#whileRunning(signal, this.#guarded);
+      this.#whileRunning(signal, this.#guarded);
     } else if (this.#mayWait) this.#whileWaiting(signal);
   }
 
@@ -101,7 +101,7 @@ export class Interruptions {
    * Ctrl-Z: a suspended holdfast renews nothing, so the command stands still with it, and goes on only if the lock is
    * still held then. It gets SIGSTOP, because the system discards SIGTSTP in a session without a terminal.
    */
-  async #whileRunning(signal: Handled, { child, mayRun }: Guarded): Promise<void> {
+  #whileRunning(signal: Handled, { child, mayRun }: Guarded): void {
     if (signal === "SIGTSTP") {
       child.signal("SIGSTOP");
       suspend();
@@ -110,9 +110,8 @@ export class Interruptions {
     } else if (signal !== "SIGCONT") {
       child.signal(signal);
     } else if (child.readsTerminal && isInBackground()) {
-      await complain("the command reads the terminal, so it cannot run in the background; continue it with fg");
-      // That may have happened in the meantime.
-      if (isInBackground()) suspend();
+      complainAtOnce("the command reads the terminal, so it cannot run in the background; continue it with fg");
+      suspend();
     } else if (mayRun()) child.signal(signal);
   }
 

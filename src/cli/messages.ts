@@ -5,7 +5,7 @@
  * would make a text look like another, gets out as it is: `quoted` and `plain` show where a name begins and ends, and
  * `harmless` is applied to all that is written.
  */
-import { write } from "node:fs";
+import { write, writeSync } from "node:fs";
 import { CliError } from "./cli-error.ts";
 import { ExitCode, signalExitCode } from "./exit-codes.ts";
 
@@ -17,8 +17,20 @@ const STDERR = 2;
  * whose lock is lost.
  */
 export function complain(message: string, trace = ""): Promise<void> {
-  const line = `holdfast: ${harmless(message).replaceAll("\n", "\\n")}\n`;
-  return new Promise((resolve) => write(STDERR, line + harmless(trace), () => resolve()));
+  return new Promise((resolve) => write(STDERR, lineOf(message) + harmless(trace), () => resolve()));
+}
+
+/** For what is said right before holdfast suspends itself: it is written when this returns. */
+export function complainAtOnce(message: string): void {
+  try {
+    writeSync(STDERR, lineOf(message));
+  } catch {
+    // Nobody reads it.
+  }
+}
+
+function lineOf(message: string): string {
+  return `holdfast: ${harmless(message).replaceAll("\n", "\\n")}\n`;
 }
 
 /** @throws CliError with the exit code to end with when it cannot be written; without a message if the reader has gone */

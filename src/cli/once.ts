@@ -80,10 +80,8 @@ export async function once(name: string, words: readonly string[], options: Once
 
 function whoElse({ state, by, started, remaining }: OnceResult<never> & { ran: false }): string {
   const who = plain(by || "(unknown)");
-  const what = { running: `${who} is running it`, done: `already done by ${who}`, failed: `it failed on ${who}` }[
-    state
-  ];
+  const outcomes = { running: `${who} is running it`, done: `already done by ${who}`, failed: `it failed on ${who}` };
   const since = started ? ` (started ${started.toISOString()})` : "";
   const again = state === "running" || remaining === undefined ? "" : `; can run again in ${roundDuration(remaining)}`;
-  return `${what}${since}${again}`;
+  return `${outcomes[state]}${since}${again}`;
 }

@@ -67,7 +67,8 @@ const IN_SCRIPT = /^[^]*@user_script: ?\d+: -?| script: [0-9a-f]{40}, on @user_s
 export function saidBy(error: unknown): string {
   const message =
     messageOf(error) || (error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : "");
-  return message.replace(IN_SCRIPT, "").trim().replace(/\.$/, "");
+  const said = message.replace(IN_SCRIPT, "");
+  return (said === message ? said : said.trim()).replace(/\.$/, "");
 }
 
 /** The client's or the server's error as ours, with what to do about it. */

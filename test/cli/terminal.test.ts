@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
-import { built, CommandLine, hasGone } from "../support/cli.ts";
+import { built, CommandLine, hasGone, stateOf } from "../support/cli.ts";
 import type { Run } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
@@ -117,14 +117,18 @@ describe.runIf(process.platform === "linux")("in a shell with job control", () =
   });
 
   test("a suspended command that reads the terminal is not continued in the background, and is in the foreground", async () => {
-    const shell = type(`hf exec '${unique()}' -- sh -c 'echo "re""ady"; while read l; do echo "got"" $l"; done'`);
-    await shell.hasPrinted("ready");
+    const shell = type(
+      `hf exec '${unique()}' -- sh -c 'echo "re""ady" $PPID.; while read l; do echo "got"" $l"; done'`,
+    );
+    await until(() => /ready \d+\./.test(shell.stdout), "the command ran");
     shell.type(CTRL_Z);
     await shell.hasPrinted("Stopped");
     shell.type("bg\n");
     await shell.hasPrinted(
       "holdfast: the command reads the terminal, so it cannot run in the background; continue it with fg",
     );
+    const pid = Number(/ready (\d+)\./.exec(shell.stdout)?.[1]);
+    await until(async () => (await stateOf(pid)) === "T", "holdfast stood still again");
     shell.type("echo ty''ped\n");
     await shell.hasPrinted("typed");
     shell.type("fg\n");
