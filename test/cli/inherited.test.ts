@@ -34,7 +34,7 @@ describe.runIf(process.platform === "linux")("the command inherits what a shell'
 
   test.each([
     ["no ignored signal", 'exec "$@"'],
-    ["ignored signals", "trap '' HUP INT TERM USR1; exec \"$@\""],
+    ["ignored signals", "trap '' HUP INT TERM USR1 PIPE TSTP; exec \"$@\""],
     ["a hangup that nohup ignores", 'nohup "$@" 2>&1'],
     ["the signals that a script's background job ignores", '"$@" & wait'],
   ])("%s", async (_, script) => {
