@@ -76,6 +76,7 @@ describe("wrong usage exits 64 and is not sent", () => {
     ["a label that is too long", ["exec", "a", "--label", "a".repeat(257), "--", "true"], "Expected at most 256"],
     ["a prefix that cannot be one", ["ls", "--prefix", "a{b"], "option '--prefix <text>' argument 'a{b' is invalid"],
     ["no replicas", ["exec", "a", "--replicas", "0", "--", "true"], "Expected a whole number from 1 to 1000"],
+    ["half a replica", ["exec", "a", "--replicas", "0.5", "--", "true"], "Expected a whole number from 1 to 1000"],
     ["no exit code", ["exec", "a", "--conflict-exit-code", "256", "--", "true"], "a whole number from 0 to 255"],
     ["an unknown scheme", ["ls", "--scheme", "redlock"], "Allowed choices are lua, set"],
     [
