@@ -36,7 +36,11 @@ test("the command reads what is typed", async () => {
 test("a table is as wide as the terminal", async () => {
   const name = "n".repeat(100);
   await cli.redis.set(`lock:${name}`, "theirs", "PX", 60_000);
-  const run = cli.startProgram("script", ["-qec", `stty cols 160; exec '${process.execPath}' '${built}' show ${name}`]);
+  const run = cli.startProgram("script", [
+    "-qec",
+    `stty cols 160; exec '${process.execPath}' '${built}' show ${name}`,
+    "/dev/null",
+  ]);
   expect((await run.ended).stdout).toContain(`\n${name}  exclusive`);
 });
 
