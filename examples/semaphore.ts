@@ -23,9 +23,9 @@ console.log(`at most ${most} of ${gpu.limit} permits were in use`);
 
 // Rather refuse work than let it pile up.
 const all = await gpu.acquire({ permits: 4 });
-const waiting = gpu.acquire({ maxQueue: 0, onWait: ({ position }) => console.log(`waits as number ${position}`) });
+const waiting = gpu.acquire({ maxQueue: 1, onWait: ({ position }) => console.log(`waits as number ${position}`) });
 while ((await locks.query({ name: "gpu" })).pending.length === 0) await sleep(5);
-await gpu.acquire({ maxQueue: 0 }).catch((error: unknown) => {
+await gpu.acquire({ maxQueue: 1 }).catch((error: unknown) => {
   console.log(error instanceof QueueFullError ? "the line is full" : error);
 });
 await all.release();

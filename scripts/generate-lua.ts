@@ -15,7 +15,7 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { format } from "prettier";
-import { CLAIM_WINDOW, STALE_AFTER } from "../src/schemes/memory.ts";
+import { CLAIM_WINDOW, STALE_AFTER } from "../src/schemes/scheme.ts";
 
 /** Where scripts are: beside what sends them. */
 export const FOLDERS = ["schemes/lua", "schemes/redlock", "fence"] as const;
@@ -84,12 +84,14 @@ export function compile(signature: Signature, source: string, shared: { head: st
   const parts = isQuick
     ? ["local format = string.format", inPlace(signature, body)]
     : [shared.head, `local CLAIM, STALE = ${CLAIM_WINDOW}, ${STALE_AFTER}`, shared.prelude, stepLoop(signature, body)];
+  const locals = isQuick
+    ? ["local call, pcall_redis, replies = redis.call, redis.pcall, {}"]
+    : ["local call, pcall_redis, replies, done = redis.call, redis.pcall, {}, 0", `local ${SHARED_BY_ALL.join(", ")}`];
   return [
-    "local call, pcall_redis = redis.call, redis.pcall",
-    ...(isQuick ? [] : [`local ${SHARED_BY_ALL.join(", ")}`]),
+    ...locals,
     ...keys.call.map((name, i) => `${isQuick ? "local " : ""}${name} = KEYS[${i + 1}]`),
     ...args.call.map((name, i) => `${isQuick ? "local " : ""}${name} = ARGV[${i + 1}]`),
-    `local replies, done, count = {}, 0, (#KEYS - ${keys.call.length}) / ${keys.item.length}`,
+    `local count = (#KEYS - ${keys.call.length}) / ${keys.item.length}`,
     ...parts,
     "return replies",
   ]
@@ -124,7 +126,8 @@ local lock = { ${lock} }
 local ok, reply = pcall(${["step", "lock", ...args.item.map((name) => place(signature, name))].join(", ")})
 done = done + 1
 replies[done] = ok and reply or { 'ERR', type(reply) == 'table' and reply.err or tostring(reply) }
-end`;
+end
+if drawn then call('SET', counter, format('%.0f', drawn), 'PX', FENCE_TTL) end`;
 }
 
 function base({ keys, args }: Signature): string {

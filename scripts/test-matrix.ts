@@ -14,7 +14,7 @@ const run = promisify(execFile);
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-const suites = ["conformance", "compare", "web-locks", "once", "hand-over", "fence", "durability"].map(
+const suites = ["conformance", "compare", "set", "web-locks", "once", "hand-over", "fence", "durability"].map(
   (name) => `test/${name}.test.ts`,
 );
 /**

@@ -1,35 +1,57 @@
+import { performance } from "node:perf_hooks";
+import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "node:timers";
+import { outsideContext } from "./async-context.ts";
+import { onAbort } from "./signals.ts";
+
 /** A scheduled call. */
 export interface Timer {
   cancel(): void;
 }
 
 /**
- * The time that deadlines are kept by. Everything in holdfast that waits or measures does it through a clock,
- * so that tests drive time by hand.
+ * The time that deadlines are kept by. Everything in holdfast that waits or measures does it through a clock, so that
+ * tests drive time by hand.
  */
 export interface Clock {
   /** Milliseconds on a clock that never jumps; its zero means nothing. */
   now(): number;
   /** Microseconds since 1970, as far as this machine knows. Floors fences; never measures a duration. */
   micros(): number;
-  /** Call `run` once, after at least `delay` milliseconds. Never keeps the process alive. */
-  after(delay: number, run: () => void): Timer;
+  /**
+   * Call `run` once, after at least `delay` milliseconds, in no request's async context.
+   *
+   * @param isAwaited whether the process must stay alive for it (default false)
+   */
+  after(delay: number, run: () => void, isAwaited?: boolean): Timer;
 }
 
 /** setTimeout runs at once what is further away than this; a longer wait is taken in steps by its caller. */
 export const LONGEST_TIMER: number = 2 ** 31 - 1;
 
+/**
+ * The process's own monotonic clock and timers, as they were when this module was loaded: timers that a test fakes later
+ * do not move it.
+ */
 export const systemClock: Clock = {
   now: () => performance.now(),
   micros: () => Date.now() * 1000,
-  after(delay, run) {
-    const timer = setTimeout(run, Math.min(Math.max(0, Math.ceil(delay)), LONGEST_TIMER));
-    timer.unref();
-    return { cancel: () => clearTimeout(timer) };
+  after(delay, run, isAwaited = false) {
+    let immediate: NodeJS.Immediate | undefined;
+    // The process may have been blocked. What arrived meanwhile is read before anything is judged to be late.
+    const late = (): void => void (immediate = setImmediate(run));
+    const timer = outsideContext(() => setTimeout(late, Math.min(Math.max(0, Math.ceil(delay)), LONGEST_TIMER)));
+    // Timers are numbers in some environments (jsdom), and then cannot be unreferenced.
+    if (!isAwaited) (timer as Partial<NodeJS.Timeout>).unref?.();
+    return {
+      cancel: () => {
+        clearTimeout(timer);
+        clearImmediate(immediate);
+      },
+    };
   },
 };
 
-/** Resolves after so long, or as soon as one of the signals is aborted. Leaves no timer and no listener behind. */
+/** Resolves after that time, or as soon as one of the signals is aborted. Leaves no timer and no listener behind. */
 export function pause(clock: Clock, delay: number, ...signals: (AbortSignal | undefined)[]): Promise<void> {
   return new Promise((resolve) => {
     const end = clock.now() + delay;
@@ -37,13 +59,13 @@ export function pause(clock: Clock, delay: number, ...signals: (AbortSignal | un
     const look = (): void => {
       timer?.cancel();
       if (clock.now() < end && !signals.some((signal) => signal?.aborted)) {
-        timer = clock.after(end - clock.now(), look);
+        timer = clock.after(end - clock.now(), look, true);
         return;
       }
-      for (const signal of signals) signal?.removeEventListener("abort", look);
+      for (const stop of stops) stop();
       resolve();
     };
-    for (const signal of signals) signal?.addEventListener("abort", look);
+    const stops = signals.map((signal) => onAbort(signal, look));
     look();
   });
 }

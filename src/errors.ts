@@ -10,6 +10,8 @@ export type LockErrorCode =
   | "stale"
   /** A detached lock is no longer there to be attached. */
   | "gone"
+  /** The lock was released before: there is nothing to extend, downgrade or detach. */
+  | "released"
   /** The manager has been closed. */
   | "closed"
   /** The scheme in use cannot do what was asked. */
@@ -22,13 +24,13 @@ export type LockErrorCode =
   | "no-client"
   | SchemeErrorCode;
 
-/** Why a server, or the client library in front of it, did not do its part. */
+/** Why a server, or the client library in front of it, failed. */
 export type SchemeErrorCode =
   /** No answer in time, or no connection. */
   | "unreachable"
   /** The server wants another user or password, or the user may not do this. */
   | "not-authorized"
-  /** The server offers no scripting to this user. */
+  /** The server does not let this user run scripts. */
   | "no-scripting"
   /** A replica, or a primary that may not write now. */
   | "read-only"
@@ -38,15 +40,19 @@ export type SchemeErrorCode =
   | "out-of-memory"
   /** The lock's key holds something that is no lock. */
   | "wrong-type"
+  /** The client passed in serves another purpose: it is subscribed to channels, or in a transaction, or monitors. */
+  | "client-busy"
+  /** The client does not have the database that it was made for. */
+  | "wrong-database"
   /** Answers take longer than the ttl. */
   | "too-slow"
-  /** Of several servers, too few to decide anything did their part. */
+  /** Of several servers, too few answered to decide anything. */
   | "no-quorum"
-  /** Two of several clients lead to one server. */
+  /** Two of the clients lead to the same server. */
   | "same-server"
   /** Too few replicas, or no disk, acknowledged a grant or its extension in time. */
   | "not-durable"
-  /** The server cannot tell how durable a write is, or not to this user. */
+  /** The server cannot say how durable a write is, or must not say it to this user. */
   | "no-wait"
   /** Anything else the server or the client said. */
   | "server";
@@ -66,24 +72,21 @@ export class LockError extends Error {
 export class LockTimeoutError extends LockError {
   override readonly name = "LockTimeoutError";
 
-  constructor(lock: string, waited: number) {
-    super(
-      "timeout",
-      `Lock ${quote(lock)} was not granted within ${waited} ms. ` +
-        "Somebody else holds it: wait longer (waitTimeout) or look with query().",
-    );
+  /** @param reason why not, as far as is known: a sentence without its full stop */
+  constructor(lock: string, waited: number, reason: string, options?: ErrorOptions) {
+    super("timeout", `Lock ${quote(lock)} was not granted within ${waited} ms: ${reason}.`, options);
   }
 }
 
-/** More waited already than the request's `maxQueue`. It never entered the queue. */
+/** As many requests wait already as the request's `maxQueue` allows. It never entered the queue. */
 export class QueueFullError extends LockError {
   override readonly name = "QueueFullError";
 
   constructor(lock: string, maxQueue: number) {
     super(
       "queue-full",
-      `Expected at most ${maxQueue} (maxQueue) to wait for ${quote(lock)} already; more do. ` +
-        "Try again later, or allow a longer queue.",
+      `Too many requests are already waiting for ${quote(lock)} (maxQueue: ${maxQueue}). ` +
+        "Try again later, or raise maxQueue.",
     );
   }
 }
@@ -93,7 +96,7 @@ export function mismatch(lock: string, wanted: number | undefined, used: number 
   const kind = (limit: number | undefined): string => (limit === undefined ? "a lock" : `a semaphore of ${limit}`);
   const remedy =
     wanted === undefined || used === undefined
-      ? "A name is one or the other while anybody holds it or waits: use another name."
+      ? "A name is either a lock or a semaphore while it is held or waited for. Use another name."
       : "All who use a semaphore at the same time must give it the same limit.";
   return new LockError(
     "mismatch",
@@ -111,25 +114,52 @@ export type LossReason =
    * Its time ran out while the server could not be reached to renew it, or too few acknowledged that it was renewed
    * (the `cause` is a DurabilityError then).
    */
-  | "unreachable";
+  | "unreachable"
+  /** Its manager was closed. Until its callback has ended the lease is renewed, for as long as `close()` allows. */
+  | "closed";
 
-/** The lease is over. Stop the guarded work; a guarded resource refuses the old fence. */
+/** The lease is over. Stop the work it protects; a guarded resource refuses the old fence. */
 export class LockLostError extends LockError {
   override readonly name = "LockLostError";
   readonly reason: LossReason;
+  /** How long the event loop was blocked, in milliseconds, if that is why the lease could not be renewed in time. */
+  readonly blocked: number | undefined;
 
-  constructor(lock: string, fence: number, reason: LossReason, options?: ErrorOptions) {
-    const why = {
-      expired: "its lease ended, or the server no longer knew it",
-      stolen: "somebody stole it",
-      unreachable:
-        options?.cause instanceof DurabilityError
-          ? "too few acknowledged that it was renewed"
-          : "the server could not be reached to renew it",
-    }[reason];
-    super("lost", `Lock ${quote(lock)} (fence ${fence}) was lost: ${why}. Stop the guarded work.`, options);
+  constructor(lock: string, fence: number, reason: LossReason, options: { cause?: unknown; blocked?: number } = {}) {
+    const { cause, blocked } = options;
+    super("lost", `Lost lock ${quote(lock)} (fence ${fence}): ${whyLost(reason, cause, blocked)}`, { cause });
     this.reason = reason;
+    this.blocked = blocked;
   }
+}
+
+function whyLost(reason: LossReason, cause: unknown, blocked: number | undefined): string {
+  if (blocked !== undefined) {
+    const long = `the event loop was blocked for ${Math.round(blocked)} ms, so the lease was not renewed in time`;
+    return `${long}. Stop the work the lock protects; split long synchronous work, or use a longer ttl.`;
+  }
+  const stop = "Stop the work it protects.";
+  if (reason === "expired") {
+    return `the lease expired before it could be renewed, or the key disappeared from the server. ${stop}`;
+  }
+  if (reason === "stolen") return `another client took it by force. ${stop}`;
+  if (reason === "closed") return `its LockManager was closed. ${stop}`;
+  return cause instanceof DurabilityError
+    ? `too few replicas or disks acknowledged its renewal in time. ${stop}`
+    : `the server could not be reached to renew it. ${stop}`;
+}
+
+/**
+ * Whether the error says that a lock was lost: a `LockLostError`, or the `AbortError` that the Web Locks specification
+ * wants for a theft.
+ */
+export function isLockLost(error: unknown): boolean {
+  return error instanceof LockLostError || (error instanceof DOMException && error.cause instanceof LockLostError);
+}
+
+/** The holder has released the lock itself. */
+export function released(lock: string): LockError {
+  return new LockError("released", `Lock ${quote(lock)} has already been released.`);
 }
 
 /** A server, or the client library in front of it, failed. `cause` (and `causes`, per node) hold what it said. */
@@ -137,7 +167,7 @@ export class SchemeError extends LockError {
   override readonly name: string = "SchemeError";
   declare readonly code: SchemeErrorCode;
   readonly causes: readonly unknown[];
-  /** True where trying again may help: a lost connection, a server that is loading or failing over. */
+  /** True if trying again may help: after a lost connection, or while a server is loading or failing over. */
   readonly transient: boolean;
 
   constructor(code: SchemeErrorCode, message: string, causes: readonly unknown[], transient = false) {
@@ -150,8 +180,8 @@ export class SchemeError extends LockError {
 const NOBODY: Durability = { replicas: 0, aof: false };
 
 /**
- * A grant, or its extension, was made, but fewer have acknowledged it in time than `durability` wishes. What was
- * granted has been released again; what was extended is held until its deadline.
+ * A grant, or its extension, was made, but too few servers acknowledged it in time for the `durability` required. A
+ * grant has been released again; a lease that was extended is held until its deadline.
  */
 export class DurabilityError extends SchemeError {
   override readonly name = "DurabilityError";
@@ -169,7 +199,7 @@ export class DurabilityError extends SchemeError {
     super(
       "not-durable",
       `Expected ${what} of ${quote(lock)} to be acknowledged by ${expected} within ${timeout} ms; by then ${came} had it, so ${outcome}. ` +
-        "See whether replicas are connected and disks write (INFO), or allow a longer timeout.",
+        "Check that replicas are connected and disks can be written (INFO), or allow a longer timeout.",
       [],
     );
     this.wanted = { replicas, aof };
@@ -179,7 +209,7 @@ export class DurabilityError extends SchemeError {
 
 /** How one of several servers answered. */
 export interface NodeVote {
-  /** Which one, by the place of its client in the array that the manager was given: `node 2 of 3`. */
+  /** The place of its client in the array that the manager was given: `node 2 of 3`. */
   readonly node: string;
   /**
    * `yes`; `no`: somebody else holds there; `failed`, for the reason in `cause`; `unknown`: it had not answered when
@@ -189,7 +219,7 @@ export interface NodeVote {
   readonly cause?: unknown;
 }
 
-/** Of several servers, too few did their part; how each one voted, as far as it was known by then. */
+/** Too few of several servers answered as needed. `votes` holds how each one voted, as far as it was known by then. */
 export class QuorumError extends SchemeError {
   override readonly name = "QuorumError";
   readonly votes: readonly NodeVote[];
@@ -206,8 +236,10 @@ export function unsupported(what: string, remedy: string): LockError {
   return new LockError("unsupported", `${what}. ${remedy}`);
 }
 
+/** What only one server can do. */
 export function notOverNodes(what: string): LockError {
-  return unsupported(`The scheme "redlock" cannot ${what}`, 'Use one server for it, and the scheme "lua".');
+  const remedy = 'An array of clients, even of one, means Redlock. Pass a single client to use the scheme "lua".';
+  return unsupported(`The scheme "redlock" cannot ${what}`, remedy);
 }
 
 /** A name as it stands in messages: quoted, its control characters escaped, cut where it is long. */

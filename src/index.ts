@@ -1,11 +1,13 @@
 export { LockManager } from "./lock-manager.ts";
-export type { LockInfo, LockManagerSnapshot, TryOptions } from "./lock-manager.ts";
+export type { TryOptions } from "./lock-manager.ts";
+export type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 export { Lock } from "./lock.ts";
 export { Term } from "./primitives/election.ts";
 export type { Leader } from "./primitives/election.ts";
 export type { DetachedLock } from "./leases/lease.ts";
 export type { Durability } from "./durability.ts";
 export type { JobState, OnceResult } from "./primitives/once.ts";
+export type { CloseOptions } from "./options/close.ts";
 export type { AttachOptions } from "./options/attach.ts";
 export type { DurabilityOptions } from "./options/durability.ts";
 export type { ElectOptions } from "./options/election.ts";
@@ -20,6 +22,7 @@ export { SeveralLocks } from "./primitives/several.ts";
 export type { LockMode, Selection, WaitedFor } from "./schemes/scheme.ts";
 export type { RedisClient } from "./drivers/index.ts";
 export {
+  isLockLost,
   DurabilityError,
   LockError,
   LockLostError,
@@ -29,4 +32,4 @@ export {
   SchemeError,
 } from "./errors.ts";
 export type { LockErrorCode, LossReason, NodeVote, SchemeErrorCode } from "./errors.ts";
-export type { Wait } from "./waiting/waiting.ts";
+export type { Wait } from "./options/request.ts";

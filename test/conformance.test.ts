@@ -121,6 +121,14 @@ describe.each(places)("$title", ({ scheme, open }) => {
     expect(held[0]?.remaining).toBeGreaterThan(50_000);
   });
 
+  test("extensions that overlap end with the longest, on the server as for the holder", async () => {
+    const name = unique();
+    await using lock = await a.acquire(name, { ttl: 500, renew: false });
+    await Promise.all([lock.extend(60_000), lock.extend(500), lock.extend(30_000)]);
+    expect(lock.remaining).toBeGreaterThan(50_000);
+    expect((await b.query({ name })).held[0]?.remaining).toBeGreaterThan(50_000);
+  });
+
   test("extend of a lost lock rejects with LockLostError", async () => {
     const lock = await a.acquire(unique(), { ttl: 50, renew: false });
     await until(() => !lock.held, "the lease ended");

@@ -32,7 +32,7 @@ test.concurrent.each([
       ].join("\n"),
     ),
   ],
-  ["hand-over", /^the front end has left\nthe worker holds order:7, with a larger fence: true\n.* no longer there/],
+  ["hand-over", /^the front end has left\nthe worker holds order:7, with a larger fence: true\n.* is gone: /],
   [
     "semaphore",
     /^at most 4 of 4 permits were in use\nwaits as number 1\nthe line is full\nreaders are let in: true\n$/,

@@ -1,4 +1,5 @@
 /** Guards refuse the late write of an old holder: on a real Redis server, and on a real Postgres. */
+import { readFileSync } from "node:fs";
 import { PGlite } from "@electric-sql/pglite";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Server, startServer } from "../scripts/servers.ts";
@@ -6,6 +7,7 @@ import { FENCE_TABLE, notStale, passFence, RedisFence, sql, stamp, StaleFenceErr
 import type { Fenced, Sql } from "../src/fence.ts";
 import { LockError, LockManager, SchemeError } from "../src/index.ts";
 import { rejection, unique } from "./support/locks.ts";
+import { until } from "./support/until.ts";
 import { clientNames, openClient } from "./support/worlds.ts";
 
 const old: Fenced & { name: string } = { name: "invoice", fence: 1_790_000_000_000_001, token: "a:1" };
@@ -19,8 +21,9 @@ describe.each(clientNames)("Redis data through %s", (clientName) => {
   });
   afterAll(() => server.stop());
 
-  async function open(options = {}) {
-    const { client, end } = await openClient(clientName, server.url);
+  async function open(options = {}, user?: string) {
+    const url = user ? server.url.replace("//", `//${user}:secret@`) : server.url;
+    const { client, end } = await openClient(clientName, url);
     const fence = new RedisFence(client, options);
     onTestFinished(() => {
       fence.close();
@@ -81,13 +84,52 @@ describe.each(clientNames)("Redis data through %s", (clientName) => {
     expect(Number(await send("PTTL", `${tagged}:guard`))).toBeGreaterThan(3_000);
   });
 
-  test("what the server says to the command is thrown", async () => {
-    const { fence } = await open();
+  test("a command that fails is thrown, and leaves the fence where it was", async () => {
+    const { fence, send } = await open();
     const key = unique("invoice");
+    // Where nobody has written yet, older holders may go on.
+    expect(await rejection(fence.write(next, "NOSUCH", key))).toBeInstanceOf(SchemeError);
+    expect(await rejection(fence.write(next, "SET", key))).toBeInstanceOf(SchemeError);
     await fence.write(old, "SET", key, "1");
-    const error = await rejection(fence.write(old, "LPUSH", key, "2"));
+    const error = await rejection(fence.write(next, "LPUSH", key, "2"));
     expect(error).toBeInstanceOf(SchemeError);
     expect(error).toMatchObject({ code: "wrong-type" });
+    expect(await send("GET", `{${key}}:guard`)).toBe(`${old.fence} ${old.token}`);
+    await fence.write(old, "APPEND", key, "2");
+    // And those who were refused before are refused afterwards.
+    await fence.write(next, "APPEND", key, "3");
+    expect(await rejection(fence.write(next, "LPUSH", key, "2"))).toBeInstanceOf(SchemeError);
+    expect(await rejection(fence.write(old, "SET", key, "late"))).toBeInstanceOf(StaleFenceError);
+    expect(await rejection(fence.write(twin, "SET", key, "late"))).toBeInstanceOf(StaleFenceError);
+    expect(await send("GET", key)).toBe("123");
+  });
+
+  test("a command that fails leaves nothing behind", async () => {
+    const { fence, send } = await open();
+    const key = unique("invoice");
+    expect(await rejection(fence.write(next, "NOSUCH", key))).toBeInstanceOf(SchemeError);
+    await until(async () => (await send("EXISTS", key, `{${key}}:guard`)) === 0, "there was no key");
+  });
+
+  test("an account that cannot move the fence writes nothing", async () => {
+    const { send } = await open();
+    await send("ACL", "SETUSER", "app", "reset", "on", ">secret", "~*", "+@all", "-set");
+    const { fence } = await open({}, "app");
+    const key = unique("invoice");
+    expect(await rejection(fence.write(next, "LPUSH", key, "1"))).toMatchObject({ code: "not-authorized" });
+    expect(await send("EXISTS", key)).toBe(0);
+  });
+
+  test("7,900 arguments are written; more are refused before anything is sent", async () => {
+    const { fence, send } = await open();
+    const key = unique("list");
+    const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+    expect(await fence.write(old, "RPUSH", key, ...numbers(7_900))).toBe(7_900);
+    const error = await rejection(fence.write(next, "RPUSH", key, ...numbers(7_901)));
+    expect(error).toBeInstanceOf(RangeError);
+    expect((error as Error).message).toContain("at most 7900 arguments for one guarded write; got 7901");
+    expect(await fence.write(old, "RPUSH", key, "still the latest")).toBe(7_901);
+    expect(await send("LINDEX", key, "7899")).toBe("7899");
   });
 });
 
@@ -113,6 +155,23 @@ describe("Postgres", () => {
     const { rows } = await db.query("SELECT total, fence::text, fence_token FROM invoice WHERE id = 1");
     expect(rows).toEqual([{ total: 2, fence: String(next.fence), fence_token: "b:1" }]);
   });
+
+  test.each(["README.md", "docs/guarantees.md", "docs/fencing.md"])(
+    "the UPDATE in %s writes a row that nobody has written under a lock, and refuses who came too late",
+    async (file) => {
+      const text = readFileSync(new URL(`../${file}`, import.meta.url), "utf8");
+      const statement = /^```sql\n(UPDATE invoice [^]*?)^```$/m.exec(text)?.[1] ?? "";
+      await db.exec("DELETE FROM invoice WHERE id = 3; INSERT INTO invoice (id, total) VALUES (3, 0)");
+      const changed: (number | undefined)[] = [];
+      for (const by of [old, next, old, next, twin]) {
+        const { affectedRows } = await db.query(statement, [by.fence % 10, by.fence, by.token, 3]);
+        changed.push(affectedRows);
+      }
+      expect(changed).toEqual([1, 1, 0, 1, 0]);
+      const { rows } = await db.query("SELECT total, fence::text, fence_token FROM invoice WHERE id = 3");
+      expect(rows).toEqual([{ total: 2, fence: String(next.fence), fence_token: next.token }]);
+    },
+  );
 
   test("passFence lets later holders through and gives no row to older ones", async () => {
     const passed: number[] = [];

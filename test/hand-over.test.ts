@@ -117,7 +117,7 @@ describe.each(overOne)("$title", ({ scheme, open }) => {
     expect(await rejection(lost.detach())).toBeInstanceOf(LockLostError);
     const released = await a.acquire(unique());
     await released.release();
-    expect(await rejection(released.detach())).toBeInstanceOf(LockLostError);
+    expect(await rejection(released.detach())).toMatchObject({ code: "released" });
   });
 
   test("a part of a reentrant lock cannot be detached, and stays held", async () => {
@@ -182,12 +182,7 @@ describe("refused before anything is sent", () => {
     [{ ...good, name: 5 }, {}, TypeError, "Expected the lock's name to be a string; got 5."],
     [{ ...good, mode: "own" }, {}, TypeError, 'Expected mode to be "exclusive" or "shared"; got "own".'],
     [{ ...good, ttl: 5 }, {}, RangeError, "Expected the detached lock's ttl to be a whole number of at least 50"],
-    [
-      good,
-      { steal: true },
-      TypeError,
-      'Expected options to be among ttl, renew, maxHold, label, durability; got "steal".',
-    ],
+    [good, { steal: true }, TypeError, 'Unknown option "steal"'],
   ])("%j, %j", async (detached, options, kind, message) => {
     const error = await rejection(Reflect.apply(locks.attach, locks, [detached, options]));
     expect(error).toBeInstanceOf(kind);

@@ -1,9 +1,9 @@
 /** Keys of different names never meet, are read back into names, and stay together in a Cluster. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { clientKey, counterKey, lockKey, lockKeys, nameOfKey, scanPattern } from "../src/schemes/keys.ts";
+import { clientKey, counterKey, Homes, lockKey, lockKeys, nameOfKey, scanPattern } from "../src/schemes/keys.ts";
 import { checkManagerOptions } from "../src/options/manager.ts";
-import { globToRegExp } from "../src/schemes/memory.ts";
+import { Glob } from "../src/schemes/glob.ts";
 
 const clientId = "AbCdEfGhIjKlMnOpQrStU-";
 
@@ -17,6 +17,7 @@ const pieces = fc.array(
     ":fence",
     ":queue",
     ":waiters",
+    ":set",
     "\uffff",
     "\uffff007d",
     "007d",
@@ -54,7 +55,7 @@ const prefix = fc
 function lookalikes(each: string, one: string): string[] {
   const keys = [...lockKeys(each, one), ...lockKeys("", one), clientKey(each, clientId)];
   const made = keys.flatMap((key) => [key, key.startsWith(each) ? key.slice(each.length) : key]);
-  return [...made, `{${one}}`, `${one}:queue`, `${one}}`, one.slice(1), one.slice(0, -1), `\uffff${one}`];
+  return [...made, `{${one}}`, `${one}:queue`, `${one}:set`, `${one}}`, one.slice(1), one.slice(0, -1), `\uffff${one}`];
 }
 
 /** As the Redis Cluster specification words it: CRC16 (XMODEM) of the hash tag, or of the key where it has none. */
@@ -86,9 +87,15 @@ describe("whatever the names", () => {
     fc.assert(
       fc.property(prefix, name, name, (each, one, other) => {
         const names = [...new Set([one, other, ...lookalikes(each, one)])];
-        const ours = [clientKey(each, clientId), counterKey(each)];
-        const keys = [...names.flatMap((which) => lockKeys(each, which)), ...ours];
-        expect(new Set(keys).size).toBe(keys.length);
+        for (const isCluster of [true, false]) {
+          const homes = new Homes(each, isCluster);
+          const counters = [...new Set(names.map((which) => homes.of(which)))].flatMap((home) => [
+            home.counter,
+            home.setCounter,
+          ]);
+          const keys = [...names.flatMap((which) => lockKeys(each, which)), ...counters, clientKey(each, clientId)];
+          expect(new Set(keys).size).toBe(keys.length);
+        }
       }),
       { numRuns: 2_000 },
     );
@@ -121,7 +128,8 @@ describe("whatever the names", () => {
     fc.assert(
       fc.property(prefix, name, (each, one) => {
         const [, holders, , waiters] = lockKeys(each, one);
-        for (const key of [holders, waiters, counterKey(each), clientKey(each, clientId)])
+        const { setCounter } = new Homes(each, true).of(one);
+        for (const key of [holders, waiters, counterKey(each), setCounter, clientKey(each, clientId)])
           expect(nameOfKey(each, key)).toBeUndefined();
       }),
     );
@@ -141,8 +149,8 @@ describe("whatever the names", () => {
     fc.assert(
       fc.property(prefix, name, (each, one) => {
         const [key, , queue] = lockKeys(each, one);
-        const pattern = globToRegExp(scanPattern(each));
-        expect(pattern.test(key) && pattern.test(queue)).toBe(true);
+        const pattern = new Glob(scanPattern(each));
+        expect(pattern.matches(key) && pattern.matches(queue)).toBe(true);
       }),
     );
   });

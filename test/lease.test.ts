@@ -1,10 +1,11 @@
 /** Leases against a scheme that the test answers for, with time that moves by hand. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { LockLostError, SchemeError } from "../src/errors.ts";
-import { drift, type Lease, LeaseKeeper, type LeaseTerms } from "../src/leases/lease.ts";
+import { drift } from "../src/leases/lease.ts";
 import { Lock } from "../src/lock.ts";
 import { ManualClock } from "../src/testing.ts";
 import { rejection } from "./support/locks.ts";
+import { type Leases, startLeases } from "./support/leases.ts";
 import { CuttingClock, ScriptedScheme } from "./support/scripted.ts";
 
 /** A third of it is whole, and so is the local deadline: 1 % and 2 ms before the server's. */
@@ -15,38 +16,25 @@ const RETRY = 2_500;
 
 const down = (): SchemeError => new SchemeError("unreachable", "down", [], true);
 
-interface Stage {
+interface Stage extends Leases {
   readonly clock: ManualClock;
   readonly scheme: ScriptedScheme;
-  readonly keeper: LeaseKeeper;
-  /** A lease of a request that was sent now. */
-  start(terms?: Partial<LeaseTerms>): Lease;
 }
 
 let stage: Stage | undefined;
 
 function setUp(clock: ManualClock = new ManualClock()): Stage {
   const scheme = new ScriptedScheme(clock);
-  const keeper = new LeaseKeeper(scheme, clock);
-  let count = 0;
-  stage = {
-    clock,
-    scheme,
-    keeper,
-    start: (terms) => {
-      const grant = { lock: "a", token: `client:${count++}`, mode: "exclusive", fence: 7 } as const;
-      return keeper.start(grant, clock.now(), { ttl: TTL, renew: true, maxHold: undefined, ...terms });
-    },
-  };
+  stage = { clock, scheme, ...startLeases(scheme, clock) };
   return stage;
 }
 
-/** Whatever happened, a keeper that is closed leaves no timer and no lease. */
+/** Whatever happened, a keeper that is closed leaves no timer. */
 afterEach(async () => {
-  const { keeper, clock } = stage as Stage;
-  await keeper.close();
+  const { keeper, room, clock } = stage as Stage;
+  await keeper.close(0);
+  void room.idle();
   expect(clock.pending, "timers left").toBe(0);
-  expect(keeper.all, "leases left").toEqual([]);
 });
 
 describe("the local deadline", () => {
@@ -60,10 +48,9 @@ describe("the local deadline", () => {
   });
 
   test("counts from when the request was sent, however late the answer came", async () => {
-    const { clock, keeper } = setUp();
+    const { clock, start } = setUp();
     await clock.advance(20_000);
-    const grant = { lock: "a", token: "client:x", mode: "exclusive", fence: 7 } as const;
-    const lease = keeper.start(grant, 5_000, { ttl: TTL, renew: false, maxHold: undefined });
+    const lease = start({ renew: false }, 5_000);
     expect(lease.remaining).toBe(5_000 + DEADLINE - 20_000);
   });
 
@@ -125,14 +112,30 @@ describe("the local deadline", () => {
     expect(scheme.extends.count).toBe(1);
   });
 
-  test("is final also for an extension that was answered in a blocked event loop", async () => {
+  test("that passes in a blocked event loop, while the answer to an extension asked for in time lies unread, is none", async () => {
     const { clock, scheme, start } = setUp();
     const lease = start({ renew: false });
-    const refused = rejection(lease.extend(60_000));
-    vi.spyOn(clock, "now").mockReturnValue(DEADLINE);
+    const { signal } = lease;
+    const extended = lease.extend(60_000);
+    const now = vi.spyOn(clock, "now").mockReturnValue(DEADLINE);
+    expect(lease.held, "until it has been read").toBe(false);
+    expect(signal.aborted).toBe(false);
     scheme.extends.last.answer("extended");
-    expect(await refused).toBeInstanceOf(LockLostError);
+    await extended;
+    expect(lease.held).toBe(true);
+    now.mockRestore();
+    await clock.advance(DEADLINE + 1);
+    expect(lease.held).toBe(true);
+  });
+
+  test("that passes in a blocked event loop, before a renewal could be asked for, is blamed on the block", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start();
+    vi.spyOn(clock, "now").mockReturnValue(DEADLINE + 1_000);
     expect(lease.held).toBe(false);
+    expect(lease.error).toMatchObject({ reason: "expired", blocked: DEADLINE + 1_000 - RENEWAL });
+    expect(lease.error?.message).toContain(`the event loop was blocked for ${DEADLINE + 1_000 - RENEWAL} ms`);
+    expect(scheme.extends.count).toBe(0);
   });
 });
 
@@ -373,7 +376,8 @@ describe("extend()", () => {
     const [lost, released] = [start({ renew: false }), start({ renew: false })];
     await released.release();
     await clock.advance(DEADLINE);
-    for (const lease of [lost, released]) expect(await rejection(lease.extend())).toBeInstanceOf(LockLostError);
+    expect(await rejection(lost.extend())).toBeInstanceOf(LockLostError);
+    expect(await rejection(released.extend())).toMatchObject({ code: "released" });
     expect(scheme.extends.count).toBe(0);
   });
 
@@ -489,7 +493,7 @@ describe("release", () => {
   test.each(["extended", "gone", "stolen", "failed"] as const)(
     "while a renewal is on its way leaves nothing, when that is answered with %s",
     async (answer) => {
-      const { clock, scheme, keeper, start } = setUp();
+      const { clock, scheme, start } = setUp();
       const lease = start();
       const { signal } = lease;
       await clock.advance(RENEWAL);
@@ -499,7 +503,6 @@ describe("release", () => {
       await clock.advance(0);
       expect(lease.held).toBe(false);
       expect(signal.aborted).toBe(false);
-      expect(keeper.all).toEqual([]);
       await clock.advance(2 * TTL);
       expect(scheme.extends.count).toBe(1);
       expect(clock.pending).toBe(0);
@@ -545,38 +548,34 @@ describe("release", () => {
 });
 
 describe("close", () => {
-  test("releases all leases, renews none any more and waits for the server", async () => {
+  test("releases all leases, and renews none any more", async () => {
     const { clock, scheme, keeper, start } = setUp();
     const leases = [start(), start(), start()];
-    scheme.releases.always = undefined;
-    let closed = false;
-    void keeper.close().then(() => (closed = true));
-    await clock.advance(0);
+    await keeper.close(0);
     expect(leases.map((lease) => lease.held)).toEqual([false, false, false]);
+    expect(leases.map((lease) => lease.error?.reason)).toEqual(["closed", "closed", "closed"]);
     expect(scheme.releases.count).toBe(3);
-    expect(closed).toBe(false);
-    for (const call of scheme.releases.all) call.answer("released");
-    await clock.advance(0);
-    expect(closed).toBe(true);
+    await clock.advance(TTL);
     expect(scheme.extends.count).toBe(0);
   });
 
   test("leaves no timer, of no lease", async () => {
     const { clock, keeper, start } = setUp();
     for (let i = 0; i < 10; i++) start({ ttl: 1_000 + i });
-    await keeper.close();
+    await keeper.close(0);
     expect(clock.pending).toBe(0);
   });
 
   test("ends also the telling of what the server has not heard", async () => {
-    const { clock, scheme, keeper, start } = setUp();
+    const { clock, scheme, room, keeper, start } = setUp();
     scheme.releases.always = () => {
       throw down();
     };
     await start().release();
     await clock.advance(150);
     const before = scheme.releases.count;
-    await keeper.close();
+    await keeper.close(0);
+    void room.idle();
     expect(clock.pending).toBe(0);
     await clock.advance(TTL);
     expect(scheme.releases.count).toBe(before);
@@ -586,7 +585,7 @@ describe("close", () => {
     const { clock, keeper, start } = setUp();
     start();
     await clock.advance(RENEWAL);
-    await keeper.close();
+    await keeper.close(0);
     expect(clock.pending).toBe(0);
   });
 });

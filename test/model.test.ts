@@ -273,9 +273,9 @@ else`,
   { title: "whoever is stolen from is not told", from: "tell(lock, victim, 'lost', fence)", to: "" },
   {
     title: "permits that expire do not come back",
-    from: `call('ZREM', lock.key, token)
-forget(lock, token)`,
-    to: "call('ZREM', lock.key, token)",
+    from: `call('ZREM', lock.key, unpack(ended))
+forget(lock, ended)`,
+    to: "call('ZREM', lock.key, unpack(ended))",
   },
   { title: "one permit too many", from: "lock.used + permits <= tonumber(limit)", to: "lock.used < tonumber(limit)" },
   { title: "a small request overtakes a large one", from: "elseif not compatible(lock, mode) then", to: OVERTAKE },
@@ -285,7 +285,7 @@ forget(lock, token)`,
     from: "lock.limit and 0 or -1",
     to: "-1",
   },
-  { title: "the queue may be longer by one", from: "while count <= most do", to: "while count <= most + 1 do" },
+  { title: "the queue may be longer by one", from: "count >= most", to: "count > most" },
   {
     title: "a downgrade lets nobody in",
     from: "join(lock, token, 'shared', fence, lock.label, expiry)\npromote(lock)",

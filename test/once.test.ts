@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LockLostError, SchemeError } from "../src/index.ts";
 import type { LockManager, OnceResult } from "../src/index.ts";
-import { LeaseKeeper } from "../src/leases/lease.ts";
 import { once } from "../src/primitives/once.ts";
 import { ManualClock, TestLocks } from "../src/testing.ts";
 import { deferred, hold, isFree, rejection, stateOf, unique } from "./support/locks.ts";
@@ -10,6 +9,7 @@ import { ScriptedScheme } from "./support/scripted.ts";
 import { openStage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
 import { type Place, type World, places, schemes } from "./support/worlds.ts";
+import { startLeases } from "./support/leases.ts";
 
 type Refused = OnceResult<never> & { ran: false };
 
@@ -124,11 +124,11 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     const manager = await world.manager({ label: "short-lived" });
     await manager.once(done, { atMost: 60_000, atLeast: 30_000 }, () => {});
     const ended = deferred();
-    const cut = manager.once(running, { atMost: 60_000, atLeast: 30_000 }, () => ended.promise);
+    const cut = rejection(manager.once(running, { atMost: 60_000, atLeast: 30_000 }, () => ended.promise));
     await until(async () => (await stateOf(b, running)).held.length === 1, "it ran");
-    await manager.close();
+    await manager.close({ timeout: 0 });
+    expect(await cut).toMatchObject({ name: "LockLostError", reason: "closed" });
     ended.resolve();
-    await cut;
     expect(await refused(b.once(done, { atMost: 60_000 }, never))).toMatchObject({ state: "done", by: "short-lived" });
     expect(await refused(b.once(running, { atMost: 60_000 }, never))).toMatchObject({ by: "short-lived" });
   });
@@ -176,19 +176,18 @@ test("the lock of a process that dies while the job runs is kept for atLeast", a
 test("a job is not started when its lock could not be kept, and the lock is given back", async () => {
   const clock = new ManualClock();
   const scheme = new ScriptedScheme(clock);
-  const keeper = new LeaseKeeper(scheme, clock);
   const failure = new SchemeError("read-only", "no", []);
   scheme.extends.always = () => {
     throw failure;
   };
-  const grant = { lock: "report", token: "a:0", mode: "exclusive", fence: 7 } as const;
-  const tryLease = (_: string, { ttl, maxHold }: { ttl: number; maxHold: number }) =>
-    Promise.resolve(keeper.start(grant, clock.now(), { ttl, maxHold, renew: true }));
-  const room = { clock, tryLease, holdDuring: never, look: never };
+  const leases = startLeases(scheme, clock);
+  const lease = (_: string, { ttl, maxHold }: { ttl: number; maxHold: number }) =>
+    Promise.resolve(leases.start({ ttl, maxHold }));
+  const room = { clock, lease, look: never };
   const terms = { name: "report", atMost: 600_000, atLeast: 200_000, ttl: 1_000, label: "" };
   expect(await rejection(once(room, terms, never))).toBe(failure);
   expect(scheme.releases.count).toBe(1);
-  await keeper.close();
+  await leases.keeper.close(0);
 });
 
 describe("refused before anything is sent", () => {
@@ -199,7 +198,7 @@ describe("refused before anything is sent", () => {
     ["a", { atMost: 10 }, () => {}, RangeError, "Expected atMost to be a whole number of at least 50 milliseconds"],
     ["a", { atMost: 100, atLeast: 101 }, () => {}, RangeError, "no longer than atMost, 100 milliseconds; got 101."],
     ["a", { atMost: 100, atLeast: -1 }, () => {}, RangeError, "Expected atLeast to be a whole number of at least 0"],
-    ["a", { atMost: 100, atleast: 1 }, () => {}, TypeError, 'among atMost, atLeast, ttl, label; got "atleast".'],
+    ["a", { atMost: 100, atleast: 1 }, () => {}, TypeError, "Did you mean atLeast?"],
     ["a", { atMost: 100 }, undefined, TypeError, "Expected the callback to be a function; got undefined."],
   ])("once(%j, %j)", async (name, options, job, kind, message) => {
     const error = await rejection(Reflect.apply(locks.once, locks, [name, options, job]));

@@ -109,7 +109,7 @@ describe("a request", () => {
 
   test.each<[object, Refusal["1"], string]>([
     [{ durability: {} }, "RangeError", "got neither"],
-    [{ durability: { replicas: 2, disk: true } }, "TypeError", 'got "disk"'],
+    [{ durability: { replicas: 2, disk: true } }, "TypeError", 'Unknown option "disk" in durability'],
     [{ ttl: 100, durability: { aof: true, timeout: 100 } }, "RangeError", "less than the ttl, 100 milliseconds"],
     [{ maxHold: 90, durability: { aof: true, timeout: 90 } }, "RangeError", "less than the ttl, 90 milliseconds"],
   ])("%o is refused before anything is sent", async (options, kind, says) => {
@@ -169,7 +169,11 @@ describe("a request", () => {
     const { client, sent } = recording();
     const locks = new LockManager(client);
     const tryWith = (options: object) => rejection(Reflect.apply(locks.tryAcquire, locks, ["name", options]));
-    expectRefusal(await tryWith({ waitTimeout: 5 }), "TypeError", "Expected waitTimeout without tryAcquire");
+    expectRefusal(
+      await tryWith({ waitTimeout: 5 }),
+      "TypeError",
+      "tryAcquire() never waits, so it cannot take waitTimeout",
+    );
     expectDOMException(await tryWith({ signal: new AbortController().signal }), "NotSupportedError");
     expect(sent).toEqual([]);
   });
@@ -178,7 +182,7 @@ describe("a request", () => {
     const { client, sent } = recording();
     const options = { waitTimeout: 0, [other]: true };
     const error = await rejection(requestWith(new LockManager(client), "name", options, () => "ran"));
-    expectRefusal(error, "TypeError", `Expected waitTimeout without ${other}`);
+    expectRefusal(error, "TypeError", `A request with ${other} never waits, so it cannot take waitTimeout`);
     expect(sent).toEqual([]);
   });
 
@@ -196,11 +200,10 @@ describe("a request", () => {
     expect(sent).toEqual([]);
   });
 
-  test("what is left out has its default, undefined is left out, and unknown members are none of ours", () => {
+  test("what is left out has its default, and undefined is left out", () => {
     const defaults = {
       mode: "exclusive",
-      ifAvailable: false,
-      steal: false,
+      manner: "wait",
       signal: undefined,
       ttl: 1_234,
       waitTimeout: undefined,
@@ -209,19 +212,40 @@ describe("a request", () => {
       maxHold: undefined,
       label: "",
     };
-    const left = Object.fromEntries(Object.keys(defaults).map((name) => [name, undefined]));
-    for (const options of [undefined, null, {}, left, { color: "red" }, () => "a function is an object"]) {
-      expect(checked(options)).toEqual({ lock: "a", ...defaults });
+    const { manner, ...options } = defaults;
+    const left = Object.fromEntries(Object.keys(options).map((name) => [name, undefined]));
+    for (const given of [undefined, null, {}, left]) {
+      expect(checked(given)).toEqual({ lock: "a", manner, ...options });
     }
+  });
+
+  test.each([
+    [{ timeout: 1_000 }, "waitTimeout"],
+    [{ TTL: 1_000 }, "ttl"],
+    [{ signall: undefined }, "signal"],
+    [{ tll: 1_000 }, "ttl"],
+    [{ shared: true }, undefined],
+  ])("the unknown option in %o is refused, and what was probably meant is named", async (options, meant) => {
+    const { errors, sent } = await refused(options);
+    const hint = meant ? `Did you mean ${meant}?` : "The options are mode, ifAvailable, steal";
+    for (const error of errors) expectRefusal(error, "TypeError", "Unknown option", hint);
+    expect(sent).toEqual([]);
+  });
+
+  test("a function in the place of the options is refused", async () => {
+    const { errors, sent } = await refused(() => "not options" as never);
+    for (const error of errors) expectRefusal(error, "TypeError", "Expected options to be an object; got function");
+    expect(sent).toEqual([]);
+  });
+
+  test("a polyfilled AbortSignal is taken", () => {
+    const signal = { aborted: false, addEventListener: () => {}, removeEventListener: () => {} };
+    expect(checked({ signal })).toMatchObject({ signal });
   });
 
   test("members that the Web Locks specification names are converted as it says", () => {
     const options = { mode: { toString: () => "shared" }, ifAvailable: "yes", steal: 0 };
-    expect(checked(options)).toMatchObject({
-      mode: "shared",
-      ifAvailable: true,
-      steal: false,
-    });
+    expect(checked(options)).toMatchObject({ mode: "shared", manner: "try" });
   });
 });
 
@@ -324,8 +348,8 @@ describe("a manager", () => {
     [{ scheme: null }, "got null"],
     [{ label: 7 }, "Expected label to be a string"],
     [{ label: "x".repeat(257) }, "at most 256"],
-    [{ tll: 5_000 }, 'among prefix, ttl, scheme, label, turn, nodeTimeout, delayRestarted, durability; got "tll"'],
-    [{ waitTimeout: 5 }, "Expected options to be among"],
+    [{ tll: 5_000 }, 'Unknown option "tll" in options. Did you mean ttl?'],
+    [{ waitTimeout: 5 }, 'Unknown option "waitTimeout" in options. The options are prefix, ttl'],
     [{ turn: "16" }, 'Expected turn to be a whole number; got "16"'],
     [{ turn: 1.5 }, "Expected turn to be a whole number; got 1.5"],
   ])("%o is refused with TypeError", (options, says) => {
@@ -349,7 +373,7 @@ describe("a manager", () => {
     [{ replicas: 1, timeout: 0 }, "RangeError", "Expected durability.timeout to be a whole number of at least 1"],
     [{ replicas: 1, timeout: 4_001 }, "RangeError", "Expected durability.timeout to be at most 4000"],
     [{ replicas: 1, timeout: "50" }, "TypeError", "Expected durability.timeout"],
-    [{ replica: 1 }, "TypeError", 'Expected durability to be among replicas, aof, timeout; got "replica".'],
+    [{ replica: 1 }, "TypeError", 'Unknown option "replica" in durability. Did you mean replicas?'],
   ])("durability: %o is refused with %s", (durability, kind, says) => {
     expectRefusal(made({ durability }), kind, says);
   });
@@ -435,7 +459,7 @@ describe("once closed", () => {
     for (const refusal of refusals) {
       const error = await rejection(refusal);
       expect(error).toMatchObject({ name: "LockError", code: "closed" });
-      expect((error as Error).message).toContain("Expected an open LockManager");
+      expect((error as Error).message).toContain("has been closed. Make a new one.");
     }
     expect(sent).toEqual([]);
   });

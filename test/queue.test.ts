@@ -64,32 +64,32 @@ describe.each(queueing)("$title", ({ open }) => {
     await held.end();
   });
 
-  test("maxQueue lets in so many ahead and no more, and leaves nothing behind", async () => {
+  test("maxQueue lets that many wait and no more, and leaves nothing behind", async () => {
     const name = unique();
     const held = await hold(a, name);
-    const first = b.acquire(name, { maxQueue: 0 });
-    await pending(name, 1);
     const error = (await rejection(a.acquire(name, { maxQueue: 0 }))) as LockError;
     expect(error).toBeInstanceOf(QueueFullError);
     expect([error.code, error.message]).toEqual([
       "queue-full",
-      `Expected at most 0 (maxQueue) to wait for "${name}" already; more do. Try again later, or allow a longer queue.`,
+      `Too many requests are already waiting for "${name}" (maxQueue: 0). Try again later, or raise maxQueue.`,
     ]);
-    const second = a.acquire(name, { maxQueue: 1 });
+    const first = b.acquire(name, { maxQueue: 1 });
+    await pending(name, 1);
+    expect(await rejection(a.acquire(name, { maxQueue: 1 }))).toBeInstanceOf(QueueFullError);
+    const second = a.acquire(name, { maxQueue: 2 });
     await pending(name, 2);
-    expect(await rejection(b.acquire(name, { maxQueue: 1 }))).toBeInstanceOf(QueueFullError);
     expect((await stateOf(b, name)).pending).toHaveLength(2);
     await held.end();
     await (await first).release();
     await (await second).release();
   });
 
-  test("of many that ask at once exactly so many get in line", async () => {
+  test("of many that ask at once exactly that many wait", async () => {
     const name = unique();
     const held = await hold(a, name);
     const asks = Array.from({ length: 20 }, (_, i) =>
       (i % 2 ? a : b)
-        .request(name, { maxQueue: 4 }, () => "served")
+        .request(name, { maxQueue: 5 }, () => "served")
         .catch((error: unknown) => (error as LockError).code),
     );
     await pending(name, 5);
@@ -103,9 +103,9 @@ describe.each(queueing)("$title", ({ open }) => {
   test("maxQueue of a semaphore counts those who wait for permits", async () => {
     const semaphore = a.semaphore(unique(), 2);
     const held = await semaphore.acquire({ permits: 2, maxQueue: 0 });
-    const next = semaphore.acquire({ maxQueue: 0 });
+    const next = semaphore.acquire({ maxQueue: 1 });
     await pending(semaphore.name, 1);
-    expect(await rejection(semaphore.acquire({ maxQueue: 0 }))).toBeInstanceOf(QueueFullError);
+    expect(await rejection(semaphore.acquire({ maxQueue: 1 }))).toBeInstanceOf(QueueFullError);
     await held.release();
     await (await next).release();
   });
@@ -132,8 +132,8 @@ test("those of another process who share a place are counted each", async (t) =>
   const held = await hold(b, name);
   const waiting = Array.from({ length: 3 }, () => a.request(name, () => {}));
   await until(async () => (await b.query({ name })).pending.length === 3, "three waited at one place");
-  expect(await rejection(b.acquire(name, { maxQueue: 2 }))).toBeInstanceOf(QueueFullError);
-  const last = b.acquire(name, { maxQueue: 3 });
+  expect(await rejection(b.acquire(name, { maxQueue: 3 }))).toBeInstanceOf(QueueFullError);
+  const last = b.acquire(name, { maxQueue: 4 });
   await until(async () => (await b.query({ name })).pending.length === 4, "the fourth waited");
   await held.end();
   await Promise.all(waiting);
@@ -158,7 +158,7 @@ test("the dead are not counted", PROCESSES, async (t) => {
   await doomed.kill();
   const letIn = async (): Promise<boolean> => {
     const abort = new AbortController();
-    const options = { maxQueue: 1, signal: abort.signal, onWait: () => abort.abort() };
+    const options = { maxQueue: 2, signal: abort.signal, onWait: () => abort.abort() };
     return !((await rejection(locks.acquire(name, options))) instanceof QueueFullError);
   };
   await until(letIn, "another was let in line");
@@ -197,8 +197,8 @@ describe("bad input", () => {
     [{ maxQueue: "3" }, TypeError, 'maxQueue to be a whole number; got "3"'],
     [{ onWait: "tell me" }, TypeError, 'onWait to be a function; got "tell me"'],
     [{ onWait: null }, TypeError, "onWait to be a function; got null"],
-    [{ maxQueue: 3, ifAvailable: true }, TypeError, "maxQueue without ifAvailable, which never waits"],
-    [{ onWait: () => {}, steal: true }, TypeError, "onWait without steal, which never waits"],
+    [{ maxQueue: 3, ifAvailable: true }, TypeError, "ifAvailable never waits, so it cannot take maxQueue"],
+    [{ onWait: () => {}, steal: true }, TypeError, "steal never waits, so it cannot take onWait"],
   ])("%o is refused", (options, kind, says) => {
     const check = (): unknown => checkRequest("a", options, { ttl: 1_000 }, "request");
     expect(check).toThrow(kind);
@@ -207,6 +207,6 @@ describe("bad input", () => {
 
   test("tryAcquire knows neither", async () => {
     const error = await rejection(new TestLocks().manager().tryAcquire("a", { maxQueue: 1 } as never));
-    expect((error as Error).message).toBe("Expected maxQueue without tryAcquire, which never waits; got both.");
+    expect((error as Error).message).toBe("tryAcquire() never waits, so it cannot take maxQueue.");
   });
 });

@@ -42,7 +42,7 @@ test("the README's code runs and says what it should", async () => {
   expect(stdout).toContain("I do it");
   expect(stdout).toContain("first come first served");
   expect(stdout).toContain("two of four permits");
-  expect(stdout).toContain('Lock "busy" was not granted within 100 ms.');
+  expect(stdout).toContain('Lock "busy" was not granted within 100 ms: this process itself holds it.');
   expect(stdout).toContain("1 holds, 0 wait");
   expect(stdout).toMatch(/leads with fence \d{16}\na report\n2 locks, all or none/);
 });

@@ -5,6 +5,7 @@ import { Schedule, type Scheduled } from "../src/leases/schedule.ts";
 class Item implements Scheduled {
   readonly due: number;
   position = -1;
+  scheduledFor = 0;
 
   constructor(due: number) {
     this.due = due;
@@ -60,7 +61,7 @@ test("removing what is not in it changes nothing", () => {
 
 test("an item's time is read when it is added, and again when it is added again", () => {
   const schedule = new Schedule<Item>();
-  const moving = { due: 1, position: -1 };
+  const moving = { due: 1, position: -1, scheduledFor: 0 };
   const still = new Item(5);
   schedule.add(moving);
   schedule.add(still);

@@ -276,8 +276,8 @@ describe("bad input", () => {
     [{ permits: 1.5 }, TypeError, "permits to be a whole number; got 1.5"],
     [{ permits: "2" }, TypeError, 'permits to be a whole number; got "2"'],
     [{ permits: null }, TypeError, "permits to be a whole number; got null"],
-    [{ mode: "shared" }, TypeError, 'a semaphore\'s request without mode; got "shared"'],
-    [{ steal: true }, TypeError, "a semaphore's request without steal; got true"],
+    [{ mode: "shared" }, TypeError, 'A semaphore\'s request cannot take mode; got "shared"'],
+    [{ steal: true }, TypeError, "A semaphore's request cannot take steal; got true"],
     [{ ttl: 10 }, RangeError, "ttl to be a whole number of at least 50 milliseconds; got 10"],
   ])("a request with %o is refused by every verb", async (options, kind, says) => {
     const semaphore = locks.semaphore("gpu", 4);
@@ -300,7 +300,7 @@ describe("bad input", () => {
   test("permits of a lock are refused, and the remedy is named", async () => {
     const error = await rejection(locks.acquire("gpu", { permits: 2 } as never));
     expect(error).toBeInstanceOf(TypeError);
-    expect((error as Error).message).toContain("Use semaphore(name, limit).");
+    expect((error as Error).message).toContain("Use semaphore(name, limit)");
   });
 });
 

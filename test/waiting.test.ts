@@ -2,13 +2,13 @@
  * The waiting loop as a manager runs it, against a scheme whose answers and pushes come in whatever order the test
  * wants, and with time that moves by hand.
  */
+import { report } from "../src/caller.ts";
 import { getEventListeners } from "node:events";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { LONGEST_TIMER } from "../src/clock.ts";
 import { LockError, LockLostError, LockTimeoutError, SchemeError } from "../src/errors.ts";
 import { type Lock, LockManager, type LockOptions } from "../src/index.ts";
-import { type Answer, CLAIM_TIME } from "../src/schemes/scheme.ts";
-import { EXPIRY_MARGIN } from "../src/schemes/memory.ts";
+import { type Answer, CLAIM_WINDOW, EXPIRY_MARGIN } from "../src/schemes/scheme.ts";
 import { ManualClock } from "../src/testing.ts";
 import { expectDOMException, rejection } from "./support/locks.ts";
 import { CuttingClock, type ScriptedScheme, ScriptedStore } from "./support/scripted.ts";
@@ -36,8 +36,10 @@ function setUp(clock: ManualClock = new ManualClock()): Stage {
 
 /** Whatever happened, a manager that is closed leaves no timer. */
 afterEach(async () => {
-  const { locks, clock } = stage as Stage;
-  await locks.close();
+  const { locks, clock, scheme } = stage as Stage;
+  const closed = locks.close();
+  scheme.end();
+  await closed;
   expect(clock.pending, "timers left").toBe(0);
 });
 
@@ -76,7 +78,7 @@ describe("a push", () => {
     const on = setUp();
     const request = await waiting(on);
     await on.clock.advance(1_000);
-    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", request.token, 7, 1);
     await on.clock.advance(0);
     expect(on.scheme.acquires.all.map(({ at }) => at)).toEqual([0, 1_000]);
     expect(on.scheme.acquires.last.what.token).toBe(request.token);
@@ -93,7 +95,7 @@ describe("a push", () => {
     await on.clock.advance(0);
     on.scheme.acquires.last.answer(pending());
     await on.clock.advance(0);
-    on.scheme.listener.granted("a", on.scheme.acquires.last.what.token, 7);
+    on.scheme.listener.granted("a", on.scheme.acquires.last.what.token, 7, 1);
     await on.clock.advance(0);
     expect(callback).not.toHaveBeenCalled();
     on.scheme.acquires.last.answer(granted(7));
@@ -102,12 +104,13 @@ describe("a push", () => {
   });
 
   test.each([
-    [CLAIM_TIME + 1, 1],
-    [CLAIM_TIME, 2],
+    [251, 1],
+    [250, 2],
   ])("that is known to last %i ms more: %i question(s) until the lock is held", async (lasts, questions) => {
     const on = setUp();
     const request = await waiting(on);
-    on.scheme.listener.granted("a", request.token, 7, on.clock.now() + lasts);
+    // It lasts for the claim window, less what clocks may differ.
+    on.scheme.listener.granted("a", request.token, 7, 1, on.clock.now() + lasts - 0.99 * CLAIM_WINDOW);
     await on.clock.advance(0);
     expect(on.scheme.acquires.count).toBe(questions);
     if (questions > 1) on.scheme.acquires.last.answer(granted(7));
@@ -118,7 +121,7 @@ describe("a push", () => {
   test("that overtakes its own pending reply is not lost", async () => {
     const on = setUp();
     const request = await asked(on);
-    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", request.token, 7, 1);
     await on.clock.advance(0);
     expect(on.scheme.acquires.count, "one question of a token at a time").toBe(1);
     on.scheme.acquires.last.answer(pending());
@@ -132,7 +135,7 @@ describe("a push", () => {
   test("whose claim is answered with pending leads to no more questions until the next push or poke", async () => {
     const on = setUp();
     const request = await waiting(on);
-    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", request.token, 7, 1);
     await on.clock.advance(0);
     on.scheme.acquires.last.answer(pending());
     await on.clock.advance(0);
@@ -144,7 +147,7 @@ describe("a push", () => {
   test("that overtakes its own granted reply asks nothing more", async () => {
     const on = setUp();
     const request = await asked(on);
-    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", request.token, 7, 1);
     on.scheme.acquires.last.answer(granted(7));
     await on.clock.advance(0);
     expect(request.lock?.held).toBe(true);
@@ -156,33 +159,43 @@ describe("a push", () => {
     const request = await asked(on);
     on.scheme.acquires.last.fail(down());
     await on.clock.advance(0);
-    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", request.token, 7, 1);
     await on.clock.advance(0);
     expect(on.scheme.acquires.all.map(({ at }) => at)).toEqual([0, 0]);
   });
 
-  test("for a request that is over gives the grant back", async () => {
+  test("for a request that is over changes nothing: its farewell has been said, or will be", async () => {
     const on = setUp();
     const controller = new AbortController();
     const request = await waiting(on, { signal: controller.signal });
     controller.abort();
     await on.clock.advance(0);
-    const before = on.scheme.releases.count;
-    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", request.token, 7, 1);
     await on.clock.advance(0);
-    expect(on.scheme.releases.count).toBe(before + 1);
-    expect(on.scheme.releases.last.what).toEqual({ lock: "a", token: request.token });
+    expect(on.scheme.releases.all.map(({ what }) => what.token)).toEqual([request.token]);
   });
 
-  test("for a lock that was released gives the grant back", async () => {
+  test("for a lock that was released changes nothing", async () => {
     const on = setUp();
     const request = await asked(on);
     on.scheme.acquires.last.answer(granted(7));
     await on.clock.advance(0);
     await request.lock?.release();
-    on.scheme.listener.granted("a", request.token, 8);
+    on.scheme.listener.granted("a", request.token, 8, 1);
     await on.clock.advance(0);
-    expect(on.scheme.releases.all.map(({ what }) => what.token)).toEqual([request.token, request.token]);
+    expect(on.scheme.releases.all.map(({ what }) => what.token)).toEqual([request.token]);
+  });
+
+  test("for a lock that was detached gives nothing back: its token still holds", async () => {
+    const on = setUp();
+    const request = await asked(on);
+    on.scheme.acquires.last.answer(granted(7));
+    await on.clock.advance(0);
+    on.scheme.extends.always = () => "extended";
+    await request.lock?.detach();
+    on.scheme.listener.granted("a", request.token, 7, 1);
+    await on.clock.advance(0);
+    expect(on.scheme.releases.count).toBe(0);
   });
 
   test("of the fence that is held changes nothing; of a later one, the earlier is lost", async () => {
@@ -190,10 +203,10 @@ describe("a push", () => {
     const request = await asked(on);
     on.scheme.acquires.last.answer(granted(7));
     await on.clock.advance(0);
-    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", request.token, 7, 1);
     await on.clock.advance(0);
     expect(request.lock?.held).toBe(true);
-    on.scheme.listener.granted("a", request.token, 8);
+    on.scheme.listener.granted("a", request.token, 8, 1);
     await on.clock.advance(0);
     expect(request.lock?.held).toBe(false);
     expect(request.lock?.signal.reason).toBeInstanceOf(LockLostError);
@@ -282,7 +295,7 @@ describe("a notice of loss", () => {
     const on = setUp();
     const request = await waiting(on);
     on.scheme.listener.lost("a", request.token, 6);
-    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", request.token, 7, 1);
     await on.clock.advance(0);
     on.scheme.acquires.last.answer(granted(7));
     await on.clock.advance(0);
@@ -322,15 +335,17 @@ describe("a request that is over while its question is out", () => {
     expect(on.scheme.releases.last.what.token).toBe(request.token);
   });
 
-  test("gives back a grant that comes after the manager was closed", async () => {
+  test("gives back a grant that comes while the manager closes, and the manager waits for that", async () => {
     const on = setUp();
     const request = await asked(on);
-    await on.locks.close();
-    expect(request.error).toMatchObject({ code: "closed" });
-    const before = on.scheme.releases.count;
-    on.scheme.acquires.last.answer(granted());
+    let isClosed = false;
+    const closing = on.locks.close().then(() => (isClosed = true));
     await on.clock.advance(0);
-    expect(on.scheme.releases.count).toBe(before + 1);
+    expect(request.error).toMatchObject({ code: "closed" });
+    expect([on.scheme.releases.count, isClosed]).toEqual([0, false]);
+    on.scheme.acquires.last.answer(granted());
+    await closing;
+    expect(on.scheme.releases.all.map(({ what }) => what.token)).toEqual([request.token]);
   });
 
   test("does not mind that the question fails", async () => {
@@ -414,7 +429,9 @@ describe("close", () => {
     const pausing = await asked(on);
     on.scheme.acquires.last.fail(down());
     const asking = await asked(on);
-    await on.locks.close();
+    const closing = on.locks.close();
+    on.scheme.acquires.last.answer(pending());
+    await closing;
     for (const { error } of [inLine, pausing, asking]) {
       expect(error).toBeInstanceOf(LockError);
       expect(error).toMatchObject({ code: "closed" });
@@ -462,10 +479,10 @@ describe("a poke", () => {
   test("brings along the ticket that the scheme wrote", async () => {
     const on = setUp();
     const tickets: (string | undefined)[] = [];
-    vi.spyOn(on.scheme, "acquire").mockImplementation((request) => {
-      tickets.push(request.ticket);
-      request.ticket = "42";
-      return Promise.resolve(pending(100));
+    vi.spyOn(on.scheme, "acquire").mockImplementation((question) => {
+      tickets.push(question.ticket);
+      question.ticket = "42";
+      report(Promise.resolve(pending(100)), question);
     });
     watch(on.locks.acquire("a"));
     await on.clock.advance(150);
@@ -498,8 +515,8 @@ describe("an answer that comes when its lease would be over", () => {
     const { token } = on.scheme.acquires.last.what;
     on.scheme.acquires.last.answer(pending());
     await on.clock.advance(0);
-    on.scheme.listener.granted("a", request.token, 7);
-    on.scheme.listener.granted("a", token, 8);
+    on.scheme.listener.granted("a", request.token, 7, 1);
+    on.scheme.listener.granted("a", token, 8, 1);
     await on.clock.advance(0);
     expect(on.scheme.acquires.count).toBe(3);
     on.scheme.acquires.last.answer(granted(8));
@@ -518,6 +535,7 @@ describe("an answer that comes when its lease would be over", () => {
       on.scheme.acquires.last.answer(granted(7));
       await on.clock.advance(0);
       expect(on.scheme.acquires.count).toBe(questions);
+      on.scheme.end();
       await on.locks.close();
     }
   });
@@ -546,7 +564,7 @@ describe("an answer that comes when its lease would be over", () => {
     on.scheme.acquires.last.answer(pending());
     await on.clock.advance(0);
     expect(on.scheme.releases.count).toBe(0);
-    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", request.token, 7, 1);
     await on.clock.advance(0);
     on.scheme.acquires.last.answer(granted(7));
     await on.clock.advance(0);
@@ -559,7 +577,7 @@ describe("the lease that a request wins", () => {
     const on = setUp();
     const request = await waiting(on);
     await on.clock.advance(1_000);
-    on.scheme.listener.granted("a", request.token, 7);
+    on.scheme.listener.granted("a", request.token, 7, 1);
     await on.clock.advance(400);
     on.scheme.acquires.last.answer(granted(7));
     await on.clock.advance(0);
@@ -714,12 +732,12 @@ test("no timer is left when all is over: granted, aborted, timed out, failed, an
   await waiting(on, { signal: controller.signal });
   await waiting(on, { waitTimeout: 10 });
   const failed = await waiting(on);
-  on.scheme.listener.granted("a", failed.token, 1);
+  on.scheme.listener.granted("a", failed.token, 1, 1);
   await on.clock.advance(0);
   on.scheme.acquires.last.fail(new SchemeError("server", "no", []));
   controller.abort();
   await on.clock.advance(10);
-  on.scheme.listener.granted("a", won.token, 1);
+  on.scheme.listener.granted("a", won.token, 1, 1);
   await on.clock.advance(0);
   on.scheme.acquires.last.answer(granted());
   await on.clock.advance(0);

@@ -1,8 +1,9 @@
 /** A LockManager over connections of our own, to the servers that the options or the environment name. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { schemeError } from "../drivers/server-errors.ts";
+import { messageOf, schemeError } from "../drivers/server-errors.ts";
 import { Connections } from "../drivers/url/connect.ts";
 import type { Connection } from "../drivers/url/connect.ts";
+import { parseUrls } from "../drivers/url/url.ts";
 import { LockManager } from "../lock-manager.ts";
 import type { ManagerOptions } from "../options/manager.ts";
 import { quorumOf } from "../schemes/redlock/ballot.ts";
@@ -59,7 +60,7 @@ export class Session {
     const connections = connectionsFor(options);
     try {
       const durable = replicas === undefined ? {} : { durability: { replicas } };
-      const locks = new LockManager(connections.client, { prefix, scheme, ...manager, ...durable });
+      const locks = managerFor(connections, { prefix, scheme, ...manager, ...durable });
       await firstContact(connections.all, interrupted);
       return new Session(locks, connections, connections.all.length === 1 && scheme !== "set");
     } catch (error) {
@@ -69,13 +70,13 @@ export class Session {
   }
 
   /**
-   * Release and withdraw everything; what a server does not hear of within `limit` milliseconds ends there with its
-   * lease.
+   * Release and withdraw everything, for no command runs any more; what a server does not hear of within `limit`
+   * milliseconds ends there with its lease.
    */
   close(limit?: number): Promise<void> {
     this.#closed ??= (async () => {
       const longest = this.#connections.all.length > 1 ? CLOSE_LIMIT_OF_SEVERAL : CLOSE_LIMIT;
-      await Promise.race([this.locks.close(), sleep(limit ?? longest)]);
+      await Promise.race([this.locks.close({ timeout: 0 }), sleep(limit ?? longest)]);
       this.#connections.close();
     })();
     return this.#closed;
@@ -101,14 +102,25 @@ function serversOf({ redis }: ConnectionOptions): string | readonly string[] {
   return urls.length > 1 ? urls : (urls[0] as string);
 }
 
-/** @throws CliError */
+/** @throws CliError for URLs that cannot be used, and for a client library that does not load */
 function connectionsFor(options: ConnectionOptions): Connections {
+  const servers = serversOf(options);
   try {
-    return new Connections(serversOf(options), options.client);
+    parseUrls(servers);
+  } catch (error) {
+    const source = options.redis ? "--redis" : "REDIS_URL";
+    throw new CliError(ExitCode.usage, `${source}: ${messageOf(error).replace(" of the array", "")}`, { cause: error });
+  }
+  return new Connections(servers, options.client);
+}
+
+/** @throws CliError for a client library of an unknown version: all else that it refuses has been checked */
+function managerFor({ client }: Connections, options: ManagerOptions): LockManager {
+  try {
+    return new LockManager(client, options);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    const source = options.redis ? "--redis" : "REDIS_URL";
-    throw new CliError(ExitCode.usage, `${source}: ${error.message.replace(" of the array", "")}`, { cause: error });
+    throw new CliError(ExitCode.unavailable, error.message, { cause: error });
   }
 }
 

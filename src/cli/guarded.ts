@@ -53,7 +53,11 @@ async function untilOver(held: Held, child: Child, options: GuardOptions): Promi
   });
   held.signal.addEventListener("abort", onLost, { once: true });
   if (held.signal.aborted) onLost();
-  const status = await Promise.race([child.ended, stopped]);
+  const status = await Promise.race([child.ended, stopped]).catch((error: unknown) => {
+    // There is no command to be stopped when holdfast itself gives the lock back.
+    held.signal.removeEventListener("abort", onLost);
+    throw error;
+  });
   // Looks at the clock, for both may have happened while this process stood still; then onLost has just been called.
   if (status !== undefined && held.held) {
     held.signal.removeEventListener("abort", onLost);
@@ -78,6 +82,7 @@ export function lossOf({ signal }: Held, title: string): string {
     expired: "its lease expired before it could be renewed, or its key disappeared from the server",
     stolen: "it was taken by force",
     unreachable: "the server could not be reached to renew it",
+    closed: "holdfast is ending",
   }[reason];
   return `lost ${title}: ${why}`;
 }

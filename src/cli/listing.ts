@@ -1,5 +1,6 @@
 /** Who holds and who waits, lock by lock: as JSON for programs, as a table for people. */
-import type { LockInfo, LockManager } from "../lock-manager.ts";
+import type { LockManager } from "../lock-manager.ts";
+import type { LockInfo } from "../snapshot.ts";
 import type { LockMode, Selection } from "../schemes/scheme.ts";
 import { roundDuration } from "./durations.ts";
 import { plain, quoted } from "./messages.ts";

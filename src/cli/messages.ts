@@ -12,9 +12,9 @@ import { ExitCode, signalExitCode } from "./exit-codes.ts";
 const STDERR = 2;
 
 /**
- * One line; a trace may follow. Resolves when it is written, and never rejects. Not through process.stderr: that stops the whole process while
- * nobody reads the pipe or the terminal is paused (Ctrl-S), and a process that stands still cannot stop a command
- * whose lock is lost.
+ * One line; a trace may follow. Resolves when it is written, and never rejects. Not through process.stderr: that stops
+ * the whole process while nobody reads the pipe or the terminal is paused (Ctrl-S), and a process that stands still
+ * cannot stop a command whose lock is lost.
  */
 export function complain(message: string, trace = ""): Promise<void> {
   return new Promise((resolve) => write(STDERR, lineOf(message) + harmless(trace), () => resolve()));

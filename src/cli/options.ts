@@ -3,8 +3,11 @@ import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { LIBRARIES } from "../drivers/url/connect.ts";
 import type { Library } from "../drivers/url/connect.ts";
+import { LONGEST_LABEL, SHORTEST_TTL } from "../options/checks.ts";
+import { MOST_REPLICAS } from "../options/durability.ts";
 import { checkManagerOptions } from "../options/manager.ts";
-import { LONGEST_NAME, SHORTEST_TTL } from "../options/request.ts";
+import { LONGEST_NAME } from "../options/request.ts";
+import { MOST_PERMITS } from "../options/semaphore.ts";
 import { CliError } from "./cli-error.ts";
 import { parseDuration, parseDurationFrom } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";
@@ -77,8 +80,6 @@ export function parseExitCode(text: string): number {
   throw new InvalidArgumentError(`Expected a whole number from 0 to ${HIGHEST_EXIT_CODE}.`);
 }
 
-const MOST_REPLICAS = 1_000;
-
 function parseReplicas(text: string): number {
   if (/^[1-9]\d{0,3}$/.test(text) && Number(text) <= MOST_REPLICAS) return Number(text);
   throw new InvalidArgumentError(`Expected a whole number from 1 to ${MOST_REPLICAS}.`);
@@ -101,8 +102,6 @@ export function checkNameToHold(name: string): string {
   return checkName(name);
 }
 
-const LONGEST_LABEL = 256;
-
 function parseLabel(text: string): string {
   if (text.length <= LONGEST_LABEL && text.isWellFormed()) return text;
   throw new InvalidArgumentError(`Expected at most ${LONGEST_LABEL} characters.`);
@@ -121,8 +120,6 @@ export interface Permits {
   readonly permits: number;
   readonly limit: number;
 }
-
-const MOST_PERMITS = 1_000_000;
 
 /** @throws InvalidArgumentError */
 export function parsePermits(text: string): Permits {

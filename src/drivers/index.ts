@@ -1,62 +1,73 @@
-import type { Driver } from "./driver.ts";
 import { show } from "../options/checks.ts";
+import type { Driver } from "./driver.ts";
 import { GlideDriver, isGlide } from "./glide/client.ts";
-import type { GlideClient } from "./glide/library.ts";
-import type { GlideTerms } from "./glide/client.ts";
 import { GlideClusterDriver, isGlideCluster } from "./glide/cluster.ts";
-import { IoredisClusterDriver, isIoredisCluster } from "./ioredis/cluster.ts";
-import type { IoredisCluster } from "./ioredis/cluster.ts";
-import { IoredisDriver, isIoredis } from "./ioredis/client.ts";
-import type { IoredisClient } from "./ioredis/client.ts";
-import { isNodeRedisCluster, NodeRedisClusterDriver } from "./node-redis/cluster.ts";
-import type { NodeRedisCluster } from "./node-redis/cluster.ts";
-import { isNodeRedisPool, NodeRedisPoolDriver } from "./node-redis/pool.ts";
-import type { NodeRedisPool } from "./node-redis/pool.ts";
-import { isNodeRedisSentinel, NodeRedisSentinelDriver } from "./node-redis/sentinel.ts";
-import type { NodeRedisSentinel } from "./node-redis/sentinel.ts";
-import { isNodeRedis, NodeRedisDriver } from "./node-redis/client.ts";
-import type { NodeRedisClient } from "./node-redis/client.ts";
+import type { GlideClient } from "./glide/library.ts";
+import { IoredisDriver } from "./ioredis/client.ts";
+import { IoredisClusterDriver } from "./ioredis/cluster.ts";
+import { isIoredis, isIoredisCluster } from "./ioredis/library.ts";
+import type { IoredisClient, IoredisCluster } from "./ioredis/library.ts";
+import { NodeRedisDriver } from "./node-redis/client.ts";
+import { NodeRedisClusterDriver } from "./node-redis/cluster.ts";
+import * as nodeRedis from "./node-redis/library.ts";
+import type { NodeRedisClient, NodeRedisCluster, NodeRedisPool, NodeRedisSentinel } from "./node-redis/library.ts";
+import { NodeRedisPoolDriver } from "./node-redis/pool.ts";
+import { NodeRedisSentinelDriver } from "./node-redis/sentinel.ts";
+import { share } from "./shared.ts";
 
 /** A Redis client that holdfast knows how to drive, recognised by its shape. */
 export type RedisClient =
   IoredisClient | IoredisCluster | GlideClient | NodeRedisClient | NodeRedisCluster | NodeRedisPool | NodeRedisSentinel;
 
-/** @throws TypeError for anything that is no client of a known kind. */
-export function driverFor(client: unknown, terms?: GlideTerms): Driver {
-  const driver = typeof client === "object" && client !== null ? find(client, terms) : undefined;
-  if (driver) return driver;
-  throw new TypeError(
-    "Expected a Redis client: an ioredis 5 or 6 or iovalkey instance (new Redis(), new Cluster()), a node-redis 5 or 6 client " +
-      "(createClient(), createClientPool(), createCluster(), createSentinel()), or a GlideClient or GlideClusterClient of @valkey/valkey-glide from 2.3 on; " +
-      `got ${show(client)}. Leave it out for locks within this process.`,
-  );
+/** What a user of a driver needs that costs something. */
+export interface DriverTerms {
+  /** See `Driver.watchServer`. */
+  readonly watchServer?: boolean;
 }
 
-function find(client: object, terms?: GlideTerms): Driver | undefined {
+/**
+ * The client's driver, which all who use that client share. Each of them closes it.
+ *
+ * @throws TypeError for anything that is no client of a known kind.
+ */
+export function driverFor(client: unknown, { watchServer = false }: DriverTerms = {}): Driver {
+  const open = typeof client === "object" && client !== null ? opener(client) : undefined;
+  if (!open) throw notKnown(client);
+  const driver = share(client as object, open);
+  if (watchServer) driver.watchServer?.();
+  return driver;
+}
+
+/** Undefined if the client is of no known kind. */
+function opener(client: object): (() => Driver) | undefined {
   const keyPrefix = prefixOf(client);
-  // ioredis puts its prefix before every key it sees: not before channels, and not inside of hash tags. So a connection
-  // of our own has none, and what it stands for is part of the names of keys.
-  if (isIoredisCluster(client)) {
-    if (!keyPrefix) return new IoredisClusterDriver(client);
-    const { redisOptions } = client.options as { readonly redisOptions?: object };
-    const own = client.duplicate([], { keyPrefix: "", redisOptions: { ...redisOptions, keyPrefix: "" } });
-    return new IoredisClusterDriver(own, { owned: true, keyPrefix });
-  }
-  if (isIoredis(client)) {
-    if (!keyPrefix) return new IoredisDriver(client);
-    return new IoredisDriver(client.duplicate({ keyPrefix: "" }), { owned: true, keyPrefix });
-  }
-  if (isNodeRedisCluster(client)) return new NodeRedisClusterDriver(client, keyPrefix);
-  if (isNodeRedisSentinel(client)) return new NodeRedisSentinelDriver(client, keyPrefix);
-  if (isNodeRedisPool(client)) return new NodeRedisPoolDriver(client, keyPrefix);
-  if (isNodeRedis(client)) return new NodeRedisDriver(client, { keyPrefix });
-  if (isGlide(client)) return new GlideDriver(client, terms);
-  if (isGlideCluster(client)) return new GlideClusterDriver(client);
+  if (isIoredisCluster(client)) return () => new IoredisClusterDriver(client, keyPrefix);
+  if (isIoredis(client)) return () => new IoredisDriver(client, keyPrefix);
+  if (nodeRedis.isNodeRedisCluster(client)) return () => new NodeRedisClusterDriver(client, keyPrefix);
+  if (nodeRedis.isNodeRedisSentinel(client)) return () => new NodeRedisSentinelDriver(client, keyPrefix);
+  if (nodeRedis.isNodeRedisPool(client)) return () => new NodeRedisPoolDriver(client, keyPrefix);
+  if (nodeRedis.isNodeRedis(client)) return () => new NodeRedisDriver(client, keyPrefix);
+  if (isGlide(client)) return () => new GlideDriver(client);
+  if (isGlideCluster(client)) return () => new GlideClusterDriver(client);
   return undefined;
 }
 
+/** What the client's user wants before every key. Commands are sent so that no client puts it there by itself. */
 function prefixOf(client: object): string {
   const { options, _keyPrefix } = client as { readonly options?: unknown; readonly _keyPrefix?: unknown };
   const inOptions = (options as { readonly keyPrefix?: unknown } | undefined)?.keyPrefix;
   return String(inOptions || _keyPrefix || "");
+}
+
+function notKnown(client: unknown): TypeError {
+  if (typeof client === "object" && client !== null && nodeRedis.isOldNodeRedis(client)) {
+    return new TypeError(
+      "Expected a client of node-redis 5 or 6; got one of an older version. Update it: npm install redis@latest",
+    );
+  }
+  return new TypeError(
+    "Expected a Redis client: of ioredis 5 or 6 or iovalkey (new Redis(), new Cluster()), of node-redis 5 or 6 " +
+      "(createClient(), createClientPool(), createCluster(), createSentinel()), or a GlideClient or GlideClusterClient " +
+      `of @valkey/valkey-glide 2.3 or newer; got ${show(client)}. Without a client, locks are kept within this process.`,
+  );
 }

@@ -8,6 +8,7 @@
 import type { Durability, Wish } from "../durability.ts";
 import { SchemeError } from "../errors.ts";
 import type { Driver } from "./driver.ts";
+import type { ScriptRunner } from "./run-script.ts";
 import { schemeError } from "./server-errors.ts";
 
 /** A wish as the command that asks for it; calls with the same one can share it. */
@@ -32,8 +33,10 @@ export async function sendProven(
 }
 
 /** For a script's call. Behind the replies to its items stands what was reached. */
-export function proving(driver: Driver, proof: Proof): Pick<Driver, "send"> {
+export function proving(driver: Driver, proof: Proof): ScriptRunner {
   return {
+    scripts: driver.scripts,
+    ownerOf: (key) => driver.ownerOf(key),
     send: async (command, key = "") => {
       const [replies, reached] = await sendProven(driver, command, key, proof);
       return [...(replies as unknown[]), reached];

@@ -1,24 +1,98 @@
+import { report } from "../caller.ts";
+import type { Caller } from "../caller.ts";
 import type { Driver, Script, ScriptStrings } from "./driver.ts";
 import { messageOf } from "./server-errors.ts";
 
+/** What is needed of a driver to run scripts. */
+export type ScriptRunner = Pick<Driver, "send" | "scripts" | "ownerOf">;
+
+type AnyScript = Pick<Script<ScriptStrings, ScriptStrings>, "name" | "sha" | "source">;
+
+/** Where the keys stand in a command: behind EVALSHA, the SHA, and how many keys there are. */
+const FIRST_KEY = 3;
+
+/** A call of a script in the making: its keys, then its arguments are added one by one. */
+export class ScriptCall {
+  readonly script: AnyScript;
+  readonly words: string[] = [];
+  readonly #keys: number;
+  #size = FIRST_KEY;
+
+  /** @param keys how many there will be @param args and how many arguments */
+  constructor(script: AnyScript, keys: number, args: number) {
+    this.script = script;
+    this.#keys = keys;
+    // Its length is known: no larger array replaces it while it grows.
+    this.words.length = FIRST_KEY + keys + args;
+    this.words[0] = "EVALSHA";
+    this.words[1] = script.sha;
+    this.words[2] = String(keys);
+  }
+
+  add(word: string): void {
+    this.words[this.#size++] = word;
+  }
+
+  addAll(words: readonly string[]): void {
+    for (const word of words) this.add(word);
+  }
+
+  /** A key, to find the server by. */
+  get key(): string | undefined {
+    return this.#keys === 0 ? undefined : this.words[FIRST_KEY];
+  }
+
+  withSource(): string[] {
+    return ["EVAL", this.script.source, ...this.words.slice(2)];
+  }
+}
+
 /**
- * Run a script on a batch of items; a server that does not know it yet is sent its source.
+ * Run a script, and report what it answers. The first call on a server carries the source, and all later ones name it by
+ * its SHA, also those that are sent before the first was answered: they arrive behind it. A server that has forgotten the
+ * script is sent the source again.
+ */
+export function sendCall(driver: ScriptRunner, call: ScriptCall, caller: Caller<unknown>): void {
+  const { key, script } = call;
+  const server = key === undefined ? "" : driver.ownerOf(key);
+  const known = driver.scripts.get(server);
+  if (!known?.has(script.sha)) {
+    if (known) known.add(script.sha);
+    else driver.scripts.set(server, new Set([script.sha]));
+    return report(sent(driver, call.withSource(), key), caller);
+  }
+  sent(driver, call.words, key).then(
+    (answer) => caller.answered(answer),
+    (error: unknown) => {
+      if (messageOf(error).startsWith("NOSCRIPT")) report(sent(driver, call.withSource(), key), caller);
+      else caller.failed(error);
+    },
+  );
+}
+
+/**
+ * Run a script on a batch of items.
  *
  * @param items the keys and arguments of all items, one after the other
  */
-export async function runScript<K extends ScriptStrings, A extends ScriptStrings>(
-  driver: Pick<Driver, "send">,
+export function runScript<K extends ScriptStrings, A extends ScriptStrings>(
+  driver: ScriptRunner,
   script: Script<K, A>,
-  call: { readonly keys: K["call"]; readonly args: A["call"] },
+  { keys, args }: { readonly keys: K["call"]; readonly args: A["call"] },
   items: { readonly keys: readonly string[]; readonly args: readonly string[] },
 ): Promise<unknown[]> {
-  const count = String(call.keys.length + items.keys.length);
-  const command = ["EVALSHA", script.sha, count].concat(call.keys, items.keys, call.args, items.args);
-  const key = command[3];
+  const call = new ScriptCall(script, keys.length + items.keys.length, args.length + items.args.length);
+  for (const words of [keys, items.keys, args, items.args]) call.addAll(words);
+  return new Promise((resolve, failed) => {
+    sendCall(driver, call, { answered: (replies) => resolve(replies as unknown[]), failed });
+  });
+}
+
+/** A client that throws has failed like one that rejects. */
+function sent(driver: ScriptRunner, command: readonly string[], key: string | undefined): Promise<unknown> {
   try {
-    return (await driver.send(command, key)) as unknown[];
+    return driver.send(command, key);
   } catch (error) {
-    if (!messageOf(error).startsWith("NOSCRIPT")) throw error;
-    return (await driver.send(["EVAL", script.source, ...command.slice(2)], key)) as unknown[];
+    return Promise.reject(error);
   }
 }

@@ -1,8 +1,12 @@
+import { report } from "../caller.ts";
+import type { Caller } from "../caller.ts";
 import type { Clock, Timer } from "../clock.ts";
+import { Queue } from "../queue.ts";
+import type { Queued } from "../queue.ts";
 import type { Driver, Send } from "./driver.ts";
-import { schemeError } from "./server-errors.ts";
+import { isClosed, messageOf, schemeError } from "./server-errors.ts";
 
-/** A command that has not been answered for this long has failed: clients queue for ever while they reconnect. */
+/** A command that has not been answered for this long has failed: clients queue without end while they reconnect. */
 export const COMMAND_LIMIT = 5_000;
 
 /** Bounds the time that calls may take, with one timer for all of them. */
@@ -10,8 +14,10 @@ export class TimeLimit {
   readonly #clock: Clock;
   readonly #driver: Driver;
   /** In the order of their deadlines, which is the order in which they were added. */
-  readonly #calls = new Set<{ readonly end: number; readonly fail: (error: unknown) => void }>();
+  readonly #calls = new Queue<BoundedCall>();
   #timer: Timer | undefined;
+  /** The latest call that was answered, or should have been, was not. */
+  isSilent = false;
 
   constructor(clock: Clock, driver: Driver) {
     this.#clock = clock;
@@ -20,22 +26,27 @@ export class TimeLimit {
 
   /** Settles as the call does, or rejects with a SchemeError when the call fails or takes too long. */
   guard<T>(call: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const fail = (error: unknown): void => reject(schemeError(error));
-      const entry = { end: this.#clock.now() + COMMAND_LIMIT, fail };
-      this.#calls.add(entry);
-      this.#arm();
-      call.then(
-        (value) => {
-          this.#calls.delete(entry);
-          resolve(value);
-        },
-        (error: unknown) => {
-          this.#calls.delete(entry);
-          fail(error === this.#driver.complaint ? complained(error) : error);
-        },
-      );
+    return new Promise((answered, failed) => {
+      report(call, this.bound({ answered, failed }));
     });
+  }
+
+  /**
+   * A call is out, and reports how it came out to what this returns. The caller hears of that, or after a while of a
+   * SchemeError; whatever comes later is ignored.
+   */
+  bound<T>(caller: Caller<T>): Caller<T> {
+    const call = new BoundedCall(this, this.#clock.now() + COMMAND_LIMIT, caller);
+    this.#calls.add(call);
+    if (!this.#timer) this.#arm();
+    return call;
+  }
+
+  /** @internal False if it took too long. */
+  ended(call: BoundedCall): boolean {
+    if (!this.#calls.has(call)) return false;
+    this.#calls.remove(call);
+    return true;
   }
 
   /** Each server that keeps keys; what is sent to it is bounded, too. */
@@ -51,21 +62,57 @@ export class TimeLimit {
   }
 
   #arm(): void {
-    const [first] = this.#calls;
-    if (this.#timer || !first) return;
+    const { first } = this.#calls;
+    if (!first) return;
     this.#timer = this.#clock.after(first.end - this.#clock.now(), () => {
       this.#timer = undefined;
       for (const call of this.#calls) {
         if (call.end > this.#clock.now()) break;
-        this.#calls.delete(call);
-        call.fail(this.#driver.complaint ?? new Error(`no answer within ${COMMAND_LIMIT} ms`));
+        this.isSilent = true;
+        call.failed(undefined);
       }
       this.#arm();
     });
   }
+
+  /**
+   * @internal Why a call failed, as far as is known. A client that stops waiting by itself says less than its connection
+   * complained of.
+   *
+   * @param error undefined if it took too long for us
+   */
+  reasonFor(error: unknown): unknown {
+    const { complaint } = this.#driver;
+    // A connection that complains of being closed was not closed by its user, and may be opened again.
+    const why = isClosed(complaint) ? new Error("the connection was lost", { cause: complaint }) : complaint;
+    const said = error === undefined ? "" : messageOf(error);
+    if (said === "") return why ?? new Error(`no answer within ${COMMAND_LIMIT} ms`, { cause: error });
+    return error === complaint || GAVE_UP.test(said) ? (why ?? error) : error;
+  }
 }
 
-/** A connection that complains of being closed was not closed by its user, and may be opened again. */
-function complained(error: unknown): unknown {
-  return schemeError(error).code === "unreachable" ? new Error("the connection was given up") : error;
+class BoundedCall implements Caller<unknown>, Queued<BoundedCall> {
+  readonly end: number;
+  before: BoundedCall | undefined;
+  behind: BoundedCall | undefined;
+  readonly #limit: TimeLimit;
+  readonly #caller: Caller<never>;
+
+  constructor(limit: TimeLimit, end: number, caller: Caller<never>) {
+    this.#limit = limit;
+    this.end = end;
+    this.#caller = caller;
+  }
+
+  answered(answer: unknown): void {
+    this.#limit.isSilent = false;
+    if (this.#limit.ended(this)) this.#caller.answered(answer as never);
+  }
+
+  failed(error: unknown): void {
+    if (this.#limit.ended(this)) this.#caller.failed(schemeError(this.#limit.reasonFor(error)));
+  }
 }
+
+/** What clients say that stop waiting by themselves. */
+const GAVE_UP = /^(Command timed out|Reached the max retries per request limit)/;

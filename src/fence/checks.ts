@@ -18,10 +18,13 @@ export function checkFenced(by: unknown): Fenced {
   return { fence, token };
 }
 
+/** Lua passes on fewer than 8,000 values, and some servers use a few of these themselves. */
+const MOST_ARGUMENTS = 7_900;
+
 /**
  * The command without its key, all strings.
  *
- * @throws TypeError
+ * @throws TypeError or RangeError
  */
 export function checkRedisWrite(command: unknown, key: unknown, args: readonly unknown[]): string[] {
   if (typeof command !== "string") throw new TypeError(`Expected the command to be a string; got ${show(command)}.`);
@@ -30,5 +33,10 @@ export function checkRedisWrite(command: unknown, key: unknown, args: readonly u
   }
   const odd = args.find((each) => typeof each !== "string" && typeof each !== "number");
   if (odd !== undefined) throw new TypeError(`Expected arguments to be strings or numbers; got ${show(odd)}.`);
+  if (args.length > MOST_ARGUMENTS) {
+    throw new RangeError(
+      `Expected at most ${MOST_ARGUMENTS} arguments for one guarded write; got ${args.length}. Write them in several calls.`,
+    );
+  }
   return [command, ...args.map(String)];
 }

@@ -3,9 +3,11 @@ import type { Driver } from "../drivers/driver.ts";
 import { driverFor } from "../drivers/index.ts";
 import type { RedisClient } from "../drivers/index.ts";
 import { runScript } from "../drivers/run-script.ts";
+import { schemeError } from "../drivers/server-errors.ts";
 import { TimeLimit } from "../drivers/time-limit.ts";
 import { Connections } from "../drivers/url/connect.ts";
 import { LockError, quote } from "../errors.ts";
+import type { SchemeError } from "../errors.ts";
 import { duration } from "../options/checks.ts";
 import { guardKey } from "../schemes/keys.ts";
 import { checkFenced, checkRedisWrite } from "./checks.ts";
@@ -60,12 +62,14 @@ export class RedisFence {
 
   /**
    * Carry out a command that writes to one key, in one step with the comparison. Every write of the key must go
-   * through a guard. The fence is kept beside the key, in the same slot.
+   * through a guard. The fence is kept beside the key, in the same slot; a command that fails leaves it where it was.
    *
    *     await fence.write(lock, "HSET", "invoice:42", "total", 100);
    *
+   * @param args strings and numbers, at most 7,900 of them: servers limit what a script can pass on
    * @returns the command's reply
-   * @throws StaleFenceError when a later holder has written; TypeError; SchemeError when the server failed
+   * @throws StaleFenceError if a later holder has written; TypeError or RangeError for what cannot be sent; SchemeError if
+   *   the server failed, or refused the command
    */
   async write(by: Fenced, command: string, key: string, ...args: (string | number)[]): Promise<unknown> {
     const { fence, token } = checkFenced(by);
@@ -77,8 +81,9 @@ export class RedisFence {
     };
     const replies = await this.#limit.guard(runScript(this.#driver, lua.guard, { keys: [], args: [] }, item));
     const [done, reply] = replies[0] as [number, unknown];
-    if (Number(done) !== 1) throw new StaleFenceError(key, fence, Number(reply));
-    return reply;
+    if (Number(done) === 1) return reply;
+    if (Number(done) === 2) throw refusal(String(reply));
+    throw new StaleFenceError(key, fence, Number(reply));
   }
 
   /** Take our listeners off the client, which stays open; close the connection for a URL. */
@@ -87,4 +92,10 @@ export class RedisFence {
     this.#driver.close();
     this.#connections?.close();
   }
+}
+
+/** What the server said to the command. Redis before 7 says where in the script, and sometimes leaves out the code. */
+function refusal(text: string): SchemeError {
+  const said = text.replace(/^@user_script: ?\d+: /, "");
+  return schemeError(new Error(/^[A-Z]+ /.test(said) ? said : `ERR ${said}`));
 }

@@ -1,38 +1,39 @@
-/** Deadlines on the monotonic clock, and the one timer that renews. Knows how to extend and release, not how to wait. */
-import type { Clock, Timer } from "../clock.ts";
-import { diagnostics } from "../events.ts";
 import type { Wish } from "../durability.ts";
-import { LockLostError, SchemeError, unsupported } from "../errors.ts";
+import { LockLostError, released } from "../errors.ts";
 import type { LossReason } from "../errors.ts";
-import { duration } from "../options/checks.ts";
-import { SHORTEST_TTL } from "../options/request.ts";
-import type { Extension, GivenUp, Grant, LockMode, Release, Scheme } from "../schemes/scheme.ts";
-import { Schedule } from "./schedule.ts";
+import { events } from "../events.ts";
+import type { Context } from "../events.ts";
+import { duration, SHORTEST_TTL } from "../options/checks.ts";
+import type { Extension, Grant, LockMode, Release } from "../schemes/scheme.ts";
+import type { LeaseKeeper } from "./keeper.ts";
+import { Loss } from "./loss.ts";
 import type { Scheduled } from "./schedule.ts";
 
-/** A share of the ttl, and a bit, by which our deadline comes before the server's: clocks run at different speeds. */
+/** How much earlier than the server's our deadline comes, for a lease of that length: clocks run at different speeds. */
 export function drift(ttl: number): number {
   return ttl * 0.01 + 2;
 }
 
-/** Our own deadline, for a lease that a server keeps until then. Counted from `from`, when it was surely running. */
-export function deadline(until: number, from: number): number {
-  return until - drift(until - from);
+/** Our own deadline for a lease that a server keeps until `grantedUntil`, and that was surely running at `from`. */
+export function deadline(grantedUntil: number, from: number): number {
+  return grantedUntil - drift(grantedUntil - from);
 }
 
 /** A lease is renewed when a third of its time has gone, and tried again after a twelfth while that fails. */
 const RENEW_AFTER = 1 / 3;
 const RETRY_AFTER = 1 / 12;
-/** Of the time that is left: a short lease must not end while it is waited for the next attempt. */
+/** Of the time that is left: a short lease must not end during the pause before the next attempt. */
 const RETRY_SOON = 1 / 4;
 const SHORTEST_RETRY = 20;
+/** A renewal later than this, as a share of the ttl, is what a loss is blamed on. */
+const LATE = 1 / 6;
 
 export interface LeaseTerms {
   readonly ttl: number;
   readonly renew: boolean;
   readonly maxHold: number | undefined;
   /** Who must have each extension before it counts. */
-  readonly durability?: Wish | undefined;
+  readonly durability: Wish | undefined;
 }
 
 /** What a holder has: a lease, or a part in one. */
@@ -45,6 +46,8 @@ export interface Holding {
   readonly error: LockLostError | undefined;
   /** Called at once when the lease is lost; at most one listener. */
   onLost(listener: (error: LockLostError) => void): void;
+  /** Somebody's code runs under it until it is released: `close()` waits for that. */
+  guard(): void;
   extend(ttl?: number): Promise<void>;
   release(): Promise<boolean>;
   downgrade(): Promise<void>;
@@ -57,378 +60,344 @@ export interface DetachedLock {
   readonly mode: LockMode;
   readonly token: string;
   readonly fence: number;
-  /** What the lock was asked for with, in milliseconds. */
+  /** The ttl that the lock was requested with, in milliseconds. */
   readonly ttl: number;
   /** Milliseconds until the lease ends, when it was detached. */
   readonly remaining: number;
 }
 
 /** A lock that outlasts its holder: until then a release leaves it held, under that label. */
-interface Kept {
-  readonly grant: Grant;
+export interface Kept {
   readonly until: number;
   readonly label: string;
 }
 
-/** "unheard": the server did not answer. */
-export type ReleaseOutcome = Release | "unheard";
+/** How the scheme took it that a lease or request is over: "unheard" if it did not answer. */
+export type Departure = Release | "unheard";
+
+/** Who hears that. */
+export interface Departing {
+  departed(outcome: Departure): void;
+}
+
+/**
+ * The scheme's grant that a lease stands on. Several leases of one process may stand on one, one after the other or,
+ * shared, together.
+ */
+export interface Ground {
+  /** As the scheme knows it. */
+  readonly grant: Grant;
+  /** The scheme keeps it at least until then, by our clock. */
+  readonly grantedUntil: number;
+  /** Make it last at least until then, by our clock. */
+  extend(until: number, caller: Extending): void;
+  /** This lease is about to be shared. */
+  downgrade(): Promise<Extension>;
+  /** @throws LockError `unsupported` if other leases stand on it */
+  assertDetaches(): void;
+  /** The lease is over and stays with the scheme. */
+  detach(lease: Lease): void;
+  /** The lease is over, and hears what the scheme says to that. */
+  leave(lease: Lease): void;
+}
+
+/** Who hears how an extension came out. */
+export interface Extending {
+  /** @param askedAt when the server was asked @param grantedUntil it keeps the grant at least until then */
+  extended(askedAt: number, grantedUntil: number): void;
+  /** @param error undefined if the lease has been lost: the lease knows */
+  notExtended(error: unknown): void;
+}
 
 type State = "running" | "released" | "lost";
 
-/** A holder's time. */
-export class Lease implements Scheduled, Holding {
-  #grant: Grant;
-  readonly #keeper: LeaseKeeper;
+/** A holder's time, by the keeper's clock. */
+export class Lease implements Scheduled, Holding, Extending, Departing {
   readonly ttl: number;
-  readonly #durability: Wish | undefined;
+  readonly context: Context;
+  grant: Grant;
+  readonly #keeper: LeaseKeeper;
+  readonly #ground: Ground;
   #renew: boolean;
   /** Renewal may not take the lease beyond this. */
-  #end: number;
+  #end: number | undefined;
   #deadline: number;
-  /** The server keeps the lease at least until then. */
-  #granted: number;
   #renewAt: number;
-  #renewing = false;
-  /** What the latest renewal failed with, for want of an answer, or of who acknowledges it. */
+  /** How many extensions are out, and when the first of them was asked for. */
+  #asked = 0;
+  #askedAt = 0;
+  /** What the latest extension failed with. */
   #trouble: unknown;
+  /** How much later than it was due the latest renewal was asked for, because the event loop was blocked. */
+  #late = 0;
   #state: State = "running";
-  #error: LockLostError | undefined;
-  #abort: AbortController | undefined;
-  #onLost: ((error: LockLostError) => void) | undefined;
-  #kept: Kept | undefined;
-  /** Its place in the keeper's schedule. */
+  #loss: Loss | undefined;
+  /** Called with whether the lock was held until it was released. */
+  #released: ((wasHeld: boolean) => void) | undefined;
+  isGuarded = false;
+  kept: Kept | undefined;
   position = -1;
+  scheduledFor = 0;
+  /** Its neighbours among the leases that stand on the same ground. */
+  before: Lease | undefined;
+  behind: Lease | undefined;
 
-  /**
-   * Times are by the keeper's clock.
-   *
-   * @param sentAt when the request that won the grant was sent
-   * @param until when the server's own lease ends at the earliest
-   */
-  constructor(keeper: LeaseKeeper, grant: Grant, sentAt: number, terms: LeaseTerms, until: number) {
-    this.#grant = grant;
+  /** @param from when the lease was surely running */
+  constructor(
+    keeper: LeaseKeeper,
+    ground: Ground,
+    grant: Grant,
+    { ttl, renew, maxHold }: LeaseTerms,
+    context: Context,
+    from: number,
+  ) {
+    const { grantedUntil } = ground;
     this.#keeper = keeper;
-    this.ttl = terms.ttl;
-    this.#durability = terms.durability;
-    this.#renew = terms.renew;
-    this.#end = terms.maxHold === undefined ? Infinity : sentAt + terms.maxHold;
-    this.#deadline = Math.min(deadline(until, sentAt), this.#end);
-    this.#granted = until;
-    const renewAt = until - terms.ttl + terms.ttl * RENEW_AFTER;
-    // A pushed grant is short, and made whole at once whether renewal is wanted or not.
-    this.#renewAt = this.#renew || renewAt <= sentAt ? renewAt : Infinity;
+    this.#ground = ground;
+    this.grant = grant;
+    this.context = context;
+    this.ttl = ttl;
+    this.#renew = renew;
+    if (maxHold !== undefined) this.#end = from + maxHold;
+    this.#deadline = this.#atMost(deadline(grantedUntil, from));
+    this.#renewAt = renew ? grantedUntil - ttl + ttl * RENEW_AFTER : Infinity;
   }
 
-  get grant(): Grant {
-    return this.#grant;
+  /** Neither released nor lost, as far as has been noticed. */
+  get isRunning(): boolean {
+    return this.#state === "running";
   }
 
   /** When the keeper must look at this lease next. */
   get due(): number {
-    return this.#renewing ? this.#deadline : Math.min(this.#renewAt, this.#deadline);
+    return this.#asked === 0 ? Math.min(this.#renewAt, this.#deadline) : this.#deadline;
   }
 
   get held(): boolean {
-    this.#checkDeadline();
-    return this.#state === "running";
+    return this.remaining > 0;
   }
 
   get remaining(): number {
-    return this.held ? this.#deadline - this.#keeper.clock.now() : 0;
+    this.#checkDeadline();
+    return this.#state === "running" ? Math.max(0, this.#deadline - this.#now()) : 0;
   }
 
-  /** Set once the lease has been lost. */
   get error(): LockLostError | undefined {
     this.#checkDeadline();
-    return this.#error;
+    return this.#loss?.error;
   }
 
   get signal(): AbortSignal {
     this.#checkDeadline();
-    if (!this.#abort) {
-      this.#abort = new AbortController();
-      if (this.#error) this.#abort.abort(this.#error);
-    }
-    return this.#abort.signal;
+    return this.#whenLost().signal;
   }
 
-  /** Called at once when the lease is lost; at most one listener. */
   onLost(listener: (error: LockLostError) => void): void {
-    this.#onLost = listener;
-    if (this.#error) listener(this.#error);
+    this.#checkDeadline();
+    this.#whenLost().listen(listener);
   }
 
-  /** From now on: whether it is renewed, and after how long it is over at the latest. */
-  limit({ renew, maxHold = Infinity }: Pick<LeaseTerms, "renew" | "maxHold">): void {
+  guard(): void {
+    this.isGuarded = true;
+  }
+
+  /** From now on: whether it is renewed, and after what time it is over in any case. */
+  limit({ renew, maxHold }: Pick<LeaseTerms, "renew" | "maxHold">): void {
     this.#renew = renew;
-    this.#end = this.#keeper.clock.now() + maxHold;
-    this.#deadline = Math.min(this.#deadline, this.#end);
+    this.#end = maxHold === undefined ? undefined : this.#now() + maxHold;
+    this.#deadline = this.#atMost(this.#deadline);
     if (!renew) this.#renewAt = Infinity;
     this.#keeper.reschedule(this);
   }
 
-  get kept(): Kept | undefined {
-    return this.#kept;
-  }
-
-  /** Let the lock stay held until then, by the keeper's clock, also when it is released before, or the manager closed. */
+  /** Let the lock stay held until then, also if it is released before, or the manager closed. */
   keepUntil(until: number, label: string): void {
-    this.#kept = { grant: this.grant, until, label };
+    this.kept = { until, label };
   }
 
   async extend(ttl: number = this.ttl): Promise<void> {
     duration(ttl, "ttl", SHORTEST_TTL);
     this.#assertHeld();
-    await this.#prolong(ttl);
+    await this.#whenLost().during((resolve, reject) => {
+      this.#prolong(
+        ttl,
+        this.#extending(resolve, (error) => reject(this.error ?? error)),
+      );
+    });
     this.#assertHeld();
+  }
+
+  /** Ask for the whole ttl now: a lease that begins with less is not left at that. Resolves when that was answered. */
+  claim(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#prolong(
+        this.ttl,
+        this.#extending(resolve, () => resolve()),
+      );
+      this.#keeper.reschedule(this);
+    });
   }
 
   async downgrade(): Promise<void> {
     this.#assertHeld();
-    if (this.#grant.mode === "shared") return;
-    const { scheme } = this.#keeper;
-    if (!scheme.downgrade) {
-      throw unsupported(`The scheme "${scheme.name}" has no shared locks to downgrade to`, 'Use the scheme "lua".');
-    }
-    this.#heard(await scheme.downgrade(this.#grant));
+    if (this.grant.mode === "shared") return;
+    const extension = await this.#ground.downgrade();
+    if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
     this.#assertHeld();
-    this.#grant = { ...this.#grant, mode: "shared" };
+    this.grant = { ...this.grant, mode: "shared" };
   }
 
   /** Stop keeping the lease, which lasts its whole time from now, without giving it back. */
   async detach(): Promise<DetachedLock> {
-    if (this.#grant.permits !== undefined) {
-      throw unsupported("Permits of a semaphore cannot be detached", "Detach a lock, or release them.");
-    }
+    this.#ground.assertDetaches();
     await this.extend();
-    const { lock, mode, token, fence } = this.#keeper.scheme.detach(this.grant);
+    // Others may share it by now.
+    this.#ground.assertDetaches();
+    const { lock, mode, token, fence } = this.#ground.grant;
     const remaining = Math.floor(this.remaining);
     this.#state = "released";
     this.#keeper.forget(this);
+    this.#ground.detach(this);
+    events.detached(this.grant, this.context);
     return { name: lock, mode, token, fence, ttl: this.ttl, remaining };
   }
 
   /** Resolves to true if the server agrees that the lock was held until now. Never rejects. */
-  async release(): Promise<boolean> {
+  release(): Promise<boolean> {
     this.#checkDeadline();
-    if (this.#state === "released") return false;
-    const held = this.#state === "running";
-    if (held) this.#state = "released";
-    const outcome = await this.#keeper.release(this);
-    if (held && outcome === "gone") {
-      this.#state = "running";
-      this.lose("expired");
-    }
-    return held && outcome !== "gone";
-  }
-
-  lose(reason: LossReason, cause?: unknown): void {
-    if (this.#state !== "running") return;
-    this.#state = "lost";
-    const { lock, fence } = this.grant;
-    this.#error = new LockLostError(lock, fence, reason, { cause });
+    if (this.#state !== "running") return Promise.resolve(false);
+    this.#state = "released";
     this.#keeper.forget(this);
-    diagnostics.lost({ ...this.grant, reason });
-    this.#abort?.abort(this.#error);
-    this.#onLost?.(this.#error);
-  }
-
-  /** Renew if it is time to, end if it is over. */
-  look(now: number): void {
-    if (now >= this.#deadline) this.#checkDeadline();
-    else if (now >= this.#renewAt && !this.#renewing) void this.#renewNow();
-  }
-
-  async #renewNow(): Promise<void> {
-    this.#renewing = true;
-    try {
-      await this.#prolong(this.ttl);
-    } catch (error) {
-      this.#renewAt =
-        this.#keeper.clock.now() +
-        Math.min(this.ttl * RETRY_AFTER, Math.max(this.remaining * RETRY_SOON, SHORTEST_RETRY));
-      diagnostics.trouble({ ...this.grant, doing: "renew", error });
-    } finally {
-      this.#renewing = false;
-      this.#keeper.reschedule(this);
-    }
-  }
-
-  /** Ask the server for at least ttl from now. The deadline counts from when that was asked. */
-  async #prolong(ttl: number): Promise<void> {
-    const { clock, scheme } = this.#keeper;
-    const sentAt = clock.now();
-    // Never less than the server has granted already, for our deadline counts on that; never beyond maxHold.
-    const wanted = Math.ceil(Math.max(this.#granted - sentAt, Math.min(ttl, this.#end - sentAt)));
-    let extension;
-    try {
-      // One that is not as durable as was wished is a failure, though the server knows of it: what takes the place of
-      // the server may not, and end the lease when the last one that it knows of would have ended.
-      extension = await scheme.extend(this.grant, wanted, this.#durability);
-      this.#trouble = undefined;
-    } catch (error) {
-      this.#trouble = error;
-      throw error;
-    }
-    this.#heard(extension);
-    if (this.#state !== "running") return;
-    this.#granted = sentAt + wanted;
-    this.#deadline = Math.max(this.#deadline, Math.min(deadline(this.#granted, sentAt), this.#end));
-    this.#renewAt = this.#renew ? sentAt + this.ttl * RENEW_AFTER : Infinity;
-    this.#keeper.reschedule(this);
-  }
-
-  #heard(extension: Extension): void {
-    // Reaching the deadline is final, whatever the server says now.
-    this.#checkDeadline();
-    if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
-  }
-
-  #checkDeadline(): void {
-    if (this.#state !== "running" || this.#keeper.clock.now() < this.#deadline) return;
-    const isUnheard = (this.#trouble !== undefined || this.#renewing) && this.#granted < this.#end;
-    this.lose(isUnheard ? "unreachable" : "expired", isUnheard ? this.#trouble : undefined);
-  }
-
-  #assertHeld(): void {
-    const error = this.error;
-    if (error) throw error;
-    if (this.#state === "released") throw new LockLostError(this.grant.lock, this.grant.fence, "expired");
-  }
-}
-
-/** Keeps the leases of one manager: renews them, ends them, releases them. */
-export class LeaseKeeper {
-  readonly clock: Clock;
-  readonly scheme: Scheme;
-  readonly #leases = new Map<string, Lease>();
-  readonly #schedule = new Schedule<Lease>();
-  /** How many releases the server has not yet answered, and who wants to know when it has. */
-  #telling = 0;
-  #allTold: (() => void) | undefined;
-  /** Before the server is told again. */
-  readonly #pauses = new Set<Timer>();
-  #closed = false;
-  #timer: Timer | undefined;
-  #timerAt = Infinity;
-
-  constructor(scheme: Scheme, clock: Clock) {
-    this.scheme = scheme;
-    this.clock = clock;
-  }
-
-  start(grant: Grant, sentAt: number, terms: LeaseTerms, until: number = sentAt + terms.ttl): Lease {
-    const lease = new Lease(this, grant, sentAt, terms, until);
-    this.#leases.set(grant.token, lease);
-    lease.look(sentAt);
-    this.#schedule.add(lease);
-    this.#arm();
-    diagnostics.granted(grant);
-    return lease;
-  }
-
-  find(token: string): Lease | undefined {
-    return this.#leases.get(token);
-  }
-
-  get all(): Lease[] {
-    return [...this.#leases.values()];
-  }
-
-  forget(lease: Lease): void {
-    this.#leases.delete(lease.grant.token);
-    this.#schedule.remove(lease);
-  }
-
-  reschedule(lease: Lease): void {
-    if (lease.position < 0) return;
-    this.#schedule.remove(lease);
-    this.#schedule.add(lease);
-    this.#arm();
-  }
-
-  release(lease: Lease): Promise<ReleaseOutcome> {
-    this.forget(lease);
-    diagnostics.released(lease.grant);
-    return this.giveUp(lease.grant, lease.ttl, lease.kept);
-  }
-
-  /**
-   * Tell the server that a request is over. Resolves with the first outcome and never rejects; where the server did
-   * not hear it, telling goes on by itself until it has, or until nothing can be left there (`ttl` has passed).
-   */
-  async giveUp(request: GivenUp, ttl: number, kept?: Kept): Promise<ReleaseOutcome> {
-    this.#telling++;
-    let outcome: ReleaseOutcome;
-    try {
-      outcome = await this.#tell(request, kept);
-    } catch (error) {
-      outcome = unheard(request, error);
-    }
-    if (outcome === "unheard") void this.#keepTelling(request, this.clock.now() + ttl, kept);
-    if (--this.#telling === 0) this.#allTold?.();
-    return outcome;
-  }
-
-  #tell(request: GivenUp, kept: Kept | undefined): Promise<Release> {
-    const left = kept ? Math.ceil(kept.until - this.clock.now()) : 0;
-    return kept && left > 0 ? this.scheme.keep(kept.grant, left, kept.label) : this.scheme.release(request);
-  }
-
-  async #keepTelling(request: GivenUp, until: number, kept?: Kept): Promise<void> {
-    for (let pause = 100; !this.#closed && this.clock.now() + pause < until; pause = Math.min(2 * pause, 2_000)) {
-      await this.#pause(pause);
-      try {
-        await this.#tell(request, kept);
-        return;
-      } catch (error) {
-        if (unheard(request, error) !== "unheard") return;
-      }
-    }
-  }
-
-  /** Has no end once the keeper is closed. */
-  #pause(delay: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.clock.after(delay, () => {
-        this.#pauses.delete(timer);
-        resolve();
-      });
-      this.#pauses.add(timer);
+      this.#released = resolve;
+      this.#ground.leave(this);
     });
   }
 
-  /** Stop renewing; give everything back. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    for (const timer of this.#pauses) timer.cancel();
-    for (const lease of this.all) void lease.release();
-    if (this.#telling > 0) await new Promise<void>((resolve) => (this.#allTold = resolve));
-    this.#timer?.cancel();
-  }
-
-  #arm(): void {
-    const first = this.#schedule.first?.due ?? Infinity;
-    if (first >= this.#timerAt) return;
-    this.#timer?.cancel();
-    this.#timerAt = first;
-    this.#timer = this.clock.after(first - this.clock.now(), () => this.#tick());
-  }
-
-  #tick(): void {
-    this.#timerAt = Infinity;
-    const now = this.clock.now();
-    for (let lease = this.#schedule.first; lease && lease.due <= now; lease = this.#schedule.first) {
-      this.#schedule.remove(lease);
-      lease.look(now);
-      if (lease.held) this.#schedule.add(lease);
+  departed(outcome: Departure): void {
+    if (this.#state !== "released") return;
+    const wasHeld = outcome !== "gone";
+    if (wasHeld) events.released(this.grant, this.context);
+    else {
+      this.#state = "running";
+      this.lose("expired");
     }
-    this.#arm();
+    this.#released?.(wasHeld);
   }
-}
 
-/** What the server refuses now it will refuse again. */
-function unheard(request: GivenUp, error: unknown): ReleaseOutcome {
-  diagnostics.trouble({ ...request, doing: "release", error });
-  return error instanceof SchemeError && !error.transient ? "unsure" : "unheard";
+  lose(reason: LossReason, options: { cause?: unknown; blocked?: number } = {}): void {
+    if (this.#state !== "running") return;
+    this.#state = "lost";
+    const { lock, fence } = this.grant;
+    this.#keeper.forget(this);
+    events.lost({ ...this.grant, reason }, this.context);
+    this.#whenLost().tell(new LockLostError(lock, fence, reason, options));
+    this.#ground.leave(this);
+  }
+
+  /** The manager is being closed: whoever works under the lease should end. */
+  close(): void {
+    if (this.#state !== "running") return;
+    const { lock, fence } = this.grant;
+    this.#whenLost().close(new LockLostError(lock, fence, "closed"));
+  }
+
+  /** Its time has come, and what arrived by then has been read: renew it, or end it. */
+  look(now: number): void {
+    if (now >= this.#deadline) return this.#expire(now);
+    if (now < this.#renewAt || this.#asked > 0) return;
+    this.#late = now - this.#renewAt;
+    this.#prolong(this.ttl, this);
+  }
+
+  /** A report may have been missed: ask whether it is still held. */
+  doubt(): void {
+    if (this.#state !== "running" || this.#asked > 0) return;
+    this.#prolong(this.ttl, this);
+    this.#keeper.reschedule(this);
+  }
+
+  extended(askedAt: number, grantedUntil: number): void {
+    this.#heardExtension();
+    this.#trouble = undefined;
+    if (this.#state !== "running") return;
+    // The server held it for us all the time, so a deadline that passed while this answer lay unread was none.
+    this.#deadline = Math.max(this.#deadline, this.#atMost(deadline(grantedUntil, askedAt)));
+    if (this.#renew) this.#renewAt = askedAt + this.ttl * RENEW_AFTER;
+    this.#keeper.reschedule(this);
+  }
+
+  notExtended(error: unknown): void {
+    this.#heardExtension();
+    if (this.#state !== "running") return;
+    this.#trouble = error;
+    const pause = Math.min(this.ttl * RETRY_AFTER, Math.max(this.remaining * RETRY_SOON, SHORTEST_RETRY));
+    if (this.#renew) this.#renewAt = this.#now() + pause;
+    events.trouble({ lock: this.grant.lock, token: this.grant.token, doing: "renew", error }, this.context);
+    this.#keeper.reschedule(this);
+  }
+
+  #now(): number {
+    return this.#keeper.clock.now();
+  }
+
+  #atMost(time: number): number {
+    return this.#end === undefined ? time : Math.min(time, this.#end);
+  }
+
+  #whenLost(): Loss {
+    return (this.#loss ??= new Loss());
+  }
+
+  #extending(resolve: () => void, reject: (error: unknown) => void): Extending {
+    return {
+      extended: (askedAt, grantedUntil) => {
+        this.extended(askedAt, grantedUntil);
+        resolve();
+      },
+      notExtended: (error) => {
+        this.notExtended(error);
+        reject(error);
+      },
+    };
+  }
+
+  /** Ask for at least ttl from now; never for less than was granted before, never for more than maxHold allows. */
+  #prolong(ttl: number, caller: Extending): void {
+    const now = this.#now();
+    if (this.#asked++ === 0) this.#askedAt = now;
+    this.#ground.extend(Math.max(this.#ground.grantedUntil, this.#atMost(now + ttl)), caller);
+  }
+
+  /** If another extension is behind it, that one has just been asked for. */
+  #heardExtension(): void {
+    if (--this.#asked > 0) this.#askedAt = this.#now();
+  }
+
+  /**
+   * Reaching the deadline ends the lease, unless an extension that was asked for in time is unanswered: its answer may
+   * have arrived, unread. The keeper looks again once that has been read.
+   */
+  #checkDeadline(): void {
+    if (this.#state !== "running") return;
+    const now = this.#now();
+    if (now < this.#deadline || (this.#asked > 0 && this.#askedAt < this.#deadline)) return;
+    this.#expire(now);
+  }
+
+  #expire(now: number): void {
+    const isOut = this.#asked > 0;
+    const blocked = isOut ? this.#late : now - this.#renewAt;
+    // What maxHold ends would have ended anyway.
+    const couldRenew = this.#end === undefined || this.#ground.grantedUntil < this.#end;
+    if (couldRenew && this.#trouble === undefined && blocked > this.ttl * LATE) this.lose("expired", { blocked });
+    else if (couldRenew && (isOut || this.#trouble !== undefined)) this.lose("unreachable", { cause: this.#trouble });
+    else this.lose("expired");
+  }
+
+  #assertHeld(): void {
+    const { error } = this;
+    if (error) throw error;
+    if (this.#state === "released") throw released(this.grant.lock);
+  }
 }

@@ -1,7 +1,6 @@
 import { TOKEN } from "../schemes/scheme.ts";
-import type { Grant } from "../schemes/scheme.ts";
-import { dictionary, duration, onlyAmong, show } from "./checks.ts";
-import { checkRequest, SHORTEST_TTL } from "./request.ts";
+import { dictionary, duration, onlyAmong, SHORTEST_TTL, show } from "./checks.ts";
+import { checkRequest } from "./request.ts";
 import type { CheckedRequest, Defaults, LockOptions } from "./request.ts";
 
 /** Settings of a lock that is taken up. Durations are in milliseconds. */
@@ -14,7 +13,7 @@ export function checkAttach(
   detached: unknown,
   options: unknown,
   { durability }: Omit<Defaults, "ttl">,
-): { grant: Grant; request: CheckedRequest } {
+): CheckedRequest {
   const { name, mode, token, fence, ttl } = dictionary(detached, "the detached lock");
   onlyAmong(dictionary(options, "options"), ATTACH_OPTIONS);
   if (typeof token !== "string" || !TOKEN.test(token) || !Number.isSafeInteger(fence)) {
@@ -23,5 +22,5 @@ export function checkAttach(
   const own = duration(ttl, "the detached lock's ttl", SHORTEST_TTL) ?? SHORTEST_TTL;
   const defaults = { ttl: own, durability };
   const request = checkRequest(name, { ...dictionary(options, "options"), mode }, defaults, "tryAcquire");
-  return { grant: { lock: request.lock, token, mode: request.mode, fence: fence as number }, request };
+  return { ...request, from: { lock: request.lock, token, mode: request.mode, fence: fence as number } };
 }

@@ -1,5 +1,8 @@
 /** The words of checking: each returns what it was given, or throws and says what was expected and what came. */
 
+/** The shortest lease, in milliseconds. */
+export const SHORTEST_TTL = 50;
+
 /** @throws TypeError or RangeError unless `value` is undefined or a safe integer of at least `least`. */
 export function duration(value: unknown, name: string, least: number): number | undefined {
   if (value === undefined) return undefined;
@@ -9,18 +12,43 @@ export function duration(value: unknown, name: string, least: number): number | 
   return value;
 }
 
-/** A misspelt option would otherwise be ignored in silence. */
+/**
+ * A misspelt option would otherwise be ignored in silence.
+ *
+ * @throws TypeError
+ */
 export function onlyAmong(given: Record<string, unknown>, allowed: ReadonlySet<string>, of = "options"): void {
-  const stranger = Object.keys(given).find((key) => !allowed.has(key));
-  if (stranger === undefined) return;
-  throw new TypeError(`Expected ${of} to be among ${[...allowed].join(", ")}; got ${show(stranger)}.`);
+  for (const key of Object.keys(given)) {
+    if (allowed.has(key)) continue;
+    const meant = nearest(key, allowed);
+    const hint = meant === undefined ? `The options are ${[...allowed].join(", ")}.` : `Did you mean ${meant}?`;
+    throw new TypeError(`Unknown option ${show(key)} in ${of}. ${hint}`);
+  }
+}
+
+/** What was probably meant: the same word in other letters, with one slip, a part of it, or one that begins alike. */
+function nearest(word: string, allowed: ReadonlySet<string>): string | undefined {
+  const given = word.toLowerCase();
+  const all = [...allowed].map((name) => [name, name.toLowerCase()] as const);
+  const found =
+    all.find(([, name]) => name === given) ??
+    all.find(([, name]) => isOneSlipFrom(given, name)) ??
+    all.find(([, name]) => given.length >= 3 && (name.includes(given) || given.includes(name))) ??
+    all.find(([, name]) => given.length >= 3 && name.startsWith(given.slice(0, 3)));
+  return found?.[0];
+}
+
+/** One letter more, less, or another. */
+function isOneSlipFrom(a: string, b: string): boolean {
+  let i = 0;
+  while (i < a.length && a[i] === b[i]) i++;
+  const [rest, others] = [a.slice(i), b.slice(i)];
+  return rest.slice(1) === others.slice(1) || rest.slice(1) === others || rest === others.slice(1);
 }
 
 export function dictionary(value: unknown, name: string): Record<string, unknown> {
   if (value === undefined || value === null) return {};
-  if (typeof value !== "object" && typeof value !== "function") {
-    throw new TypeError(`Expected ${name} to be an object; got ${show(value)}.`);
-  }
+  if (typeof value !== "object") throw new TypeError(`Expected ${name} to be an object; got ${show(value)}.`);
   return value as Record<string, unknown>;
 }
 
@@ -49,11 +77,19 @@ export function count(value: unknown, name: string, most: number, least = 1): nu
 }
 
 export function abortSignal(value: unknown): AbortSignal | undefined {
-  if (value === undefined || value instanceof AbortSignal) return value;
+  if (value === undefined || value instanceof AbortSignal || looksLikeSignal(value)) return value;
   throw new TypeError(`Expected signal to be an AbortSignal; got ${show(value)}.`);
 }
 
-const LONGEST_LABEL = 256;
+/** One of a polyfill, or of another realm. */
+function looksLikeSignal(value: unknown): value is AbortSignal {
+  const { aborted, addEventListener, removeEventListener } = (value ?? {}) as Partial<AbortSignal>;
+  return (
+    typeof aborted === "boolean" && typeof addEventListener === "function" && typeof removeEventListener === "function"
+  );
+}
+
+export const LONGEST_LABEL = 256;
 
 export function label(value: unknown): string | undefined {
   if (value === undefined) return undefined;

@@ -1,5 +1,5 @@
-import { dictionary, duration, onlyAmong } from "./checks.ts";
-import { checkRequest, SHORTEST_TTL } from "./request.ts";
+import { dictionary, duration, onlyAmong, SHORTEST_TTL } from "./checks.ts";
+import { checkRequest } from "./request.ts";
 import type { Defaults } from "./request.ts";
 
 /** Settings of a job that one of many machines runs. Durations are in milliseconds. */
@@ -28,7 +28,11 @@ const ONCE_OPTIONS = new Set(["atMost", "atLeast", "ttl", "label"]);
 export function checkOnce(name: unknown, options: unknown, manager: Defaults & { label: string }): CheckedOnce {
   const given = dictionary(options, "options");
   onlyAmong(given, ONCE_OPTIONS);
-  const { lock, ttl, label: who } = checkRequest(name, options, manager, "tryAcquire");
+  const {
+    lock,
+    ttl,
+    label: who,
+  } = checkRequest(name, { ttl: given["ttl"], label: given["label"] }, manager, "tryAcquire");
   const atMost = duration(given["atMost"], "atMost", SHORTEST_TTL);
   if (atMost === undefined) throw new TypeError("Expected atMost, how long the job may take at most; got undefined.");
   const atLeast = duration(given["atLeast"], "atLeast", 0) ?? 0;

@@ -1,10 +1,19 @@
 import type { Wish } from "../durability.ts";
-import type { LockMode, WaitedFor } from "../schemes/scheme.ts";
-import { abortSignal, count, dictionary, duration, flag, label, oneOf, show } from "./checks.ts";
+import type { Grant, LockMode, WaitedFor } from "../schemes/scheme.ts";
+import {
+  abortSignal,
+  count,
+  dictionary,
+  duration,
+  flag,
+  label,
+  oneOf,
+  onlyAmong,
+  SHORTEST_TTL,
+  show,
+} from "./checks.ts";
 import { checkDurability, wishFor } from "./durability.ts";
 import type { CheckedDurability, DurabilityOptions } from "./durability.ts";
-import { checkPermits } from "./semaphore.ts";
-
 /** Settings of one request: those of the Web Locks API, then ours. Durations are in milliseconds. */
 export interface LockOptions {
   /** `exclusive` (the default), or `shared`: any number of shared holders together. */
@@ -55,46 +64,69 @@ export interface Wait {
   readonly holder: WaitedFor | undefined;
 }
 
-export const SHORTEST_TTL = 50;
 export const LONGEST_NAME = 1024;
 
 const LONGEST_QUEUE = 10_000;
 
-/** What a request takes from its manager where it says nothing itself. */
+/** What a request takes from its manager unless it says otherwise. */
 export interface Defaults {
   readonly ttl: number;
   readonly durability?: CheckedDurability | undefined;
 }
 
-/** One request: its name and its options with every default filled in. */
-export interface CheckedRequest {
-  readonly lock: string;
+/** What a request asks for, but for the lock: its options with every default filled in. */
+export interface Terms {
   readonly mode: LockMode;
-  readonly ifAvailable: boolean;
-  readonly steal: boolean;
+  /** `wait` in the queue; `try` once; `steal` from whoever holds. */
+  readonly manner: "wait" | "try" | "steal";
   readonly signal: AbortSignal | undefined;
+  /** No longer than `maxHold`. */
   readonly ttl: number;
+  /** 0: it tries once, and fails as one that has waited does. */
   readonly waitTimeout: number | undefined;
   readonly renew: boolean;
   readonly maxHold: number | undefined;
   readonly label: string;
   readonly maxQueue: number | undefined;
   readonly onWait: ((wait: Wait) => void) | undefined;
-  /** Of a semaphore's request. */
+  /** Set for a semaphore's request. */
   readonly permits: number | undefined;
   readonly limit: number | undefined;
   readonly reentrant: boolean;
   readonly durability: Wish | undefined;
+  /** Take the place of exactly this grant. */
+  readonly from: Grant | undefined;
+}
+
+export interface CheckedRequest extends Terms {
+  readonly lock: string;
 }
 
 /** The public verbs that make requests. */
 export type Verb = "request" | "acquire" | "tryAcquire";
 
+const REQUEST_OPTIONS = new Set([
+  "mode",
+  "ifAvailable",
+  "steal",
+  "signal",
+  "ttl",
+  "waitTimeout",
+  "renew",
+  "maxHold",
+  "label",
+  "maxQueue",
+  "onWait",
+  "reentrant",
+  "durability",
+  "permits",
+]);
+
 /**
  * The members that the Web Locks specification names are read and converted as Web IDL does it; only then are the
  * rules of its algorithm applied, in its order.
  *
- * @param limit of a semaphore: its request has permits, and no mode
+ * @param limit how many permits the semaphore has, if it is one: its request has permits, and no mode
  * @throws TypeError, RangeError, or a DOMException `NotSupportedError` for what the specification refuses.
  */
 export function checkRequest(
@@ -106,54 +138,103 @@ export function checkRequest(
 ): CheckedRequest {
   const lock = checkName(name);
   const given = dictionary(options, "options");
+  onlyAmong(given, REQUEST_OPTIONS);
   const permits = checkPermits(given, limit);
   const ifAvailable = Boolean(given["ifAvailable"]) || (verb === "tryAcquire" && !given["steal"]);
   const mode = limit ? "shared" : (oneOf(given["mode"], "mode", ["exclusive", "shared"]) ?? "exclusive");
   const signal = abortSignal(given["signal"]);
   const steal = Boolean(given["steal"]);
   const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? manager.ttl;
-  const waitTimeout = duration(given["waitTimeout"], "waitTimeout", 0);
   const maxHold = duration(given["maxHold"], "maxHold", SHORTEST_TTL);
   const renew = flag(given["renew"], "renew") ?? true;
   const reentrant = flag(given["reentrant"], "reentrant") ?? false;
+  const own = checkDurability(given["durability"]);
+  const waiting = checkWaiting(given, verb, { steal, ifAvailable, reentrant });
+  const request: CheckedRequest = {
+    lock,
+    mode,
+    manner: steal ? "steal" : ifAvailable || waiting.waitTimeout === 0 ? "try" : "wait",
+    signal,
+    ttl: Math.min(ttl, maxHold ?? ttl),
+    ...waiting,
+    renew,
+    maxHold,
+    label: label(given["label"]) ?? "",
+    permits,
+    limit,
+    reentrant,
+    durability: wishFor(own === undefined ? manager.durability : own, Math.min(ttl, maxHold ?? ttl)),
+    from: undefined,
+  };
+  refuseUnsupported(request, steal, ifAvailable);
+  return request;
+}
+
+/** The terms of a request without any option, which most are: the same for all of them. */
+export function plainTerms(manager: Defaults, verb: Verb): Terms {
+  const { lock: _, ...terms } = checkRequest("", undefined, manager, verb);
+  return terms;
+}
+
+/**
+ * The name of a request without any option.
+ *
+ * @throws what `checkRequest` throws for it
+ */
+export function checkPlainName(name: unknown): string {
+  const lock = checkName(name);
+  if (lock.startsWith("-")) throw reserved(lock);
+  return lock;
+}
+
+interface Manners {
+  readonly steal: boolean;
+  readonly ifAvailable: boolean;
+  readonly reentrant: boolean;
+}
+
+/** How it may wait, if it may. */
+function checkWaiting(
+  given: Record<string, unknown>,
+  verb: Verb,
+  { steal, ifAvailable, reentrant }: Manners,
+): Pick<CheckedRequest, "waitTimeout" | "maxQueue" | "onWait"> {
+  const waitTimeout = duration(given["waitTimeout"], "waitTimeout", 0);
   if (verb === "acquire" && ifAvailable) {
-    throw new TypeError("Expected acquire without ifAvailable, for it always waits; got it. Use tryAcquire.");
+    throw new TypeError("acquire() always waits, so it cannot take ifAvailable. Use tryAcquire() instead.");
   }
   const maxQueue = count(given["maxQueue"], "maxQueue", LONGEST_QUEUE, 0);
   const onWait = given["onWait"] as CheckedRequest["onWait"];
   if (onWait !== undefined && typeof onWait !== "function") {
     throw new TypeError(`Expected onWait to be a function; got ${show(onWait)}.`);
   }
-  const own = checkDurability(given["durability"]);
-  const durability = wishFor(own === undefined ? manager.durability : own, Math.min(ttl, maxHold ?? ttl));
-  const waits = Object.entries({ waitTimeout, maxQueue, onWait }).find(([, value]) => value !== undefined);
+  const [waits] = Object.entries({ waitTimeout, maxQueue, onWait }).find(([, value]) => value !== undefined) ?? [];
   if (waits && (steal || ifAvailable)) {
-    const never = steal ? "steal" : verb === "tryAcquire" ? verb : "ifAvailable";
-    throw new TypeError(`Expected ${waits[0]} without ${never}, which never waits; got both.`);
+    const never = steal
+      ? "A request with steal"
+      : verb === "tryAcquire"
+        ? "tryAcquire()"
+        : "A request with ifAvailable";
+    throw new TypeError(`${never} never waits, so it cannot take ${waits}.`);
   }
   if (reentrant && steal) {
-    throw new TypeError("Expected reentrant without steal, which takes the lock from its own context too; got both.");
+    throw new TypeError(
+      "A request with steal takes the lock from its own context too, so it cannot be reentrant. Leave one of them out.",
+    );
   }
-  const request = {
-    lock,
-    mode,
-    ifAvailable,
-    steal,
-    signal,
-    ttl,
-    waitTimeout,
-    renew,
-    maxHold,
-    label: label(given["label"]) ?? "",
-    maxQueue,
-    onWait,
-    permits,
-    limit,
-    reentrant,
-    durability,
-  };
-  refuseUnsupported(request);
-  return request;
+  return { waitTimeout, maxQueue, onWait };
+}
+
+function checkPermits(given: Record<string, unknown>, limit: number | undefined): number | undefined {
+  if (limit === undefined) {
+    if (given["permits"] === undefined) return undefined;
+    throw new TypeError("A lock has no permits. Use semaphore(name, limit) for a limit on concurrency.");
+  }
+  for (const option of ["mode", "steal", "reentrant"]) {
+    if (given[option] === undefined) continue;
+    throw new TypeError(`A semaphore's request cannot take ${option}; got ${show(given[option])}.`);
+  }
+  return count(given["permits"], "permits", limit) ?? 1;
 }
 
 /**
@@ -171,14 +252,16 @@ export function checkRequests(
   return names.map((name) => checkRequest(name, options, manager, verb));
 }
 
-function refuseUnsupported({ lock, mode, ifAvailable, steal, signal }: CheckedRequest): void {
-  if (lock.startsWith("-")) {
-    throw notSupported(`names that start with "-" are reserved by the Web Locks specification; got ${show(lock)}`);
-  }
+function refuseUnsupported({ lock, mode, signal }: CheckedRequest, steal: boolean, ifAvailable: boolean): void {
+  if (lock.startsWith("-")) throw reserved(lock);
   if (steal && ifAvailable) throw notSupported("steal and ifAvailable cannot be combined");
   if (steal && mode !== "exclusive") throw notSupported("steal is for exclusive locks only");
   if (signal && steal) throw notSupported("signal and steal cannot be combined: stealing never waits");
   if (signal && ifAvailable) throw notSupported("signal and ifAvailable cannot be combined: there is no wait");
+}
+
+function reserved(name: string): DOMException {
+  return notSupported(`names that start with "-" are reserved by the Web Locks specification; got ${show(name)}`);
 }
 
 /** @throws TypeError or RangeError */

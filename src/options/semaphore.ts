@@ -1,4 +1,4 @@
-import { count, show } from "./checks.ts";
+import { count } from "./checks.ts";
 import type { LockOptions } from "./request.ts";
 
 /** Settings of a semaphore's request. */
@@ -7,19 +7,7 @@ export interface SemaphoreOptions extends Omit<LockOptions, "mode" | "steal" | "
   permits?: number | undefined;
 }
 
-const MOST_PERMITS = 1_000_000;
-
-export function checkPermits(given: Record<string, unknown>, limit: number | undefined): number | undefined {
-  if (limit === undefined) {
-    if (given["permits"] === undefined) return undefined;
-    throw new TypeError("Expected a lock's request without permits; got some. Use semaphore(name, limit).");
-  }
-  for (const option of ["mode", "steal", "reentrant"]) {
-    if (given[option] === undefined) continue;
-    throw new TypeError(`Expected a semaphore's request without ${option}; got ${show(given[option])}.`);
-  }
-  return count(given["permits"], "permits", limit) ?? 1;
-}
+export const MOST_PERMITS = 1_000_000;
 
 /** @throws TypeError or RangeError */
 export function checkLimit(limit: unknown): number {

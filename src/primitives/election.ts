@@ -6,26 +6,29 @@
 import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import { DurabilityError, SchemeError } from "../errors.ts";
-import type { Lock } from "../lock.ts";
+import type { Lease } from "../leases/lease.ts";
+import { Lock } from "../lock.ts";
 import type { CheckedElection, CheckedObservation } from "../options/election.ts";
+import type { Verb } from "../options/request.ts";
+import { onAbort } from "../signals.ts";
 
 /** What an election needs to know of its manager. */
 export interface ElectionRoom {
   readonly clock: Clock;
   /** Aborted when the manager is closed. */
   readonly closing: AbortSignal;
-  acquire(name: string, options: Omit<CheckedElection, "name">): Promise<Lock>;
+  lease(name: string, options: object, verb: Verb): Promise<Lease | null>;
   query(selection: { name: string }): Promise<{ held: Leader[] }>;
 }
 
 /** Who leads. */
 export interface Leader {
-  /** Who, for people: the label of the request, or of its manager. */
+  /** The human-readable name: the label of the request, or of its manager. */
   readonly label: string;
-  /** The leader's manager; "" where another library holds the key. */
+  /** The leader's manager; "" if another library holds the key. */
   readonly clientId: string;
   readonly token: string | undefined;
-  /** Undefined where the scheme does not tell (`set`). */
+  /** Undefined if the scheme does not report it (`set`). */
   readonly fence: number | undefined;
 }
 
@@ -33,18 +36,15 @@ export interface Leader {
 export class Term {
   readonly #lock: Lock;
   readonly #over = new AbortController();
-  readonly #ends: readonly AbortSignal[];
-  readonly #onEnd = (): void => {
-    const end = this.#ends.find(({ aborted }) => aborted);
-    if (end) this.#over.abort(end.reason);
-  };
+  readonly #stops: readonly (() => void)[];
 
   /** @internal */
-  constructor(lock: Lock, stops: readonly AbortSignal[]) {
+  constructor(lock: Lock, signal: AbortSignal | undefined) {
     this.#lock = lock;
-    this.#ends = [lock.signal, ...stops];
-    for (const end of this.#ends) end.addEventListener("abort", this.#onEnd);
-    this.#onEnd();
+    const all = [lock.signal, signal];
+    this.#stops = all.map((end) => onAbort(end, () => this.#over.abort(end?.reason)));
+    const ended = all.find((end) => end?.aborted);
+    if (ended) this.#over.abort(ended.reason);
   }
 
   get name(): string {
@@ -78,7 +78,7 @@ export class Term {
 
   /** End the term: the next candidate leads at once. Leaving the loop's body does the same. Never rejects. */
   async resign(): Promise<void> {
-    for (const end of this.#ends) end.removeEventListener("abort", this.#onEnd);
+    for (const stop of this.#stops) stop();
     this.#over.abort(new DOMException("The term was resigned.", "AbortError"));
     await this.#lock.release();
   }
@@ -92,36 +92,62 @@ export class Term {
 const RETRY_AFTER = 1_000;
 
 /** A term each time this candidate is elected, until the signal is aborted. */
-export async function* campaign(
-  room: ElectionRoom,
-  { name, ...options }: CheckedElection,
-): AsyncGenerator<Term, void, void> {
+export function campaign(room: ElectionRoom, { name, ...options }: CheckedElection): AsyncGenerator<Term, void, void> {
   const { signal } = options;
-  for (;;) {
-    if (signal?.aborted) return;
-    const lock = await elected(room, name, options);
-    if (!lock) continue;
-    if (signal?.aborted) {
-      await lock.release();
-      return;
+  return stoppable(signal, async function* (stop) {
+    for (;;) {
+      const lock = await elected(room, name, { ...options, signal: stop });
+      if (stop.aborted) {
+        await lock?.release();
+        return;
+      }
+      if (!lock) continue;
+      const term = new Term(lock, signal);
+      try {
+        yield term;
+      } finally {
+        await term.resign();
+      }
     }
-    const term = new Term(lock, signal ? [signal, room.closing] : [room.closing]);
-    try {
-      yield term;
-    } finally {
-      await term.resign();
-    }
-  }
+  });
 }
 
-/** Undefined when the wait was ended, or when the server could not be reached: a candidate outlives that. */
+/**
+ * A generator that ends at once when it is left, or the signal is aborted, also in the midst of waiting.
+ *
+ * @param run ends when `stop` is aborted
+ */
+function stoppable<T>(
+  signal: AbortSignal | undefined,
+  run: (stop: AbortSignal) => AsyncGenerator<T, void, void>,
+): AsyncGenerator<T, void, void> {
+  const stop = new AbortController();
+  const running = (async function* () {
+    const ignore = onAbort(signal, () => stop.abort(signal?.reason));
+    try {
+      if (!signal?.aborted) yield* run(stop.signal);
+    } finally {
+      ignore();
+    }
+  })();
+  const leave = running.return.bind(running);
+  running.return = (value) => {
+    stop.abort();
+    return leave(value);
+  };
+  return running;
+}
+
+/** Undefined if the wait was ended, or if the server could not be reached: a candidate outlives that. */
 async function elected(
   room: ElectionRoom,
   name: string,
   options: Omit<CheckedElection, "name">,
 ): Promise<Lock | undefined> {
   try {
-    return await room.acquire(name, options);
+    const lease = (await room.lease(name, options, "acquire")) as Lease;
+    lease.guard();
+    return new Lock(lease);
   } catch (error) {
     if (options.signal?.aborted) return undefined;
     if (!isPassing(error)) throw error;
@@ -131,21 +157,24 @@ async function elected(
 }
 
 /** Who leads now, and then each change that is seen, until the signal is aborted. */
-export async function* leaders(
+export function leaders(
   room: ElectionRoom,
   { name, signal, interval }: CheckedObservation,
 ): AsyncGenerator<Leader | null, void, void> {
-  let last: string | null | undefined;
-  for (;;) {
-    const leader = signal?.aborted ? undefined : await leaderOf(room, name);
-    if (signal?.aborted) return;
-    const seen = leader && `${leader.token} ${leader.fence}`;
-    if (seen !== undefined && seen !== last) {
-      last = seen;
-      yield leader as Leader | null;
+  return stoppable(signal, async function* (stop) {
+    let last: string | null | undefined;
+    for (;;) {
+      const leader = await leaderOf(room, name);
+      if (stop.aborted) return;
+      const seen = leader && `${leader.token} ${leader.fence}`;
+      if (seen !== undefined && seen !== last) {
+        last = seen;
+        yield leader as Leader | null;
+      }
+      await pause(room.clock, interval, stop, room.closing);
+      if (stop.aborted) return;
     }
-    await pause(room.clock, interval, signal, room.closing);
-  }
+  });
 }
 
 /** Null when nobody leads; undefined when the server could not be asked. */

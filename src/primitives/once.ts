@@ -5,15 +5,16 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Lease } from "../leases/lease.ts";
-import type { Lock } from "../lock.ts";
+import { Lock } from "../lock.ts";
 import type { CheckedOnce } from "../options/once.ts";
+import type { Verb } from "../options/request.ts";
 import type { LockState } from "../schemes/scheme.ts";
+import { holdDuring } from "./hold.ts";
 
 /** What a run-once job needs to know of its manager. */
 export interface OnceRoom {
   readonly clock: Clock;
-  tryLease(name: string, terms: { ttl: number; maxHold: number; label: string }): Promise<Lease | null>;
-  holdDuring<T>(lease: Lease, run: (lock: Lock) => Promise<T>): Promise<T>;
+  lease(name: string, terms: { ttl: number; maxHold: number; label: string }, verb: Verb): Promise<Lease | null>;
   look(name: string): Promise<LockState | undefined>;
 }
 
@@ -50,13 +51,13 @@ export async function once<T>(
 ): Promise<OnceResult<Awaited<T>>> {
   for (;;) {
     const started = new Date();
-    const labelled = (state: JobState): string => `${label.slice(0, 200)} (${state}, started ${started.toISOString()})`;
-    const lease = await room.tryLease(name, { ttl, maxHold: atMost, label: labelled("running") });
+    const labelled = (state: JobState): string =>
+      `${label.slice(0, 200).toWellFormed()} (${state}, started ${started.toISOString()})`;
+    const lease = await room.lease(name, { ttl, maxHold: atMost, label: labelled("running") }, "tryAcquire");
     if (lease) {
       await keepOthersOut(room, lease, atLeast, labelled);
-      const value = await room.holdDuring(lease, (lock) =>
-        noteOutcome(room, lease, labelled, async () => await job(lock)),
-      );
+      const lock = new Lock(lease);
+      const value = await holdDuring(lease, () => noteOutcome(room, lease, labelled, async () => await job(lock)));
       return { ran: true, value, fence: lease.grant.fence };
     }
     const other = await whoElse(room, name);

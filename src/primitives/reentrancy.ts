@@ -5,7 +5,8 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { meets } from "../durability.ts";
-import { LockError, LockLostError, quote } from "../errors.ts";
+import { LockError, quote, released } from "../errors.ts";
+import type { LockLostError } from "../errors.ts";
 import type { Holding, Lease } from "../leases/lease.ts";
 import type { CheckedRequest } from "../options/request.ts";
 import type { Grant } from "../schemes/scheme.ts";
@@ -88,9 +89,12 @@ export class Part implements Holding {
     if (this.error) listener(this.error);
   }
 
+  guard(): void {
+    this.#whole.lease.guard();
+  }
+
   async extend(ttl?: number): Promise<void> {
-    const { lock, fence } = this.grant;
-    if (this.#ended) throw new LockLostError(lock, fence, "expired");
+    if (this.#ended) throw released(this.grant.lock);
     await this.#whole.lease.extend(ttl);
   }
 

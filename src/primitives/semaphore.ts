@@ -1,16 +1,12 @@
-import { Lock } from "../lock.ts";
 import type { Lease } from "../leases/lease.ts";
+import { Lock } from "../lock.ts";
 import { checkCallback } from "../options/request.ts";
-import type { SemaphoreOptions } from "../options/semaphore.ts";
 import type { Verb } from "../options/request.ts";
+import type { SemaphoreOptions } from "../options/semaphore.ts";
+import { holdDuring } from "./hold.ts";
 
-/** What a semaphore asks of its manager. */
-export interface SemaphoreRoom {
-  /** Null when it may not wait and there are too few permits. */
-  obtain(verb: Verb, options: unknown): Promise<Lease | null>;
-  /** Settles as the callback does, or with the loss of the lease. */
-  holdDuring<T>(lease: Lease, run: () => Promise<T>): Promise<T>;
-}
+/** Asks the manager for permits. Null if it may not wait and there are too few. */
+type Obtain = (verb: Verb, options: unknown) => Promise<Lease | null>;
 
 /** Options of `tryAcquire`, which never waits. */
 export type TrySemaphoreOptions = Omit<
@@ -19,23 +15,24 @@ export type TrySemaphoreOptions = Omit<
 >;
 
 /**
- * So many permits, held by many at a time. Each holder has a lease of its own: the permits of one that crashes come
- * back when it ends, by the server's clock. First come, first served: a large request is not overtaken by small ones.
+ * A limited number of permits, held by many at a time. Each holder has its own lease, so the permits of one that crashes
+ * come back when its lease ends, by the server's clock. First come, first served: small requests never jump ahead of a
+ * large one.
  *
- * All who use it at the same time must give it the same limit; else they are refused with `LockError` ("mismatch"),
- * as those are who use its name for a lock.
+ * All who use it at the same time must give it the same limit; otherwise they are refused with `LockError`
+ * ("mismatch"), as are those who use its name for a lock.
  */
 export class Semaphore {
   readonly name: string;
   /** How many permits there are. */
   readonly limit: number;
-  readonly #room: SemaphoreRoom;
+  readonly #obtain: Obtain;
 
   /** @internal */
-  constructor(name: string, limit: number, room: SemaphoreRoom) {
+  constructor(name: string, limit: number, obtain: Obtain) {
     this.name = name;
     this.limit = limit;
-    this.#room = room;
+    this.#obtain = obtain;
   }
 
   /** Hold permits (default 1) while the callback runs; settles as the callback does. As `LockManager.request`. */
@@ -51,20 +48,20 @@ export class Semaphore {
   async request<T>(...args: unknown[]): Promise<Awaited<T>> {
     const [options, callback] = args.length > 1 ? args : [undefined, args[0]];
     checkCallback(callback);
-    const lease = await this.#room.obtain("request", options);
+    const lease = await this.#obtain("request", options);
     const run = async (lock: Lock | null): Promise<Awaited<T>> => await (callback as (lock: Lock | null) => T)(lock);
-    return lease ? this.#room.holdDuring(lease, () => run(new Lock(lease))) : run(null);
+    return lease ? holdDuring(lease, () => run(new Lock(lease))) : run(null);
   }
 
   /** Wait for permits and keep them until `release()`, or the end of an `await using` block. */
   async acquire(options?: Omit<SemaphoreOptions, "ifAvailable">): Promise<Lock> {
     // Only those who may not wait are answered with nothing.
-    return new Lock((await this.#room.obtain("acquire", options)) as Lease);
+    return new Lock((await this.#obtain("acquire", options)) as Lease);
   }
 
   /** Take permits if that is possible at once, else null. */
   async tryAcquire(options?: TrySemaphoreOptions): Promise<Lock | null> {
-    const lease = await this.#room.obtain("tryAcquire", options);
+    const lease = await this.#obtain("tryAcquire", options);
     return lease && new Lock(lease);
   }
 }

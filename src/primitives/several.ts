@@ -11,6 +11,7 @@ import { Lease } from "../leases/lease.ts";
 import type { Holding } from "../leases/lease.ts";
 import type { CheckedRequest } from "../options/request.ts";
 import type { LockMode } from "../schemes/scheme.ts";
+import { onAbort, throwIfAborted } from "../signals.ts";
 
 /** What taking several locks needs to know of its manager. */
 export interface SeveralRoom {
@@ -28,10 +29,10 @@ export class SeveralLocks {
   constructor(holdings: readonly Holding[]) {
     this.#holdings = holdings;
     for (const holding of holdings) {
-      holding.onLost((error) => {
-        this.#lost.abort(error);
-        this.#onLost?.(error);
-      });
+      // Aborted while a lease still runs, too: when the manager is being closed.
+      const { signal } = holding;
+      onAbort(signal, () => this.#lost.abort(signal.reason));
+      holding.onLost((error) => this.#onLost?.(error));
     }
   }
 
@@ -88,6 +89,11 @@ export class SeveralLocks {
     if (this.error) listener(this.error);
   }
 
+  /** @internal Somebody's code runs under it until it is released. */
+  guard(): void {
+    for (const holding of this.#holdings) holding.guard();
+  }
+
   /**
    * Make each lease last at least `ttl` milliseconds from now. Not one step: where it rejects, some may be longer.
    *
@@ -107,27 +113,26 @@ export class SeveralLocks {
   }
 }
 
-/** Null when one is busy and the request may not wait. When it rejects, or is null, nothing is held and nobody waits. */
+/** Null if one is busy and the request may not wait. When it rejects, or is null, nothing waits, and what was held is given back. */
 export async function obtainAll(room: SeveralRoom, requests: readonly CheckedRequest[]): Promise<Holding[] | null> {
   const [{ waitTimeout, signal, ttl, renew, maxHold }] = requests as [CheckedRequest];
   const held: Holding[] = [];
-  /** Ends the wait as a whole: with the user's signal, at the end of its time, or when one is lost while others wait. */
+  /** Ends the wait as a whole: with the user's signal, at the end of its time, or if one is lost while others wait. */
   const end = new AbortController();
-  const onAbort = (): void => end.abort(signal?.reason);
-  signal?.addEventListener("abort", onAbort);
+  const stop = onAbort(signal, () => end.abort(signal?.reason));
   const granted = new AbortController();
   let waitsFor = "";
   if (waitTimeout) {
     void pause(room.clock, waitTimeout, granted.signal, end.signal).then(() =>
-      end.abort(new LockTimeoutError(waitsFor, waitTimeout)),
+      end.abort(new LockTimeoutError(waitsFor, waitTimeout, "another client holds it, or the server has not answered")),
     );
   }
   // Until all are granted each is renewed, and its time does not count.
-  const terms = { ttl: Math.min(ttl, maxHold ?? ttl), renew: true, maxHold: undefined, signal: end.signal };
+  const terms = { renew: true, maxHold: undefined, signal: end.signal };
+  const timeout = { waitTimeout: waitTimeout === 0 ? 0 : undefined };
   try {
     for (const request of inOrder(requests)) {
       waitsFor = request.lock;
-      const timeout = { waitTimeout: waitTimeout === 0 ? 0 : undefined };
       const holding = await room.obtain({ ...request, ...terms, ...timeout });
       if (!holding) {
         await releaseAll(held);
@@ -136,15 +141,16 @@ export async function obtainAll(room: SeveralRoom, requests: readonly CheckedReq
       held.push(holding);
       holding.onLost((error) => end.abort(error));
     }
-    end.signal.throwIfAborted();
-    if (!renew) await Promise.all(held.map((holding) => holding.extend(terms.ttl)));
+    throwIfAborted(end.signal);
+    if (!renew) await Promise.all(held.map((holding) => holding.extend(ttl)));
     for (const holding of held) if (holding instanceof Lease) holding.limit({ renew, maxHold });
     return held;
   } catch (error) {
-    await releaseAll(held);
+    // A server that does not answer must not hold up the news.
+    void releaseAll(held);
     throw error;
   } finally {
-    signal?.removeEventListener("abort", onAbort);
+    stop();
     granted.abort();
   }
 }

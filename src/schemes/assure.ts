@@ -1,28 +1,13 @@
-/** What becomes of grants and extensions that are not as durable as was wished. */
+/** Grants and extensions that are not as durable as was required. */
 import { meets } from "../durability.ts";
 import type { Durability, Wish } from "../durability.ts";
-import { DurabilityError, SchemeError } from "../errors.ts";
-import type { Answer, LockRequest, Scheme } from "./scheme.ts";
+import { DurabilityError } from "../errors.ts";
+import type { Answer, LockRequest } from "./scheme.ts";
 
-/**
- * A grant that is not as durable as was wished is given back before anybody is told of it. The server may have to be
- * told again, which is for whoever asked.
- */
-export async function assureGrant(
-  { lock, token }: Pick<LockRequest, "lock" | "token">,
-  wish: Wish,
-  asked: Promise<Answer>,
-  release: Scheme["release"],
-): Promise<Answer> {
-  try {
-    const answer = await asked;
-    if (answer.kind !== "granted" || meets(answer.durability, wish)) return answer;
-    throw new DurabilityError(lock, "grant", wish, answer.durability);
-  } catch (error) {
-    // What may come right is asked again, under the same token.
-    if (error instanceof SchemeError && !error.transient) await release({ lock, token }).catch(() => {});
-    throw error;
-  }
+/** @throws DurabilityError for a grant that too few have; whoever asked gives it back before anybody hears of it */
+export function assureGrant({ lock, durability }: LockRequest, answer: Answer): Answer {
+  if (!durability || answer.kind !== "granted" || meets(answer.durability, durability)) return answer;
+  throw new DurabilityError(lock, "grant", durability, answer.durability);
 }
 
 /** @throws DurabilityError for an extension that too few have */

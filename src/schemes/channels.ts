@@ -8,6 +8,8 @@ import type { Home } from "./keys.ts";
 
 interface Channel {
   readonly subscription: Subscription;
+  /** How often it has risen. */
+  generation: number;
   /** Nobody has use for it after that. */
   until: number;
 }
@@ -48,16 +50,29 @@ export class Channels {
       known.until = Math.max(known.until, until);
       return;
     }
-    const subscription = this.#driver.subscribe(home.channel + this.#clientId, {
-      message: (text) => this.#events.message(text),
-      up: () => this.#rise(home),
-    });
-    this.#channels.set(home.channel, { subscription, until });
+    const channel: Channel = {
+      subscription: this.#driver.subscribe(home.channel + this.#clientId, {
+        message: (text) => this.#events.message(text),
+        up: () => {
+          channel.generation++;
+          this.#rise(home);
+        },
+      }),
+      generation: 0,
+      until,
+    };
+    this.#channels.set(home.channel, channel);
     if (until < Infinity) this.#sweepLater();
   }
 
   isUp(home: Home): boolean {
     return this.#channels.get(home.channel)?.subscription.up ?? false;
+  }
+
+  /** A number that changes whenever messages may have been missed; undefined while none arrive. */
+  generation(home: Home): number | undefined {
+    const channel = this.#channels.get(home.channel);
+    return channel?.subscription.up ? channel.generation : undefined;
   }
 
   /** The id of the server that messages come from, where that is known. */

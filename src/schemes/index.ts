@@ -1,4 +1,3 @@
-import { systemClock } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import type { Driver } from "../drivers/driver.ts";
 import { driverFor } from "../drivers/index.ts";
@@ -10,12 +9,9 @@ import type { CheckedManagerOptions } from "../options/manager.ts";
 import type { Scheme } from "./scheme.ts";
 import { LuaScheme } from "./lua.ts";
 import { MemoryScheme, MemoryStore } from "./memory.ts";
+import { processStore } from "./memory/process-store.ts";
 import { RedlockScheme } from "./redlock.ts";
 import { SetScheme } from "./set.ts";
-import { Turns } from "./turns.ts";
-
-/** Locks without a server: every manager of this process that was made without a client shares them. */
-const processStore = new MemoryStore(systemClock);
 
 export interface SchemeSettings {
   readonly clientId: string;
@@ -25,7 +21,7 @@ export interface SchemeSettings {
 
 /** @throws TypeError when client and scheme do not fit, or the client is of no known kind. */
 export function openScheme(client: unknown, options: CheckedManagerOptions, settings: SchemeSettings): Scheme {
-  const { scheme, prefix, turn, durability } = options;
+  const { scheme, prefix, durability } = options;
   const terms = { prefix, clientId: settings.clientId, label: settings.label };
   if (!Array.isArray(client)) refuseNodeOptions(options);
   if (client === undefined) {
@@ -33,7 +29,7 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
       throw new TypeError(`Expected a Redis client as the first argument for the scheme "${scheme}"; got none.`);
     }
     refuseDurability("memory", durability);
-    return new MemoryScheme(processStore, terms);
+    return new MemoryScheme(processStore(), terms);
   }
   if (client instanceof MemoryStore) {
     refuseDurability("memory", durability);
@@ -60,8 +56,7 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
   const driver = driverFor(client);
   const own = { ...terms, prefix: driver.keyPrefix + prefix };
   if (scheme === "set") return new SetScheme(driver, settings.clock, own);
-  const lua = new LuaScheme(driver, settings.clock, own);
-  return turn > 1 ? new Turns(lua, settings.clock, turn) : lua;
+  return new LuaScheme(driver, settings.clock, own);
 }
 
 /** Nothing is left on any client when one of them is refused. */

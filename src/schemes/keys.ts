@@ -29,7 +29,9 @@ export function lockKey(prefix: string, name: string): string {
   const plain = prefix + encoded;
   if (encoded.includes("}") && (!HASH_TAG.test(plain) || WRAPPED.test(plain)))
     encoded = encoded.replaceAll("}", escaped("}"));
-  if (SIBLING.test(prefix + encoded) || CLIENT.test(encoded))
+  const full = prefix + encoded;
+  // The last, because the counter of `a{b}:set` would be the second counter of `a{b}`.
+  if (SIBLING.test(full) || CLIENT.test(encoded) || (encoded.includes("}") && full.endsWith(":set")))
     encoded = encoded.slice(0, -1) + escaped(encoded.slice(-1));
   // A key without a single character would leave its siblings without a hash tag.
   return prefix + encoded || ESCAPE;
@@ -55,6 +57,8 @@ export function lockKeys(prefix: string, name: string): LockKeys {
  */
 export interface Home {
   readonly counter: string;
+  /** Where the scheme `set` counts as well. */
+  readonly setCounter: string;
   readonly channel: string;
   /** The only lock at home here; undefined where all locks of the prefix are. */
   readonly lock: string | undefined;
@@ -105,7 +109,8 @@ export class Homes {
     this.#prefix = prefix;
     // A hash tag in the prefix sends all its keys to one slot.
     if (isCluster && !HASH_TAG.test(prefix)) return;
-    this.#common = { counter: counterKey(prefix), channel: channelPrefix(prefix), lock: undefined };
+    const setCounter = `${prefix}:set:fence`;
+    this.#common = { counter: counterKey(prefix), setCounter, channel: channelPrefix(prefix), lock: undefined };
   }
 
   /** The same object whenever it is the same home. */
@@ -115,7 +120,8 @@ export class Homes {
     if (!home) {
       if (this.#homes.size >= MEMORY) this.#homes.clear();
       const shared = base(lockKey(this.#prefix, lock));
-      home = { counter: `${shared}:fence`, channel: `${shared}:push:`, lock };
+      const setCounter = `${shared}:set:fence`;
+      home = { counter: `${shared}:fence`, setCounter, channel: `${shared}:push:`, lock };
       this.#homes.set(lock, home);
     }
     return home;

@@ -11,29 +11,31 @@
  * a release, or after a growing, random pause. Exclusive locks only. Any library that does `SET key token NX PX` on
  * the same nodes excludes us and we it.
  */
+import { report } from "../caller.ts";
+import type { Caller } from "../caller.ts";
 import type { Clock } from "../clock.ts";
 import { schemeError } from "../drivers/server-errors.ts";
 import type { Driver } from "../drivers/driver.ts";
 import { channelPrefix, Keys, nameOfKey, nodeKeys } from "./keys.ts";
 import type { NodeKeys } from "./keys.ts";
 import { notOverNodes } from "../errors.ts";
-import { TOKEN } from "./scheme.ts";
+import { EXPIRY_MARGIN, POKE_INTERVAL, TOKEN } from "./scheme.ts";
 import type {
   Answer,
   Extension,
-  GivenUp,
+  Farewell,
   Grant,
   HolderState,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
+  Question,
   Release,
   Scheme,
   Selection,
 } from "./scheme.ts";
 import { Clients } from "./clients.ts";
-import { EXPIRY_MARGIN, POKE_INTERVAL } from "./memory.ts";
 import { judgeRelease, judgeYes, noQuorum } from "./redlock/ballot.ts";
 import type { Vote, Votes } from "./redlock/ballot.ts";
 import { Campaign } from "./redlock/campaign.ts";
@@ -84,8 +86,19 @@ export class RedlockScheme implements Scheme {
     this.#listener = listener;
   }
 
-  async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
-    const { lock, token } = request;
+  hearing(): undefined {}
+
+  written(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  acquire(question: Question): void {
+    question.isSent = true;
+    report(this.#acquire(question), question);
+  }
+
+  async #acquire(request: Question): Promise<Answer> {
+    const { lock, token, wait } = request;
     const preparing = this.#prepare(request.ttl);
     if (preparing) await preparing;
     const { won, votes, error } = await this.#campaign.run(request, this.#keys.of(lock), {
@@ -120,7 +133,11 @@ export class RedlockScheme implements Scheme {
     return { kind: "granted", fence: won };
   }
 
-  async extend(grant: Grant, ttl: number): Promise<Extension> {
+  extend(grant: Grant, ttl: number, _durability: undefined, caller: Caller<Extension>): void {
+    report(this.#extend(grant, ttl), caller);
+  }
+
+  async #extend(grant: Grant, ttl: number): Promise<Extension> {
     await this.#prepare(ttl);
     // Whoever holds for so long wants to know soon when the lock is stolen.
     this.#listen();
@@ -144,7 +161,7 @@ export class RedlockScheme implements Scheme {
     return Promise.reject(notOverNodes("keep a lock for longer than its holder lives"));
   }
 
-  detach(): never {
+  assertHandsOver(): never {
     throw notOverNodes("hand a lock over");
   }
 
@@ -152,7 +169,11 @@ export class RedlockScheme implements Scheme {
     return Promise.reject(notOverNodes("hand a lock over"));
   }
 
-  async release({ lock, token }: GivenUp): Promise<Release> {
+  release(farewell: Farewell): void {
+    report(this.#release(farewell), farewell);
+  }
+
+  async #release({ lock, token }: Farewell): Promise<Release> {
     this.#line.leave(lock, token);
     const keys = this.#keys.of(lock);
     // Also by a holder: on a node where it had no vote, it may still be waited for.
@@ -218,7 +239,7 @@ export class RedlockScheme implements Scheme {
   }
 
   /** When a waiter asks again by itself. */
-  #pokeAfter(request: LockRequest, first: boolean, votes: Votes<Node, Vote>): number {
+  #pokeAfter(request: Question, first: boolean, votes: Votes<Node, Vote>): number {
     if (!first) return POKE_INTERVAL * (0.9 + 0.2 * Math.random());
     const { nodes, quorum } = this.#roster;
     const held = [...votes.values()].filter((vote) => vote.kind === "held");
@@ -271,7 +292,7 @@ function hasFailure(votes: Votes<Node, Vote>): boolean {
 }
 
 /** How often in a row the request was kept waiting for this reason; its ticket remembers. */
-function countAttempt(request: LockRequest, why: keyof typeof PAUSES): number {
+function countAttempt(request: Question, why: keyof typeof PAUSES): number {
   const [last, count] = (request.ticket ?? "").split(" ");
   const attempt = last === why ? Number(count) + 1 : 0;
   request.ticket = `${why} ${attempt}`;

@@ -1,12 +1,13 @@
 import type { Send } from "../drivers/driver.ts";
+import { Glob } from "./glob.ts";
 import { nameOfKey, scanPattern } from "./keys.ts";
 import type { Selection } from "./scheme.ts";
-import { globToRegExp } from "./memory.ts";
 
 /**
- * The names of the selected locks that somebody holds or waits for. Walks the key space in small steps (SCAN).
+ * The names of the selected locks that somebody holds or waits for, sorted. Walks the key space in steps of about 1,000
+ * keys (SCAN), so no step takes a server long; only names are kept.
  *
- * @param servers all that keep keys; asked only where they have to be walked
+ * @param servers all that keep keys; not asked for a lock that is selected by name
  */
 export async function findNames(
   servers: () => Promise<readonly Send[]>,
@@ -14,13 +15,13 @@ export async function findNames(
   selection: Selection,
 ): Promise<string[]> {
   if (typeof selection === "object" && "name" in selection) return [selection.name];
-  const wanted = selection === "all" ? undefined : globToRegExp(selection.match);
+  const wanted = selection === "all" ? undefined : new Glob(selection.match);
   const names = new Set<string>();
   await Promise.all((await servers()).map((send) => walk(send, prefix, wanted, names)));
   return [...names].sort();
 }
 
-async function walk(send: Send, prefix: string, wanted: RegExp | undefined, names: Set<string>): Promise<void> {
+async function walk(send: Send, prefix: string, wanted: Glob | undefined, names: Set<string>): Promise<void> {
   let cursor = "0";
   do {
     const reply = await send(["SCAN", cursor, "MATCH", scanPattern(prefix), "COUNT", "1000"]);
@@ -28,7 +29,7 @@ async function walk(send: Send, prefix: string, wanted: RegExp | undefined, name
     cursor = String(next);
     for (const key of keys) {
       const name = nameOfKey(prefix, String(key));
-      if (name !== undefined && (!wanted || wanted.test(name))) names.add(name);
+      if (name !== undefined && (!wanted || wanted.matches(name))) names.add(name);
     }
   } while (cursor !== "0");
 }

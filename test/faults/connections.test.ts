@@ -199,7 +199,10 @@ describe.concurrent("a client that was set up in its own way gets pushes, and gi
   test.for(Object.entries(casts))("%s", async ([title, given], t) => {
     const stage = await openStage(t);
     const cast = await change(t, title, given, stage.server.url);
-    const [locks, other] = [await stage.manager(cast), await stage.manager(cast)];
+    const [locks, other] = [
+      await stage.manager(cast),
+      await stage.manager(await change(t, title, given, stage.server.url)),
+    ];
     const name = unique();
     const holder = await hold(locks, name);
     const waiter = enqueue(other, name);

@@ -73,7 +73,7 @@ describe("a holder whose process stopped past its lease", () => {
       expect(next.fence).toBeGreaterThan(before.fence!);
       await writeFile(thawed, "");
       stopped.thaw();
-      expect(await stopped.said()).toMatchObject({ held: false, aborted: true, fence: before.fence });
+      expect(await stopped.said()).toMatchObject({ held: false, fence: before.fence });
       expect(await stopped.tell("release")).toEqual({ released: false });
       expect(next.held).toBe(true);
       expect(await stage.redis.get(`lock:${name}`)).toContain(next.token);

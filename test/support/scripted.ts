@@ -1,14 +1,19 @@
 /** A scheme whose every answer the test writes itself, with time that moves by hand. */
+import { report } from "../../src/caller.ts";
+import type { Caller } from "../../src/caller.ts";
 import { LONGEST_TIMER, type Timer } from "../../src/clock.ts";
 import type {
   Answer,
   Extension,
+  Farewell,
   Grant,
   HolderState,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
+  Question,
+  Release,
   Scheme,
 } from "../../src/schemes/scheme.ts";
 import { MemoryStore } from "../../src/schemes/memory.ts";
@@ -66,18 +71,20 @@ export class Calls<What, Reply> {
   }
 }
 
-type Released = "released" | "gone" | "unsure";
+/** A question as it was asked: later changes do not show. */
+export type Asked = LockRequest & Pick<Question, "wait" | "ticket" | "waiting" | "fences">;
 
 export class ScriptedScheme implements Scheme {
   readonly name = "lua";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
-  /** Asked for, with `wait`. The request is copied, so that later changes do not show. */
-  readonly acquires: Calls<LockRequest & { wait: boolean }, Answer>;
+  readonly acquires: Calls<Asked, Answer>;
   readonly steals: Calls<LockRequest, Answer>;
   readonly extends: Calls<Grant & { ttl: number }, Extension>;
   /** Answered with "released" at once unless told otherwise. */
-  readonly releases: Calls<Pick<LockRequest, "lock" | "token">, Released>;
+  readonly releases: Calls<Pick<LockRequest, "lock" | "token">, Release>;
   listener!: PushListener;
+  /** What `hearing` says. */
+  heard: number | undefined = 0;
   closed = false;
 
   constructor(clock: ManualClock) {
@@ -87,33 +94,35 @@ export class ScriptedScheme implements Scheme {
     this.releases = new Calls(clock, () => "released");
   }
 
-  acquire(request: LockRequest, wait: boolean): Promise<Answer> {
-    return this.acquires.call({ ...request, wait });
+  written(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  acquire(question: Question): void {
+    question.isSent = true;
+    report(this.acquires.call(asked(question)), question);
   }
 
   steal(request: LockRequest): Promise<Answer> {
-    return this.steals.call({ ...request });
+    return this.steals.call(plain(request));
   }
 
-  extend(grant: Grant, ttl: number): Promise<Extension> {
-    return this.extends.call({ ...grant, ttl });
+  extend(grant: Grant, ttl: number, _wish: unknown, caller: Caller<Extension>): void {
+    report(this.extends.call({ ...grant, ttl }), caller);
   }
 
-  release({ lock, token }: Pick<LockRequest, "lock" | "token">): Promise<Released> {
-    return this.releases.call({ lock, token });
+  release(farewell: Farewell): void {
+    const { lock, token } = farewell;
+    report(this.releases.call({ lock, token }), farewell);
   }
 
   /** Answered as a release is. */
-  keep({ lock, token }: Grant): Promise<Released> {
+  keep({ lock, token }: Grant): Promise<Release> {
     return this.releases.call({ lock, token });
   }
 
-  detach(grant: Grant): Grant {
-    return grant;
-  }
-
   handOver(_grant: Grant, heir: LockRequest): Promise<Answer> {
-    return this.acquires.call({ ...heir, wait: false });
+    return this.acquires.call({ ...plain(heir), wait: false, ticket: undefined, waiting: 1, fences: 1 });
   }
 
   evict(_lock: string, _holder: HolderState): Promise<boolean> {
@@ -128,10 +137,34 @@ export class ScriptedScheme implements Scheme {
     this.listener = listener;
   }
 
+  hearing(): number | undefined {
+    return this.heard;
+  }
+
   close(): Promise<void> {
     this.closed = true;
     return Promise.resolve();
   }
+
+  /** The server is gone: nothing that is out is answered any more, and nothing that comes. */
+  end(): void {
+    for (const calls of [this.acquires, this.steals, this.extends, this.releases]) {
+      calls.always = () => {
+        throw new Error("The server is gone.");
+      };
+      for (const call of calls.all) call.fail(new Error("The server is gone."));
+    }
+  }
+}
+
+function plain(request: LockRequest): LockRequest {
+  const { lock, token, mode, ttl, label, permits, limit, maxQueue, durability } = request;
+  return { lock, token, mode, ttl, label, permits, limit, maxQueue, durability };
+}
+
+function asked(question: Question): Asked {
+  const { wait, ticket, waiting, fences } = question;
+  return { ...plain(question), wait, ticket, waiting, fences };
 }
 
 /** What a manager is given in place of a client; it takes its clock from it. */

@@ -79,7 +79,10 @@ export class TurnsWorld {
 
   /** A process does not reach the server for a moment. */
   async fail(index: number): Promise<void> {
-    const { scheme } = this.#processAt(index);
+    const process = this.#processAt(index);
+    const { scheme } = process;
+    // Each waits for itself, and whoever cannot claim its grant in time loses its rank.
+    if (process.turn === 1) this.#late.add(process);
     scheme.fault = down();
     await this.pass(1_000);
     scheme.fault = undefined;

@@ -1,4 +1,6 @@
 /** Local turns over a memory store, with time that moves by hand: what several processes do, each with its manager. */
+import { report } from "../../src/caller.ts";
+import type { Caller } from "../../src/caller.ts";
 import { expect } from "vitest";
 import { SchemeError } from "../../src/errors.ts";
 import { type Lock, LockManager, type LockOptions } from "../../src/index.ts";
@@ -6,21 +8,22 @@ import type { CheckedManagerOptions } from "../../src/options/manager.ts";
 import type {
   Answer,
   Extension,
-  GivenUp,
+  Farewell,
   Grant,
   HolderState,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
+  Question,
   Release,
   Scheme,
   Selection,
 } from "../../src/schemes/scheme.ts";
 import { MemoryScheme, MemoryStore } from "../../src/schemes/memory.ts";
 import type { SchemeSettings } from "../../src/schemes/index.ts";
-import { Turns } from "../../src/schemes/turns.ts";
 import { ManualClock } from "../../src/testing.ts";
+import { ask, extend, release } from "./calls.ts";
 import { type Deferred, deferred } from "./locks.ts";
 
 export const NAME = "a";
@@ -36,7 +39,11 @@ interface Call {
 /** Between the turns and the memory: counts calls, holds answers back, fails, and ends without a word. */
 export class WatchedScheme implements Scheme {
   readonly name = "memory";
+  readonly queues = true;
+  readonly hasTurns = true;
   readonly modes: ReadonlySet<LockMode>;
+  /** What `hearing` says. */
+  hears: number | undefined = 0;
   readonly calls: Call[] = [];
   /** Questions that are out now, and the most there ever were. */
   out = 0;
@@ -77,12 +84,22 @@ export class WatchedScheme implements Scheme {
     await this.#scheme.close();
   }
 
-  async acquire(request: LockRequest, wait: boolean): Promise<Answer> {
+  written(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  acquire(question: Question): void {
+    question.isSent = true;
+    report(this.#acquire(question), question);
+  }
+
+  async #acquire(question: Question): Promise<Answer> {
     this.mostOut = Math.max(this.mostOut, ++this.out);
     try {
-      const answer = await this.#call("acquire", request.token, () => {
-        this.#store.waiting.set(request.token, request.waiting ?? 1);
-        return this.#scheme.acquire(request, wait);
+      const { token, waiting, wait } = question;
+      const answer = await this.#call("acquire", token, () => {
+        this.#store.waiting.set(token, waiting);
+        return ask(this.#scheme, question, wait);
       });
       await this.#held?.promise;
       return answer;
@@ -91,24 +108,34 @@ export class WatchedScheme implements Scheme {
     }
   }
 
+  hearing(): number | undefined {
+    return this.hears;
+  }
+
   steal(request: LockRequest): Promise<Answer> {
     return this.#call("steal", request.token, () => this.#scheme.steal(request));
   }
 
-  extend(grant: Grant, ttl: number): Promise<Extension> {
-    return this.#call("extend", grant.token, () => this.#scheme.extend(grant, ttl));
+  extend(grant: Grant, ttl: number, _wish: unknown, caller: Caller<Extension>): void {
+    report(
+      this.#call("extend", grant.token, () => extend(this.#scheme, grant, ttl)),
+      caller,
+    );
   }
 
-  release(request: GivenUp): Promise<Release> {
-    return this.#call("release", request.token, () => this.#scheme.release(request));
+  downgrade(grant: Grant): Promise<Extension> {
+    return this.#scheme.downgrade(grant);
+  }
+
+  release(farewell: Farewell): void {
+    report(
+      this.#call("release", farewell.token, () => release(this.#scheme, farewell)),
+      farewell,
+    );
   }
 
   keep(grant: Grant, ttl: number, label: string): Promise<Release> {
     return this.#call("keep", grant.token, () => this.#scheme.keep(grant, ttl, label));
-  }
-
-  detach(grant: Grant): Grant {
-    return this.#scheme.detach(grant);
   }
 
   handOver(grant: Grant, heir: LockRequest): Promise<Answer> {
@@ -130,10 +157,10 @@ export class WatchedScheme implements Scheme {
   listen(listener: PushListener): void {
     this.listener = listener;
     this.#scheme.listen({
-      granted: (lock, token, fence, until) => listener.granted(lock, token, fence, this.tells ? until : undefined),
+      granted: (lock, token, fence, fences, since) =>
+        listener.granted(lock, token, fence, fences, ...(this.tells && since !== undefined ? [since] : [])),
       next: (lock, token, remaining) => listener.next(lock, token, remaining),
       lost: (lock, token, fence) => listener.lost(lock, token, fence),
-      again: (lock, token) => listener.again(lock, token),
       missed: () => listener.missed(),
     });
   }
@@ -155,14 +182,15 @@ export class TurnsStore extends MemoryStore {
   /** By token: how many wait at its place, as told last. */
   readonly waiting = new Map<string, number>();
 
-  open(options: CheckedManagerOptions, { clientId, label, clock }: SchemeSettings): Scheme {
+  open(options: CheckedManagerOptions, { clientId, label }: SchemeSettings): Scheme {
     const watched = new WatchedScheme(new MemoryScheme(this, { prefix: options.prefix, clientId, label }), this);
     this.schemes.push(watched);
-    return new Turns(watched, clock, options.turn);
+    return watched;
   }
 }
 
 export interface Process {
+  readonly turn: number;
   readonly locks: LockManager;
   readonly scheme: WatchedScheme;
 }
@@ -213,7 +241,7 @@ export class TurnsStage {
 
   process(turn = 16): Process {
     const locks = new LockManager(this.store, { turn, ttl: 10_000 });
-    const process = { locks, scheme: this.store.schemes.at(-1) as WatchedScheme };
+    const process = { turn, locks, scheme: this.store.schemes.at(-1) as WatchedScheme };
     this.#processes.push(process);
     return process;
   }

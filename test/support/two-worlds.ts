@@ -16,6 +16,7 @@ import type { Answer, HolderState, LockRequest, LockState, Scheme, WaiterState }
 import { LuaScheme } from "../../src/schemes/lua.ts";
 import { MemoryScheme, MemoryStore } from "../../src/schemes/memory.ts";
 import { ManualClock } from "../../src/testing.ts";
+import { ask, extend, release } from "./calls.ts";
 import { deferred } from "./locks.ts";
 import { until } from "./until.ts";
 
@@ -143,7 +144,7 @@ export class TwoWorlds {
   /** In one turn of the event loop, so that the calls of the lua scheme share a script call. */
   async ask(wishes: readonly Wish[]): Promise<void> {
     const answers = await Promise.all(
-      wishes.map((wish) => this.#both(wish.client.schemes, (scheme, world) => ask(scheme, wish, world))),
+      wishes.map((wish) => this.#both(wish.client.schemes, (scheme, world) => askFor(scheme, wish, world))),
     );
     for (const [i, [expected, got]] of answers.entries()) {
       const wish = wishes[i] as Wish;
@@ -167,7 +168,7 @@ export class TwoWorlds {
   async extend(wish: Wish, ttl: number, error: number): Promise<void> {
     const { lock, token, mode } = wish.requests[0];
     const [expected, got] = await this.#both(wish.client.schemes, (scheme, world) =>
-      scheme.extend({ lock, token, mode, fence: Math.max(0, wish.fences[world] + error) }, ttl),
+      extend(scheme, { lock, token, mode, fence: Math.max(0, wish.fences[world] + error) }, ttl),
     );
     assert.equal(got, expected, `extension of ${token}`);
     await this.#compare();
@@ -187,7 +188,7 @@ export class TwoWorlds {
       wishes.map(async (wish) => {
         const { token } = wish.requests[0];
         const [expected, got] = await this.#both(wish.client.schemes, (scheme, world) =>
-          scheme.release(wish.requests[world]),
+          release(scheme, wish.requests[world]),
         );
         assert.equal(got, expected, `release of ${token}`);
       }),
@@ -294,12 +295,11 @@ export class TwoWorlds {
         },
         lost: (lock, token, fence) => pushes.push({ what: "lost", lock, token, number: fence }),
         next: (lock, token, remaining) => pushes.push({ what: "next", lock, token, number: remaining }),
-        again: () => {},
         missed: () => listening.resolve(),
       });
     });
     // A lua scheme begins to listen with its first lease or wait.
-    await schemes[1].extend({ lock: "nobody's", token: `${id}:0`, mode: "exclusive", fence: 1 }, 1_000);
+    await extend(schemes[1], { lock: "nobody's", token: `${id}:0`, mode: "exclusive", fence: 1 }, 1_000);
     await soon(listening.promise, "the subscription was up");
   }
 
@@ -356,7 +356,7 @@ export class TwoWorlds {
     const arrivals = this.clients.map(async (client) => {
       const { promise, resolve } = deferred();
       client.synced = resolve;
-      await this.#redis.publish(`${PREFIX}push:${client.id}`, `granted 0 0 ${SYNC} ${PREFIX}`);
+      await this.#redis.publish(`${PREFIX}push:${client.id}`, `granted 0 0 0 ${SYNC} ${PREFIX}`);
       await soon(promise, "all pushes had come");
     });
     await Promise.all(arrivals);
@@ -441,9 +441,9 @@ function indexOf(lock: string): number {
   return LOCKS.findIndex((each) => each === lock);
 }
 
-function ask(scheme: Scheme, wish: Wish, world: 0 | 1): Promise<Answer> {
+function askFor(scheme: Scheme, wish: Wish, world: 0 | 1): Promise<Answer> {
   const request = wish.requests[world];
-  return wish.manner === "steal" ? scheme.steal(request) : scheme.acquire(request, wish.manner === "wait");
+  return wish.manner === "steal" ? scheme.steal(request) : ask(scheme, request, wish.manner === "wait");
 }
 
 function byToken(holders: readonly HolderState[]): HolderState[] {

@@ -8,7 +8,7 @@ import { systemClock } from "../../src/clock.ts";
 import { TimeLimit } from "../../src/drivers/time-limit.ts";
 import { driverFor } from "../../src/drivers/index.ts";
 import { LockManager, type ManagerOptions } from "../../src/index.ts";
-import { WatchCompare } from "../../src/schemes/set/compare.ts";
+import { WatchCompare } from "../../src/schemes/set/watch.ts";
 import { enqueue, hold, rejection, unique } from "../support/locks.ts";
 import { connections } from "../support/stage.ts";
 import { until } from "../support/until.ts";

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from
 import { type Sentinels, startSentinels } from "../../scripts/topologies.ts";
 import { Followers } from "../../src/drivers/listening/followers.ts";
 import { NodeRedisSentinelDriver } from "../../src/drivers/node-redis/sentinel.ts";
-import type { NodeRedisClient } from "../../src/drivers/node-redis/client.ts";
+import type { NodeRedisClient } from "../../src/drivers/node-redis/library.ts";
 import { schemeError } from "../../src/drivers/server-errors.ts";
 import { rejection, unique } from "../support/locks.ts";
 import { FAILOVER } from "../support/sentinels.ts";

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Lock, LockOptions } from "../../src/index.ts";
 import { drift } from "../../src/leases/lease.ts";
-import { TurnsStage, type TurnsStore } from "../support/turns.ts";
+import { TurnsStage, type TurnsStore, down } from "../support/turns.ts";
 
 vi.mock("../../src/schemes/index.ts", () => ({
   openScheme: (store: TurnsStore, ...terms: Parameters<TurnsStore["open"]>) => store.open(...terms),
@@ -70,17 +70,40 @@ describe("a turn", () => {
     expect(on.order).toEqual(["p1", "p2", "q1", "q2", "p3", "q3"]);
   });
 
-  test("hands on no lease with less than two thirds of its ttl left", async () => {
+  test("hands on no lease that the scheme has not confirmed for 10 ms, and cannot confirm now", async () => {
     const [p, q] = [on.process(), on.process()];
     const blocker = await on.blocked();
-    await on.asks(p, ["p1", "p2", "p3"], { ttl: 90, renew: false });
+    const [p1, p2] = await on.asks(p, ["p1", "p2", "p3"]);
     await on.asks(q, ["q1"]);
     await blocker.release();
-    await on.serve(20);
-    expect(on.order).toEqual(["p1", "p2", "q1", "p3"]);
+    await on.clock.advance(20);
+    p.scheme.fault = down();
+    void p1?.release();
+    await on.clock.advance(0);
+    expect(p2?.held).toBe(false);
+    p.scheme.fault = undefined;
+    await on.clock.advance(1_000);
+    await on.serve();
+    expect(on.order).toEqual(["p1", "q1", "p2", "p3"]);
   });
 
-  test("tells nobody of a longer lease than is left, and nobody of a shorter one", async () => {
+  test("confirms a lease that the scheme has not confirmed for 10 ms before it hands it on", async () => {
+    const p = on.process();
+    const blocker = await on.blocked();
+    const [p1, p2, p3] = await on.asks(p, ["p1", "p2", "p3"]);
+    await blocker.release();
+    await on.clock.advance(10);
+    void p1?.release();
+    await on.clock.advance(0);
+    expect([p2?.held, p.scheme.count("extend")]).toEqual([true, 1]);
+    await on.clock.advance(15);
+    void p2?.release();
+    await on.clock.advance(0);
+    expect([p3?.held, p.scheme.count("extend")]).toEqual([true, 2]);
+    await on.serve();
+  });
+
+  test("asks for the whole ttl again for whoever it is handed to, if less is left", async () => {
     const p = on.process();
     const blocker = await on.blocked();
     const [p1, p2] = await on.asks(p, ["p1", "p2"], { ttl: 1_000, renew: false });
@@ -89,7 +112,7 @@ describe("a turn", () => {
     expect(p1?.lock?.remaining).toBe(1_000 - 12 - 40);
     await p1?.release();
     await on.clock.advance(0);
-    expect(p2?.lock?.remaining).toBeCloseTo(1_000 - 40 - drift(1_000 - 40));
+    expect(p2?.lock?.remaining).toBeCloseTo(1_000 - drift(1_000));
     await on.serve();
   });
 });

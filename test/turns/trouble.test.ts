@@ -92,7 +92,7 @@ describe("in the middle of a turn", () => {
     const [p1, p2] = await middleOfTurn();
     const grant = grantOf(p1);
     const before = p.scheme.count("release");
-    p.scheme.listener.granted(NAME, grant.token, grant.fence);
+    p.scheme.listener.granted(NAME, grant.token, grant.fence, 1);
     p.scheme.listener.next(NAME, grant.token, 0);
     await on.clock.advance(0);
     expect([p2?.held, p.scheme.count("release")]).toEqual([true, before]);
@@ -116,7 +116,7 @@ test("a late push for a turn that ended gives nothing back while others wait", a
   await on.clock.advance(0);
   expect(q1.held).toBe(true);
   const before = p.scheme.count("release");
-  p.scheme.listener.granted(NAME, token, fence);
+  p.scheme.listener.granted(NAME, token, fence, 1);
   await on.clock.advance(0);
   expect(p.scheme.count("release")).toBe(before);
   await on.serve();
@@ -252,6 +252,8 @@ test("10,000 waiters ask a handful of times in a minute, one question at a time"
   expect(p.scheme.mostOut).toBe(1);
 });
 
+const clientOf = (wish: Wish | undefined): string | undefined => wish?.lock?.token.split(":")[0];
+
 describe("query", () => {
   test("in the own process shows each waiter, and the true holder", async () => {
     const [, p2, p3] = await middleOfTurn();
@@ -261,7 +263,8 @@ describe("query", () => {
     expect(held).toMatchObject([{ token: p2?.lock?.token, fence: p2?.lock?.fence }]);
     expect(pending.map(({ label }) => label)).toEqual([expect.any(String), "the fourth"]);
     await on.serve();
-    expect(pending.map(({ token }) => token)).toEqual([p3?.lock?.token, p4.lock?.token]);
+    expect(pending.map(({ token }) => token)).toEqual([undefined, p4.lock?.token]);
+    expect(pending.map(({ clientId }) => clientId)).toEqual([clientOf(p2), clientOf(p3)]);
   });
 
   test("elsewhere shows how many wait, soon after the number changed", async () => {

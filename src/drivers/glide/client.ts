@@ -1,15 +1,12 @@
-import { COMMAND_LIMIT } from "../time-limit.ts";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
+import { HearingDriver } from "../health.ts";
+import { databaseOf } from "../info.ts";
+import { COMMAND_LIMIT } from "../time-limit.ts";
+import { untilWritten } from "../written.ts";
 import { AS_STRINGS, batchOf, looksLikeGlide, openLike, plain, plainAll, Said } from "./library.ts";
 import type { GlideClient, Route } from "./library.ts";
 import { GlideListener } from "./listener.ts";
 import { GlideSession } from "./session.ts";
-
-/** What a manager may want of it that costs something. */
-export interface GlideTerms {
-  /** Notice with each answer whether it comes from another server than the one before, or one that was restarted. */
-  readonly watchServer?: boolean;
-}
 
 export function isGlide(client: object): client is GlideClient {
   return looksLikeGlide(client) && !("ssubscribe" in client);
@@ -19,46 +16,68 @@ export function isGlide(client: object): client is GlideClient {
  * GLIDE connects again by itself, tells nobody, and sends nothing twice: what was out when the connection broke is
  * rejected, as is what took longer than the client's `requestTimeout`. So each of these counts as a loss.
  */
-export class GlideDriver implements Driver {
+export class GlideDriver extends HearingDriver implements Driver {
   readonly client = "glide";
   readonly isCluster: boolean = false;
   readonly keyPrefix = "";
   protected readonly glide: GlideClient;
-  readonly #viaBatch: boolean;
-  readonly #watchServer: boolean;
+  #viaBatch: boolean;
+  /** What is sent together, in the course of that. */
+  #gathered: Gathered[] | undefined;
+  #watchesServer = false;
   #runId: string | undefined;
   #listener: GlideListener | undefined;
-  #drops = 0;
-  complaint: unknown;
 
-  constructor(glide: GlideClient, { watchServer = false }: GlideTerms = {}) {
+  constructor(glide: GlideClient) {
+    super();
     this.glide = glide;
     const { config } = glide as unknown as { readonly config: { readonly readFrom?: string } };
-    this.#watchServer = watchServer;
     // A batch goes to the primary; a single command that only reads may go to a replica, if the user wants it so.
-    this.#viaBatch = watchServer || (config.readFrom ?? "primary") !== "primary";
+    this.#viaBatch = (config.readFrom ?? "primary") !== "primary";
   }
 
-  get drops(): number {
-    return this.#drops;
+  watchServer(): void {
+    this.#watchesServer = true;
+    this.#viaBatch = true;
   }
 
-  async send(command: readonly string[], key?: string): Promise<unknown> {
-    if (this.#viaBatch) return this.#sendInBatch(command, key);
-    return plain(await this.carry(() => this.glide.customCommand(command as string[], this.#options(key))));
+  send(command: readonly string[], key?: string): Promise<unknown> {
+    const gathered = this.#gathered;
+    if (!gathered || key === undefined) return this.#sendAlone(command, key);
+    return new Promise((resolve, reject) => gathered.push({ command, key, resolve, reject }));
   }
 
   inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
     return this.#pipeline(commands, key);
   }
 
+  /** What goes to one server becomes one batch: GLIDE's work for each command costs more than the rest. */
   together(run: () => void): void {
-    run();
+    const gathered: Gathered[] = [];
+    this.#gathered = gathered;
+    try {
+      run();
+    } finally {
+      this.#gathered = undefined;
+    }
+    const byServer = new Map<string, Gathered[]>();
+    for (const each of gathered) {
+      const server = this.ownerOf(each.key);
+      const others = byServer.get(server);
+      if (others) others.push(each);
+      else byServer.set(server, [each]);
+    }
+    for (const group of byServer.values()) void this.#sendGroup(group);
   }
 
   async transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null> {
     const replies = await this.carry(() => this.glide.exec(batchOf(commands, true), false, this.#options(key)));
     return replies && plainAll(replies);
+  }
+
+  /** With its native part, which writes while the event loop is blocked. */
+  written(_key: string): Promise<void> {
+    return untilWritten(() => !(this.glide as Writing).writeInProgress, 1);
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {
@@ -67,7 +86,8 @@ export class GlideDriver implements Driver {
   }
 
   async session(_key: string): Promise<Driver> {
-    return new GlideSession(await openLike(this.glide));
+    const databaseId = await databaseOf((command) => this.send(command));
+    return new GlideSession(await openLike(this.glide, databaseId === undefined ? {} : { databaseId }));
   }
 
   ownerOf(_key: string): string {
@@ -94,14 +114,14 @@ export class GlideDriver implements Driver {
   protected async carry<T>(call: () => Promise<T>): Promise<T> {
     try {
       const reply = await call();
-      this.complaint = undefined;
+      this.health.ready();
       return reply;
     } catch (error) {
       const said = new Said(error);
       if (!said.byServer) {
-        this.#drops++;
+        this.health.lost();
         // A client that its user has closed does not come back; there is nothing to wait for.
-        if (!said.isClosed) this.complaint = said;
+        if (!said.isClosed) this.health.failed(said);
       }
       throw said;
     }
@@ -119,22 +139,63 @@ export class GlideDriver implements Driver {
     return plainAll(replies ?? []);
   }
 
-  async #sendInBatch(command: readonly string[], key: string | undefined): Promise<unknown> {
-    const first = this.#watchServer ? [["INFO", "server"]] : [];
-    const replies = await this.#pipeline([...first, command], key);
-    if (this.#watchServer) this.#note(replies[0]);
-    const reply = replies.at(-1);
+  async #sendAlone(command: readonly string[], key: string | undefined): Promise<unknown> {
+    if (!this.#viaBatch) {
+      return plain(await this.carry(() => this.glide.customCommand(command as string[], this.#options(key))));
+    }
+    const [reply] = await this.#batch([command], key);
     if (reply instanceof Error) throw reply;
     return reply;
+  }
+
+  async #sendGroup(group: readonly Gathered[]): Promise<void> {
+    const [first] = group as [Gathered];
+    const alone = ({ command, key, resolve, reject }: Gathered): Promise<void> =>
+      this.#sendAlone(command, key).then(resolve, reject);
+    if (group.length === 1) return alone(first);
+    try {
+      const commands = group.map(({ command }) => command);
+      const replies = await this.#batch(commands, first.key);
+      group.forEach((each, i) => {
+        const reply = replies[i];
+        if (!(reply instanceof Error)) each.resolve(reply);
+        // GLIDE knows what to do about these, but not in a batch.
+        else if (/^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/.test(reply.message)) void alone(each);
+        else each.reject(reply);
+      });
+    } catch (error) {
+      for (const { reject } of group) reject(error);
+    }
+  }
+
+  /** A command that failed is an Error in the result. */
+  async #batch(commands: readonly (readonly string[])[], key: string | undefined): Promise<unknown[]> {
+    if (!this.#watchesServer) return this.#pipeline(commands, key);
+    const [info, ...replies] = await this.#pipeline([["INFO", "server"], ...commands], key);
+    this.#note(info);
+    return replies;
   }
 
   /** Between two commands a server may be restarted, and nothing fails: only its run id tells. */
   #note(info: unknown): void {
     const runId = /^run_id:(\w+)/m.exec(String(info))?.[1];
     if (runId === undefined) return;
-    if (this.#runId !== undefined && this.#runId !== runId) this.#drops++;
+    if (this.#runId !== undefined && this.#runId !== runId) this.health.lost();
     this.#runId = runId;
   }
+}
+
+/** A command, and who waits for its reply. */
+interface Gathered {
+  readonly command: readonly string[];
+  readonly key: string;
+  readonly resolve: (reply: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** True while commands wait here until those before them are with the native part. */
+interface Writing {
+  readonly writeInProgress?: boolean;
 }
 
 /** GLIDE adds to its time limit what a command waits for by itself, but not where it is part of a batch. */
@@ -142,5 +203,3 @@ function blocks(commands: readonly (readonly string[])[]): boolean {
   return commands.some(([name]) => name === "WAIT" || name === "WAITAOF");
 }
 const LONG = { timeout: COMMAND_LIMIT };
-
-export type { GlideClient };

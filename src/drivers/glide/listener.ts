@@ -1,3 +1,4 @@
+import { backoff } from "../backoff.ts";
 import type { Subscription, SubscriptionEvents } from "../driver.ts";
 import { AS_STRINGS, closeOwn, plain } from "./library.ts";
 import type { OwnGlideClient } from "./library.ts";
@@ -17,7 +18,6 @@ const SUBSCRIBE_LIMIT = 1_000;
  * what it is subscribed to, which costs no network, and the server for the connection's number, which does.
  */
 const CHECK_INTERVAL = 500;
-const LONGEST_PAUSE = 2_000;
 
 const EXACT = 0;
 const SHARDED = 2;
@@ -93,8 +93,7 @@ export class GlideListener {
       .catch(() => {
         this.#opening = false;
         if (this.#channels.size === 0) return;
-        const pause = Math.min(50 * 2 ** this.#attempt++, LONGEST_PAUSE);
-        this.#timer = setTimeout(() => this.#start(), pause).unref();
+        this.#timer = setTimeout(() => this.#start(), backoff(this.#attempt++)).unref();
       });
   }
 

@@ -15,6 +15,7 @@ export class GlideSession implements Driver {
   readonly keyPrefix = "";
   readonly drops = 0;
   readonly complaint = undefined;
+  readonly scripts: Map<string, Set<string>> = new Map();
   readonly #glide: OwnGlideClient;
   /** Every call waits for the one before: in the midst of a transaction anything else would become part of it. */
   #last: Promise<unknown> = Promise.resolve();
@@ -64,6 +65,10 @@ export class GlideSession implements Driver {
       if (failure) throw failure;
       return changed ? null : this.#execute();
     });
+  }
+
+  written(): Promise<void> {
+    return Promise.resolve();
   }
 
   subscribe(): Subscription {

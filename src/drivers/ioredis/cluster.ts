@@ -1,70 +1,34 @@
 import slotOf from "cluster-key-slot";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
+import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
-import { duplicate, exec, IoredisDriver, listenOn } from "./client.ts";
-import type { IoredisClient, IoredisCommands, Own } from "./client.ts";
-import { untilAccepted } from "../redirects.ts";
+import { asking, ofServer, untilAccepted, withoutAsking } from "../redirects.ts";
+import { untilWritten } from "../written.ts";
+import { IoredisDriver } from "./client.ts";
+import { duplicate, listenOn } from "./connection.ts";
+import { exec, isWritten, plainCall } from "./library.ts";
+import type { IoredisClient, IoredisCluster } from "./library.ts";
 
-/** What is used of an ioredis Cluster (5 or 6). It redirects, and finds out who keeps what, by itself. */
-export interface IoredisCluster extends IoredisCommands {
-  readonly isCluster: boolean;
-  readonly status: string;
-  readonly options: object;
-  /** By slot: the addresses of its servers, the primary first. */
-  readonly slots: readonly (readonly string[] | undefined)[];
-  nodes(role: "all" | "master"): IoredisClient[];
-  duplicate(startupNodes: [], override: object): IoredisCluster;
-  disconnect(): void;
-  pipeline(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
-  on(event: string, listener: (...args: unknown[]) => void): unknown;
-  off(event: string, listener: (...args: unknown[]) => void): unknown;
-}
+function ignore(): void {}
 
-export function isIoredisCluster(client: object): client is IoredisCluster {
-  const seen = client as Partial<IoredisCluster>;
-  return seen.isCluster === true && typeof seen.call === "function" && typeof seen.nodes === "function";
-}
-
-export class IoredisClusterDriver implements Driver {
+export class IoredisClusterDriver extends HearingDriver implements Driver {
   readonly client = "ioredis";
   readonly isCluster = true;
   readonly keyPrefix: string;
-  readonly #owned: boolean;
   readonly #cluster: IoredisCluster;
+  readonly #call: (command: readonly string[]) => Promise<unknown>;
   readonly #channels: Followers;
-  /** Connections whose losses are counted. */
-  readonly #watched = new Set<IoredisClient>();
-  drops = 0;
-  complaint: unknown;
+  readonly #quieted = new Map<object, () => void>();
 
-  readonly #onClose = (): void => {
-    this.drops++;
-  };
-  readonly #onError = (error: unknown): void => {
-    this.complaint = error;
-  };
-  readonly #onReady = (): void => {
-    this.complaint = undefined;
-  };
-  readonly #onNode = (node: unknown): void => {
-    this.#watched.add(node as IoredisClient);
-    (node as IoredisClient).on("close", this.#onClose);
-  };
-  readonly #onNodeGone = (node: unknown): void => {
-    this.#watched.delete(node as IoredisClient);
-    (node as IoredisClient).off("close", this.#onClose);
-  };
-
-  constructor(cluster: IoredisCluster, { owned = false, keyPrefix = "" }: Own = {}) {
+  constructor(cluster: IoredisCluster, keyPrefix: string) {
+    super();
     this.#cluster = cluster;
-    this.#owned = owned;
+    this.#call = plainCall(cluster);
     this.keyPrefix = keyPrefix;
-    for (const node of cluster.nodes("all")) this.#onNode(node);
-    cluster.on("+node", this.#onNode);
-    cluster.on("-node", this.#onNodeGone);
-    cluster.on("error", this.#onError);
-    cluster.on("node error", this.#onError);
-    cluster.on("ready", this.#onReady);
+    for (const node of cluster.nodes("all")) this.#meet(node);
+    this.health.on(cluster, "+node", (node) => this.#meet(node as IoredisClient));
+    this.health.on(cluster, "-node", (node) => this.#part(node as IoredisClient));
+    this.health.watch(cluster, { lost: [], failed: ["error", "node error"], ready: ["ready"] });
     this.#channels = new Followers(
       {
         ownerOf: (channel) => this.ownerOf(channel),
@@ -75,17 +39,16 @@ export class IoredisClusterDriver implements Driver {
     );
   }
 
-  send([command = "", ...args]: readonly string[], _key?: string): Promise<unknown> {
-    return this.#cluster.call(command, args);
+  send(command: readonly string[], _key?: string): Promise<unknown> {
+    return this.#call(command);
   }
 
   inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
-    const send = async (): Promise<unknown[]> => {
+    const send = async (asked?: string): Promise<unknown[]> => {
       const { drops } = this;
-      const calls = commands.map(([name = "", ...args]) => ["call", name, ...args]);
-      const replies = await this.#cluster.pipeline(calls).exec();
+      const replies = await (asked === undefined ? this.#pipeline(commands) : this.#ask(asked, commands));
       if (!replies || drops !== this.drops) throw new Error("Connection was lost between two commands");
-      return replies.map(([error, value]) => error ?? value);
+      return replies;
     };
     return untilAccepted(send, () => this.send(["EXISTS", key], key));
   }
@@ -104,6 +67,15 @@ export class IoredisClusterDriver implements Driver {
     return exec(this.#cluster, commands);
   }
 
+  written(key: string): Promise<void> {
+    const isThere = (): boolean => {
+      if (this.#cluster.status === "end") return true;
+      const node = this.#find(this.ownerOf(key));
+      return this.#cluster.status === "ready" && node !== undefined && isWritten(node);
+    };
+    return untilWritten(isThere, 0);
+  }
+
   subscribe(channel: string, events: SubscriptionEvents): Subscription {
     return this.#channels.subscribe(channel, events);
   }
@@ -111,42 +83,102 @@ export class IoredisClusterDriver implements Driver {
   async session(key: string): Promise<Driver> {
     const connection = duplicate(this.#nodeAt(this.ownerOf(key)));
     await connection.connect();
-    return new IoredisDriver(connection, { owned: true });
+    return new IoredisDriver(connection, "", () => connection.disconnect());
   }
 
   ownerOf(key: string): string {
     return this.#cluster.slots[slotOf(key)]?.[0] ?? "";
   }
 
-  servers(): Promise<readonly Send[]> {
-    const primaries = this.#cluster.nodes("master");
-    if (primaries.length === 0)
-      return Promise.reject(new Error("Connection is closed: no server of the cluster is known."));
-    return Promise.resolve(
-      primaries.map(
-        (node) =>
-          ([command = "", ...args]) =>
-            node.call(command, args),
-      ),
-    );
+  /** Of each server that keeps slots, also of one that the client has given up: it fails, rather than to be left out. */
+  async servers(): Promise<readonly Send[]> {
+    if (this.#cluster.slots.length === 0) await this.send(["PING"]); // answered when the client is connected
+    if (this.#owners().some((owner) => !this.#find(owner))) await this.#refresh();
+    return this.#owners().map((owner) => async (command: readonly string[]) => {
+      try {
+        return await plainCall(this.#nodeAt(owner))(command);
+      } catch (error) {
+        throw ofServer(error, this.#cluster.status !== "end");
+      }
+    });
   }
 
   close(): void {
-    for (const node of this.#watched) node.off("close", this.#onClose);
-    this.#cluster.off("+node", this.#onNode);
-    this.#cluster.off("-node", this.#onNodeGone);
-    this.#cluster.off("error", this.#onError);
-    this.#cluster.off("node error", this.#onError);
-    this.#cluster.off("ready", this.#onReady);
-    if (this.#owned) this.#cluster.disconnect();
+    this.health.leave();
+    for (const restore of this.#quieted.values()) restore();
+    this.#quieted.clear();
+  }
+
+  async #pipeline(commands: readonly (readonly string[])[]): Promise<unknown[] | undefined> {
+    const pipeline = this.#cluster.pipeline([]);
+    const add = plainCall(pipeline);
+    for (const command of commands) void add(command);
+    const replies = await pipeline.exec();
+    return replies?.map(([error, value]) => error ?? value);
+  }
+
+  async #ask(server: string, commands: readonly (readonly string[])[]): Promise<unknown[]> {
+    const call = plainCall(this.#nodeAt(server));
+    const asked = asking(commands);
+    const replies = await Promise.all(asked.map((command) => call(command).catch((error: unknown) => error)));
+    return withoutAsking(replies, asked);
+  }
+
+  #meet(node: IoredisClient): void {
+    this.health.watch(node, { lost: ["close"], failed: [], ready: [] });
+    if (!this.#quieted.has(node)) this.#quieted.set(node, quietAsking(node));
+  }
+
+  #part(node: IoredisClient): void {
+    this.health.leave(node);
+    this.#quieted.get(node)?.();
+    this.#quieted.delete(node);
+  }
+
+  /** The servers that keep slots, as far as the client knows. */
+  #owners(): string[] {
+    return [...new Set(this.#cluster.slots.flatMap((servers) => servers?.[0] ?? []))];
+  }
+
+  /** Have the client ask who keeps what; it says itself if nobody answers. */
+  #refresh(): Promise<void> {
+    return new Promise((resolve) => this.#cluster.refreshSlotsCache(() => resolve()));
   }
 
   #nodeAt(server: string): IoredisClient {
-    const found = this.#cluster.nodes("all").find((node) => {
-      const { host, port } = node.options as { readonly host?: string; readonly port?: number };
-      return `${host}:${port}` === server;
-    });
+    const found = this.#find(server);
     if (!found) throw new Error(`The cluster has no server at ${server || "an unknown address"}.`);
     return found;
   }
+
+  #find(server: string): IoredisClient | undefined {
+    return this.#cluster.nodes("all").find((node) => {
+      const { host, port } = node.options as { readonly host?: string; readonly port?: number };
+      return `${host}:${port}` === server;
+    });
+  }
+}
+
+interface AskingClient extends IoredisClient {
+  asking?: () => Promise<unknown>;
+}
+
+/**
+ * Before what a server redirects with ASK, ioredis sends ASKING to the other one, and drops its promise: if that
+ * connection breaks, the rejection would end the process. The command itself fails as well, and is heard.
+ *
+ * @returns undoes it
+ */
+function quietAsking(node: AskingClient): () => void {
+  const original = node.asking;
+  if (typeof original !== "function") return ignore;
+  const quiet = (): Promise<unknown> => {
+    const asked = Reflect.apply(original, node, []);
+    asked.catch(ignore);
+    return asked;
+  };
+  node.asking = quiet;
+  return () => {
+    if (node.asking === quiet) delete node.asking;
+  };
 }

@@ -3,6 +3,7 @@
  * primary; over one connection to each such server. A channel comes back by itself after a loss, and follows when it
  * belongs to another server: at once where the server says so, else when the client has learned of it.
  */
+import { backoff } from "../backoff.ts";
 import { messageOf } from "../server-errors.ts";
 import type { Subscription, SubscriptionEvents } from "../driver.ts";
 
@@ -47,8 +48,6 @@ interface Server {
   readonly channels: Map<string, Channel>;
 }
 
-const FIRST_PAUSE = 25;
-const LONGEST_PAUSE = 1_000;
 /** How often it is compared where channels are and where they should be. */
 const LOOK_INTERVAL = 500;
 
@@ -107,7 +106,7 @@ export class Followers {
         if (channel.closed) return;
         this.#known.refresh(channel.name).catch(() => {});
         this.#pausing.add(channel);
-        await sleep(channel, Math.min(FIRST_PAUSE * 2 ** failures++, LONGEST_PAUSE));
+        await sleep(channel, backoff(failures++));
         this.#pausing.delete(channel);
       }
     }
@@ -193,11 +192,6 @@ export class Followers {
       }
     }
   }
-}
-
-/** What a server calls itself, as scripts compare it: eight hexadecimal digits. @param info what it answers to INFO */
-export function serverId(info: unknown): string | undefined {
-  return /^run_id:([0-9a-f]{8})/m.exec(String(info))?.[1];
 }
 
 function sleep(channel: Channel, time: number): Promise<void> {

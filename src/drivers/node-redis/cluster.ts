@@ -1,67 +1,30 @@
 import slotOf from "cluster-key-slot";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
+import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
-import { duplicate, listenOn, NodeRedisDriver, sendInOrder, transact } from "./client.ts";
-import type { NodeRedisClient } from "./client.ts";
-import { untilAccepted, untilSettled } from "../redirects.ts";
+import { asking, ofServer, untilAccepted, untilSettled, withoutAsking } from "../redirects.ts";
+import { untilWritten } from "../written.ts";
+import { NodeRedisDriver } from "./client.ts";
+import { destroy, listenOn, openSession } from "./connection.ts";
+import { executed, explained, send, sendInOrder, USUAL_OPTIONS } from "./library.ts";
+import type { ClusterNode, NodeRedisClient, NodeRedisCluster } from "./library.ts";
 
-/** What is used of a node-redis cluster client (package `redis`, 5 or 6). It follows MOVED and ASK by itself. */
-export interface NodeRedisCluster {
-  readonly isOpen: boolean;
-  readonly slots: readonly ({ readonly master: ClusterNode } | undefined)[];
-  readonly masters: readonly ClusterNode[];
-  readonly nodeByAddress: ReadonlyMap<string, unknown>;
-  nodeClient(node: ClusterNode): Promise<NodeRedisClient>;
-  sendCommand(key: string | undefined, isReadonly: boolean, args: string[]): Promise<unknown>;
-  multi(key?: string): {
-    addCommand(key: string | undefined, isReadonly: boolean, args: string[]): unknown;
-    exec(): Promise<unknown>;
-  };
-  on(event: string, listener: (...args: unknown[]) => void): unknown;
-  off(event: string, listener: (...args: unknown[]) => void): unknown;
-}
-
-interface ClusterNode {
-  readonly address: string;
-}
-
-export function isNodeRedisCluster(client: object): client is NodeRedisCluster {
-  const seen = client as Partial<NodeRedisCluster>;
-  return (
-    typeof seen.sendCommand === "function" &&
-    typeof seen.nodeClient === "function" &&
-    Array.isArray(seen.slots) &&
-    Array.isArray(seen.masters)
-  );
-}
-
-export class NodeRedisClusterDriver implements Driver {
+export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   readonly client = "node-redis";
   readonly isCluster = true;
   readonly keyPrefix: string;
   readonly #cluster: NodeRedisCluster;
   readonly #channels: Followers;
-  drops = 0;
-  complaint: unknown;
-
-  readonly #onDrop = (): void => {
-    this.drops++;
-  };
-  readonly #onError = (error: unknown): void => {
-    this.complaint = error;
-  };
-  readonly #onReady = (): void => {
-    this.complaint = undefined;
-  };
 
   constructor(cluster: NodeRedisCluster, keyPrefix: string) {
+    super();
     this.#cluster = cluster;
     this.keyPrefix = keyPrefix;
-    cluster.on("node-reconnecting", this.#onDrop);
-    cluster.on("node-disconnect", this.#onDrop);
-    cluster.on("node-error", this.#onError);
-    cluster.on("error", this.#onError);
-    cluster.on("node-ready", this.#onReady);
+    this.health.watch(cluster, {
+      lost: ["node-reconnecting", "node-disconnect"],
+      failed: ["node-error", "error"],
+      ready: ["node-ready"],
+    });
     this.#channels = new Followers(
       {
         ownerOf: (channel) => this.ownerOf(channel),
@@ -73,27 +36,35 @@ export class NodeRedisClusterDriver implements Driver {
   }
 
   send(command: readonly string[], key?: string): Promise<unknown> {
-    return untilSettled(() => this.#cluster.sendCommand(key, false, command as string[]));
+    const sent = untilSettled(() => this.#cluster.sendCommand(key, false, command as string[], USUAL_OPTIONS));
+    return this.#explained(sent);
   }
 
   inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
-    const send = async (): Promise<unknown[]> => {
+    const sendAll = async (server?: string): Promise<unknown[]> => {
       const { drops } = this;
-      const replies = await sendInOrder(await this.#clientAt(this.ownerOf(key)), commands);
+      const asked = server === undefined ? commands : asking(commands);
+      const replies = await sendInOrder(await this.#clientAt(server ?? this.ownerOf(key)), asked);
       if (drops !== this.drops) throw new Error("Connection was lost between two commands");
-      return replies;
+      return withoutAsking(replies, asked);
     };
-    return untilAccepted(send, () => this.send(["EXISTS", key], key));
+    return untilAccepted(sendAll, () => this.send(["EXISTS", key], key));
   }
 
   together(run: () => void): void {
+    // What is sent to a server in one turn of the event loop leaves in one write.
     run();
   }
 
   transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null> {
-    const multi = this.#cluster.multi(key);
+    const multi = this.#cluster.withTypeMapping(USUAL_OPTIONS.typeMapping).multi(key);
     for (const command of commands) multi.addCommand(key, false, [...command]);
-    return transact(multi);
+    return executed(multi);
+  }
+
+  written(key: string): Promise<void> {
+    // The client first finds the server, in a turn of its own.
+    return untilWritten(() => !this.#cluster.isOpen || this.#nodeAt(this.ownerOf(key))?.client?.isReady === true, 2);
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {
@@ -101,10 +72,8 @@ export class NodeRedisClusterDriver implements Driver {
   }
 
   async session(key: string): Promise<Driver> {
-    const connection = duplicate(await this.#clientAt(this.ownerOf(key)), false);
-    await connection.connect();
-    connection.unref();
-    return new NodeRedisDriver(connection, { owned: true });
+    const connection = await openSession(await this.#clientAt(this.ownerOf(key)));
+    return new NodeRedisDriver(connection, "", () => destroy(connection));
   }
 
   ownerOf(key: string): string {
@@ -114,19 +83,25 @@ export class NodeRedisClusterDriver implements Driver {
   async servers(): Promise<readonly Send[]> {
     const clients = await Promise.all(this.#cluster.masters.map((node) => this.#cluster.nodeClient(node)));
     if (clients.length === 0) throw new Error("The client is closed: no server of the cluster is known.");
-    return clients.map((client) => (command) => client.sendCommand(command as string[]));
+    return clients.map((client) => (command) => this.#explained(send(client, command)));
   }
 
   close(): void {
-    this.#cluster.off("node-reconnecting", this.#onDrop);
-    this.#cluster.off("node-disconnect", this.#onDrop);
-    this.#cluster.off("node-error", this.#onError);
-    this.#cluster.off("error", this.#onError);
-    this.#cluster.off("node-ready", this.#onReady);
+    this.health.leave();
+  }
+
+  #explained<T>(call: Promise<T>): Promise<T> {
+    return call.catch((error: unknown) => {
+      throw ofServer(explained(error, this.complaint), this.#cluster.isOpen);
+    });
+  }
+
+  #nodeAt(server: string): ClusterNode | undefined {
+    return this.#cluster.masters.find(({ address }) => address === server);
   }
 
   async #clientAt(server: string): Promise<NodeRedisClient> {
-    const node = this.#cluster.masters.find(({ address }) => address === server);
+    const node = this.#nodeAt(server);
     if (!node) throw new Error(`The cluster has no server at ${server || "an unknown address"}.`);
     return this.#cluster.nodeClient(node);
   }

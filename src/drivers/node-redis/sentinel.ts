@@ -1,26 +1,15 @@
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
-import { duplicate, listenOn, NodeRedisDriver, sendInOrder, transact } from "./client.ts";
-import type { NodeRedisClient } from "./client.ts";
+import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
+import { untilWritten } from "../written.ts";
+import { NodeRedisDriver } from "./client.ts";
+import { destroy, listenOn, openSession } from "./connection.ts";
+import { send, sendInOrder, transact } from "./library.ts";
+import type { NodeRedisClient, NodeRedisSentinel } from "./library.ts";
 
-/** What is used of a node-redis Sentinel client (package `redis`, 5 or 6). It follows the primary by itself. */
-export interface NodeRedisSentinel {
-  readonly isOpen: boolean;
-  getMasterNode(): { readonly host: string; readonly port: number } | undefined;
-  /** Not documented, but what its own commands go through: only here it shows that a command was sent again. */
-  _execute<T>(isReadonly: boolean, run: (primary: NodeRedisClient) => Promise<T>): Promise<T>;
-  on(event: string, listener: (...args: unknown[]) => void): unknown;
-  off(event: string, listener: (...args: unknown[]) => void): unknown;
-}
+function ignore(): void {}
 
-export function isNodeRedisSentinel(client: object): client is NodeRedisSentinel {
-  const seen = client as Partial<NodeRedisSentinel>;
-  return (
-    typeof seen._execute === "function" && typeof seen.getMasterNode === "function" && typeof seen.isOpen === "boolean"
-  );
-}
-
-export class NodeRedisSentinelDriver implements Driver {
+export class NodeRedisSentinelDriver extends HearingDriver implements Driver {
   readonly client = "node-redis";
   readonly isCluster = false;
   readonly keyPrefix: string;
@@ -28,39 +17,24 @@ export class NodeRedisSentinelDriver implements Driver {
   readonly #channels: Followers;
   /** Connections to the primary whose losses are counted. */
   readonly #watched = new Set<NodeRedisClient>();
-  /** So many of our calls are out. */
+  /** The one that was used last. */
+  #primary: NodeRedisClient | undefined;
+  /** How many of our calls are out. */
   #out = 0;
+  /** How many of them no connection has been found for so far. */
+  #unsent = 0;
   /** Until the first of them has its lease. */
   #leasing: Promise<void> | undefined;
-  drops = 0;
-  complaint: unknown;
-
-  readonly #onError = (error: unknown): void => {
-    this.complaint = error;
-  };
-  readonly #onReady = (): void => {
-    this.complaint = undefined;
-  };
-  readonly #onReconnecting = (): void => {
-    this.drops++;
-  };
-  readonly #onTopology = (change: unknown): void => {
-    if ((change as { readonly type?: string }).type !== "MASTER_CHANGE") return;
-    this.#unwatch();
-    // It is answered as soon as the client stands there; what listens elsewhere need not wait for its next look.
-    this.send(["PING"]).then(() => this.#channels.hurry(), ignore);
-  };
 
   constructor(sentinel: NodeRedisSentinel, keyPrefix: string) {
+    super();
     this.#sentinel = sentinel;
     this.keyPrefix = keyPrefix;
-    sentinel.on("error", this.#onError);
-    sentinel.on("ready", this.#onReady);
-    sentinel.on("reconnecting", this.#onReconnecting);
-    sentinel.on("topology-change", this.#onTopology);
+    this.health.watch(sentinel, { lost: ["reconnecting"], failed: ["error"], ready: ["ready"] });
+    this.health.on(sentinel, "topology-change", (change) => this.#changed(change as { readonly type?: string }));
     this.#channels = new Followers(
       {
-        ownerOf: () => this.#primary(),
+        ownerOf: () => this.#address(),
         refresh: () => this.send(["PING"]),
         listenOn: async (_, events) => listenOn(await this.#connected(), events),
       },
@@ -69,7 +43,7 @@ export class NodeRedisSentinelDriver implements Driver {
   }
 
   send(command: readonly string[]): Promise<unknown> {
-    return this.#run((primary) => primary.sendCommand(command as string[]));
+    return this.#run((primary) => send(primary, command));
   }
 
   inOrder(commands: readonly (readonly string[])[]): Promise<unknown[]> {
@@ -85,15 +59,19 @@ export class NodeRedisSentinelDriver implements Driver {
   }
 
   together(run: () => void): void {
+    // What is sent in one turn of the event loop leaves in one write.
     run();
   }
 
   transaction(commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
-    return this.#run((primary) => {
-      const multi = primary.multi();
-      for (const command of commands) multi.addCommand([...command]);
-      return transact(multi);
-    });
+    return this.#run((primary) => transact(primary, commands));
+  }
+
+  written(): Promise<void> {
+    const isWritten = (): boolean =>
+      !this.#sentinel.isOpen || (this.#unsent === 0 && this.#primary !== undefined && this.#primary.isReady);
+    // The client first finds the primary, in a turn of its own.
+    return untilWritten(isWritten, 2);
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {
@@ -101,14 +79,12 @@ export class NodeRedisSentinelDriver implements Driver {
   }
 
   async session(): Promise<Driver> {
-    const connection = duplicate(await this.#connected(), false);
-    await connection.connect();
-    connection.unref();
-    return new NodeRedisDriver(connection, { owned: true });
+    const connection = await openSession(await this.#connected());
+    return new NodeRedisDriver(connection, "", () => destroy(connection));
   }
 
   ownerOf(): string {
-    return this.#primary();
+    return this.#address();
   }
 
   servers(): Promise<readonly Send[]> {
@@ -116,16 +92,21 @@ export class NodeRedisSentinelDriver implements Driver {
   }
 
   close(): void {
-    this.#sentinel.off("error", this.#onError);
-    this.#sentinel.off("ready", this.#onReady);
-    this.#sentinel.off("reconnecting", this.#onReconnecting);
-    this.#sentinel.off("topology-change", this.#onTopology);
-    this.#unwatch();
+    this.health.leave();
+    this.#watched.clear();
   }
 
-  #primary(): string {
+  #address(): string {
     const node = this.#sentinel.getMasterNode();
     return node ? `${node.host}:${node.port}` : "";
+  }
+
+  #changed({ type }: { readonly type?: string }): void {
+    if (type !== "MASTER_CHANGE") return;
+    for (const primary of this.#watched) this.health.leave(primary);
+    this.#watched.clear();
+    // It is answered as soon as the client stands there; what listens elsewhere need not wait for its next look.
+    this.send(["PING"]).then(() => this.#channels.hurry(), ignore);
   }
 
   /** Connected to what is the primary now. Whatever else is done there that may hang is not to keep the lease. */
@@ -138,14 +119,20 @@ export class NodeRedisSentinelDriver implements Driver {
    * is still taking it would each wait for one of their own, until nothing at all is out any more.
    */
   async #run<T>(run: (primary: NodeRedisClient) => Promise<T>): Promise<T> {
+    this.#unsent++;
+    let isSent = false;
+    const sent = (): void => {
+      if (!isSent) this.#unsent--;
+      isSent = true;
+    };
     while (this.#leasing) await this.#leasing;
-    let leased = (): void => {};
+    let leased = ignore;
     if (this.#out === 0) {
       this.#leasing = new Promise((resolve) => {
         leased = () => {
           this.#leasing = undefined;
           resolve();
-          leased = () => {};
+          leased = ignore;
         };
       });
     }
@@ -153,9 +140,12 @@ export class NodeRedisSentinelDriver implements Driver {
       return await this.#execute((primary) => {
         this.#out++;
         leased();
-        return run(primary).finally(() => this.#out--);
+        const result = run(primary);
+        sent();
+        return result.finally(() => this.#out--);
       });
     } finally {
+      sent();
       leased();
     }
   }
@@ -166,11 +156,11 @@ export class NodeRedisSentinelDriver implements Driver {
     try {
       if (!this.#sentinel.isOpen) throw new Error("The client is closed");
       const result = await this.#sentinel._execute(false, (primary) => {
-        if (attempts++ > 0) this.drops++;
+        if (attempts++ > 0) this.health.lost();
         this.#watch(primary);
         return run(primary);
       });
-      this.complaint = undefined;
+      this.health.ready();
       return result;
     } catch (error) {
       // What fails because there are no connections any more does so in words of its own.
@@ -180,15 +170,9 @@ export class NodeRedisSentinelDriver implements Driver {
 
   /** A connection that is lost and comes back before anybody asks for it is not told of by the Sentinel client. */
   #watch(primary: NodeRedisClient): void {
+    this.#primary = primary;
     if (this.#watched.has(primary)) return;
     this.#watched.add(primary);
-    primary.on("reconnecting", this.#onReconnecting);
-  }
-
-  #unwatch(): void {
-    for (const primary of this.#watched) primary.off("reconnecting", this.#onReconnecting);
-    this.#watched.clear();
+    this.health.watch(primary, { lost: ["reconnecting"], failed: [], ready: [] });
   }
 }
-
-function ignore(): void {}

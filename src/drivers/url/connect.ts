@@ -2,11 +2,13 @@
  * Connections of our own, in place of a user's: made by the client library that is installed, kept until they are
  * closed, and silent. See docs/decisions/023-urls-and-owned-connections.md.
  */
-import { createRequire } from "node:module";
 import { isIP } from "node:net";
-import { messageOf } from "../server-errors.ts";
+import { outsideContext } from "../../async-context.ts";
 import { LockError } from "../../errors.ts";
+import { backoff } from "../backoff.ts";
 import type { RedisClient } from "../index.ts";
+import { loadLibrary } from "../load.ts";
+import { messageOf } from "../server-errors.ts";
 import { parseUrls } from "./url.ts";
 import type { Address, Place } from "./url.ts";
 
@@ -26,8 +28,6 @@ const SILENCE_LIMIT = 6_000;
 const ASK_INTERVAL = 2_000;
 /** How often a Cluster is asked who keeps what. */
 const SLOTS_INTERVAL = 5_000;
-const FIRST_PAUSE = 25;
-const LONGEST_PAUSE = 1_000;
 /** Since when nothing was heard of a silent peer until it is asked whether it is there (TCP). */
 const KEEP_ALIVE = 5_000;
 
@@ -65,7 +65,9 @@ export class Connections {
 
   /** Begin to connect. Whoever waits for an answer is told of failures. */
   open(): void {
-    for (const connection of this.all) connection.open().catch(ignore);
+    outsideContext(() => {
+      for (const connection of this.all) connection.open().catch(ignore);
+    });
   }
 
   close(): void {
@@ -75,39 +77,28 @@ export class Connections {
 
 /** @throws LockError `no-client` */
 function connector(library: Library | undefined): (place: Place) => Connection {
-  // Not before it is needed: where the code is bundled there may be no import.meta.url.
-  const require = createRequire(import.meta.url);
   for (const name of library ? [library] : LIBRARIES) {
-    try {
-      const loaded: unknown = require(name);
-      return name === "redis"
-        ? (place) => new NodeRedisConnection(loaded as NodeRedisLibrary, place)
-        : (place) => new IoredisConnection(loaded as IoredisLibrary, place);
-    } catch (error) {
-      if (isMissing(error, name)) continue;
-      const why = messageOf(error).split("\n", 1)[0];
-      const message = `Expected ${name}, which is installed, to load; got: ${why}. Install it again: npm install ${name}`;
-      throw new LockError("no-client", message, { cause: error });
-    }
+    const loaded = load(name);
+    if (loaded === undefined) continue;
+    return name === "redis"
+      ? (place) => new NodeRedisConnection(loaded as NodeRedisLibrary, place)
+      : (place) => new IoredisConnection(loaded as IoredisLibrary, place);
   }
-  const those = library ?? "ioredis, iovalkey or redis";
+  const missing = library ? `${library}, which is not installed` : "a Redis client library, and none is installed";
   throw new LockError(
     "no-client",
-    `Expected a client library (${those}) beside holdfast to open a URL with; found none. ` +
-      `Install one: npm install ${library ?? LIBRARIES[0]}`,
+    `To connect to a URL, holdfast needs ${missing}. Run: npm install ${library ?? LIBRARIES[0]}`,
   );
 }
 
-/** True if the package itself is missing, not something that it needs. */
-function isMissing(error: unknown, name: string): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "MODULE_NOT_FOUND" && messageOf(error).startsWith(`Cannot find module '${name}'`);
-}
-
-/** Half of it by chance, so that a fleet does not come back at once. */
-function pause(attempt: number): number {
-  const longest = Math.min(FIRST_PAUSE * 2 ** attempt, LONGEST_PAUSE);
-  return Math.round(longest * (0.5 + Math.random() / 2));
+function load(name: Library): unknown {
+  try {
+    return loadLibrary(name);
+  } catch (error) {
+    const why = messageOf(error).split("\n", 1)[0];
+    const message = `${name} is installed, but could not be loaded: ${why}. Install it again: npm install ${name}`;
+    throw new LockError("no-client", message, { cause: error });
+  }
 }
 
 function ignore(): void {}
@@ -183,7 +174,7 @@ function ioredisOptions({ kind, addresses, path, master, db, tls, ...place }: Pl
     enableReadyCheck: true,
     // Commands that take too long are given up by us.
     maxRetriesPerRequest: null,
-    retryStrategy: pause,
+    retryStrategy: backoff,
     username: place.username,
     password: place.password,
     db,
@@ -197,8 +188,8 @@ function ioredisOptions({ kind, addresses, path, master, db, tls, ...place }: Pl
     sentinelUsername: place.sentinelUsername,
     sentinelPassword: place.sentinelPassword,
     sentinelCommandTimeout: SENTINEL_TIMEOUT,
-    sentinelRetryStrategy: pause,
-    sentinelReconnectStrategy: pause,
+    sentinelRetryStrategy: backoff,
+    sentinelReconnectStrategy: backoff,
     // A master that was replaced may live on, and its connections with it: the Sentinels tell.
     failoverDetector: true,
     // It is called so, and means the servers that the Sentinels name.
@@ -229,7 +220,7 @@ function ioredisClusterOptions({ tls, username, password }: Place): object {
   return {
     lazyConnect: true,
     enableReadyCheck: true,
-    clusterRetryStrategy: pause,
+    clusterRetryStrategy: backoff,
     // A server that was replaced while it hangs does not say so itself.
     slotsRefreshInterval: SLOTS_INTERVAL,
     redisOptions: {
@@ -308,7 +299,7 @@ class NodeRedisConnection implements Connection {
       (error: unknown) => {
         if (this.#closed) return;
         this.complaint ??= error;
-        this.#pause = setTimeout(() => this.#connect(attempt + 1, stood), pause(attempt));
+        this.#pause = setTimeout(() => this.#connect(attempt + 1, stood), backoff(attempt));
       },
     );
   }
@@ -322,7 +313,7 @@ class NodeRedisConnection implements Connection {
 
 function nodeRedisClient(library: NodeRedisLibrary, place: Place): NodeRedisOwn {
   const { kind, addresses, path, tls, username, password, db, master } = place;
-  const timing = { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: pause };
+  const timing = { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: backoff };
   const settings = { username, password, database: db, socket: { tls, ...timing } };
   if (kind === "server") {
     const [address] = addresses;

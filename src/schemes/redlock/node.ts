@@ -10,7 +10,7 @@ import * as lua from "./scripts.generated.ts";
 import type { Grant, HolderState } from "../scheme.ts";
 import { Outbox } from "../outbox.ts";
 import type { Listener, PostItem } from "../outbox.ts";
-import { unwrap } from "../lua.ts";
+import { checkReply } from "../lua/replies.ts";
 import { AheadOfClock } from "./ballot.ts";
 import type { Failure, Vote } from "./ballot.ts";
 import { Errands } from "./errands.ts";
@@ -217,7 +217,7 @@ export class Node {
   evict(keys: NodeKeys, holder: string, { fence = 0, remaining = 0 }: HolderState, poll: Poll<Yes>): void {
     const read = (reply: unknown): Yes => readRaise(reply, fence);
     const heard = (reply: unknown, error: unknown): void => {
-      poll.count(this, error === undefined ? attempt(() => read(unwrap(reply))) : failure(error));
+      poll.count(this, error === undefined ? attempt(() => read(checkReply(reply))) : failure(error));
     };
     const life = Math.ceil(remaining) + COUNTER_LIFE;
     this.#evict({ heard }, keys, [holder, String(fence), String(life)]);
@@ -282,7 +282,7 @@ export class Node {
     this.#errands.answered(asked.token, asked.errand as Errand);
     const { poll } = asked;
     if (error !== undefined) return poll.count(this, failure(error));
-    const vote = attempt(() => asked.read(unwrap(reply)));
+    const vote = attempt(() => asked.read(checkReply(reply)));
     // The connection may have been lost meanwhile, and the answer be that of a server that was restarted.
     if (this.#identity.counts) poll.count(this, vote);
     else this.#meetThen(poll, () => poll.count(this, vote));

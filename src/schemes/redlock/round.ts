@@ -48,6 +48,7 @@ export class Round<N extends Voter, V, R> implements Scheduled {
   #resolve: (outcome: Outcome<N, V, R>) => void = () => {};
   due: number;
   position = -1;
+  scheduledFor = 0;
 
   constructor(rounds: Rounds, question: Question<N, V, R>, now: number) {
     this.#rounds = rounds;

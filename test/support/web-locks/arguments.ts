@@ -36,8 +36,6 @@ export function argumentsSuite(use: () => Managers): void {
       ["null", null],
       ["an empty object", {}],
       ["an object without prototype", Object.create(null)],
-      ["a function, which is an object too", () => undefined],
-      ["an object with members the specification does not know", { nonsense: 1, timeout: "soon" }],
     ])("options may be %s", async (_, options) => {
       const { locks } = use();
       const mode = await requestWith(locks, unique(), options, (lock: { mode: string }) => lock.mode);

@@ -1,10 +1,10 @@
 -- Take a lock, or a place in its queue. Asked again it is the claim of a pushed grant, or a waiter's poke.
 -- KEYS counter | key, holders, queue, waiters
 -- ARGV publish, channel | token, mode, ttl, wait, ticket, waiting, fences, asked, most, label
--- RETURNS the first fence granted | {'holding', fence} since before | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign, holder, its label} pending | {'mismatch', limit} | {'full'}
+-- RETURNS the first fence granted | {'holding', fence} since before | 0 busy | {ticket, rank, milliseconds until a holder's time ends or -1, foreign, holder, its label, unfinished} pending | {'again'} more is to be cleared away first | {'mismatch', limit} | {'full'}
 
 -- `wait` is 0 for no, 1 for yes, 2 for yes and a push will be heard, or the id of the server where it will be heard.
--- More than `most` (if any) may not wait already.
+-- It may not wait if `most` (if any) wait already.
 load(lock)
 local fence = holding(lock, token)
 if fence then
@@ -24,9 +24,12 @@ if queued and (wait == '0' or bounded) then
   queued = call('EXISTS', lock.queue) == 1
 end
 if not queued and compatible(lock, mode) then return grant(lock, token, mode, ttl, fences, label) end
-if wait == '0' then return 0 end
-if bounded and more_wait(lock, tonumber(most)) then return { 'full' } end
+if wait == '0' then return lock.unfinished and { 'again' } or 0 end
+if bounded and full(lock, tonumber(most)) then return { 'full' } end
 
+-- First what needs no memory: at its limit a server refuses the rest, unless the script has written already.
+call('PEXPIRE', lock.queue, QUEUE_TTL)
+call('PEXPIRE', lock.waiters, QUEUE_TTL)
 if not place then
   if ticket == '' then
     local last = call('ZRANGE', lock.queue, -1, -1, 'WITHSCORES')[2]
@@ -63,4 +66,5 @@ return {
   lock.kind == 'foreign' and 1 or 0,
   held and lock.token or '',
   held and lock.label or '',
+  lock.unfinished and 1 or 0,
 }

@@ -1,15 +1,21 @@
 -- Give back exclusive locks that nobody waits for: the common case, kept short.
 -- KEYS | key, queue
--- ARGV client | grant
+-- ARGV | grant
 -- RETURNS 1 given back | 0 not held with this grant, or waited for: ask release
 -- QUICK
 
+if count == 1 then
+  local i = 1
+  local ours = call('GET', key[i]) == grant[i] and call('EXISTS', queue[i]) == 0
+  if ours then call('DEL', key[i]) end
+  return { ours and 1 or 0 }
+end
 local keys, queues, given = {}, {}, {}
 for i = 1, count do keys[i], queues[i] = key[i], queue[i] end
 local values = call('MGET', unpack(keys))
 local nobody_waits = call('EXISTS', unpack(queues)) == 0
 for i = 1, count do
-  local ours = values[i] == client .. grant[i] and (nobody_waits or call('EXISTS', queues[i]) == 0)
+  local ours = values[i] == grant[i] and (nobody_waits or call('EXISTS', queues[i]) == 0)
   if ours then given[#given + 1] = keys[i] end
   replies[i] = ours and 1 or 0
 end

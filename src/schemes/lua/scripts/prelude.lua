@@ -4,8 +4,11 @@
 
 local floor, max, min, match = math.floor, math.max, math.min, string.match
 
--- Promotions in one step, so that a queue of readers cannot keep the server busy; the next call goes on.
-local MAX_PROMOTIONS = 100
+-- Bounds of one step, so that no call keeps the server busy; the next call continues. How many at the head of the queue
+-- are let in or found dead, how many holders whose time has ended are cleared away, how many waiters are counted.
+local MOST_PROMOTIONS = 100
+local MOST_PURGED = 1000
+local MOST_COUNTED = 1000
 -- CLAIM (how long a pushed grant lasts until it is claimed) and STALE (how long a waiter that asks no more counts as
 -- alive) are defined by the generator, in milliseconds.
 
@@ -24,13 +27,15 @@ local PERMITS = '^(%d+)/(%d+)$'
 -- looks like it.
 local TOTAL = 'permits'
 
--- Take a token out of what is known of several holders. The sum is kept, so that nothing looks at all holders.
-local function forget(lock, token)
+-- Take tokens out of what is known of several holders. The sum is kept, so that nothing looks at all holders.
+local function forget(lock, tokens)
   if lock.limit then
-    lock.used = lock.used - (match(call('HGET', lock.holders, token) or '', '^%d+/(%d+)') or 0)
+    for _, known in ipairs(call('HMGET', lock.holders, unpack(tokens))) do
+      lock.used = lock.used - (match(known or '', '^%d+/(%d+)') or 0)
+    end
     call('HSET', lock.holders, TOTAL, lock.used .. '/' .. lock.limit)
   end
-  call('HDEL', lock.holders, token)
+  call('HDEL', lock.holders, unpack(tokens))
 end
 
 -- True if the last of several holders is gone.
@@ -43,11 +48,11 @@ end
 
 -- Take holders whose time has ended out of a shared lock.
 local function purge(lock)
-  local ended = call('ZRANGEBYSCORE', lock.key, '-inf', digits(now))
-  for _, token in ipairs(ended) do
-    call('ZREM', lock.key, token)
-    forget(lock, token)
-  end
+  local ended = call('ZRANGEBYSCORE', lock.key, '-inf', digits(now), 'LIMIT', 0, MOST_PURGED)
+  if #ended == 0 then return end
+  call('ZREM', lock.key, unpack(ended))
+  forget(lock, ended)
+  lock.unfinished = #ended == MOST_PURGED
 end
 
 -- lock.kind becomes 'exclusive' (with token, fence and label), 'foreign', 'shared' (with what is used and the limit, if
@@ -82,7 +87,7 @@ end
 local function holding(lock, token)
   if lock.kind == 'exclusive' and lock.token == token then
     return lock.fence
-  elseif lock.kind == 'shared' and call('ZSCORE', lock.key, token) then
+  elseif lock.kind == 'shared' and tonumber(call('ZSCORE', lock.key, token) or 0) > now then
     return match(call('HGET', lock.holders, token) or '', '^%d+')
   end
 end
@@ -133,8 +138,12 @@ end
 -- behind the call proves what the call has written, and so proves nothing of one that has written nothing.
 local function lengthen(lock, token, ttl)
   if lock.kind == 'shared' then
-    if tonumber(call('ZSCORE', lock.key, token)) < now + ttl then call('ZADD', lock.key, digits(now + ttl), token) end
-    expire_with_last(lock)
+    -- At its memory limit a server refuses what may need memory, unless the script has written already.
+    local expiry = max(now + ttl, tonumber(call('ZSCORE', lock.key, token)))
+    local last = call('ZRANGE', lock.key, -1, -1, 'WITHSCORES')[2]
+    call('PEXPIREAT', lock.key, digits(max(expiry, tonumber(last))))
+    call('PEXPIREAT', lock.holders, digits(max(expiry, tonumber(last))))
+    call('ZADD', lock.key, digits(expiry), token)
   else
     call('PEXPIRE', lock.key, digits(max(ttl, call('PTTL', lock.key))))
   end
@@ -147,7 +156,7 @@ local function drop(lock, token)
     lock.kind = nil
     return true
   elseif lock.kind == 'shared' and call('ZREM', lock.key, token) == 1 then
-    forget(lock, token)
+    forget(lock, { token })
     if not emptied(lock) then expire_with_last(lock) end
     return true
   end
@@ -175,9 +184,9 @@ local function leave_queue(lock, token)
   call('HDEL', lock.waiters, token)
 end
 
--- `asked` says which question of the waiter's was the last before it was granted.
-local function tell(lock, token, what, number, asked)
-  local message = { what, number, asked or 0, token, lock.key }
+-- Of a grant it says how many fences it carries, and when the waiter asked last before it, by its own clock.
+local function tell(lock, token, what, number, fences, asked)
+  local message = { what, number, fences or 0, asked or 0, token, lock.key }
   pcall_redis(publish, channel .. match(token, '^[^:]+'), table.concat(message, ' '))
 end
 
@@ -205,11 +214,11 @@ local function alive(token, stale_at, listens)
 end
 
 -- Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl.
--- `moved` says that the line has moved already. Whoever becomes the first in line is told when to look for itself:
--- the new holder may be frozen, or die; and at once where the step has promoted as many as it may.
+-- `moved` says that the queue has moved already. Whoever becomes the first is told when to look for itself: the new
+-- holder may be frozen, or die. If the step has done as much as it may, whoever called it must call again.
 local function promote(lock, me, my_ttl, moved)
   local more = true
-  for _ = 1, MAX_PROMOTIONS do
+  for _ = 1, MOST_PROMOTIONS do
     local head = first_in_line(lock)
     if not head then return end
     local mode, ttl, stale_at, listens, _, fences, asked, label = match(call('HGET', lock.waiters, head) or '', RECORD)
@@ -223,10 +232,11 @@ local function promote(lock, me, my_ttl, moved)
     else
       leave_queue(lock, head)
       local fence = grant(lock, head, mode, min(ttl, window), fences, label)
-      if head ~= me then tell(lock, head, 'granted', fence, asked) end
+      if head ~= me then tell(lock, head, 'granted', fence, fences, asked) end
     end
     moved = true
   end
+  if more then lock.unfinished = true end
   local first = moved and first_in_line(lock)
   if first and first ~= me then tell(lock, first, 'next', more and 0 or max(0, time_left(lock))) end
 end
@@ -245,10 +255,11 @@ local function mismatch(lock, mode)
   if lock.kind and lock.limit ~= limit then return { 'mismatch', lock.limit or 0 } end
 end
 
--- True if more than so many wait. The dead are cleared away on the way.
-local function more_wait(lock, most)
+-- True if at least that many wait. The dead are cleared away on the way.
+local function full(lock, most)
   local place, count = 0, 0
-  while count <= most do
+  for _ = 1, MOST_COUNTED do
+    if count >= most then return true end
     local token = call('ZRANGE', lock.queue, place, place)[1]
     if not token then return false end
     local mode, _, stale_at, listens, waiting = match(call('HGET', lock.waiters, token) or '', RECORD)
@@ -258,5 +269,5 @@ local function more_wait(lock, most)
       leave_queue(lock, token)
     end
   end
-  return true
+  return count + call('ZCARD', lock.queue) - place >= most
 end

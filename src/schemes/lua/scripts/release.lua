@@ -1,7 +1,7 @@
 -- Give up a request, whether it holds, waits or neither, and let the next in line through.
 -- KEYS counter | key, holders, queue, waiters
 -- ARGV publish, channel | token
--- RETURNS 0 it did not hold | 1 it held | 2 it held and somebody waited
+-- RETURNS the sum of 1 if it held, 2 if others wait, 4 if more can be let in: call again
 
 load(lock)
 local held = drop(lock, token)
@@ -11,4 +11,4 @@ if queued then
   leave_queue(lock, token)
   promote(lock, nil, nil, moved)
 end
-return held and (queued and 2 or 1) or 0
+return (held and 1 or 0) + (queued and 2 or 0) + (lock.unfinished and 4 or 0)

@@ -1,7 +1,7 @@
--- Take a lock by force: from exactly the expected holder, or from everybody where expected is "*".
+-- Take a lock by force: from exactly the expected holder, or from everybody if `everybody` is 1.
 -- With a token the thief holds it then, exclusively; with "" the next in line is let through.
 -- KEYS counter | key, holders, queue, waiters
--- ARGV publish, channel | token, ttl, label, expected
+-- ARGV publish, channel | token, ttl, label, expected, everybody
 -- RETURNS {1, fence or '', {victim, its fence, …}} taken away | {1, fence} since before | {0} the expected holder no longer holds | {'mismatch', limit}
 
 load(lock)
@@ -16,21 +16,22 @@ if token ~= '' then
   if other then return other end
 end
 
+local all = everybody == '1'
 local victims = {}
 if lock.kind == 'shared' then
   for _, holder in ipairs(call('ZRANGE', lock.key, 0, -1)) do
-    if expected == '*' or expected == holder then victims[#victims + 1] = holder end
+    if all or expected == holder then victims[#victims + 1] = holder end
   end
 elseif lock.kind == 'exclusive' then
-  if expected == '*' or expected == lock.token then victims[1] = lock.token end
+  if all or expected == lock.token then victims[1] = lock.token end
 elseif lock.kind == 'foreign' then
-  if expected == '*' or expected == call('GET', lock.key) then
+  if all or expected == call('GET', lock.key) then
     call('DEL', lock.key)
     lock.kind = nil
-    expected = '*'
+    all = true
   end
 end
-if expected ~= '*' and #victims == 0 then return { 0 } end
+if not all and #victims == 0 then return { 0 } end
 
 local lost = {}
 for _, victim in ipairs(victims) do

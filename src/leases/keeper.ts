@@ -1,0 +1,90 @@
+import type { Clock, Timer } from "../clock.ts";
+import type { LossReason } from "../errors.ts";
+import { Schedule } from "./schedule.ts";
+import type { Scheduled } from "./schedule.ts";
+
+/** A lease, as far as it is kept. */
+interface Keepable extends Scheduled {
+  readonly isRunning: boolean;
+  /** Somebody's code runs under it. */
+  readonly isGuarded: boolean;
+  /** Its time has come. */
+  look(now: number): void;
+  /** The manager is being closed. */
+  close(): void;
+  lose(reason: LossReason): void;
+}
+
+/** Keeps the leases of one manager: one timer renews and ends them all. */
+export class LeaseKeeper {
+  readonly clock: Clock;
+  readonly #schedule = new Schedule<Keepable>();
+  #timer: Timer | undefined;
+  #timerAt = Infinity;
+  /** While the manager closes: those whose callbacks still run, and who wants to know when the last has ended. */
+  #allEnded: (() => void) | undefined;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
+
+  /** The lease begins. */
+  add(lease: Keepable): void {
+    this.#schedule.add(lease);
+    this.#arm();
+  }
+
+  /** The lease is over. */
+  forget(lease: Keepable): void {
+    this.#schedule.remove(lease);
+    if (this.#allEnded && !this.#schedule.first) this.#allEnded();
+  }
+
+  /** When it is due has changed. */
+  reschedule(lease: Keepable): void {
+    if (lease.position < 0) return;
+    this.#schedule.remove(lease);
+    this.#schedule.add(lease);
+    this.#arm();
+  }
+
+  /**
+   * Tell every holder that the manager is being closed. Those whose callbacks run keep their leases until they end, for
+   * at most that time, and lose them then; all others lose them now.
+   */
+  async close(timeout: number): Promise<void> {
+    for (const lease of this.#schedule.items) {
+      if (lease.isGuarded) lease.close();
+      else lease.lose("closed");
+    }
+    if (timeout > 0 && this.#schedule.first) {
+      let timer: Timer | undefined;
+      await new Promise<void>((resolve) => {
+        this.#allEnded = resolve;
+        timer = this.clock.after(timeout, resolve, true);
+      });
+      timer?.cancel();
+    }
+    for (const lease of this.#schedule.items) lease.lose("closed");
+    this.#timer?.cancel();
+  }
+
+  #arm(): void {
+    const first = this.#schedule.first?.due ?? Infinity;
+    if (first >= this.#timerAt) return;
+    this.#timer?.cancel();
+    this.#timerAt = first;
+    this.#timer = this.clock.after(first - this.clock.now(), () => this.#look());
+  }
+
+  #look(): void {
+    this.#timerAt = Infinity;
+    const now = this.clock.now();
+    for (let lease = this.#schedule.first; lease && lease.due <= now; lease = this.#schedule.first) {
+      this.#schedule.remove(lease);
+      lease.look(now);
+      if (lease.isRunning) this.#schedule.add(lease);
+    }
+    this.#arm();
+  }
+}

@@ -1,0 +1,34 @@
+import type { LockLostError } from "../errors.ts";
+import type { Holding } from "../leases/lease.ts";
+
+/** Settles as `run` does, and releases then; rejects if the lock was lost under a callback that succeeded. */
+export function holdDuring<T>(
+  holding: Pick<Holding, "error" | "onLost" | "release" | "guard">,
+  run: () => Promise<T>,
+): Promise<T> {
+  holding.guard();
+  return new Promise((resolve, reject) => {
+    // The specification settles a stolen request at once, whatever its callback still does. So does the end of `close()`.
+    const settles = (error: LockLostError | undefined): error is LockLostError =>
+      error?.reason === "stolen" || error?.reason === "closed";
+    holding.onLost((error) => settles(error) && reject(webLocksError(error)));
+    if (settles(holding.error)) return;
+    run().then(
+      async (value) => {
+        await holding.release();
+        if (holding.error) reject(webLocksError(holding.error));
+        else resolve(value);
+      },
+      async (error: unknown) => {
+        await holding.release();
+        reject(error);
+      },
+    );
+  });
+}
+
+/** What the Web Locks specification rejects a stolen request with; our own error is its cause. */
+function webLocksError(error: LockLostError): Error {
+  if (error.reason !== "stolen") return error;
+  return new DOMException(error.message, { name: "AbortError", cause: error });
+}

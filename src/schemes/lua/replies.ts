@@ -1,0 +1,166 @@
+/** What the scripts of the `lua` scheme answer, read and checked. What has another shape is an error, never an outcome. */
+import { schemeError } from "../../drivers/server-errors.ts";
+import { mismatch, QueueFullError, SchemeError } from "../../errors.ts";
+import type { LockError } from "../../errors.ts";
+import { TOKEN } from "../scheme.ts";
+import type { Extension, HolderState, LockMode, LockState, WaitedFor, WaiterState } from "../scheme.ts";
+
+/** What the script `acquire` answers. */
+export type Acquired =
+  | { readonly kind: "granted"; readonly fence: number; readonly wasHeld: boolean }
+  | {
+      readonly kind: "pending";
+      readonly ticket: string;
+      readonly rank: number;
+      /** Milliseconds until a holder's time ends; negative if it never does. */
+      readonly left: number;
+      readonly isForeign: boolean;
+      readonly holder: WaitedFor | undefined;
+      /** The script did as much as it may in one step; the rest is for the next. */
+      readonly isUnfinished: boolean;
+    }
+  /** More has to be cleared away before it can be said: ask again. */
+  | { readonly kind: "again" }
+  | { readonly kind: "busy" }
+  | { readonly kind: "refused"; readonly error: LockError };
+
+/** How a request was asked for, as far as its refusal names it. */
+interface Asked {
+  readonly lock: string;
+  readonly limit?: number | undefined;
+  readonly maxQueue?: number | undefined;
+}
+
+/** @throws SchemeError for what no script of ours answers, or says that the item failed */
+export function readAcquired(reply: unknown, asked: Asked): Acquired {
+  if (!Array.isArray(reply)) {
+    const fence = readNumber(reply);
+    return fence > 0 ? { kind: "granted", fence, wasHeld: false } : { kind: "busy" };
+  }
+  const [what, second, ...rest] = reply as unknown[];
+  const word = readText(what);
+  if (word === "ERR") throw failed(second);
+  if (word === "holding") return { kind: "granted", fence: readNumber(second), wasHeld: true };
+  if (word === "again") return { kind: "again" };
+  const error = refusalOf(reply, asked);
+  if (error) return { kind: "refused", error };
+  const [left, foreign, token, label, unfinished] = rest;
+  return {
+    kind: "pending",
+    ticket: word,
+    rank: readNumber(second),
+    left: readNumber(left),
+    isForeign: readNumber(foreign) === 1,
+    holder: token === "" ? undefined : { token: readText(token), label: readText(label) },
+    isUnfinished: readNumber(unfinished) === 1,
+  };
+}
+
+/** Why the request is refused, if that is what the script answered. */
+export function refusalOf(reply: readonly unknown[], { lock, limit, maxQueue = 0 }: Asked): LockError | undefined {
+  if (reply[0] === "full") return new QueueFullError(lock, maxQueue);
+  if (reply[0] === "mismatch") return mismatch(lock, limit, readNumber(reply[1]) || undefined);
+  return undefined;
+}
+
+export function readExtension(reply: unknown): Extension {
+  const number = readNumber(reply);
+  return number === 1 ? "extended" : number === 0 ? "gone" : "stolen";
+}
+
+/** What the script `release` answers. */
+export interface Released {
+  readonly wasHeld: boolean;
+  /** Others wait. */
+  readonly isWanted: boolean;
+  /** The script let in as many as it may in one step. */
+  readonly isUnfinished: boolean;
+}
+
+export function readReleased(reply: unknown): Released {
+  const bits = readNumber(reply);
+  return { wasHeld: (bits & 1) > 0, isWanted: (bits & 2) > 0, isUnfinished: (bits & 4) > 0 };
+}
+
+/** @throws SchemeError unless it is a whole number */
+export function readNumber(reply: unknown): number {
+  const number = typeof reply === "number" ? reply : Number(readText(reply) || NaN);
+  if (!Number.isInteger(number)) throw unknownReply(reply);
+  return number;
+}
+
+/** Clients may be set to answer with buffers. */
+export function readText(reply: unknown): string {
+  if (typeof reply === "string") return reply;
+  if (typeof reply === "number" || typeof reply === "bigint") return String(reply);
+  if (reply instanceof Uint8Array) return Buffer.from(reply).toString();
+  const [what, why] = Array.isArray(reply) ? reply : [];
+  if (what === "ERR") throw failed(why);
+  throw unknownReply(reply);
+}
+
+/** @throws SchemeError if one item of a call failed; that concerns nobody else in it */
+export function checkReply(reply: unknown): unknown {
+  if (isFailure(reply)) throw failed(reply[1]);
+  return reply;
+}
+
+export function isFailure(reply: unknown): reply is ["ERR", unknown] {
+  return Array.isArray(reply) && String(reply[0]) === "ERR";
+}
+
+function failed(why: unknown): SchemeError {
+  return schemeError(new Error(readText(why)));
+}
+
+/** Something else answered, such as a MULTI of the user's on the same connection. */
+function unknownReply(reply: unknown): SchemeError {
+  const shown = typeof reply === "string" ? JSON.stringify(reply.slice(0, 40)) : typeof reply;
+  return new SchemeError(
+    "server",
+    `The client answered a script with ${shown}, which no script of holdfast says. ` +
+      "If the connection is used for MULTI, MONITOR or blocking commands, give the manager a client of its own.",
+    [reply],
+  );
+}
+
+export function readState(lock: string, reply: unknown): LockState {
+  const [kind, held, waiting, total] = checkReply(reply) as [unknown, unknown[], unknown[], unknown];
+  const waiters = rows(waiting, 4).map(readWaiter);
+  // If nobody holds, those who wait know the limit.
+  const limit = Number(readText(total)) || waiters[0]?.limit;
+  const word = readText(kind);
+  return {
+    lock,
+    mode: word === "" ? undefined : word === "shared" ? "shared" : "exclusive",
+    ...(limit !== undefined && { limit }),
+    holders: rows(held, 5).map((row) => readHolder(row, word)),
+    waiters: waiters.map(({ waiter }) => waiter),
+  };
+}
+
+function readHolder(row: unknown[], kind: string): HolderState {
+  const [token = "", fence, left, label = "", permits] = row.map(readText);
+  // The set scheme writes bare tokens: foreign to the queue, because it pushes nothing, but one of us.
+  const isForeign = kind === "foreign" && !TOKEN.test(token);
+  return {
+    token: isForeign ? undefined : token,
+    fence: fence === "" ? undefined : Number(fence),
+    remaining: Number(left) < 0 ? undefined : Number(left),
+    label,
+    ...(isForeign && { foreign: token }),
+    ...(permits !== "" && { permits: Number(permits) }),
+  };
+}
+
+function readWaiter(row: unknown[]): { readonly waiter: WaiterState; readonly limit: number | undefined } {
+  const [token = "", mode = "", count, label = ""] = row.map(readText);
+  const [permits, limit] = mode.split("/").map(Number);
+  const waiter = { token, waiting: Number(count), label };
+  if (!limit) return { waiter: { ...waiter, mode: mode as LockMode }, limit: undefined };
+  return { waiter: { ...waiter, mode: "shared", permits: Number(permits) }, limit };
+}
+
+function rows(flat: unknown[], width: number): unknown[][] {
+  return Array.from({ length: flat.length / width }, (_, i) => flat.slice(i * width, (i + 1) * width));
+}

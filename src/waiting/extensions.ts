@@ -1,0 +1,83 @@
+import type { Caller } from "../caller.ts";
+import type { Extending } from "../leases/lease.ts";
+import type { Extension } from "../schemes/scheme.ts";
+
+/** The grant whose extensions they are. */
+interface Extended {
+  readonly isOver: boolean;
+  /** Ask the scheme. @returns when that was, and until when the scheme keeps the grant if it agrees */
+  ask(until: number, caller: Caller<Extension>): Asked;
+  extended(extension: Extension, asked: Asked): void;
+}
+
+interface Asked {
+  readonly askedAt: number;
+  readonly until: number;
+}
+
+/** Extensions of one grant: one is out at a time, for all who want it; what is wanted beyond that is asked behind it. */
+export class Extensions implements Caller<Extension> {
+  readonly #grant: Extended;
+  #asked: Asked | undefined;
+  #callers: Extending[] = [];
+  #next: { until: number; readonly callers: Extending[] } | undefined;
+  /** Called when the one that is out has come out. */
+  whenAnswered: (() => void) | undefined;
+
+  constructor(grant: Extended) {
+    this.#grant = grant;
+  }
+
+  get isOut(): boolean {
+    return this.#asked !== undefined;
+  }
+
+  want(until: number, caller: Extending): void {
+    if (!this.#asked) this.#ask(until, [caller]);
+    else if (until <= this.#asked.until) this.#callers.push(caller);
+    else {
+      this.#next ??= { until, callers: [] };
+      this.#next.until = Math.max(this.#next.until, until);
+      this.#next.callers.push(caller);
+    }
+  }
+
+  answered(extension: Extension): void {
+    const asked = this.#asked as Asked;
+    const callers = this.#goOn();
+    this.#grant.extended(extension, asked);
+    for (const caller of callers) {
+      if (extension === "extended") caller.extended(asked.askedAt, asked.until);
+      else caller.notExtended(undefined);
+    }
+    this.#tell();
+  }
+
+  failed(error: unknown): void {
+    for (const caller of this.#goOn()) caller.notExtended(error);
+    this.#tell();
+  }
+
+  #ask(until: number, callers: Extending[]): void {
+    this.#callers = callers;
+    this.#asked = this.#grant.ask(until, this);
+  }
+
+  /** Ask what is behind. @returns those who waited for what came out */
+  #goOn(): Extending[] {
+    const callers = this.#callers;
+    const next = this.#next;
+    this.#asked = undefined;
+    this.#next = undefined;
+    this.#callers = [];
+    if (next && !this.#grant.isOver) this.#ask(next.until, next.callers);
+    else for (const caller of next?.callers ?? []) caller.notExtended(undefined);
+    return callers;
+  }
+
+  #tell(): void {
+    const told = this.whenAnswered;
+    this.whenAnswered = undefined;
+    told?.();
+  }
+}

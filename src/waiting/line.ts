@@ -1,0 +1,307 @@
+import type { Clock } from "../clock.ts";
+import type { Granted, HolderState, LockState, WaiterState } from "../schemes/scheme.ts";
+import { isPassing, mayWait, Place } from "./place.ts";
+import type { PlaceOwner } from "./place.ts";
+import { Queue } from "../queue.ts";
+import { standsAlone } from "./request.ts";
+import type { Request } from "./request.ts";
+import type { Room } from "./room.ts";
+import { Turn } from "./turn.ts";
+import type { TurnOwner } from "./turn.ts";
+
+/**
+ * The requests of this process for one lock, in order: the unit of waiting. It alone asks the scheme, by opening places
+ * in the scheme's queue, and gives a grant to those who wait at the place.
+ *
+ * Those who want the same share a place, up to `turn` of them, and only one such place waits at a time: so processes take
+ * turns, however many requests each has. Whoever must be in the queue by itself has a place of its own at once, and so
+ * has everybody before it.
+ */
+export class Line implements PlaceOwner, TurnOwner {
+  readonly lock: string;
+  readonly room: Room;
+  /** Without a place, in order; and how many of them must have one of their own. */
+  readonly #unplaced = new Queue<Request>();
+  #singles = 0;
+  /** Those that have not been granted, in order. */
+  readonly #places = new Queue<Place>();
+  readonly #turns = new Queue<Turn>();
+  /** The first place that has not been asked for yet, and so has none behind it. */
+  #fresh: Place | undefined;
+  /** The last place in the queue, and how many there are that may be shared. */
+  #last: Place | undefined;
+  #sharable = 0;
+  /** The question that found nobody here, while it is out: nobody knows yet whether there is a queue. */
+  #opening: Place | undefined;
+  #asked: Place | undefined;
+  /** Requests are being moved: what that changes is looked at when all are where they belong. */
+  #isPaused = false;
+  /** What must come behind the opening question. */
+  #behind: (() => void)[] | undefined;
+
+  constructor(lock: string, room: Room) {
+    this.lock = lock;
+    this.room = room;
+  }
+
+  get clock(): Clock {
+    return this.room.clock;
+  }
+
+  /** A question has been asked and not sent. */
+  get isAsking(): boolean {
+    return this.#asked?.state === "asked" && !this.#asked.isSent;
+  }
+
+  add(request: Request): void {
+    if (request.isOver) return;
+    if (mayWait(request.terms)) this.#queue(request);
+    else this.#open(request, true, undefined);
+    this.#proceed();
+  }
+
+  left(request: Request): void {
+    if (request.place) request.place.leave(request);
+    else if (this.#unplaced.has(request)) this.#unqueue(request);
+    this.#last?.countChanged();
+    this.#proceed();
+  }
+
+  granted(place: Place, grant: Granted, from: number): void {
+    this.#forget(place);
+    const { fences = 1 } = grant;
+    let surplus: Request[] | undefined;
+    while (place.requests.size > fences) (surplus ??= []).unshift(place.release());
+    // Those that it was taken from hear of it before it begins, and not only when the report arrives.
+    if (place.terms.manner === "steal") this.#rob(grant.fence);
+    const turn = new Turn(this, place, grant, from);
+    this.#turns.add(turn);
+    if (surplus) this.putBack(surplus);
+    turn.begin();
+    this.#proceed();
+  }
+
+  failed(place: Place, error: unknown): void {
+    const isLasting = !isPassing(error);
+    // Those at the place itself hear of what will not pass when nothing is left of it.
+    const behind = place.isSingle ? [] : [...this.#unplaced];
+    const concerned = isLasting ? behind : [...place.requests, ...behind];
+    for (const request of concerned) if (isLasting || place.isHopeless(request)) request.end(error);
+  }
+
+  moved(place: Place): void {
+    if (this.#opening === place && place.state !== "asked") this.#opening = undefined;
+    if (!place.isWaiting) this.#forget(place);
+    // Whoever is next, and wants something else, takes over the rank of those who have left.
+    this.#proceed(place.state === "over" ? place.ticket : undefined);
+  }
+
+  /** They came before all that wait in a place they could share, and go before them. */
+  putBack(requests: readonly Request[]): void {
+    const place = this.#sharable > 0 ? [...this.#places].find((each) => each.isSharable) : undefined;
+    let ticket: string | undefined;
+    this.#isPaused = true;
+    if (place && requests.every((request) => place.takes(request, Infinity))) {
+      for (const request of requests.toReversed()) place.joinFirst(request);
+      while (place.requests.size > this.room.turn) this.#requeue(place.release());
+    } else {
+      ticket = place?.ticket;
+      for (const request of [...requests, ...(place?.disband() ?? [])].toReversed()) this.#requeue(request);
+    }
+    this.#isPaused = false;
+    this.#proceed(ticket);
+  }
+
+  ended(turn: Turn): void {
+    this.#turns.remove(turn);
+    this.#proceed();
+  }
+
+  waitingAt(place: Place): number {
+    return place.requests.size + (place === this.#last && place.isSharable ? this.#unplaced.size : 0);
+  }
+
+  /** Call `run` once what was asked before is in the scheme's queue, or answered. */
+  inOrder(run: () => void): void {
+    if (this.#opening) (this.#behind ??= []).push(run);
+    else run();
+  }
+
+  pushed(token: string, fence: number, fences: number, since: number | undefined): void {
+    this.#placeOf(token)?.pushed(fence, fences, since);
+    this.#turnOf(token)?.pushed(fence);
+  }
+
+  next(token: string, remaining: number): void {
+    this.#placeOf(token)?.moveUp(remaining);
+  }
+
+  lost(token: string, fence: number): void {
+    this.#placeOf(token)?.revoke(fence);
+    const turn = this.#turnOf(token);
+    if (turn && turn.grant.fence <= fence) turn.lose("stolen");
+  }
+
+  /** Something may have been missed: those who wait ask again, those who hold make sure that they do. */
+  missed(): void {
+    for (const place of Array.from(this.#places)) if (place.wait) place.stir();
+    for (const { leases } of this.#turns) for (const lease of leases) lease.doubt();
+  }
+
+  /** End every request that has not been granted. */
+  end(error: unknown): void {
+    const places = [...this.#places, ...Array.from(this.#turns, ({ place }) => place)];
+    const waiting = [...places.flatMap(({ requests }) => [...requests]), ...this.#unplaced];
+    for (const request of waiting) request.end(error);
+  }
+
+  whyNot({ place = this.#last }: Request): { reason: string; cause?: unknown } {
+    if (this.#turns.size > 0) {
+      const remedy = "If the request is nested in the holder's callback, give both { reentrant: true }";
+      return { reason: `this process itself holds it. ${remedy}` };
+    }
+    if (place?.trouble !== undefined) return { reason: "the server cannot be reached", cause: place.trouble };
+    if (place && place.answeredAt === undefined) return { reason: "the server has not answered" };
+    const who = place?.holder?.label || "another client";
+    return { reason: `${who} holds it. Wait longer (waitTimeout), or look with query()` };
+  }
+
+  /** What the scheme knows, completed by what only this process knows. */
+  complete(state: LockState): LockState {
+    const places = new Map(Array.from(this.#places, (place) => [place.token, place]));
+    return {
+      ...state,
+      holders: state.holders.flatMap((holder) => this.#holdersBehind(holder)),
+      waiters: [
+        ...state.holders.flatMap((holder) => this.#followersOf(holder)),
+        ...state.waiters.flatMap((waiter) => this.#waitersBehind(waiter, places.get(waiter.token))),
+      ],
+    };
+  }
+
+  /** The turn that this lease's token stands on. */
+  turnUnder(token: string): Turn | undefined {
+    return [...this.#turns].find(({ leases }) => [...leases].some(({ grant }) => grant.token === token));
+  }
+
+  /** Decides which places there are, and which may ask. Everything that changes the line leads here. */
+  #proceed(ticket?: string): void {
+    if (this.#isPaused) return;
+    if (this.#unplaced.first) this.#openPlaces(ticket);
+    while (this.#fresh && !this.#opening) {
+      const place = this.#fresh;
+      this.#fresh = place.behind;
+      const opens = this.#places.size === 1 && this.#turns.size === 0;
+      if (opens) this.#opening = place;
+      this.#asked = place;
+      place.ask(opens);
+    }
+    if (this.#behind && !this.#opening) {
+      const runs = this.#behind;
+      this.#behind = undefined;
+      for (const run of runs) run();
+    }
+    if (this.#places.size > 0 || this.#turns.size > 0 || this.#unplaced.size > 0) return;
+    this.#asked = undefined;
+    this.room.empty(this);
+  }
+
+  #openPlaces(ticket: string | undefined): void {
+    for (let first = this.#unplaced.first; first; first = this.#unplaced.first) {
+      const isSingle = this.#isSingle(first);
+      const joins = !isSingle && this.#last?.takes(first, this.room.turn);
+      if (!joins && this.#singles === 0 && this.#sharable > 0) return;
+      this.#unqueue(first);
+      if (joins) this.#last?.join(first);
+      else this.#open(first, isSingle, ticket);
+      ticket = undefined;
+    }
+  }
+
+  #open(request: Request, isSingle: boolean, ticket: string | undefined): void {
+    const place = new Place(this, request, isSingle);
+    place.ticket = ticket;
+    this.#places.add(place);
+    this.#fresh ??= place;
+    if (!place.wait) return;
+    this.#last = place;
+    if (place.isSharable) this.#sharable++;
+  }
+
+  /** It has been granted, or is over. */
+  #forget(place: Place): void {
+    if (!this.#places.has(place)) return;
+    if (this.#fresh === place) this.#fresh = place.behind;
+    this.#places.remove(place);
+    if (this.#last === place) this.#last = undefined;
+    if (place.isSharable) this.#sharable--;
+  }
+
+  #queue(request: Request): void {
+    this.#unplaced.add(request);
+    if (this.#isSingle(request)) this.#singles++;
+    this.#last?.countChanged();
+  }
+
+  #requeue(request: Request): void {
+    this.#unplaced.addFirst(request);
+    if (this.#isSingle(request)) this.#singles++;
+  }
+
+  #unqueue(request: Request): void {
+    this.#unplaced.remove(request);
+    if (this.#isSingle(request)) this.#singles--;
+  }
+
+  #isSingle(request: Request): boolean {
+    return standsAlone(request.terms, this.room.turn);
+  }
+
+  #rob(fence: number): void {
+    for (const turn of Array.from(this.#turns)) if (turn.grant.fence < fence) turn.lose("stolen");
+  }
+
+  #placeOf(token: string): Place | undefined {
+    let place = this.#places.first;
+    while (place && place.token !== token) place = place.behind;
+    return place;
+  }
+
+  #turnOf(token: string | undefined): Turn | undefined {
+    let turn = this.#turns.first;
+    while (turn && turn.grant.token !== token) turn = turn.behind;
+    return turn;
+  }
+
+  /** A holder as the scheme knows it, or the leases of this process that stand on its grant. */
+  #holdersBehind(holder: HolderState): HolderState[] {
+    const turn = this.#turnOf(holder.token);
+    if (!turn?.leases.first) return [holder];
+    return Array.from(turn.leases, ({ grant: { token, fence } }) => ({ ...holder, token, fence }));
+  }
+
+  /** Those who wait for a turn of this process to reach them: the scheme does not know of them. */
+  #followersOf(holder: HolderState): WaiterState[] {
+    const turn = this.#turnOf(holder.token);
+    return Array.from(turn?.place.requests ?? [], ({ terms: { mode, label } }) => ({
+      token: holder.token as string,
+      mode,
+      label: label || holder.label,
+      waiting: 1,
+      isBehind: true,
+    }));
+  }
+
+  /** A waiter as the scheme knows it, or the requests of this process that wait at its place and behind. */
+  #waitersBehind(waiter: WaiterState, place: Place | undefined): WaiterState[] {
+    if (!place) return [waiter];
+    const behind = place === this.#last && place.isSharable ? this.#unplaced : [];
+    return [...place.requests, ...behind].map(({ terms: { mode, label } }, i) => ({
+      ...waiter,
+      mode,
+      label: label || waiter.label,
+      waiting: 1,
+      isBehind: i > 0,
+    }));
+  }
+}

@@ -1,0 +1,156 @@
+import { outsideContext } from "../async-context.ts";
+import type { Clock } from "../clock.ts";
+import { LockError } from "../errors.ts";
+import type { Departing, Lease } from "../leases/lease.ts";
+import type { LeaseKeeper } from "../leases/keeper.ts";
+import type { Terms } from "../options/request.ts";
+import type { HolderState, LockState, Scheme, Selection } from "../schemes/scheme.ts";
+import { Farewells } from "./farewells.ts";
+import { Line } from "./line.ts";
+import { mayWait } from "./place.ts";
+import { Request } from "./request.ts";
+import type { Manner, Over, Room } from "./room.ts";
+
+/** So many lines are kept when nobody is in them: making one anew costs more. */
+const MOST_AT_REST = 1_000;
+
+interface Beginning {
+  readonly request: { begin(lease: Lease): void };
+  readonly lease: Lease;
+  isReady: boolean;
+  isDue: boolean;
+}
+
+/** The lines of one manager: one for each lock that is held or waited for here, or was lately. */
+export class Lines implements Room {
+  readonly scheme: Scheme;
+  readonly clock: Clock;
+  readonly keeper: LeaseKeeper;
+  readonly turn: number;
+  readonly #clientId: string;
+  readonly #lines = new Map<string, Line>();
+  readonly #farewells: Farewells;
+  #tokens = 0;
+  isClosed = false;
+  /** How many calls are out, and who wants to know when none is. */
+  #out = 0;
+  #whenIdle: (() => void) | undefined;
+  /** In order: those who begin at the end of this turn of the event loop, or once they are ready. */
+  readonly #beginning: Beginning[] = [];
+
+  constructor(scheme: Scheme, clock: Clock, keeper: LeaseKeeper, settings: { clientId: string; turn: number }) {
+    this.scheme = scheme;
+    this.clock = clock;
+    this.keeper = keeper;
+    this.turn = settings.turn;
+    this.#clientId = settings.clientId;
+    this.#farewells = new Farewells(this);
+    scheme.listen({
+      granted: (lock, token, fence, fences, since) => {
+        this.#lines.get(lock)?.pushed(token, fence, fences, since);
+        this.#farewells.remind(token);
+      },
+      next: (lock, token, remaining) => this.#lines.get(lock)?.next(token, remaining),
+      lost: (lock, token, fence) => this.#lines.get(lock)?.lost(token, fence),
+      missed: (locks) => {
+        for (const line of this.#lines.values()) if (!locks || locks.has(line.lock)) line.missed();
+      },
+    });
+  }
+
+  /**
+   * The lease, as whatever `as` makes of it; null if the lock is busy and the request may not wait. Rejects when the
+   * wait ends without a grant.
+   */
+  obtain<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
+    const line = this.#lineOf(lock);
+    const request = new Request(line, terms, as);
+    if (mayWait(terms)) line.add(request);
+    else line.inOrder(() => (this.isClosed ? request.end(closed()) : line.add(request)));
+    return request.outcome as Promise<T | null>;
+  }
+
+  /** What the scheme knows, completed by what only this process knows; behind all that was asked before. */
+  async query(selection: Selection): Promise<LockState[]> {
+    const named = typeof selection === "object" && "name" in selection ? this.#lines.get(selection.name) : undefined;
+    const lines = named ? [named] : selection === "all" || "match" in selection ? [...this.#lines.values()] : [];
+    await Promise.all(lines.map((line) => new Promise<void>((resolve) => line.inOrder(resolve))));
+    const states = await this.scheme.query(selection);
+    return states.map((state) => {
+      const line = this.#lines.get(state.lock);
+      return line ? line.complete(state) : state;
+    });
+  }
+
+  /** Take the lock from exactly this holder. False if it no longer holds. */
+  async evict(lock: string, holder: HolderState): Promise<boolean> {
+    const turn = this.#lines.get(lock)?.turnUnder(holder.token ?? "");
+    if (!turn) return this.scheme.evict(lock, holder);
+    const lease = [...turn.leases].find(({ grant }) => grant.token === holder.token);
+    // Of several who read under one grant, it is the only one to lose.
+    if (lease && turn.leases.size > 1) {
+      lease.lose("stolen");
+      return true;
+    }
+    return this.scheme.evict(lock, { ...holder, token: turn.grant.token, fence: turn.grant.fence });
+  }
+
+  /** Reject all that waits. */
+  refuse(): void {
+    this.isClosed = true;
+    for (const line of this.#lines.values()) line.end(closed());
+  }
+
+  /** Resolves when nothing is out: every question has been answered, and every farewell heard or given up. */
+  async idle(): Promise<void> {
+    this.#farewells.close();
+    if (this.#out > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve));
+  }
+
+  newToken(): string {
+    return `${this.#clientId}:${(this.#tokens++).toString(36)}`;
+  }
+
+  sent(): void {
+    this.#out++;
+  }
+
+  answered(): void {
+    if (--this.#out === 0) this.#whenIdle?.();
+  }
+
+  farewell(over: Over, ttl: number, departing?: Departing, manner?: Manner): void {
+    this.#farewells.say(over, ttl, departing, manner);
+  }
+
+  empty(line: { readonly lock: string }): void {
+    if (this.#lines.size > MOST_AT_REST && this.#lines.get(line.lock) === line) this.#lines.delete(line.lock);
+  }
+
+  begin(request: Beginning["request"], lease: Lease, ready: Promise<void> | undefined): void {
+    if (!ready && this.#beginning.length === 0) return request.begin(lease);
+    const one: Beginning = { request, lease, isReady: !ready, isDue: false };
+    void ready?.then(() => {
+      one.isReady = true;
+      if (one.isDue) request.begin(lease);
+    });
+    if (this.#beginning.push(one) === 1) outsideContext(() => setImmediate(() => this.#beginAll()));
+  }
+
+  #beginAll(): void {
+    for (const one of this.#beginning.splice(0)) {
+      one.isDue = true;
+      if (one.isReady) one.request.begin(one.lease);
+    }
+  }
+
+  #lineOf(lock: string): Line {
+    let line = this.#lines.get(lock);
+    if (!line) this.#lines.set(lock, (line = new Line(lock, this)));
+    return line;
+  }
+}
+
+function closed(): LockError {
+  return new LockError("closed", "The LockManager was closed while the request waited.");
+}

@@ -1,0 +1,137 @@
+import type { Clock, Timer } from "../clock.ts";
+import { LockTimeoutError } from "../errors.ts";
+import { currentContext, inContext, isHeard } from "../events.ts";
+import type { Context } from "../events.ts";
+import type { Lease } from "../leases/lease.ts";
+import type { Terms, Wait } from "../options/request.ts";
+import type { WaitedFor } from "../schemes/scheme.ts";
+import { onAbort } from "../signals.ts";
+import type { Queued } from "../queue.ts";
+
+/** The line that a request waits in. */
+interface Waits {
+  readonly lock: string;
+  readonly clock: Clock;
+  /** The request is over without a grant. */
+  left(request: Request): void;
+  /** Why it has not been granted yet, to complete the error of a timeout. */
+  whyNot(request: Request): { reason: string; cause?: unknown };
+}
+
+/** A place in the queue, as those who wait at it see it. */
+export interface Standing {
+  /** When the scheme answered last, if it ever did. */
+  readonly answeredAt: number | undefined;
+  /** What the latest question failed with. */
+  readonly trouble: unknown;
+  /** Whom it waits for, as far as the scheme said. */
+  readonly holder: WaitedFor | undefined;
+  /** The request is over, or goes elsewhere. */
+  leave(request: Request): void;
+}
+
+/** One wish to hold a lock, until it is granted or over. Then it settles its promise once, and nothing is left of it. */
+export class Request implements Queued<Request> {
+  readonly terms: Terms;
+  readonly context: Context;
+  readonly joinedAt: number;
+  before: Request | undefined;
+  behind: Request | undefined;
+  /** The place in the queue at which it waits; undefined while it waits for one. */
+  place: Standing | undefined;
+  isOver = false;
+  readonly #line: Waits;
+  readonly #as: (lease: Lease) => unknown;
+  /** What `as` makes of the lease; null if the request may not wait, and the lock is busy. */
+  readonly outcome: Promise<unknown>;
+  #resolve!: (given: unknown) => void;
+  #reject!: (error: unknown) => void;
+  #timer: Timer | undefined;
+  #ignoreSignal: (() => void) | undefined;
+  /** What `onWait` was last called with. */
+  #told: Wait | undefined;
+
+  constructor(line: Waits, terms: Terms, as: (lease: Lease) => unknown) {
+    const { signal, waitTimeout, onWait } = terms;
+    this.#line = line;
+    this.terms = terms;
+    this.#as = as;
+    this.outcome = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.context = onWait || isHeard() ? currentContext() : undefined;
+    this.joinedAt = line.clock.now();
+    if (signal) this.#ignoreSignal = onAbort(signal, () => this.end(signal.reason));
+    if (waitTimeout) this.#endAt(this.joinedAt + waitTimeout, waitTimeout);
+  }
+
+  /** It holds from now on, and its code begins as soon as it may. */
+  granted(): void {
+    this.#finish();
+  }
+
+  begin(lease: Lease): void {
+    this.#resolve(this.#as(lease));
+  }
+
+  /** The lock is busy, and the request may not wait. */
+  busy(): void {
+    const { waitTimeout } = this.terms;
+    const { reason } = this.#line.whyNot(this);
+    if (!this.#finish()) return;
+    if (waitTimeout === 0) this.#reject(new LockTimeoutError(this.#line.lock, 0, reason));
+    else this.#resolve(null);
+  }
+
+  /** Over without a grant. */
+  end(error: unknown): void {
+    if (!this.#finish()) return;
+    this.#reject(error);
+    this.#line.left(this);
+  }
+
+  /** Only news of its place reach `onWait`. What the listener throws, or rejects with, ends the wait. */
+  tell(wait: Wait): void {
+    const { onWait } = this.terms;
+    if (!onWait || this.isOver || (this.#told && this.#told.position === wait.position)) return;
+    this.#told = wait;
+    inContext(this.context, () => {
+      try {
+        const returned: unknown = onWait(wait);
+        if (returned instanceof Promise) returned.catch((error: unknown) => this.end(error));
+      } catch (error) {
+        this.end(error);
+      }
+    });
+  }
+
+  /** The one exit: false if it was over already. */
+  #finish(): boolean {
+    if (this.isOver) return false;
+    this.isOver = true;
+    this.#ignoreSignal?.();
+    this.#timer?.cancel();
+    return true;
+  }
+
+  #endAt(end: number, timeout: number): void {
+    const { clock, lock } = this.#line;
+    const look = (): void => {
+      if (clock.now() < end) return this.#endAt(end, timeout);
+      const { reason, cause } = this.#line.whyNot(this);
+      this.end(new LockTimeoutError(lock, timeout, reason, { cause }));
+    };
+    this.#timer = clock.after(end - clock.now(), look, true);
+  }
+}
+
+/**
+ * Whether it must be in the queue by itself: who is counted, who wants to know its position, and who wants its own grant
+ * proven. So must all if there are no turns.
+ */
+export function standsAlone({ limit, maxQueue, onWait, durability }: Terms, turn: number): boolean {
+  return (
+    turn === 1 || limit !== undefined || maxQueue !== undefined || onWait !== undefined || durability !== undefined
+  );
+}

@@ -1,0 +1,53 @@
+import type { Clock } from "../clock.ts";
+import type { LeaseKeeper } from "../leases/keeper.ts";
+import type { Departing, Kept, Lease } from "../leases/lease.ts";
+import type { LockMode, Scheme } from "../schemes/scheme.ts";
+
+/** A request or grant that is over, as much as is known of it. */
+export interface Over {
+  readonly lock: string;
+  readonly token: string;
+  readonly mode?: LockMode | undefined;
+  readonly fence?: number | undefined;
+}
+
+/** How a farewell is said. */
+export interface Manner {
+  /** A question about the same lock has not left yet, and must not be overtaken. */
+  readonly isBehind?: boolean;
+  /** The lock stays held until then, under that label. */
+  readonly kept?: Kept | undefined;
+}
+
+/** A request that begins to hold. */
+interface Beginning {
+  begin(lease: Lease): void;
+}
+
+/** What all lines of one manager have in common. */
+export interface Room {
+  readonly scheme: Scheme;
+  readonly clock: Clock;
+  readonly keeper: LeaseKeeper;
+  /** How many requests of this process may follow one another on a lock before another process has its turn. */
+  readonly turn: number;
+  readonly isClosed: boolean;
+  newToken(): string;
+  /** Something has been sent, and `close()` waits until it has been answered. */
+  sent(): void;
+  answered(): void;
+  /**
+   * Let the request begin when ready. What becomes ready in one turn of the event loop begins in the order of these
+   * calls.
+   */
+  begin(request: Beginning, lease: Lease, ready: Promise<void> | undefined): void;
+  /**
+   * Tell the scheme that this is over: see `Farewells`.
+   *
+   * @param ttl what is not heard is gone after that many milliseconds
+   * @param departing hears the first outcome
+   */
+  farewell(over: Over, ttl: number, departing?: Departing, manner?: Manner): void;
+  /** Nobody of this process holds the line's lock or waits for it any more. */
+  empty(line: { readonly lock: string }): void;
+}

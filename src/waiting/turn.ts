@@ -1,0 +1,249 @@
+import type { Caller } from "../caller.ts";
+import type { Timer } from "../clock.ts";
+import { unsupported } from "../errors.ts";
+import type { LossReason } from "../errors.ts";
+import { events } from "../events.ts";
+import { drift, Lease } from "../leases/lease.ts";
+import type { Extending, Ground } from "../leases/lease.ts";
+import type { Extension, Grant, Granted } from "../schemes/scheme.ts";
+import { Extensions } from "./extensions.ts";
+import type { Place } from "./place.ts";
+import { Queue } from "../queue.ts";
+import type { Queued } from "../queue.ts";
+import type { Request } from "./request.ts";
+import type { Room } from "./room.ts";
+
+/** After that time a turn hands the lock to nobody else, in milliseconds: slow work alternates between processes. */
+const TURN_TIME = 50;
+/** Nor is a lease handed on that has less than this share of its ttl left. */
+const FRESH = 2 / 3;
+/**
+ * How old the scheme's latest word on the grant may be when it is handed on, in milliseconds: for that long a loss that
+ * nobody reports may go unnoticed. It is asked again when half of that has passed, so that mostly nobody waits for it.
+ */
+const CONFIRM_AFTER = 10;
+
+/** The line that a turn belongs to. */
+export interface TurnOwner {
+  readonly room: Room;
+  /** A question about the lock is out. */
+  readonly isAsking: boolean;
+  /** These must wait on: the turn does not reach them. */
+  putBack(requests: readonly Request[]): void;
+  ended(turn: Turn): void;
+}
+
+const NOBODY: Extending = { extended: () => {}, notExtended: () => {} };
+
+/**
+ * The time in which one process has a lock: the scheme's grant, and the leases that stand on it. An exclusive lock goes
+ * from hand to hand, first come, first served, each time with a fence of its own: to those who waited at the place when
+ * it was granted, and not after {@link TURN_TIME}. Shared ones hold it together.
+ *
+ * Nothing is handed on while the scheme cannot report a loss, or may have missed to, or once a loss was heard; nor
+ * without its word that the grant still stands, which is {@link CONFIRM_AFTER} old at most.
+ */
+export class Turn implements Ground, Queued<Turn> {
+  grant: Grant;
+  readonly place: Place;
+  readonly leases: Queue<Lease> = new Queue<Lease>();
+  grantedUntil: number;
+  before: Turn | undefined;
+  behind: Turn | undefined;
+  isOver = false;
+  readonly #owner: TurnOwner;
+  /** From when on the turn hands the lock to nobody else; undefined if nobody waits for it. */
+  #endsAt: number | undefined;
+  /** How many fences it has, and how many of them have been handed out. */
+  readonly #fences: number;
+  #handed = 0;
+  /** What the scheme could report when the turn began. */
+  readonly #hearing: number | undefined;
+  /** When the scheme was asked what it answered last. */
+  #confirmedAt: number;
+  #isLost = false;
+  #extensions: Extensions | undefined;
+  /** Ends the turn for those who have not held by then. */
+  #timer: Timer | undefined;
+
+  /** @param from when the grant was surely running */
+  constructor(owner: TurnOwner, place: Place, { fence, until, durability }: Granted, from: number) {
+    const { lock, token, requests, terms } = place;
+    this.#owner = owner;
+    this.place = place;
+    this.grant = { lock, token, mode: terms.mode, fence, permits: terms.permits, durability };
+    this.grantedUntil = until ?? from + terms.ttl;
+    this.#confirmedAt = from;
+    this.#fences = requests.size;
+    this.#hearing = owner.room.scheme.hearing(lock);
+  }
+
+  /** Everybody begins who may now. */
+  begin(): void {
+    const { requests, revoked } = this.place;
+    const from = this.#confirmedAt;
+    this.#isLost = this.grant.fence <= revoked;
+    do this.#hand(from, this.place.isPushed);
+    while (requests.first && this.grant.mode === "shared");
+    if (this.#isLost) this.lose("stolen");
+    else if (requests.first) this.#limit();
+  }
+
+  /** A later grant of the same token: this one has ended, and the scheme forgot it. */
+  pushed(fence: number): void {
+    if (fence >= this.grant.fence + this.#fences) this.lose("expired");
+  }
+
+  /** The grant is gone, and all leases with it. */
+  lose(reason: LossReason): void {
+    this.#isLost = true;
+    for (const lease of Array.from(this.leases)) lease.lose(reason);
+  }
+
+  extend(until: number, caller: Extending): void {
+    if (this.isOver) return caller.notExtended(undefined);
+    this.#extensions ??= new Extensions(this);
+    this.#extensions.want(until, caller);
+  }
+
+  ask(until: number, caller: Caller<Extension>): { askedAt: number; until: number } {
+    const { scheme, clock } = this.#owner.room;
+    const askedAt = clock.now();
+    const ttl = Math.ceil(until - askedAt);
+    scheme.extend(this.grant, ttl, this.place.durability, caller);
+    return { askedAt, until: askedAt + ttl };
+  }
+
+  extended(extension: Extension, { askedAt, until }: { askedAt: number; until: number }): void {
+    this.#confirmedAt = askedAt;
+    if (extension === "extended") this.grantedUntil = Math.max(this.grantedUntil, until);
+    else if (!this.isOver) this.lose(extension === "stolen" ? "stolen" : "expired");
+  }
+
+  /** What is shared is handed to nobody who wants it alone: the turn ends with its present holder. */
+  async downgrade(): Promise<Extension> {
+    const { scheme } = this.#owner.room;
+    if (!scheme.downgrade) {
+      throw unsupported(`The scheme "${scheme.name}" has no shared locks to downgrade to`, 'Use the scheme "lua".');
+    }
+    this.#putBack();
+    const extension = await scheme.downgrade(this.grant);
+    if (extension === "extended") this.grant = { ...this.grant, mode: "shared" };
+    return extension;
+  }
+
+  assertDetaches(): void {
+    if (this.grant.permits !== undefined) {
+      throw unsupported("Permits of a semaphore cannot be detached", "Detach a lock, or release them.");
+    }
+    this.#owner.room.scheme.assertHandsOver?.();
+    if (this.leases.size > 1) {
+      throw unsupported("Others of this process read under the same grant", "Use a manager with { turn: 1 }.");
+    }
+  }
+
+  detach(lease: Lease): void {
+    this.leases.remove(lease);
+    this.#end();
+  }
+
+  leave(lease: Lease): void {
+    if (!this.leases.has(lease)) return lease.departed("gone");
+    this.leases.remove(lease);
+    if (lease.kept) this.#farewell(lease);
+    else this.#passOn(lease);
+  }
+
+  /** @param isAsked the scheme has been asked for its word */
+  #passOn(lease: Lease, isAsked = false): void {
+    const mayPass = this.#mayPass();
+    if (mayPass && this.#isFresh() && this.#isConfirmed(CONFIRM_AFTER)) {
+      this.#hand(this.#owner.room.clock.now(), false);
+      lease.departed("released");
+    } else if (mayPass && this.#hasTime() && !isAsked) {
+      const extensions = (this.#extensions ??= new Extensions(this));
+      extensions.whenAnswered = () => this.#passOn(lease, true);
+      // A pushed grant is short until the first extension of it is answered.
+      if (!extensions.isOut) extensions.want(this.#owner.room.clock.now() + this.place.ttl, NOBODY);
+    } else if (this.leases.size > 0) lease.departed("released");
+    else this.#farewell(lease);
+  }
+
+  /** Somebody may follow on this grant. */
+  #mayPass(): boolean {
+    return (
+      this.place.requests.size > 0 &&
+      this.leases.size === 0 &&
+      !this.#isLost &&
+      this.#hearing !== undefined &&
+      this.#hearing === this.#owner.room.scheme.hearing(this.grant.lock)
+    );
+  }
+
+  /** There is enough time left for the next holder, in the turn and of the lease. */
+  #isFresh(): boolean {
+    return this.#hasTime() && this.#owner.room.clock.now() < this.grantedUntil - this.place.ttl * FRESH;
+  }
+
+  #hasTime(): boolean {
+    return this.#endsAt !== undefined && this.#owner.room.clock.now() < this.#endsAt;
+  }
+
+  #limit(): void {
+    const { clock } = this.#owner.room;
+    this.#endsAt = clock.now() + TURN_TIME;
+    this.#timer = clock.after(TURN_TIME, () => this.#putBack(), true);
+  }
+
+  #isConfirmed(age: number): boolean {
+    return this.#owner.room.clock.now() - this.#confirmedAt <= age;
+  }
+
+  /**
+   * The next request holds. Its code begins once its whole ttl has been asked for: with the grant, or with an extension
+   * that has been written by then.
+   */
+  #hand(from: number, isPushed: boolean): void {
+    const { room } = this.#owner;
+    const { ttl } = this.place;
+    const request = this.place.requests.first as Request;
+    this.place.leave(request);
+    request.granted();
+    const isFirst = this.#handed === 0;
+    // The first has the token that the scheme knows; a guard must tell the others from it.
+    const own = isFirst
+      ? this.grant
+      : { ...this.grant, token: room.newToken(), fence: this.grant.fence + this.#handed };
+    this.#handed++;
+    const lease = new Lease(room.keeper, this, own, request.terms, request.context, from);
+    this.leases.add(lease);
+    room.keeper.add(lease);
+    events.granted(own, request.context);
+    const isWhole = !isPushed && this.grantedUntil - from >= ttl - drift(ttl);
+    // Written or answered: either way it will have arrived if this process is blocked by its own code now.
+    const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(own.lock)]);
+    room.begin(request, lease, claimed);
+    if (!isFirst && !this.#isConfirmed(CONFIRM_AFTER / 2)) lease.doubt();
+  }
+
+  #farewell(lease: Lease): void {
+    const { room, isAsking } = this.#owner;
+    const { kept } = lease;
+    this.isOver = true;
+    room.farewell(this.grant, this.place.ttl, lease, isAsking || kept ? { isBehind: isAsking, kept } : undefined);
+    this.#end();
+  }
+
+  #end(): void {
+    this.isOver = true;
+    this.place.state = "over";
+    this.#putBack();
+    this.#owner.ended(this);
+  }
+
+  /** The turn reaches nobody else: those who wait for it must wait in the queue. */
+  #putBack(): void {
+    this.#timer?.cancel();
+    if (this.place.requests.size > 0) this.#owner.putBack(this.place.disband());
+  }
+}
