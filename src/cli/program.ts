@@ -99,7 +99,7 @@ class Program {
       code === "commander.unknownOption" && first.startsWith("-")
         ? `; options follow the command: holdfast COMMAND ${first}`
         : "";
-    return this.#text.trimEnd().replace("\n(Did you mean", " (did you mean") + hint;
+    return inPlainWords(this.#text.trimEnd()) + hint;
   }
 
   /** What follows "--" is the command's alone: commander would read its options as ours. */
@@ -232,4 +232,18 @@ const RUNNING = new Set(["exec", "elect", "once"]);
 function version(): string {
   const file = new URL("../../package.json", import.meta.url);
   return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}
+
+/** What commander says of options and arguments. */
+function inPlainWords(text: string): string {
+  return text
+    .replace("\n(Did you mean", " (did you mean")
+    .replace(/^missing required argument 'name'$/, "the lock's name is missing")
+    .replace(/^required option '(\S+)[^']*' not specified$/, "$1 is missing")
+    .replace(/^option '(\S+)[^']*' argument missing$/, "$1 needs a value")
+    .replace(
+      /^option '(\S+)[^']*' argument '([^]*)' is invalid\. /,
+      (_, flag: string, value: string) => `${flag} cannot be ${quoted(value)}. `,
+    )
+    .replace(/ Allowed choices are (.*)\.$/, " Expected one of: $1.");
 }

@@ -115,7 +115,7 @@ describe("a command that was never started has not run: another machine can run 
 });
 
 test.each([
-  [["once", "a", "--", "true"], "required option '--at-most <time>' not specified"],
+  [["once", "a", "--", "true"], "--at-most is missing"],
   [["once", "a", "--at-most", "1", "--", "true"], "duration with its unit"],
 ])("%j is wrong usage", async (args, message) => {
   const { code, stderr } = await cli.run(args);
