@@ -64,6 +64,16 @@ describe.each(queueing)("$title", ({ open }) => {
     await held.end();
   });
 
+  test("what onWait rejects with ends the wait too, and nothing is left in line", async () => {
+    const name = unique();
+    const held = await hold(a, name);
+    const mine = new Error("mine");
+    const onWait = (() => Promise.reject(mine)) as () => void;
+    expect(await rejection(b.acquire(name, { onWait }))).toBe(mine);
+    await pending(name, 0);
+    await held.end();
+  });
+
   test("maxQueue lets that many wait and no more, and leaves nothing behind", async () => {
     const name = unique();
     const held = await hold(a, name);

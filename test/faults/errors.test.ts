@@ -175,6 +175,23 @@ describe.concurrent("a server that", () => {
     expect(rejections).toEqual([]);
   });
 
+  test.for(clientNames)("is out of memory renews leases of every kind (%s)", async (on, t) => {
+    const stage = await openStage(t);
+    const locks = await stage.manager({ on, ttl: 600 });
+    const held = await Promise.all([
+      locks.acquire(unique()),
+      locks.acquire(unique(), { mode: "shared" }),
+      locks.semaphore(unique(), 3).acquire({ permits: 2 }),
+    ]);
+    await stage.redis.config("SET", "maxmemory", "1");
+    const before = await calls(stage.redis, "evalsha", "fcall");
+    // Three renewals of each of them.
+    await until(async () => (await calls(stage.redis, "evalsha")) - before > 9, "they were renewed", BOUND);
+    await Promise.all(held.map((lock) => lock.extend()));
+    expect(held.map((lock) => lock.held)).toEqual([true, true, true]);
+    for (const lock of held) expect(await lock.release()).toBe(true);
+  });
+
   test("reads its data says that it is loading", async (t) => {
     // Each key takes 1 ms to read. The server answers after so many bytes, which it cannot be told before 6.2: 2 MB.
     const slowly = ["--key-load-delay", "1000", "--rdbcompression", "no"];
