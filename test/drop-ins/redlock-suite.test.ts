@@ -32,8 +32,8 @@ async function servers(count: number): Promise<Stage> {
 }
 
 async function clusters(count: number): Promise<Stage> {
-  const started = await Promise.all(Array.from({ length: count }, () => startCluster({ primaries: 1, replicas: 0 })));
-  const clients = started.map(({ addresses }) => new Cluster([...addresses]));
+  const started = await Promise.all(Array.from({ length: count }, () => startCluster({ replicasEach: 0 })));
+  const clients = started.map(({ seeds }) => new Cluster(seeds));
   return {
     clients,
     close: async () => {

@@ -1,4 +1,4 @@
-import { systemClock } from "../../clock.ts";
+import { Deadline } from "./deadline.ts";
 import type { Attempts } from "./errors.ts";
 import type { Settings } from "./settings.ts";
 
@@ -23,9 +23,7 @@ export class Lock {
   /** When it ends, in milliseconds since 1970; 0 once it was released or replaced. */
   expiration: number;
   readonly settings: Partial<Settings> | undefined;
-  /** The same by the monotonic clock, for the expiration that it was reckoned from. */
-  #deadline: number;
-  #reckonedFrom: number;
+  readonly #deadline: Deadline;
 
   constructor(
     redlock: LockKeeper,
@@ -41,8 +39,7 @@ export class Lock {
     this.attempts = attempts;
     this.expiration = expiration;
     this.settings = settings;
-    this.#reckonedFrom = expiration;
-    this.#deadline = systemClock.now() + expiration - Date.now();
+    this.#deadline = new Deadline(expiration);
   }
 
   /**
@@ -50,11 +47,7 @@ export class Lock {
    * count. Negative once it has ended.
    */
   get remaining(): number {
-    if (this.expiration !== this.#reckonedFrom) {
-      this.#reckonedFrom = this.expiration;
-      this.#deadline = systemClock.now() + this.expiration - Date.now();
-    }
-    return this.#deadline - systemClock.now();
+    return this.#deadline.remaining(this.expiration);
   }
 
   /** @throws ExecutionError (as a rejection) if a majority of the servers does not have it any more */
