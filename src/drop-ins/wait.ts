@@ -1,6 +1,7 @@
 /** Waiting for the next try: until it is due, or a release was heard of. */
 import { systemClock } from "../clock.ts";
 import type { Timer } from "../clock.ts";
+import { onAbort } from "../signals.ts";
 import type { Member } from "./member.ts";
 import type { Releases, Waiter } from "./releases.ts";
 
@@ -12,16 +13,26 @@ export class Wait implements Waiter {
   readonly #members: readonly Member[];
   readonly #names: readonly string[];
   readonly #quorum: number;
+  readonly #signal: AbortSignal | undefined;
   /** The servers that told of a release since the last try began. */
   readonly #heardBy = new Set<Releases>();
   #listens = false;
   #wake: (() => void) | undefined;
 
-  constructor(members: readonly Member[], names: readonly string[]) {
+  /**
+   * @param isSimple whether nobody behind it can have what it cannot have
+   * @param signal ends a wait, too
+   */
+  constructor(
+    members: readonly Member[],
+    names: readonly string[],
+    { isSimple, signal }: { readonly isSimple: boolean; readonly signal?: AbortSignal | undefined },
+  ) {
     this.#members = members;
     this.#names = names;
     this.#quorum = Math.floor(members.length / 2) + 1;
-    this.isSimple = names.length === 1;
+    this.isSimple = isSimple;
+    this.#signal = signal;
   }
 
   /** A try begins: only what is released from now on calls for another. */
@@ -50,11 +61,13 @@ export class Wait implements Waiter {
         timer?.cancel();
         const left = due - systemClock.now();
         const isCalled = this.#heardBy.size >= this.#quorum;
-        if (left > 0 && !isCalled) return void (timer = systemClock.after(left, look, true));
+        if (left > 0 && !isCalled && !this.#signal?.aborted) return void (timer = systemClock.after(left, look, true));
         this.#wake = undefined;
+        stop();
         resolve(isCalled && left > 0);
       };
       this.#wake = look;
+      const stop = onAbort(this.#signal, look);
       look();
     });
     if (isWoken && this.#members.length > 1) {

@@ -51,7 +51,7 @@ export class Operations {
    */
   async acquire(names: readonly string[], duration: number, settings: Settings): Promise<Done> {
     const tries = new Tries(settings);
-    const wait = new Wait(this.#members, names);
+    const wait = new Wait(this.#members, names, { isSimple: names.length === 1 });
     try {
       for (let isWoken = false; ;) {
         // Another for each try, so that what is late of one cannot undo the next.
