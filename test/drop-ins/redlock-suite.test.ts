@@ -66,10 +66,11 @@ async function failure(promise: Promise<unknown>): Promise<ExecutionError> {
 }
 
 /** All tries were made, and each server that voted against gave such a reason. */
-async function expectTried(error: ExecutionError, isReason: (reason: Error) => void): Promise<void> {
-  expect(error.attempts).toHaveLength(11);
+async function expectTried({ attempts }: ExecutionError, isReason: (reason: Error) => void): Promise<void> {
+  expect(attempts).toHaveLength(11);
   let votes = 0;
-  for (const { votesAgainst } of await Promise.all(error.attempts)) {
+  const tries = await Promise.all(attempts);
+  for (const { votesAgainst } of tries) {
     for (const reason of votesAgainst.values()) {
       isReason(reason);
       votes++;

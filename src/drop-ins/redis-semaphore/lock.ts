@@ -112,9 +112,10 @@ export abstract class Lock {
 
   /** Until this object's own holder has released it, its time is over, or ours is. */
   async #untilReleased(end: number, abortSignal: AbortSignal | undefined): Promise<void> {
-    while (this.isAcquired && systemClock.now() < end && !abortSignal?.aborted) {
+    while (this.isAcquired && systemClock.now() < end) {
       const until = Math.min(end, this.#deadline);
       await pause(systemClock, until - systemClock.now(), this.#released.signal, abortSignal);
+      throwIfAborted(abortSignal);
     }
   }
 
