@@ -94,6 +94,8 @@ test("a lock that redlock 5 took is extended and released by the drop-in, and th
   const [mine, other] = [new Redlock(machines.clients(), once), new Redlock5(machines.clients(), once)];
 
   const theirLock = await other.acquire(["a", "b"], 10_000);
+  // Its owner knows of a majority; the last server may get it later than what others send.
+  await onAll(machines, async (client) => (await client.exists("a")) === 1);
   const taken = new Lock(mine, theirLock.resources, theirLock.value, [], theirLock.expiration);
   const longer = await taken.extend(60_000);
   await onAll(machines, async (client) => (await client.pttl("a")) > 50_000);
@@ -101,6 +103,7 @@ test("a lock that redlock 5 took is extended and released by the drop-in, and th
   await onAll(machines, async (client) => (await client.keys("*")).length === 0);
 
   const ourLock = await mine.acquire(["a", "b"], 10_000);
+  await onAll(machines, async (client) => (await client.exists("a")) === 1);
   const given = new Lock5(other, ourLock.resources, ourLock.value, [], ourLock.expiration);
   await (await given.extend(60_000)).release();
   await onAll(machines, async (client) => (await client.keys("*")).length === 0);
