@@ -10,7 +10,7 @@ test("Verrou and a LockManager without a prefix exclude one another", async (t) 
   const [connection, client] = [machines.clients()[0]!, machines.clients()[0]!];
   const verrou = new Verrou({
     default: "redis",
-    stores: { redis: { driver: redisStore({ connection: connection as never }) } },
+    stores: { redis: { driver: redisStore({ connection }) } },
   });
   const locks = new LockManager(client, { prefix: "" });
   t.onTestFinished(() => locks.close());
