@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 export async function generatePage(): Promise<void> {
   const { outputFiles } = await build({
     absWorkingDir: root,
-    entryPoints: ["src/dashboard/page/main.tsx"],
+    entryPoints: ["src/dashboard/page/main.tsx", "src/dashboard/page/page.css"],
     outdir: "out",
     bundle: true,
     minify: true,

@@ -2,8 +2,7 @@
  * What the page is sent: an event with a `View` after each look at the server, and the `Past` of all locks once. Times
  * are milliseconds, counted from the look (`held`, `left`) or since 1970 (`time`); what is not known is null.
  */
-import type { PastHold, QueueLength } from "../observation/history.ts";
-import type { LockKind, Totals } from "../observation/observation.ts";
+import type { LockKind, PastHold, QueueLength, Totals } from "../observation/observation.ts";
 import type { Point } from "../observation/series.ts";
 import type { Stuck } from "../observation/stuck.ts";
 import type { LockMode } from "../schemes/scheme.ts";

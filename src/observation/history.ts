@@ -3,29 +3,18 @@ import { jobIn } from "../primitives/once.ts";
 import type { LockInfo, LockManagerSnapshot } from "../snapshot.ts";
 import { Journal } from "./journal.ts";
 import { byName, totalsOf } from "./observation.ts";
-import type { Crowd, LockKind, Observation, ObservedHolder, ObservedLock } from "./observation.ts";
+import type {
+  Crowd,
+  LockKind,
+  Observation,
+  ObservedHolder,
+  ObservedLock,
+  PastHold,
+  QueueLength,
+} from "./observation.ts";
 import { Series } from "./series.ts";
 import type { Point } from "./series.ts";
 import { judge } from "./stuck.ts";
-
-/** A hold that ended. */
-export interface PastHold {
-  readonly label: string;
-  readonly clientLabel: string;
-  readonly fence: number | undefined;
-  readonly permits: number | undefined;
-  /** When it was granted, in milliseconds since 1970. */
-  readonly time: number;
-  /** Milliseconds, within the time between two looks. */
-  readonly held: number;
-  readonly waited: number | undefined;
-}
-
-/** How many waited, from then on. */
-export interface QueueLength {
-  readonly time: number;
-  readonly waiting: number;
-}
 
 /** What is known of a lock from the look before. */
 interface Track {
@@ -53,9 +42,9 @@ interface Interval {
 }
 
 export class History {
-  readonly series = new Series();
-  readonly pastHolds = new Journal<PastHold>(MOST_PAST_HOLDS_OF_ONE, MOST_PAST_HOLDS);
-  readonly queueLengths = new Journal<QueueLength>(MOST_LENGTHS_OF_ONE, MOST_LENGTHS);
+  readonly series: Series = new Series();
+  readonly pastHolds: Journal<PastHold> = new Journal(MOST_PAST_HOLDS_OF_ONE, MOST_PAST_HOLDS);
+  readonly queueLengths: Journal<QueueLength> = new Journal(MOST_LENGTHS_OF_ONE, MOST_LENGTHS);
   readonly #stuckAfter: number;
   /** Those that were seen last come last. */
   readonly #tracks = new Map<string, Track>();

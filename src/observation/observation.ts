@@ -70,6 +70,25 @@ export interface ObservedHolder {
   readonly waited: number | undefined;
 }
 
+/** A hold that ended. */
+export interface PastHold {
+  readonly label: string;
+  readonly clientLabel: string;
+  readonly fence: number | undefined;
+  readonly permits: number | undefined;
+  /** When it was granted, in milliseconds since 1970. */
+  readonly time: number;
+  /** Milliseconds, within the time between two looks. */
+  readonly held: number;
+  readonly waited: number | undefined;
+}
+
+/** How many waited, from then on. */
+export interface QueueLength {
+  readonly time: number;
+  readonly waiting: number;
+}
+
 /** A lock of a snapshot: who holds it, and who waits for it. */
 export interface Crowd {
   readonly held: LockInfo[];
