@@ -22,6 +22,8 @@ export interface ChartProps {
 }
 
 const HEIGHT = 150;
+/** A chart shows at least so many seconds. */
+const SHORTEST = 60;
 
 export function Chart(props: ChartProps): JSX.Element {
   const { title, times, lines, format } = props;
@@ -72,25 +74,28 @@ function optionsOf({ lines, format, isStepped, isSparse }: ChartProps, element: 
     grid: { stroke: color("line"), width: 1 },
     ticks: { show: false },
   };
-  const paths = isStepped ? uPlot.paths.stepped?.({ align: 1 }) : undefined;
+  const paths = isSparse ? () => null : isStepped ? uPlot.paths.stepped?.({ align: 1 }) : undefined;
   return {
     width: element.clientWidth,
     height: HEIGHT,
     legend: { show: false },
     cursor: { show: false },
     padding: [8, 8, 0, 0],
-    scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
+    scales: {
+      x: { range: (_, min, max) => [Math.min(min, max - SHORTEST), max] },
+      y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] },
+    },
     axes: [
       { ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map(timeOfDay) },
       { ...axis, size: 62, space: 34, values: (_, ticks) => ticks.map((each) => format(each)) },
     ],
     series: [
       {},
-      ...lines.map((line) => ({
+      ...lines.map((line, i) => ({
         stroke: color(line.color),
-        width: isSparse ? 1 : 1.5,
-        ...(isSparse ? { points: { show: true, size: 4, fill: color(line.color) } } : { points: { show: false } }),
-        ...(isSparse ? { spanGaps: true } : { fill: `${color(line.color)}1f` }),
+        width: 1.5,
+        points: isSparse ? { show: true, size: 5, width: 0, fill: color(line.color) } : { show: false },
+        ...(i === 0 && !isSparse ? { fill: `${color(line.color)}1f` } : {}),
         ...(paths ? { paths } : {}),
       })),
     ],
@@ -98,7 +103,7 @@ function optionsOf({ lines, format, isStepped, isSparse }: ChartProps, element: 
 }
 
 function timeOfDay(seconds: number): string {
-  return new Date(seconds * 1_000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return new Date(seconds * 1_000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 }
 
 const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { LockPast, Point } from "../view.ts";
+import type { LockPast, Point, QueueLength } from "../view.ts";
 import { Chart } from "./chart.tsx";
 import type { Line } from "./chart.tsx";
 import { useHistory } from "./feed.ts";
@@ -56,13 +56,16 @@ export function OverviewCharts({ newest, isConnected }: { newest: Point | null; 
   );
 }
 
-export function LockCharts({ past: { holds, lengths } }: { past: LockPast }): JSX.Element {
+/** @param now the present length of the queue */
+export function LockCharts({ past, now }: { past: LockPast; now: QueueLength }): JSX.Element {
+  const { holds } = past;
+  const lengths = [...past.lengths.filter(({ time }) => time < now.time), now];
   const ended = holds.toSorted((a, b) => a.time + a.held - b.time - b.held);
   return (
     <section aria-labelledby="history">
       <h3 id="history">History</h3>
       <div class="charts">
-        {lengths.length > 0 && (
+        {past.lengths.length > 0 && (
           <Chart
             title="Waiting"
             times={lengths.map(({ time }) => time)}

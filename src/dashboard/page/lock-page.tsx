@@ -22,7 +22,8 @@ export interface LockPageProps {
   readonly change: (change: Partial<Question>) => void;
 }
 
-export function LockPage({ name, view: { lock }, past, place, change }: LockPageProps): JSX.Element {
+export function LockPage({ name, view, past, place, change }: LockPageProps): JSX.Element {
+  const { lock } = view;
   const [isFreeing, setFreeing] = useState(false);
   return (
     <>
@@ -50,7 +51,9 @@ export function LockPage({ name, view: { lock }, past, place, change }: LockPage
       </section>
       {lock && lock.holders.length > 0 && <Holders lock={lock} />}
       {lock && lock.queue.length > 0 && <Queue lock={lock} showMore={() => change({ count: place.count + STEP })} />}
-      {past && (past.holds.length > 0 || past.lengths.length > 0) && <LockCharts past={past} />}
+      {past && (past.holds.length > 0 || past.lengths.length > 0) && (
+        <LockCharts past={past} now={{ time: view.point?.time ?? 0, waiting: lock?.waiterCount ?? 0 }} />
+      )}
       {past && past.holds.length > 0 && <PastHolds holds={past.holds} />}
       {isFreeing && lock && <ReleaseDialog lock={lock} close={() => setFreeing(false)} />}
     </>

@@ -8,7 +8,7 @@ import { number, duration } from "./text.ts";
 
 const SHOWN: readonly [Show, string][] = [
   ["all", "All"],
-  ["contended", "Waited for"],
+  ["contended", "Contended"],
   ["stuck", "Stuck"],
   ["semaphores", "Semaphores"],
   ["elections", "Elections"],
@@ -68,7 +68,7 @@ function Totals({ view: { totals, stuckCount } }: { view: View }): JSX.Element {
       <Total term="Locks" value={number(locks)} />
       <Total term="Holders" value={number(holders)} />
       <Total term="Waiting" value={number(waiters)} />
-      <Total term="Locks waited for" value={number(contended)} />
+      <Total term="Contended locks" value={number(contended)} />
       <Total term="Longest wait" value={waiters > 0 ? duration(longestWait) : "–"} />
       <Total term="Stuck" value={number(stuckCount)} isBad={stuckCount > 0} />
     </dl>

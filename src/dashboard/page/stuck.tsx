@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import type { Question, Row, View } from "../view.ts";
 import { hashOf } from "./place.ts";
-import { counted, duration, visible } from "./text.ts";
+import { counted, duration, number, visible } from "./text.ts";
 
 export function StuckLocks({ view: { stuck, stuckCount }, place }: { view: View; place: Question }): JSX.Element {
   if (stuckCount === 0) {
@@ -42,7 +42,7 @@ export function StuckReason({ row }: { row: Row }): JSX.Element | null {
   const queue =
     waiterCount === 0
       ? "Nobody waits."
-      : `${waiterCount === 1 ? "1 waits" : `${counted(waiterCount, "request").replace(/ .*/, "")} wait`}, the first for ${duration(longestWait)}.`;
+      : `${waiterCount === 1 ? "1 waits" : `${number(waiterCount)} wait`}, the longest for ${duration(longestWait)}.`;
   return (
     <p>
       {textOf(stuck.reason)}{" "}
@@ -63,7 +63,11 @@ export function StuckReason({ row }: { row: Row }): JSX.Element | null {
 function textOf(reason: NonNullable<Row["stuck"]>["reason"]): JSX.Element {
   switch (reason) {
     case "no-expiry":
-      return <strong title="If its owner has gone, nobody releases it.">Never expires.</strong>;
+      return (
+        <>
+          <strong>Never expires.</strong> If its owner is gone, nobody releases it.
+        </>
+      );
     case "long-hold":
       return <strong>Held far longer than usual.</strong>;
     case "no-progress":
