@@ -50,7 +50,9 @@ export class Dashboard {
    * throws.
    */
   async fetch(request: Request): Promise<Response> {
-    const allowed = (await this.#settings.authorize?.(request)) ?? true;
+    const { authorize } = this.#settings;
+    // Only true allows: a function in JavaScript may forget to return anything.
+    const allowed: unknown = authorize ? await authorize(request) : true;
     if (allowed instanceof Response) return allowed;
     if (allowed !== true) return refusal(403, "You are not allowed to see this page.");
     const { pathname, searchParams } = new URL(request.url);

@@ -3,7 +3,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { once } from "node:events";
 import { Readable } from "node:stream";
 
-export type NodeHandler = (request: IncomingMessage, response: ServerResponse) => void;
+/** @param next told of what `fetch` is rejected with; without it, the viewer gets 500 and the process a warning */
+export type NodeHandler = (request: IncomingMessage, response: ServerResponse, next?: (error: unknown) => void) => void;
 
 /**
  * A handler for `node:http`, Express, Fastify and all that pass on Node's own objects. Mount it before body parsers.
@@ -11,8 +12,10 @@ export type NodeHandler = (request: IncomingMessage, response: ServerResponse) =
  * @param app answers requests, as a dashboard does
  */
 export function nodeHandler(app: { fetch(request: Request): Promise<Response> }): NodeHandler {
-  return (incoming, outgoing) => {
+  return (incoming, outgoing, next) => {
     answer(app, incoming, outgoing).catch((error: unknown) => {
+      // oxlint-disable-next-line promise/no-callback-in-promise -- Express has no other way
+      if (next && !outgoing.headersSent) return next(error);
       // What a program's own `authorize` throws is not for viewers.
       process.emitWarning(error instanceof Error ? error : String(error));
       if (outgoing.headersSent) outgoing.destroy();
@@ -62,5 +65,5 @@ function webRequest(incoming: IncomingMessage, signal: AbortSignal): Request | u
   const { method = "GET" } = incoming;
   const hasBody = method !== "GET" && method !== "HEAD";
   const body = hasBody ? (Readable.toWeb(incoming) as ReadableStream<Uint8Array>) : null;
-  return new Request(address, { method, headers, body, signal, duplex: "half" } as RequestInit);
+  return new Request(address, { method, headers, body, signal, duplex: "half" });
 }

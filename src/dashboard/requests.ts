@@ -27,13 +27,13 @@ export async function orderIn(request: Request): Promise<ReleaseOrder | undefine
   }
 }
 
-/** The body; what is too long is cut, and so is no JSON. */
+/** The body; empty, which is no JSON, if it is too long. */
 async function bounded({ body }: Request): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   for await (const chunk of body ?? []) {
     text += decoder.decode(chunk as Uint8Array, { stream: true });
-    if (text.length > LONGEST_BODY) break;
+    if (text.length > LONGEST_BODY) return "";
   }
   return text;
 }

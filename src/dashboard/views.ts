@@ -109,7 +109,7 @@ const ORDERS: Record<Sort, (a: ObservedLock, b: ObservedLock, at: number) => num
   waiters: (a, b) => b.waiters.length - a.waiters.length,
   wait: (a, b) => b.longestWait - a.longestWait,
   held: (a, b, at) => heldFor(b, at) - heldFor(a, at),
-  left: (a, b) => ends(a) - ends(b),
+  left: (a, b) => endOf(a) - endOf(b),
 };
 
 function byName(a: ObservedLock, b: ObservedLock): number {
@@ -120,7 +120,7 @@ function heldFor({ holders: [first] }: ObservedLock, at: number): number {
   return first ? at - first.since : -1;
 }
 
-function ends({ holders: [first] }: ObservedLock): number {
+function endOf({ holders: [first] }: ObservedLock): number {
   return first?.ends ?? Number.MAX_VALUE;
 }
 

@@ -5,11 +5,9 @@ import type { Feed } from "./feed.ts";
 import { LockPage } from "./lock-page.tsx";
 import { Overview } from "./overview.tsx";
 import { hashOf, usePlace } from "./place.ts";
+import { isReadOnly, title } from "./settings.ts";
 import { clockTime, counted, duration, visible } from "./text.ts";
 import { LookedAt, useAge } from "./ticking.tsx";
-
-const { title } = document;
-export const isReadOnly = document.documentElement.dataset["readOnly"] === "true";
 
 export function App(): JSX.Element {
   const [place, change] = usePlace();

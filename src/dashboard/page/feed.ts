@@ -26,16 +26,16 @@ export function useFeed(question: Question): Feed {
     let [events, timer]: [EventSource | undefined, number | undefined] = [undefined, undefined];
     const open = (): void => {
       events = new EventSource(urlOf(`events?${query}`));
-      events.onmessage = ({ data }: MessageEvent<string>) => {
+      events.addEventListener("message", ({ data }: MessageEvent<string>) => {
         const view = JSON.parse(data) as View;
         const at = performance.now() - view.age;
         setFeed((before) => ({ view, at, past: view.past ?? before.past, isConnected: true }));
-      };
-      events.onerror = () => {
+      });
+      events.addEventListener("error", () => {
         setFeed((before) => ({ ...before, isConnected: false }));
         // The browser tries again after a lost connection, but not after a refusal.
         if (events?.readyState === EventSource.CLOSED) timer = window.setTimeout(open, RETRY);
-      };
+      });
     };
     open();
     return () => {

@@ -2,11 +2,11 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { HolderView, LockPast, LockView, PastHold, Question, View, WaiterView } from "../view.ts";
-import { isReadOnly } from "./app.tsx";
 import { LockCharts } from "./charts.tsx";
 import { Badges } from "./lock-table.tsx";
 import { hashOf } from "./place.ts";
 import { ReleaseDialog } from "./release-dialog.tsx";
+import { isReadOnly } from "./settings.ts";
 import { StuckReason } from "./stuck.tsx";
 import { clockTime, counted, duration, number, visible } from "./text.ts";
 import { Left, Since } from "./ticking.tsx";

@@ -45,7 +45,7 @@ export function StuckReason({ row }: { row: Row }): JSX.Element | null {
       : `${waiterCount === 1 ? "1 waits" : `${number(waiterCount)} wait`}, the longest for ${duration(longestWait)}.`;
   return (
     <p>
-      {textOf(stuck.reason)}{" "}
+      {REASONS[stuck.reason]}{" "}
       {stuck.reason === "unclaimed" ? (
         "Nobody holds it."
       ) : (
@@ -60,19 +60,13 @@ export function StuckReason({ row }: { row: Row }): JSX.Element | null {
   );
 }
 
-function textOf(reason: NonNullable<Row["stuck"]>["reason"]): JSX.Element {
-  switch (reason) {
-    case "no-expiry":
-      return (
-        <>
-          <strong>Never expires.</strong> If its owner is gone, nobody releases it.
-        </>
-      );
-    case "long-hold":
-      return <strong>Held far longer than usual.</strong>;
-    case "no-progress":
-      return <strong>The queue does not move.</strong>;
-    case "unclaimed":
-      return <strong>Free, and yet others wait.</strong>;
-  }
-}
+const REASONS: Record<NonNullable<Row["stuck"]>["reason"], JSX.Element> = {
+  "no-expiry": (
+    <>
+      <strong>Never expires.</strong> If its owner is gone, nobody releases it.
+    </>
+  ),
+  "long-hold": <strong>Held far longer than usual.</strong>,
+  "no-progress": <strong>The queue does not move.</strong>,
+  unclaimed: <strong>Free, and yet others wait.</strong>,
+};
