@@ -24,7 +24,8 @@ export interface LockPageProps {
 
 export function LockPage({ name, view, past, place, change }: LockPageProps): JSX.Element {
   const { lock } = view;
-  const [isFreeing, setFreeing] = useState(false);
+  // As it was when that was asked for: the dialog outlives the lock.
+  const [freeing, setFreeing] = useState<LockView | null>(null);
   return (
     <>
       <nav>
@@ -37,7 +38,7 @@ export function LockPage({ name, view, past, place, change }: LockPageProps): JS
           </h2>
           {lock && <Badges row={lock} />}
           {!isReadOnly && lock?.holder && (
-            <button type="button" class="danger" onClick={() => setFreeing(true)}>
+            <button type="button" class="danger" onClick={() => setFreeing(lock)}>
               Free by force…
             </button>
           )}
@@ -55,7 +56,7 @@ export function LockPage({ name, view, past, place, change }: LockPageProps): JS
         <LockCharts past={past} now={{ time: view.point?.time ?? 0, waiting: lock?.waiterCount ?? 0 }} />
       )}
       {past && past.holds.length > 0 && <PastHolds holds={past.holds} />}
-      {isFreeing && lock && <ReleaseDialog lock={lock} close={() => setFreeing(false)} />}
+      {freeing && <ReleaseDialog lock={freeing} close={() => setFreeing(null)} />}
     </>
   );
 }

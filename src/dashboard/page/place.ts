@@ -11,9 +11,8 @@ export function usePlace(): [Question, (change: Partial<Question>) => void] {
     return () => removeEventListener("hashchange", read);
   }, []);
   const change = (changed: Partial<Question>): void => {
-    const next = { ...placeInUrl(), ...changed };
-    history.replaceState(null, "", hashOf(next));
-    setPlace(next);
+    history.replaceState(null, "", hashOf({ ...placeInUrl(), ...changed }));
+    setPlace(placeInUrl());
   };
   return [place, change];
 }

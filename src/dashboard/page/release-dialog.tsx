@@ -5,10 +5,10 @@ import type { HolderView, LockView, ReleaseOrder, ReleaseOutcome } from "../view
 import { urlOf } from "./place.ts";
 import { counted, visible } from "./text.ts";
 
-/** From those who were holders when it was opened, so that those who follow them are not robbed. */
+/** @param lock as the viewer saw it: those who have followed its holders since are not robbed */
 export function ReleaseDialog({ lock, close }: { lock: LockView; close: () => void }): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
-  const [{ name, holders }] = useState(lock);
+  const { name, holders } = lock;
   const [typed, setTyped] = useState("");
   const [outcome, setOutcome] = useState("");
   const [isBusy, setBusy] = useState(false);
