@@ -1,5 +1,5 @@
 /** Bundles the dashboard's page into a module, so that the package needs neither files beside it nor a build by its user. */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -18,7 +18,8 @@ export async function generatePage(): Promise<void> {
     target: "es2022",
     jsx: "automatic",
     jsxImportSource: "preact",
-    legalComments: "inline",
+    // The package contains these libraries, and so has to contain their licenses.
+    banner: { js: licensesOf("preact", "uplot"), css: licensesOf("uplot") },
     charset: "ascii",
   });
   const textOf = (ending: string): string => outputFiles.find(({ path }) => path.endsWith(ending))?.text.trim() ?? "";
@@ -28,6 +29,12 @@ export async function generatePage(): Promise<void> {
     "// Made by scripts/generate-page.ts from src/dashboard/page. Do not edit.\n" +
     `export const SCRIPT: string = ${JSON.stringify(script)};\nexport const STYLE: string = ${JSON.stringify(style)};\n`;
   writeFileSync(`${root}src/dashboard/page.generated.ts`, text);
+}
+
+function licensesOf(...libraries: string[]): string {
+  return libraries
+    .map((each) => `/*! ${each}\n${readFileSync(`${root}node_modules/${each}/LICENSE`, "utf8").trim()}\n*/`)
+    .join("\n");
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await generatePage();
