@@ -1,7 +1,8 @@
 /** From Node's requests and responses to those of the web, for servers that know only the former. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { once } from "node:events";
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { ReadableStream as WebStream } from "node:stream/web";
 
 /** @param next told of what `fetch` is rejected with; without it, the viewer gets 500 and the process a warning */
 export type NodeHandler = (request: IncomingMessage, response: ServerResponse, next?: (error: unknown) => void) => void;
@@ -44,11 +45,12 @@ async function answer(
     return;
   }
   outgoing.flushHeaders();
-  for await (const chunk of body) {
-    if (outgoing.destroyed) return;
-    if (!outgoing.write(chunk)) await Promise.race([once(outgoing, "drain"), once(outgoing, "close")]);
+  try {
+    await pipeline(Readable.fromWeb(body as WebStream<Uint8Array>), outgoing);
+  } catch (error) {
+    // Viewers go; that is how their events end.
+    if (!gone.signal.aborted) throw error;
   }
-  outgoing.end();
 }
 
 /** @returns undefined if the request names nothing that a URL can hold */

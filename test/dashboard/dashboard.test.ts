@@ -317,3 +317,40 @@ test("node:http: what authorize throws goes to next, or is answered with 500", a
     await close();
   }
 });
+
+test("node:http: a body that is written faster than it is read leaves no listeners behind", async () => {
+  const warnings: Error[] = [];
+  const heard = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", heard);
+  let chunks = 0;
+  const pull = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
+    if (++chunks > 40) controller.close();
+    else controller.enqueue(new Uint8Array(100_000));
+  };
+  const { url, close } = await serve(nodeHandler({ fetch: async () => new Response(new ReadableStream({ pull })) }));
+  try {
+    expect((await (await fetch(url)).arrayBuffer()).byteLength).toBe(4_000_000);
+    expect(warnings).toEqual([]);
+  } finally {
+    process.off("warning", heard);
+    await close();
+  }
+});
+
+test("node:http: a viewer who goes in the middle of a body ends it, without a warning", async () => {
+  const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+  const cancelled = vi.fn();
+  const body = new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array(10)), cancel: cancelled });
+  const { url, close } = await serve(nodeHandler({ fetch: async () => new Response(body) }));
+  try {
+    const leaving = new AbortController();
+    const response = await fetch(url, { signal: leaving.signal });
+    await response.body?.getReader().read();
+    leaving.abort();
+    await until(() => cancelled.mock.calls.length === 1, "the body was cancelled");
+    expect(warned).not.toHaveBeenCalled();
+  } finally {
+    warned.mockRestore();
+    await close();
+  }
+});
