@@ -48,7 +48,7 @@ const SERVERS: Record<string, () => RequestListener | Promise<RequestListener>> 
     });
     app.post("/own", (request) => request.body);
     await app.ready();
-    return (request, response) => void app.routing(request, response);
+    return (request, response) => app.routing(request, response);
   },
   Hono: () => {
     const app = new Hono();
