@@ -169,7 +169,7 @@ const said: [SchemeErrorCode, "transient" | "final", string][] = [
   ["out-of-memory", "transient", "OOM command not allowed when used memory > 'maxmemory'."],
   [
     "out-of-memory",
-    "final",
+    "transient",
     "OOM command not allowed when used memory > 'maxmemory'. script: 131b5f2e, on @user_script:1.",
   ],
   ["wrong-type", "final", "WRONGTYPE Operation against a key holding the wrong kind of value"],

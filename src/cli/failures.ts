@@ -29,7 +29,10 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   closed: () => unexpected("holdfast was shutting down already."),
   unsupported: ({ message }) => usage(inOptions(message)),
   // What exec meets, it explains itself; elect and once take locks only.
-  mismatch: () => usage("The name is in use as a semaphore, so it cannot be a lock. Use another name."),
+  mismatch: ({ message }) => {
+    const [name = "The name"] = /"(?:[^"\\]|\\.)*"/.exec(message) ?? [];
+    return usage(`${name} is in use as a semaphore, so it cannot be a lock. Use another name.`);
+  },
   "no-client": ({ message, cause }) =>
     // If a library is installed and does not load, the message says why.
     unavailable(cause === undefined ? NO_CLIENT : message),

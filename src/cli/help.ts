@@ -27,7 +27,7 @@ The command runs without a shell. It finds HOLDFAST_LOCK, HOLDFAST_FENCE and
 HOLDFAST_TOKEN in its environment. Signals sent to holdfast are forwarded to it
 and its children; a third Ctrl-C in a row kills them. If the lock is lost, they
 get SIGTERM, then SIGKILL. If holdfast itself is killed (SIGKILL), the command
-keeps running: have what it writes to reject an older HOLDFAST_FENCE.
+keeps running: make whatever it writes to reject an older HOLDFAST_FENCE.
 
 Durations: 500ms, 30s, 2m, 1h.`;
 

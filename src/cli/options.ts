@@ -49,7 +49,7 @@ export function addConnectionOptions(command: Command): Command {
 export function addRunningOptions(command: Command): Command {
   return command
     .addOption(
-      new Option("--ttl <time>", "how long the lock outlives a crash; it is renewed")
+      new Option("--ttl <time>", "how long the lock outlives a crash;\nit is renewed")
         .default(30_000, "30s")
         .argParser(parseTtl),
     )

@@ -65,6 +65,7 @@ class Program {
       .version(version(), "-V, --version", "print the version")
       .helpOption("-h, --help", "print this help")
       .helpCommand("help [command]", "explain a command")
+      .configureHelp({ subcommandTerm: (command) => command.name() })
       .exitOverride()
       .configureOutput({
         writeOut: (text) => (this.#text += text),
@@ -128,7 +129,7 @@ class Program {
         ),
       )
       .addOption(
-        new Option("--conflict-exit-code <n>", "exit code if the lock is not free in time")
+        new Option("--conflict-exit-code <n>", "exit code if the lock is not free\nin time")
           .default(ExitCode.busy)
           .argParser(parseExitCode),
       )

@@ -247,7 +247,7 @@ describe("--permits", () => {
       const { code, stderr } = await cli.run([...verb, name, "--", "true"]);
       expect({ code, stderr }).toEqual({
         code: 64,
-        stderr: expect.stringContaining("The name is in use as a semaphore"),
+        stderr: `holdfast: "${name}" is in use as a semaphore, so it cannot be a lock. Use another name.\n`,
       });
     }
   });

@@ -121,6 +121,19 @@ describe("a turn", () => {
     await on.clock.advance(25);
   });
 
+  test("puts those whom it did not reach before all of the process that came later, and share places", async () => {
+    const p = on.process();
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1", "p2", "p3"]);
+    // Each group wants another ttl, so it needs a place of its own. Only the last, who stands alone, makes them have one.
+    await on.asks(p, ["p4", "p5"], { ttl: 20_000 });
+    await on.asks(p, ["p6"], { ttl: 25_000 });
+    await on.asks(p, ["alone"], { onWait: () => {} });
+    await blocker.release();
+    await on.serve(60);
+    expect(on.order.filter((name) => name !== "alone")).toEqual(["p1", "p2", "p3", "p4", "p5", "p6"]);
+  });
+
   test("asks for the whole ttl again for whoever it is handed to, if less is left", async () => {
     const p = on.process();
     const blocker = await on.blocked();
