@@ -224,12 +224,7 @@ export class RedlockScheme implements Scheme {
       if (failure && named) throw schemeError(new Error(String(failure[1])));
       return majorityState(name, answers.filter(isLook), this.#roster.quorum);
     });
-    const tokens = states.flatMap(({ holders }) => holders.flatMap(({ token }) => token ?? []));
-    const labelOf = await this.#clients.labels(tokens);
-    return states.map((state) => ({
-      ...state,
-      holders: state.holders.map((each) => ({ ...each, label: labelOf(each.token ?? "") })),
-    }));
+    return this.#clients.labelled(states);
   }
 
   async close(): Promise<void> {
