@@ -456,8 +456,8 @@ function tokenAndLabel({ token, label, permits }: HolderState): unknown {
   return { token, label, permits };
 }
 
-function timeless({ waited: _, ...waiter }: WaiterState): Omit<WaiterState, "waited"> {
-  return waiter;
+function timeless(waiter: WaiterState): WaiterState {
+  return { ...waiter, waited: 0 };
 }
 
 function assertNear(got: number | undefined, expected: number | undefined, what: string): void {
