@@ -4,7 +4,7 @@ export type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 export { Lock } from "./lock.ts";
 export { Term } from "./primitives/election.ts";
 export type { Leader } from "./primitives/election.ts";
-export type { DetachedLock } from "./leases/lease.ts";
+export type { DetachedLock } from "./leases/detached-lock.ts";
 export type { Durability } from "./durability.ts";
 export type { JobState, OnceResult } from "./primitives/once.ts";
 export type { CloseOptions } from "./options/close.ts";

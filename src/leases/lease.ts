@@ -4,7 +4,8 @@ import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
 import type { Context } from "../events.ts";
 import { duration, SHORTEST_TTL } from "../options/checks.ts";
-import type { Extension, Grant, LockMode, Release } from "../schemes/scheme.ts";
+import type { Extension, Grant, Release } from "../schemes/scheme.ts";
+import type { DetachedLock } from "./detached-lock.ts";
 import type { LeaseKeeper } from "./keeper.ts";
 import { Loss } from "./loss.ts";
 import type { Scheduled } from "./schedule.ts";
@@ -52,18 +53,6 @@ export interface Holding {
   release(): Promise<boolean>;
   downgrade(): Promise<void>;
   detach(): Promise<DetachedLock>;
-}
-
-/** A lock between two processes: plain data, to be sent in any way. Nobody renews it; whoever attaches it holds it. */
-export interface DetachedLock {
-  readonly name: string;
-  readonly mode: LockMode;
-  readonly token: string;
-  readonly fence: number;
-  /** The ttl that the lock was requested with, in milliseconds. */
-  readonly ttl: number;
-  /** Milliseconds until the lease ends, when it was detached. */
-  readonly remaining: number;
 }
 
 /** A lock that outlasts its holder: until then a release leaves it held, under that label. */

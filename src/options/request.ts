@@ -32,7 +32,7 @@ export interface LockOptions {
   renew?: boolean | undefined;
   /** However often renewed, the lease ends this long after the grant (default: no cap, at least 50). */
   maxHold?: number | undefined;
-  /** Who holds, for people who look (default: the manager's). */
+  /** Who holds, shown to people (default: the manager's). */
   label?: string | undefined;
   /**
    * Reject with `QueueFullError`, and never enter the queue, where more than so many wait already (default: no bound;
