@@ -154,8 +154,15 @@ const OF_SERVERS: readonly Diagnosis[] = [
     remedy: "The server takes writes only while enough replicas are connected (min-replicas-to-write).",
   },
   {
+    test: /^ERR max number of clients reached/,
+    code: "unreachable",
+    transient: true,
+    remedy: "It has as many clients as maxclients allows. Raise that, or close connections that nobody needs.",
+  },
+  {
     test: /^MISCONF/,
     code: "read-only",
+    transient: true,
     remedy: "The server takes no writes until it can save to its disk again. Its log says why it cannot.",
   },
   {
@@ -164,7 +171,12 @@ const OF_SERVERS: readonly Diagnosis[] = [
     transient: true,
     remedy: "The server is still reading its data. Try again later.",
   },
-  { test: /^OOM/, code: "out-of-memory", remedy: "Raise the server's maxmemory, or free some memory." },
+  {
+    test: /^OOM/,
+    code: "out-of-memory",
+    transient: true,
+    remedy: "Raise the server's maxmemory, or free some memory.",
+  },
   {
     test: /^(WRONGTYPE|ERR Key should be of string type)/, // the second is how DELEX says it
     code: "wrong-type",

@@ -6,7 +6,7 @@ import { asking, ofServer, untilAccepted, untilSettled, withoutAsking } from "..
 import { untilWritten } from "../written.ts";
 import { NodeRedisDriver } from "./client.ts";
 import { destroy, listenOn, openSession } from "./connection.ts";
-import { executed, explained, send, sendInOrder, USUAL_TYPES } from "./library.ts";
+import { executed, explained, send, sendInOrder, USUAL_OPTIONS } from "./library.ts";
 import type { ClusterNode, NodeRedisClient, NodeRedisCluster } from "./library.ts";
 
 export class NodeRedisClusterDriver extends HearingDriver implements Driver {
@@ -36,7 +36,7 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   }
 
   send(command: readonly string[], key?: string): Promise<unknown> {
-    const sent = untilSettled(() => this.#cluster.sendCommand(key, false, command as string[], USUAL_TYPES));
+    const sent = untilSettled(() => this.#cluster.sendCommand(key, false, command as string[], USUAL_OPTIONS));
     return this.#explained(sent);
   }
 
@@ -57,7 +57,7 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   }
 
   transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null> {
-    const multi = this.#cluster.withTypeMapping(USUAL_TYPES.typeMapping).multi(key);
+    const multi = this.#cluster.withTypeMapping(USUAL_OPTIONS.typeMapping).multi(key);
     for (const command of commands) multi.addCommand(key, false, [...command]);
     return executed(multi);
   }

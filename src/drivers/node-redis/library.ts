@@ -98,11 +98,14 @@ export function isOldNodeRedis(client: object): boolean {
   return isOfNodeRedis && sendCommand !== undefined && withTypeMapping === undefined;
 }
 
-/** The types that a reply has unless the client's user wants others. */
-export const USUAL_TYPES = { typeMapping: {} };
+/**
+ * What commands are sent with, whatever the client's user has set: the usual types of replies, and no time limit. Its
+ * timers would fire before a process that was blocked has read what arrived; holdfast's own limit does not.
+ */
+export const USUAL_OPTIONS = { typeMapping: {}, timeout: 0 };
 
 export function send(client: NodeRedisClient, command: readonly string[]): Promise<unknown> {
-  return client.sendCommand(command as string[], USUAL_TYPES);
+  return client.sendCommand(command as string[], USUAL_OPTIONS);
 }
 
 /**
@@ -123,7 +126,7 @@ export function sendInOrder(client: NodeRedisClient, commands: readonly (readonl
 
 /** MULTI … EXEC. Null when a watched key has changed. */
 export function transact(client: NodeRedisClient, commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
-  const multi = client.withTypeMapping(USUAL_TYPES.typeMapping).multi();
+  const multi = client.withTypeMapping(USUAL_OPTIONS.typeMapping).multi();
   for (const command of commands) multi.addCommand([...command]);
   return executed(multi);
 }
