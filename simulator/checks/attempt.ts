@@ -5,6 +5,8 @@ import type { Process } from "../world/process.ts";
 export interface Asker {
   readonly name: string;
   readonly process: Process;
+  /** The id of its manager, with which its tokens begin. */
+  readonly id: string;
   readonly turn: number;
 }
 
@@ -12,7 +14,6 @@ export interface Asker {
 export class Attempt {
   readonly id: number;
   readonly by: Asker;
-  readonly lock: string;
   readonly operation: Operation;
   /** Times of the world. */
   readonly askedAt: number;
@@ -21,22 +22,26 @@ export class Attempt {
   /** How many times its code has begun. */
   begun = 0;
 
-  constructor(id: number, by: Asker, lock: string, operation: Operation, askedAt: number) {
+  constructor(id: number, by: Asker, operation: Operation, askedAt: number) {
     this.id = id;
     this.by = by;
-    this.lock = lock;
     this.operation = operation;
     this.askedAt = askedAt;
   }
 
-  /** It may wait in line; else it is answered at once. */
-  get waits(): boolean {
-    const { do: verb, waitTimeout } = this.operation;
-    return verb !== "try" && verb !== "steal" && verb !== "once" && waitTimeout !== 0;
-  }
-
+  /** It stands in the queue of one lock until that is granted. */
   get isWaiting(): boolean {
-    return this.waits && this.begun === 0 && this.settledAt === undefined && !this.by.process.isDead;
+    const { do: verb, waitTimeout, locks } = this.operation;
+    const waits = verb === "request" || verb === "acquire" || verb === "permits" || verb === "hand over";
+    return (
+      waits &&
+      locks.length === 1 &&
+      waitTimeout !== 0 &&
+      this.begun === 0 &&
+      this.settledAt === undefined &&
+      this.abortedAt === undefined &&
+      !this.by.process.isDead
+    );
   }
 
   get label(): string {
@@ -51,72 +56,63 @@ export interface HoldTerms {
   readonly attempt: Attempt;
   readonly lock: string;
   readonly mode: "exclusive" | "shared";
-  readonly permits: number;
+  readonly permits: number | undefined;
   readonly fence: number;
   readonly token: string;
-  /** Milliseconds that its process believes are left. Undefined if it only knows whether it holds. */
-  readonly remaining: (() => number) | undefined;
-  readonly held: () => boolean;
+  /** Milliseconds that its process believes are left. */
+  readonly remaining: () => number;
 }
 
 /** The time in which a program believes that it holds. */
 export class Hold {
   readonly terms: HoldTerms;
   readonly process: Process;
+  mode: "exclusive" | "shared";
+  /** On the world's clock. */
   readonly beganAt: number;
   /** On its process's clock. */
-  deadline = Infinity;
+  deadline = -Infinity;
   /** On the world's, once its program has given it back, or heard that it is lost. */
   endedAt = Infinity;
-  excuse: { readonly cause: Cause; readonly at: number } | undefined;
-  /** From then on it has had the chance to hear that it is lost. */
-  heardAt = Infinity;
 
   constructor(terms: HoldTerms, beganAt: number) {
     this.terms = terms;
+    this.mode = terms.mode;
     this.process = terms.attempt.by.process;
     this.beganAt = beganAt;
-  }
-
-  get key(): string {
-    return keyOf(this.terms);
   }
 
   get label(): string {
     return `${this.terms.attempt.by.name}${this.terms.attempt.label}`;
   }
 
+  get isOver(): boolean {
+    return this.endedAt < Infinity || this.process.isDead;
+  }
+
   /** Whether its program would be told that it holds if it asked at that time. */
   believes(time: number): boolean {
-    if (time >= this.endedAt || this.process.isDead) return false;
-    if (this.terms.remaining) return this.process.local(time) < this.deadline;
-    return this.process.inside(this.terms.held);
+    return time < this.endedAt && !this.process.isDead && this.process.local(time) < this.deadline;
   }
 
-  conflictsWith(other: Hold): boolean {
-    if (this === other || this.terms.lock !== other.terms.lock) return false;
-    return this.terms.mode === "exclusive" || other.terms.mode === "exclusive";
+  /** Of the world, unless its process sleeps until then. */
+  get deadlineTime(): number {
+    return this.process.timeOf(this.deadline);
   }
 
-  /** Learns when its process will stop believing. Asks only if that changes nothing: a lease that is over says so once. */
+  /**
+   * Learn until when its process believes. To look at a lease that is over ends it, as it does for a program that looks.
+   *
+   * @returns whether that has become later
+   */
   sample(mayBeLonger: boolean): boolean {
-    const { remaining } = this.terms;
-    if (!remaining || this.process.isDead || this.endedAt < Infinity) return false;
-    const now = this.process.localNow;
+    if (this.isOver) return false;
+    const now = this.process.local(this.process.time);
     if (!mayBeLonger && now >= this.deadline) return false;
-    const left = this.process.inside(remaining);
-    if (left <= 0) {
-      this.deadline = Math.min(this.deadline, now);
-      return false;
-    }
-    const isLonger = now + left > this.deadline + 1e-6;
-    const isFirst = this.deadline === Infinity;
-    this.deadline = now + left;
-    return isLonger || isFirst;
+    const left = this.process.inside(this.terms.remaining);
+    const before = this.deadline;
+    // A lease that is over says so for ever: it may have been over before we looked.
+    this.deadline = left > 0 ? now + left : Math.min(before, now);
+    return this.deadline > before + 1e-6;
   }
-}
-
-/** Names a grant for ever. */
-export function keyOf({ lock, token, fence }: { lock: string; token: string; fence: number }): string {
-  return `${lock} ${token} ${fence}`;
 }

@@ -4,7 +4,7 @@
  */
 import type { LossPolicy } from "../network/commands.ts";
 
-export type SchemeUnderTest = "lua" | "set" | "memory";
+export type SchemeUnderTest = "lua" | "set";
 
 export interface ClientPlan {
   readonly name: string;
@@ -36,7 +36,7 @@ export type Verb =
   | "close";
 
 /** What a holder does before it leaves. */
-export type Deed = "extend" | "downgrade" | "throw" | "block" | "forget" | "look";
+export type Deed = "extend" | "downgrade" | "throw" | "block" | "forget";
 
 /** One thing that a program does with its manager. Times are in milliseconds. */
 export interface Operation {
@@ -65,8 +65,7 @@ export interface Operation {
 
 export type Fault =
   | { readonly fault: "crash"; readonly client: string; readonly silent: boolean; readonly back: number }
-  | { readonly fault: "freeze" | "sleep" | "block"; readonly client: string; readonly time: number }
-  | { readonly fault: "stall"; readonly client: string; readonly time: number }
+  | { readonly fault: "freeze" | "sleep" | "stall"; readonly client: string; readonly time: number }
   | { readonly fault: "slow"; readonly client: string; readonly time: number; readonly factor: number }
   | {
       readonly fault: "break";
@@ -81,7 +80,6 @@ export type Fault =
   | { readonly fault: "clock jump"; readonly by: number }
   | { readonly fault: "out of memory" | "read only" | "loading"; readonly time: number }
   | { readonly fault: "forget scripts" }
-  | { readonly fault: "no rights"; readonly time: number; readonly rights: readonly string[] }
   | { readonly fault: "foreign holder"; readonly lock: string; readonly hold: number }
   | { readonly fault: "delete"; readonly lock: string };
 

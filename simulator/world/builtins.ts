@@ -36,7 +36,7 @@ export function installBuiltins(): void {
   const { random } = Math;
   Math.random = () => currentProcess()?.random.next() ?? random();
   const { randomBytes } = crypto;
-  const simulated = (size: number): Buffer => currentProcess()?.random.bytes(size) ?? randomBytes(size);
+  const simulated = (size: number): Buffer => currentProcess()?.bytes(size) ?? randomBytes(size);
   crypto.randomBytes = simulated as typeof crypto.randomBytes;
   syncBuiltinESMExports();
 }

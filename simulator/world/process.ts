@@ -70,9 +70,11 @@ export class Process {
   #order = 0;
   #wake: Event | undefined;
   #isStepping = false;
+  /** The latest random bytes, in base64url. */
+  lastDrawn = "";
   /** How likely each reading of the clock is to be followed by a hitch. */
   hitches = 0;
-  /** Called after each callback of its event loop. */
+  /** Called after each callback of its event loop, as a part of it. */
   onStep: ((wasInput: boolean) => void) | undefined;
 
   constructor(world: World, name: string, random: Random, terms: ClockTerms) {
@@ -101,6 +103,11 @@ export class Process {
   /** The world's time as far as its code has come. */
   get time(): number {
     return this.#world.now + this.#ahead;
+  }
+
+  /** Its clock has stood still at least once. */
+  get hasSlept(): boolean {
+    return this.#slept > 0 || this.isAsleep;
   }
 
   get localNow(): number {
@@ -164,6 +171,13 @@ export class Process {
     timer.run = undefined;
     const at = this.#timers.indexOf(timer);
     if (at >= 0) this.#timers.splice(at, 1);
+  }
+
+  /** Random bytes. The latest are remembered: a manager's tokens begin with those it has drawn. */
+  bytes(size: number): Buffer {
+    const bytes = this.random.bytes(size);
+    this.lastDrawn = bytes.toString("base64url");
+    return bytes;
   }
 
   setImmediate(run: () => void): { run: (() => void) | undefined } {
@@ -239,13 +253,17 @@ export class Process {
       try {
         run();
         await settled();
+        if (this.onStep) {
+          const timers = this.#timers.length;
+          this.onStep(wasInput);
+          if (wasInput || timers !== this.#timers.length) await settled();
+        }
       } finally {
         current = undefined;
         this.#isStepping = false;
       }
       this.#busyUntil = this.#world.now + this.#ahead + STEP;
       this.#ahead = 0;
-      this.onStep?.(wasInput);
     }
     this.#arm();
   }
