@@ -138,7 +138,9 @@ export class Ledger {
     const book = this.#bookOf(lock);
     const now = server.wall();
     const before = book.record;
-    const holders = new Map(record.holders.map((holder) => [keyOf(lock, holder), holder]));
+    // Of several that were let in in one step, the server knows them by their ends.
+    const inOrder = [...record.holders].sort((a, b) => (a.fence ?? 0) - (b.fence ?? 0));
+    const holders = new Map(inOrder.map((holder) => [keyOf(lock, holder), holder]));
     for (const [key, grant] of book.kept) {
       if (holders.has(key)) continue;
       book.kept.delete(key);

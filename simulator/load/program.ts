@@ -93,7 +93,7 @@ export class Program {
       }
       case "steal": {
         const { ttl } = operation;
-        return this.manager.request(name, { steal: true, ...(ttl === undefined ? {} : { ttl }) }, (lock) => this.#work(attempt, lock));
+        return this.manager.request(name, { steal: true, ifAvailable: false, ttl }, (lock) => this.#work(attempt, lock));
       }
       case "permits": {
         const { permits } = operation;
@@ -112,7 +112,8 @@ export class Program {
         return this.#elect(attempt);
       case "once": {
         const { ttl, hold, atLeast = 0 } = operation;
-        const terms = { atMost: 4 * hold + 1_000, atLeast: Math.min(atLeast, 4 * hold + 1_000), ttl };
+        const atMost = Math.ceil(4 * hold) + 1_000;
+        const terms = { atMost, atLeast: Math.min(Math.ceil(atLeast), atMost), ttl };
         await this.manager.once(name, terms, (lock) => this.#work(attempt, lock));
         return;
       }
@@ -125,7 +126,7 @@ export class Program {
         await this.manager.forceRelease(name);
         return;
       case "close":
-        return this.close(operation.hold);
+        return this.close(Math.ceil(operation.hold));
     }
   }
 
@@ -154,7 +155,8 @@ export class Program {
   }
 
   #terms(attempt: Attempt): Record<string, unknown> & { signal?: AbortSignal } {
-    const { mode, ttl, waitTimeout, abortAfter, maxHold, renew, maxQueue, watches, label } = attempt.operation;
+    const { permits, ttl, waitTimeout, abortAfter, maxHold, renew, maxQueue, watches, label } = attempt.operation;
+    const mode = permits === undefined ? attempt.operation.mode : undefined;
     const onWait = watches ? (): void => {} : undefined;
     return { mode, ttl, waitTimeout, maxHold, renew, maxQueue, label, onWait, ...this.#signal(attempt, abortAfter) };
   }
@@ -230,8 +232,9 @@ export class Program {
       if (deed === "downgrade" && held.downgrade && writes) {
         for (const [i, hold] of holds.entries()) if (seen[i] !== undefined) beliefs.write(hold, seen[i]);
         seen.fill(undefined);
-        await held.downgrade();
+        // Others may be let in before the answer comes.
         for (const hold of holds) hold.mode = "shared";
+        await held.downgrade();
       }
       await inside?.();
       await sleep(time / 2);

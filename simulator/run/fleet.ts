@@ -110,11 +110,11 @@ export class Fleet {
     this.#trouble.begin(length);
     this.#waits.watch(length + AFTERMATH);
     await world.run(length);
-    await this.#finish();
+    const hours = (await this.#finish()) / HOUR;
     const { commands } = this.ledger;
     const { count: holds, writes } = this.#beliefs;
     const { verdict, history } = this;
-    return { plan: this.#plan, verdict, history, hours: world.now / HOUR, commands, holds, writes };
+    return { plan: this.#plan, verdict, history, hours, commands, holds, writes };
   }
 
   machine(name: string): Machine {
@@ -132,14 +132,15 @@ export class Fleet {
     this.world.at(this.world.now + back, () => void this.#boot(machine.plan, machine.lives));
   }
 
-  /** All clients' programs have ended; what is left is looked for. */
-  async #finish(): Promise<void> {
+  /** Let all programs end, and look for what is left. @returns how long that took, without the wait for keys to expire */
+  async #finish(): Promise<number> {
     const { world, history } = this;
     history.add("", "quiet from now on");
     this.#trouble.end();
     for (let waited = 0; waited < AFTERMATH && this.#waits.open.length > 0; waited += 10_000) {
       await world.run(world.now + 10_000);
     }
+    const length = world.now;
     for (const attempt of this.#waits.open) {
       this.verdict.fail("service", `${attempt.by.name}${attempt.label} was never served`);
     }
@@ -164,6 +165,7 @@ export class Fleet {
     await this.#lookForKeys([`${PREFIX}:fence`, `${PREFIX}:set:fence`], "after all have gone");
     await world.run(world.now + HOUR);
     await this.#lookForKeys([], "an hour later");
+    return length;
   }
 
   async #lookForKeys(allowed: readonly string[], when: string): Promise<void> {
