@@ -44,6 +44,7 @@ export class Ledger {
   readonly #verdict: Verdict;
   readonly #scriptOf: (command: readonly string[]) => string | undefined;
   readonly #alias: (text: string) => string;
+  readonly #isForcing: (client: string, lock: string) => boolean;
   readonly #books = new Map<string, LockBook>();
   readonly #grants = new Map<string, ServerGrant>();
   /** By lock, in the order in which they were granted. */
@@ -60,12 +61,14 @@ export class Ledger {
     verdict: Verdict,
     scriptOf: (command: readonly string[]) => string | undefined,
     alias: (text: string) => string,
+    isForcing: (client: string, lock: string) => boolean,
   ) {
     this.#world = world;
     this.#history = history;
     this.#verdict = verdict;
     this.#scriptOf = scriptOf;
     this.#alias = alias;
+    this.#isForcing = isForcing;
   }
 
   executed({ server, session, commands, replies, published, records }: Executed): void {
@@ -73,13 +76,19 @@ export class Ledger {
     const names = commands.map((command) => this.#scriptOf(command) ?? command[0] ?? "");
     this.#tell(session.client, commands, names, replies);
     const isByForce = names.some((name) => BY_FORCE.has(name));
-    for (const [lock, record] of records) this.#update(server, lock, record, { isByForce, names });
+    // The scheme `set` has no script that says so.
+    const isSteal = (lock: string): boolean =>
+      names.includes("steal") || (names.includes("MULTI") && this.#isForcing(session.client, lock));
+    for (const [lock, record] of records) {
+      const cause = isSteal(lock) ? "stolen" : undefined;
+      this.#update(server, lock, record, { isByForce, isLook: false, cause });
+    }
     for (const { text } of published) this.#history.add(server.name, () => `publishes ${this.#alias(text)}`);
   }
 
   /** The server has been looked at, because something was done to it from outside. */
   looked(server: SimulatedServer, records: ReadonlyMap<string, LockRecord>, cause: Cause | undefined): void {
-    for (const [lock, record] of records) this.#update(server, lock, record, { isByForce: true, names: [], cause });
+    for (const [lock, record] of records) this.#update(server, lock, record, { isByForce: true, isLook: true, cause });
   }
 
   /** The server's clock has jumped: what its time ends early is nobody's fault. */
@@ -133,7 +142,7 @@ export class Ledger {
     server: SimulatedServer,
     lock: string,
     record: LockRecord,
-    how: { readonly isByForce: boolean; readonly names: readonly string[]; readonly cause?: Cause | undefined },
+    how: { readonly isByForce: boolean; readonly isLook: boolean; readonly cause: Cause | undefined },
   ): void {
     const book = this.#bookOf(lock);
     const now = server.wall();
@@ -148,7 +157,6 @@ export class Ledger {
       // What is lost by a holder's own release is no loss, and an end in time none either.
       if (grant.expiry > now) {
         if (how.cause !== undefined) grant.lost ??= how.cause;
-        else if (how.names.includes("steal")) grant.lost ??= "stolen";
         grant.expiry = Math.min(grant.expiry, now);
       }
     }
@@ -159,8 +167,8 @@ export class Ledger {
       const grant = known ?? (this.#grants.get(key) as ServerGrant);
       book.kept.set(key, grant);
       // Set back in time it may end earlier than it was said to.
-      if (how.cause !== undefined && holder.expiry < grant.expiry) grant.lost ??= how.cause;
-      else if (how.cause === undefined && holder.expiry > grant.expiry) grant.lost = undefined;
+      if (how.isLook && holder.expiry < grant.expiry) grant.lost ??= how.cause;
+      else if (!how.isLook && holder.expiry > grant.expiry) grant.lost = undefined;
       grant.expiry = holder.expiry;
       grant.isKept = true;
     }
@@ -176,7 +184,7 @@ export class Ledger {
     holder: HolderRecord,
     before: LockRecord,
     after: LockRecord,
-    how: { readonly isByForce: boolean; readonly cause?: Cause | undefined },
+    how: { readonly isByForce: boolean },
   ): void {
     const { token, fence, expiry } = holder;
     const grant = { lock, token, fence, expiry, isKept: true, lost: undefined, order: this.#count++ };

@@ -42,6 +42,15 @@ export class Waits {
     return [...this.#open].filter(({ by }) => !by.process.isDead);
   }
 
+  /** Whether a program of this process takes that lock by force just now. */
+  isForcing(process: string, lock: string): boolean {
+    for (const { operation, by } of this.#open) {
+      const isForce = operation.do === "steal" || operation.do === "force";
+      if (isForce && by.process.name === process && operation.locks.includes(lock)) return true;
+    }
+    return false;
+  }
+
   asked(attempt: Attempt): void {
     this.#open.add(attempt);
   }

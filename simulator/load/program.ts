@@ -88,12 +88,13 @@ export class Program {
       case "acquire":
         return this.#keep(attempt, await this.manager.acquire(name, this.#terms(attempt)));
       case "try": {
-        const lock = await this.manager.tryAcquire(name, this.#terms(attempt));
+        const options: Record<string, unknown> = this.#terms(attempt);
+        const lock = await this.manager.tryAcquire(name, options);
         return lock ? this.#keep(attempt, lock) : undefined;
       }
       case "steal": {
-        const { ttl } = operation;
-        return this.manager.request(name, { steal: true, ifAvailable: false, ttl }, (lock) => this.#work(attempt, lock));
+        const options: Record<string, unknown> = { steal: true, ttl: operation.ttl };
+        return this.manager.request(name, options, (lock) => this.#work(attempt, lock));
       }
       case "permits": {
         const { permits } = operation;

@@ -52,7 +52,8 @@ interface Machine {
   process: Process;
   link: Link;
   driver: SimulatedDriver;
-  program: Program;
+  /** Those with a manager that was closed, and the one that is at work. */
+  readonly programs: Program[];
   /** Gives back what keeps the driver in use. */
   leave(): void;
 }
@@ -84,7 +85,8 @@ export class Fleet {
     });
     this.server.rate = plan.serverRate;
     const alias = (text: string): string => this.#alias(text);
-    this.ledger = new Ledger(this.world, this.history, this.verdict, scriptOf, alias);
+    const isForcing = (client: string, lock: string): boolean => this.#waits.isForcing(client, lock);
+    this.ledger = new Ledger(this.world, this.history, this.verdict, scriptOf, alias, isForcing);
     this.#beliefs = new Beliefs(this.world, this.server, this.history, this.verdict, this.ledger, LIMIT);
     this.#waits = new Waits(this.world, this.server, this.verdict, this.ledger, {
       bound: SERVICE[plan.scheme],
@@ -144,8 +146,9 @@ export class Fleet {
     for (const attempt of this.#waits.open) {
       this.verdict.fail("service", `${attempt.by.name}${attempt.label} was never served`);
     }
-    for (const { process, program } of this.machines.values()) {
-      if (!process.isDead && !program.isClosed) process.receive(() => void program.close(5_000));
+    for (const { process, programs } of this.machines.values()) {
+      const program = programs.at(-1);
+      if (!process.isDead && program?.isClosed === false) process.receive(() => void program.close(5_000));
     }
     await world.run(world.now + 30_000);
     for (const machine of this.machines.values()) {
@@ -188,8 +191,11 @@ export class Fleet {
       const client = { call: nothing, multi: nothing, duplicate: nothing, status: "ready", options: {} };
       const mine = share(client, () => driver);
       const program = this.#program(name, plan, process, client);
-      process.onStep = (wasInput) => machine.program.stepped(wasInput);
-      const machine: Machine = { plan, lives: lives + 1, process, link, driver, program, leave: () => mine.close() };
+      process.onStep = (wasInput) => {
+        for (const each of machine.programs) each.stepped(wasInput);
+      };
+      const leave = (): void => mine.close();
+      const machine: Machine = { plan, lives: lives + 1, process, link, driver, programs: [program], leave };
       this.#clients.set(machine, client);
       this.machines.set(plan.name, machine);
       process.hitches = plan.hitches;
@@ -208,7 +214,8 @@ export class Fleet {
     return new Program(asker, manager, this.#checks, (to, after, receive) => {
       this.world.at(process.time + after, () => {
         const heir = this.machines.get(to);
-        heir?.process.receive(() => receive(heir.program));
+        const program = heir?.programs.at(-1);
+        if (program) heir?.process.receive(() => receive(program));
       });
     });
   }
@@ -235,11 +242,12 @@ export class Fleet {
     const machine = this.machines.get(name);
     if (!machine || machine.process.isDead) return;
     machine.process.receive(() => {
-      void machine.program.perform(operation);
+      const program = machine.programs.at(-1) as Program;
+      void program.perform(operation);
       // Whoever closes its manager goes on with a new one, on the same client.
       const client = this.#clients.get(machine) as object;
       if (operation.do === "close") {
-        machine.program = this.#program(`${machine.program.asker.name}'`, machine.plan, machine.process, client);
+        machine.programs.push(this.#program(`${program.asker.name}'`, machine.plan, machine.process, client));
       }
     });
   }
