@@ -207,7 +207,10 @@ export class Ledger {
     const still = new Set(after.queue.map(([queued]) => queued));
     const overtaken = earlier.filter((queued) => still.has(queued));
     if (overtaken.length === 0) return;
-    this.#verdict.fail("order on the server", `${lock}: ${who} was let in before ${overtaken.map(this.#alias).join(", ")}`);
+    this.#verdict.fail(
+      "order on the server",
+      `${lock}: ${who} was let in before ${overtaken.map(this.#alias).join(", ")}`,
+    );
   }
 
   #bookOf(lock: string): LockBook {

@@ -56,7 +56,8 @@ export class Waits {
   }
 
   begun(attempt: Attempt): void {
-    if (++attempt.begun > 1) this.#verdict.fail("runs once", `${attempt.label} of ${attempt.by.name} ran ${attempt.begun} times`);
+    if (++attempt.begun > 1)
+      this.#verdict.fail("runs once", `${attempt.label} of ${attempt.by.name} ran ${attempt.begun} times`);
     if (!this.#terms.isOrdered) return;
     for (const other of this.#open) {
       if (other.id >= attempt.id) break;
@@ -90,7 +91,10 @@ export class Waits {
       if (now - since <= this.#terms.bound) continue;
       this.#blamed.add(attempt);
       const waited = ((now - since) / 1_000).toFixed(1);
-      this.#verdict.fail("service", `${attempt.by.name}${attempt.label} has waited ${waited} s for ${lock}, which nobody holds`);
+      this.#verdict.fail(
+        "service",
+        `${attempt.by.name}${attempt.label} has waited ${waited} s for ${lock}, which nobody holds`,
+      );
     }
   }
 }

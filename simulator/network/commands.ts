@@ -81,12 +81,17 @@ export class CommandLine {
     if (this.#isClosed) return;
     const server = this.#locate();
     if (!server) return this.#retry();
-    this.#connection = new Connection(this.#link, server, { purpose: this.#purpose }, {
-      ready: () => this.#ready(),
-      replies: (replies) => this.#out.shift()?.resolve([...replies]),
-      published: () => {},
-      closed: (error) => this.#lost(error),
-    });
+    this.#connection = new Connection(
+      this.#link,
+      server,
+      { purpose: this.#purpose },
+      {
+        ready: () => this.#ready(),
+        replies: (replies) => this.#out.shift()?.resolve([...replies]),
+        published: () => {},
+        closed: (error) => this.#lost(error),
+      },
+    );
   }
 
   #ready(): void {

@@ -36,21 +36,26 @@ export class SimulatedDriver implements Driver {
     this.#terms = terms;
     this.#purpose = purpose;
     this.#subscriptions = new Subscriptions(link, locate, terms);
-    this.#line = new CommandLine(link, locate, { policy: terms.policy, purpose }, {
-      lost: (error) => {
-        this.drops++;
-        this.scripts.clear();
-        this.complaint = error;
-        // A session that came back would have forgotten what it watched.
-        if (purpose === "session") this.#line.close();
-        this.#terms.events?.lost();
+    this.#line = new CommandLine(
+      link,
+      locate,
+      { policy: terms.policy, purpose },
+      {
+        lost: (error) => {
+          this.drops++;
+          this.scripts.clear();
+          this.complaint = error;
+          // A session that came back would have forgotten what it watched.
+          if (purpose === "session") this.#line.close();
+          this.#terms.events?.lost();
+        },
+        ready: () => {
+          this.complaint = undefined;
+          this.#subscriptions.hurry();
+          this.#terms.events?.ready();
+        },
       },
-      ready: () => {
-        this.complaint = undefined;
-        this.#subscriptions.hurry();
-        this.#terms.events?.ready();
-      },
-    });
+    );
   }
 
   async send(command: readonly string[]): Promise<unknown> {
@@ -86,7 +91,9 @@ export class SimulatedDriver implements Driver {
   }
 
   session(): Promise<Driver> {
-    return Promise.resolve(new SimulatedDriver(this.#link, this.#locate, { tellsServer: false, policy: "reject" }, "session"));
+    return Promise.resolve(
+      new SimulatedDriver(this.#link, this.#locate, { tellsServer: false, policy: "reject" }, "session"),
+    );
   }
 
   ownerOf(): string {

@@ -69,19 +69,24 @@ export class Subscriptions {
   #connect(): void {
     const server = this.#locate();
     if (!server) return this.#retry();
-    this.#connection = new Connection(this.#link, server, { purpose: "pushes" }, {
-      ready: (id) => {
-        this.#server = id;
-        this.#attempts = 0;
-        for (const channel of this.#channels.values()) this.#ask(channel);
+    this.#connection = new Connection(
+      this.#link,
+      server,
+      { purpose: "pushes" },
+      {
+        ready: (id) => {
+          this.#server = id;
+          this.#attempts = 0;
+          for (const channel of this.#channels.values()) this.#ask(channel);
+        },
+        replies: () => this.#subscribed(this.#asked.shift()),
+        published: (name, text) => {
+          const channel = this.#channels.get(name);
+          if (channel && !channel.isClosed) channel.events.message(text);
+        },
+        closed: () => this.#lost(),
       },
-      replies: () => this.#subscribed(this.#asked.shift()),
-      published: (name, text) => {
-        const channel = this.#channels.get(name);
-        if (channel && !channel.isClosed) channel.events.message(text);
-      },
-      closed: () => this.#lost(),
-    });
+    );
   }
 
   #ask(channel: Channel): void {

@@ -77,7 +77,19 @@ const VERBS: Readonly<Record<SchemeUnderTest, Partial<Record<Verb, number>>>> = 
     force: 0.3,
     close: 0.2,
   },
-  set: { request: 8, acquire: 6, try: 3, steal: 0.5, several: 2, reenter: 1, elect: 2, once: 1, query: 1, force: 0.3, close: 0.2 },
+  set: {
+    request: 8,
+    acquire: 6,
+    try: 3,
+    steal: 0.5,
+    several: 2,
+    reenter: 1,
+    elect: 2,
+    once: 1,
+    query: 1,
+    force: 0.3,
+    close: 0.2,
+  },
 };
 
 function drawOperation(chances: Random, scheme: SchemeUnderTest, name: string, names: readonly string[]): Operation {

@@ -84,8 +84,7 @@ export type Fault =
   | { readonly fault: "delete"; readonly lock: string };
 
 export type Step = { readonly at: number } & (
-  | { readonly client: string; readonly operation: Operation }
-  | { readonly trouble: Fault }
+  { readonly client: string; readonly operation: Operation } | { readonly trouble: Fault }
 );
 
 export interface Plan {

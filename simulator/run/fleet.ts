@@ -31,9 +31,6 @@ const AFTERMATH = 15 * 60_000;
 const KEYS_LAST = 5 * 60_000;
 const HOUR = 3_600_000;
 
-/** The scripts' names by what calls them. */
-const NAMES = new Map(Object.values(scripts).flatMap(({ name, sha, source }) => [[sha, name] as const, [source, name] as const]));
-
 export interface Outcome {
   readonly plan: Plan;
   readonly verdict: Verdict;
@@ -75,7 +72,7 @@ export class Fleet {
   #attempts = 0;
 
   /** @param real two servers, of which one runs at a time: a restart is the other's start */
-  constructor(plan: Plan, real: readonly [RealServer, RealServer]) {
+  constructor(plan: Plan, real: readonly [RealServer, RealServer], checksOrder: boolean) {
     this.#plan = plan;
     this.#random = new Random(`${plan.seed}/run`);
     const locks = { lockOf, keysOf };
@@ -90,7 +87,7 @@ export class Fleet {
     this.#beliefs = new Beliefs(this.world, this.server, this.history, this.verdict, this.ledger, LIMIT);
     this.#waits = new Waits(this.world, this.server, this.verdict, this.ledger, {
       bound: SERVICE[plan.scheme],
-      isOrdered: plan.scheme === "lua",
+      isOrdered: checksOrder && plan.scheme === "lua",
       quietSince: ({ by }) => this.excuses.quietSince(by.name),
     });
     this.#trouble = new Trouble(this, real, plan.snapshotEvery);
@@ -260,7 +257,8 @@ export class Fleet {
 function nothing(): void {}
 
 function scriptOf([verb, source = ""]: readonly string[]): string | undefined {
-  return verb === "EVALSHA" || verb === "EVAL" ? NAMES.get(source) : undefined;
+  if (verb !== "EVALSHA" && verb !== "EVAL") return undefined;
+  return Object.values(scripts).find((script) => script.sha === source || script.source === source)?.name;
 }
 
 const KEYS = new Map(LOCKS.map((lock) => [PREFIX + lock, lock as string]));

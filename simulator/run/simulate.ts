@@ -11,12 +11,21 @@ export interface SimulateTerms {
   readonly hours: string;
   readonly scheme: string;
   readonly faults?: string | undefined;
+  /** Whether the order within a process is checked. */
+  readonly order: boolean;
   /** Show the time line of the first run, also if nothing is wrong with it. */
   readonly history: boolean;
 }
 
 /** @returns false if a rule was broken */
-export async function simulate({ seed, hours: wanted, scheme, faults, history }: SimulateTerms): Promise<boolean> {
+export async function simulate({
+  seed,
+  hours: wanted,
+  scheme,
+  faults,
+  order,
+  history,
+}: SimulateTerms): Promise<boolean> {
   const schemes = scheme.split(",") as SchemeUnderTest[];
   const exceptions = new Map<Cause, number>();
   const sum = { hours: 0, commands: 0, holds: 0, accepted: 0, refused: 0, runs: 0 };
@@ -24,16 +33,20 @@ export async function simulate({ seed, hours: wanted, scheme, faults, history }:
   const began = performance.now();
   await using servers = await Servers.start();
   while (sum.hours < Number(wanted)) {
-    const terms = { seed: sum.runs === 0 ? seed : `${seed}.${sum.runs}`, scheme: schemes[sum.runs % schemes.length] ?? "lua" };
+    const terms = {
+      seed: sum.runs === 0 ? seed : `${seed}.${sum.runs}`,
+      scheme: schemes[sum.runs % schemes.length] ?? "lua",
+    };
     const plan = drawPlan(faults === undefined ? terms : { ...terms, faults: Number(faults) });
-    const outcome = await servers.run(plan);
+    const outcome = await servers.run(plan, order);
     sum.runs++;
     sum.hours += outcome.hours;
     sum.commands += outcome.commands;
     sum.holds += outcome.holds;
     sum.accepted += outcome.writes.accepted;
     sum.refused += outcome.writes.refused;
-    for (const [cause, count] of outcome.verdict.exceptions) exceptions.set(cause, (exceptions.get(cause) ?? 0) + count);
+    for (const [cause, count] of outcome.verdict.exceptions)
+      exceptions.set(cause, (exceptions.get(cause) ?? 0) + count);
     if (outcome.verdict.violations.length > 0 || history) {
       report(outcome);
       if (outcome.verdict.violations.length > 0) return false;
@@ -50,7 +63,9 @@ export async function simulate({ seed, hours: wanted, scheme, faults, history }:
   console.log(figures.join(" "));
   const counted = [...exceptions].map(([cause, count]) => `${cause} ${count}`).join(", ");
   console.log(`exceptions of the published list: ${counted || "none"}`);
-  console.log(`${(sum.hours / minutes).toFixed(0)} virtual hours a minute of this process's CPU, ${(sum.hours / real).toFixed(0)} a minute`);
+  console.log(
+    `${(sum.hours / minutes).toFixed(0)} virtual hours a minute of this process's CPU, ${(sum.hours / real).toFixed(0)} a minute`,
+  );
   return true;
 }
 
@@ -66,12 +81,16 @@ export class Servers {
     return new Servers([await RealServer.start("one"), await RealServer.start("two")]);
   }
 
-  run(plan: Plan): Promise<Outcome> {
-    return new Fleet(plan, this.#real).run();
+  run(plan: Plan, checksOrder = false): Promise<Outcome> {
+    return new Fleet(plan, this.#real, checksOrder).run();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  async stop(): Promise<void> {
     for (const real of this.#real) await real.stop();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
   }
 }
 

@@ -49,7 +49,10 @@ export class RealServer {
     await writeFile(launcher, script, { mode: 0o755 });
     const server = await startServer({ binary: launcher, args: ["--hz", "1", "--maxmemory-policy", "noeviction"] });
     const wire = await Wire.open(server.socketPath);
-    const [info] = await wire.exchange([["INFO", "server"], ["DEBUG", "SET-ACTIVE-EXPIRE", "0"]]);
+    const [info] = await wire.exchange([
+      ["INFO", "server"],
+      ["DEBUG", "SET-ACTIVE-EXPIRE", "0"],
+    ]);
     const id = /run_id:([0-9a-f]{8})/.exec(String(info))?.[1] ?? "";
     return new RealServer(server, folder, clock, wire, id);
   }
@@ -85,7 +88,14 @@ export class RealServer {
     const [found] = (await wire.exchange([["KEYS", "*"]])) as [string[]];
     const keys = [...found].sort();
     const replies =
-      keys.length === 0 ? [] : await wire.exchange(keys.flatMap((key) => [["DUMP", key], ["PEXPIRETIME", key]]));
+      keys.length === 0
+        ? []
+        : await wire.exchange(
+            keys.flatMap((key) => [
+              ["DUMP", key],
+              ["PEXPIRETIME", key],
+            ]),
+          );
     wire.close();
     return keys.map((key, i) => ({ key, value: String(replies[2 * i]), expiry: Number(replies[2 * i + 1]) }));
   }
@@ -93,7 +103,13 @@ export class RealServer {
   /** It holds exactly this. What has expired by its clock is gone. */
   async restore(snapshot: Snapshot): Promise<void> {
     const wire = await Wire.open(this.#server.socketPath, "latin1");
-    const commands = snapshot.map(({ key, value, expiry }) => ["RESTORE", key, `${Math.max(0, expiry)}`, value, "ABSTTL"]);
+    const commands = snapshot.map(({ key, value, expiry }) => [
+      "RESTORE",
+      key,
+      `${Math.max(0, expiry)}`,
+      value,
+      "ABSTTL",
+    ]);
     const replies = await wire.exchange([["FLUSHALL"], ...commands]);
     wire.close();
     const failed = replies.find((reply) => reply instanceof Error);

@@ -47,7 +47,12 @@ function readRecord([value, left, members, known, line]: readonly Reply[], now: 
   if (typeof value === "string") {
     const [, token, fence] = OURS.exec(value) ?? [];
     const expiry = Number(left) < 0 ? Infinity : now + Number(left);
-    const holder = { token: token ?? value, fence: fence === undefined ? undefined : Number(fence), permits: 1, expiry };
+    const holder = {
+      token: token ?? value,
+      fence: fence === undefined ? undefined : Number(fence),
+      permits: 1,
+      expiry,
+    };
     return { kind: token === undefined ? "foreign" : "exclusive", limit: undefined, holders: [holder], queue };
   }
   const about = new Map<string, string>();

@@ -33,7 +33,8 @@ export class Wire {
     this.#socket = socket;
     this.#encoding = encoding;
     socket.on("data", (data) => this.#read(data));
-    const fail = (error?: Error): void => this.#waiting?.reject(error ?? new Error("The server closed the connection."));
+    const fail = (error?: Error): void =>
+      this.#waiting?.reject(error ?? new Error("The server closed the connection."));
     socket.on("error", fail);
     socket.on("close", () => fail());
   }

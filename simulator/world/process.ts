@@ -134,7 +134,8 @@ export class Process {
 
   /** The time on its monotonic clock when the world's is that. */
   local(time: number): number {
-    const awake = (this.#asleepSince === undefined ? time : Math.min(time, this.#asleepSince)) - this.#born - this.#slept;
+    const awake =
+      (this.#asleepSince === undefined ? time : Math.min(time, this.#asleepSince)) - this.#born - this.#slept;
     return awake * this.#terms.rate;
   }
 
