@@ -3,9 +3,8 @@
  * at once, and with what the server keeps, because nobody may believe for longer than that.
  */
 import type { SimulatedServer } from "../server/server.ts";
-import type { World } from "../world/world.ts";
 import { Hold } from "./attempt.ts";
-import type { Attempt, Cause, HoldTerms } from "./attempt.ts";
+import type { Cause, HoldTerms } from "./attempt.ts";
 import type { History } from "./history.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Verdict } from "./verdict.ts";
@@ -17,7 +16,6 @@ interface Register {
 }
 
 export class Beliefs {
-  readonly #world: World;
   readonly #history: History;
   readonly #verdict: Verdict;
   readonly #ledger: Ledger;
@@ -29,15 +27,7 @@ export class Beliefs {
   readonly writes: { accepted: number; refused: number } = { accepted: 0, refused: 0 };
   count = 0;
 
-  constructor(
-    world: World,
-    server: SimulatedServer,
-    history: History,
-    verdict: Verdict,
-    ledger: Ledger,
-    limit: number,
-  ) {
-    this.#world = world;
+  constructor(server: SimulatedServer, history: History, verdict: Verdict, ledger: Ledger, limit: number) {
     this.#server = server;
     this.#history = history;
     this.#verdict = verdict;

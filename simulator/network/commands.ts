@@ -119,7 +119,7 @@ export class CommandLine {
   }
 
   #fail(calls: readonly Call[], error: Error): void {
-    for (const { reject } of calls) reject(error);
+    for (const call of calls) call.reject(error);
   }
 
   #tellWritten(): void {

@@ -59,6 +59,6 @@ export class Link {
   }
 
   breakAll(how: Break, which: (connection: Connection) => boolean = () => true): void {
-    for (const connection of [...this.connections]) if (which(connection)) connection.breakOff(how);
+    for (const connection of this.connections) if (which(connection)) connection.breakOff(how);
   }
 }

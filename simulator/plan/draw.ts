@@ -22,7 +22,7 @@ export function drawPlan({ seed, scheme, clients: size = 5, length = 10 * MINUTE
   const clients = names.map((name) => drawClient(name, chances.fork(name)));
   const world = chances.fork("world");
   // Some runs are calm and busy, others are stormy.
-  const pause = world.spread(2_000, 60_000);
+  const pause = world.spread(8_000, 120_000);
   const perHour = faults ?? (world.chance(0.15) ? 0 : world.spread(6, 200));
   const steps: Step[] = [];
   for (const name of names) {
@@ -94,7 +94,7 @@ const VERBS: Readonly<Record<SchemeUnderTest, Partial<Record<Verb, number>>>> = 
 
 function drawOperation(chances: Random, scheme: SchemeUnderTest, name: string, names: readonly string[]): Operation {
   const verb = chances.weighted(VERBS[scheme]);
-  const hold = chances.spread(1, 20_000);
+  const hold = chances.spread(1, 8_000);
   const ttl = chances.chance(0.3) ? 30_000 : Math.round(chances.spread(50, 60_000));
   const base = { do: verb, hold, ttl, locks: [chances.pick(["a", "b"])] };
   switch (verb) {

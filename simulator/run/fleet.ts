@@ -84,7 +84,7 @@ export class Fleet {
     const alias = (text: string): string => this.#alias(text);
     const isForcing = (client: string, lock: string): boolean => this.#waits.isForcing(client, lock);
     this.ledger = new Ledger(this.world, this.history, this.verdict, scriptOf, alias, isForcing);
-    this.#beliefs = new Beliefs(this.world, this.server, this.history, this.verdict, this.ledger, LIMIT);
+    this.#beliefs = new Beliefs(this.server, this.history, this.verdict, this.ledger, LIMIT);
     this.#waits = new Waits(this.world, this.server, this.verdict, this.ledger, {
       bound: SERVICE[plan.scheme],
       isOrdered: checksOrder && plan.scheme === "lua",
@@ -106,7 +106,7 @@ export class Fleet {
         return this.#order(step.client, step.operation);
       });
     }
-    this.#trouble.begin(length);
+    this.#trouble.prepare(steps);
     this.#waits.watch(length + AFTERMATH);
     await world.run(length);
     const hours = (await this.#finish()) / HOUR;
@@ -158,7 +158,7 @@ export class Fleet {
     await world.run(world.now + KEYS_LAST);
     for (const { process, link } of this.machines.values()) {
       if (process.isDead) continue;
-      const left = [...(process.pendingTimers > 0 ? [`${process.pendingTimers} timers`] : [])];
+      const left = process.pendingTimers > 0 ? [`${process.pendingTimers} timers`] : [];
       if (link.connections.size > 0) left.push(`${link.connections.size} connections`);
       if (left.length > 0) this.verdict.fail("nothing is left", `${process.name} has ${left.join(" and ")}`);
     }
@@ -220,15 +220,16 @@ export class Fleet {
   readonly #checks: Checks = this.#makeChecks();
 
   #makeChecks(): Checks {
-    const fleet = this;
+    const beliefs = (): Beliefs => this.#beliefs;
+    const waits = (): Waits => this.#waits;
     return {
       history: this.history,
       verdict: this.verdict,
       get beliefs() {
-        return fleet.#beliefs;
+        return beliefs();
       },
       get waits() {
-        return fleet.#waits;
+        return waits();
       },
       nextId: () => ++this.#attempts,
       isExcused: (attempt: Attempt, error: unknown) => this.excuses.cover(attempt, error),

@@ -3,7 +3,7 @@ import type { Cause } from "../checks/attempt.ts";
 import type { Connection } from "../network/connection.ts";
 import type { Link } from "../network/link.ts";
 import { LOCKS } from "../plan/plan.ts";
-import type { Fault } from "../plan/plan.ts";
+import type { Fault, Step } from "../plan/plan.ts";
 import type { RealServer, Snapshot } from "../server/real.ts";
 import type { SimulatedServer } from "../server/server.ts";
 import type { Process } from "../world/process.ts";
@@ -31,7 +31,6 @@ export class Trouble {
   readonly #real: readonly [RealServer, RealServer];
   readonly #snapshotEvery: number;
   #snapshot: Snapshot = [];
-  #end = Infinity;
 
   constructor(victims: Victims, real: readonly [RealServer, RealServer], snapshotEvery: number) {
     this.#victims = victims;
@@ -39,9 +38,15 @@ export class Trouble {
     this.#snapshotEvery = snapshotEvery;
   }
 
-  /** Keep old snapshots for restarts that find one, until then. */
-  begin(end: number): void {
-    this.#end = end;
+  /** Keep old snapshots for those restarts that find one. */
+  prepare(steps: readonly Step[]): void {
+    const { world, server } = this.#victims;
+    for (const step of steps) {
+      if (!("trouble" in step) || step.trouble.fault !== "restart" || step.trouble.memory !== "old") continue;
+      world.at(step.at - this.#snapshotEvery, async () => {
+        if (!server.isDown) this.#snapshot = await server.snapshot();
+      });
+    }
   }
 
   /** Nothing goes wrong any more. */

@@ -108,7 +108,7 @@ export class SimulatedServer {
   /** The process of the server ends: all its connections with it. */
   async stop(clientNotices: () => number): Promise<void> {
     this.isDown = true;
-    for (const [session, connection] of [...this.#sessions]) {
+    for (const [session, connection] of this.#sessions) {
       connection.breakOff({ deafFor: 0, clientNotices: clientNotices(), serverNotices: 0 });
       await this.forget(session);
     }

@@ -24,6 +24,10 @@ export function currentProcess(): Process | undefined {
   return current;
 }
 
+function enter(process: Process): void {
+  current = process;
+}
+
 // Taken before anybody replaces it.
 const immediate = realImmediate;
 
@@ -118,7 +122,7 @@ export class Process {
   inside<T>(look: () => T): T {
     const { hitches } = this;
     const before = current;
-    current = this;
+    enter(this);
     this.hitches = 0;
     try {
       return look();
@@ -250,7 +254,7 @@ export class Process {
     const wasInput = this.#phase === "input";
     if (run) {
       this.#isStepping = true;
-      current = this;
+      enter(this);
       try {
         run();
         await settled();

@@ -15,20 +15,20 @@ beforeAll(async () => {
 
 afterAll(() => servers.stop());
 
-const short = (terms: Pick<PlanTerms, "seed" | "scheme">): PlanTerms => ({ ...terms, length: 3 * 60_000, faults: 100 });
+const short = (terms: Pick<PlanTerms, "seed" | "scheme">): PlanTerms => ({ ...terms, length: 60_000, faults: 200 });
 
 describe("simulator", () => {
   it("gives the same history for the same seed, byte for byte", async () => {
     const plan = drawPlan(short({ seed: "twice", scheme: "lua" }));
     const first = await servers.run(plan);
     const second = await servers.run(plan);
-    expect(first.holds).toBeGreaterThan(10);
+    expect(first.holds).toBeGreaterThan(3);
     expect(second.history.lines).toEqual(first.history.lines);
   });
 
   it.each(["lua", "set"] as const)("keeps every promise on scheme %s while faults happen", async (scheme) => {
     const { verdict, holds } = await servers.run(drawPlan(short({ seed: "7", scheme })));
     expect(verdict.violations).toEqual([]);
-    expect(holds).toBeGreaterThan(10);
+    expect(holds).toBeGreaterThan(3);
   });
 });
