@@ -162,9 +162,7 @@ export class Ledger {
     }
     for (const [key, holder] of holders) {
       if (record.kind === "foreign") continue;
-      const known = this.#grants.get(key);
-      if (!known) this.#granted(lock, holder, before, record, how);
-      const grant = known ?? (this.#grants.get(key) as ServerGrant);
+      const grant = this.#grants.get(key) ?? this.#granted(lock, holder, before, record, how);
       book.kept.set(key, grant);
       // Set back in time it may end earlier than it was said to.
       if (how.isLook && holder.expiry < grant.expiry) grant.lost ??= how.cause;
@@ -185,9 +183,9 @@ export class Ledger {
     before: LockRecord,
     after: LockRecord,
     how: { readonly isByForce: boolean },
-  ): void {
+  ): ServerGrant {
     const { token, fence, expiry } = holder;
-    const grant = { lock, token, fence, expiry, isKept: true, lost: undefined, order: this.#count++ };
+    const grant: ServerGrant = { lock, token, fence, expiry, isKept: true, lost: undefined, order: this.#count++ };
     this.#grants.set(keyOf(lock, holder), grant);
     const all = this.#orders.get(lock) ?? [];
     this.#orders.set(lock, all);
@@ -201,16 +199,17 @@ export class Ledger {
       }
       book.lastFence = Math.max(book.lastFence, fence);
     }
-    if (how.isByForce) return;
+    if (how.isByForce) return grant;
     const place = before.queue.findIndex(([queued]) => queued === token);
     const earlier = before.queue.slice(0, place < 0 ? undefined : place).map(([queued]) => queued);
     const still = new Set(after.queue.map(([queued]) => queued));
     const overtaken = earlier.filter((queued) => still.has(queued));
-    if (overtaken.length === 0) return;
+    if (overtaken.length === 0) return grant;
     this.#verdict.fail(
       "order on the server",
       `${lock}: ${who} was let in before ${overtaken.map(this.#alias).join(", ")}`,
     );
+    return grant;
   }
 
   #bookOf(lock: string): LockBook {

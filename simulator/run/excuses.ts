@@ -53,6 +53,9 @@ export class Excuses {
     if (name === "QueueFullError") return maxQueue !== undefined;
     if (name === "AbortError") return abortAfter !== undefined || String(error).includes("by force");
     if (name === "LockLostError") return true;
+    // So short a lease may be over when its answer comes; a session for WATCH breaks without a word.
+    if (code === "too-slow") return (attempt.operation.ttl ?? Infinity) < 500;
+    if (String(error).includes("WATCH")) return true;
     if (name === "SchemeError") return this.quietSince(attempt.by.name) + LINGER >= attempt.askedAt;
     return code === "closed";
   }

@@ -128,7 +128,7 @@ export class Fleet {
     machine.leave();
     const serverNotices = silent ? 120_000 : machine.link.latency();
     machine.link.breakAll({ deafFor: 0, clientNotices: 0, serverNotices });
-    this.world.at(this.world.now + back, () => void this.#boot(machine.plan, machine.lives));
+    this.world.at(this.world.now + back, () => this.#boot(machine.plan, machine.lives));
   }
 
   /** Let all programs end, and look for what is left. @returns how long that took, without the wait for keys to expire */

@@ -70,7 +70,7 @@ export class Trouble {
   }
 
   #strikeClient(
-    fault: Fault & { readonly client: string },
+    fault: Extract<Fault, { readonly client: string }>,
     { process, link }: { readonly process: Process; readonly link: Link },
   ): void {
     const { world, excuses } = this.#victims;
