@@ -136,8 +136,7 @@ test("those of another process who share a place are counted each", async (t) =>
   const last = b.acquire(name, { maxQueue: 4 });
   await until(async () => (await b.query({ name })).pending.length === 4, "the fourth waited");
   await held.end();
-  await Promise.all(waiting);
-  await (await last).release();
+  await Promise.all([...waiting, last.then((lock) => lock.release())]);
   await cleared(stage.redis);
 });
 
