@@ -4,7 +4,6 @@
  *
  *     --scheme lua,set   which schemes take turns (default: both)
  *     --faults N         faults in an hour (default: drawn by seed)
- *     --order            also check the order within a process
  *     --mistake NAME     with this mistake planted in the scripts
  *     --history          show the first run's time line in any case
  */
@@ -20,7 +19,6 @@ const { values } = parseArgs({
     hours: { type: "string", default: "10" },
     scheme: { type: "string", default: "lua,set" },
     faults: { type: "string" },
-    order: { type: "boolean", default: false },
     mistake: { type: "string" },
     history: { type: "boolean", default: false },
   },

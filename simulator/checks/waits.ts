@@ -28,6 +28,8 @@ export class Waits {
   readonly #terms: WaitTerms;
   readonly #open = new Set<Attempt>();
   readonly #blamed = new Set<Attempt>();
+  /** When a request that shares turns last began, by process and lock. */
+  readonly #turns = new Map<string, number>();
 
   constructor(world: World, server: SimulatedServer, verdict: Verdict, ledger: Ledger, terms: WaitTerms) {
     this.#world = world;
@@ -61,9 +63,16 @@ export class Waits {
     if (!this.#terms.isOrdered) return;
     for (const other of this.#open) {
       if (other.id >= attempt.id) break;
-      if (!isOvertaken(other, attempt)) continue;
+      if (!isOvertaken(other, attempt) || this.#mayOvertake(attempt, other)) continue;
       this.#verdict.fail("order in a process", `${other.label} of ${other.by.name} was overtaken by ${attempt.label}`);
     }
+    if (isPlain(attempt) && !standsAlone(attempt)) this.#turns.set(turnOf(attempt), attempt.by.process.time);
+  }
+
+  /** A request that stands alone may be served before an older one, if a turn came since and did not reach that one. */
+  #mayOvertake(attempt: Attempt, other: Attempt): boolean {
+    if (!standsAlone(attempt) || standsAlone(other)) return false;
+    return (this.#turns.get(turnOf(other)) ?? -Infinity) >= other.askedAt;
   }
 
   settled(attempt: Attempt): void {
@@ -108,4 +117,13 @@ function isOvertaken(other: Attempt, attempt: Attempt): boolean {
 function isPlain({ operation }: Attempt): boolean {
   const { do: verb, mode = "exclusive", locks } = operation;
   return (verb === "request" || verb === "acquire") && mode === "exclusive" && locks.length === 1;
+}
+
+/** Whether it takes a place in the queue for itself, and no turn. */
+function standsAlone({ operation, by }: Attempt): boolean {
+  return by.turn === 1 || operation.watches === true || operation.maxQueue !== undefined;
+}
+
+function turnOf({ by, operation }: Attempt): string {
+  return `${by.id} ${operation.locks[0]}`;
 }

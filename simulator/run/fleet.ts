@@ -72,7 +72,7 @@ export class Fleet {
   #attempts = 0;
 
   /** @param real two servers, of which one runs at a time: a restart is the other's start */
-  constructor(plan: Plan, real: readonly [RealServer, RealServer], checksOrder: boolean) {
+  constructor(plan: Plan, real: readonly [RealServer, RealServer]) {
     this.#plan = plan;
     this.#random = new Random(`${plan.seed}/run`);
     const locks = { lockOf, keysOf };
@@ -87,7 +87,7 @@ export class Fleet {
     this.#beliefs = new Beliefs(this.server, this.history, this.verdict, this.ledger, LIMIT);
     this.#waits = new Waits(this.world, this.server, this.verdict, this.ledger, {
       bound: SERVICE[plan.scheme],
-      isOrdered: checksOrder && plan.scheme === "lua",
+      isOrdered: plan.scheme === "lua",
       quietSince: ({ by }) => this.excuses.quietSince(by.name),
     });
     this.#trouble = new Trouble(this, real, plan.snapshotEvery);

@@ -11,21 +11,12 @@ export interface SimulateTerms {
   readonly hours: string;
   readonly scheme: string;
   readonly faults?: string | undefined;
-  /** Whether the order within a process is checked. */
-  readonly order: boolean;
   /** Show the time line of the first run, also if nothing is wrong with it. */
   readonly history: boolean;
 }
 
 /** @returns false if a rule was broken */
-export async function simulate({
-  seed,
-  hours: wanted,
-  scheme,
-  faults,
-  order,
-  history,
-}: SimulateTerms): Promise<boolean> {
+export async function simulate({ seed, hours: wanted, scheme, faults, history }: SimulateTerms): Promise<boolean> {
   const schemes = scheme.split(",") as SchemeUnderTest[];
   const exceptions = new Map<Cause, number>();
   const sum = { hours: 0, commands: 0, holds: 0, accepted: 0, refused: 0, runs: 0 };
@@ -38,7 +29,7 @@ export async function simulate({
       scheme: schemes[sum.runs % schemes.length] ?? "lua",
     };
     const plan = drawPlan(faults === undefined ? terms : { ...terms, faults: Number(faults) });
-    const outcome = await servers.run(plan, order);
+    const outcome = await servers.run(plan);
     sum.runs++;
     sum.hours += outcome.hours;
     sum.commands += outcome.commands;
@@ -81,8 +72,8 @@ export class Servers {
     return new Servers([await RealServer.start("one"), await RealServer.start("two")]);
   }
 
-  run(plan: Plan, checksOrder = false): Promise<Outcome> {
-    return new Fleet(plan, this.#real, checksOrder).run();
+  run(plan: Plan): Promise<Outcome> {
+    return new Fleet(plan, this.#real).run();
   }
 
   async stop(): Promise<void> {
