@@ -8,6 +8,10 @@ export interface Asker {
   /** The id of its manager, with which its tokens begin. */
   readonly id: string;
   readonly turn: number;
+  /** How long a message to a server or back takes at most, if nothing slows it. */
+  readonly latency: number;
+  /** Its manager has been closed. */
+  isClosed: boolean;
 }
 
 /** One request of a program, from its asking to its outcome. */
@@ -21,6 +25,8 @@ export class Attempt {
   settledAt: number | undefined;
   /** How many times its code has begun. */
   begun = 0;
+  /** What it has held. */
+  readonly holds: Hold[] = [];
 
   constructor(id: number, by: Asker, operation: Operation, askedAt: number) {
     this.id = id;

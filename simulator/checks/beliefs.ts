@@ -45,6 +45,7 @@ export class Beliefs {
     else this.#verdict.fail("growing fences", `${hold.label} holds ${lock} with ${fence}, which the server never gave`);
     const holds = this.#of(lock);
     holds.add(hold);
+    attempt.holds.push(hold);
     this.sample(hold, true);
     return hold;
   }

@@ -50,8 +50,12 @@ export class Ledger {
   /** By lock, in the order in which they were granted. */
   readonly #orders = new Map<string, ServerGrant[]>();
   #count = 0;
-  /** The server's clock was set back: until it has caught up, a counter that is lost cannot be replaced by the time. */
-  fencesMayFall = false;
+  /** When somebody last lost a lock that he had every right to, by lock. */
+  readonly takenAt: Map<string, number> = new Map();
+  /** The largest fence so far. */
+  #highest = 0;
+  /** Up to this one fences may fall: the counter was lost while the clock, which was set back, was behind it. */
+  #mayFallTo = 0;
   /** Commands that the server has carried out. */
   commands = 0;
 
@@ -91,12 +95,22 @@ export class Ledger {
     for (const [lock, record] of records) this.#update(server, lock, record, { isByForce: true, isLook: true, cause });
   }
 
-  /** The server's clock has jumped: what its time ends early is nobody's fault. */
-  jumped(server: SimulatedServer): void {
-    const now = server.wall();
+  /** The server's clock has jumped forward: leases end early, until they are renewed. */
+  jumped(server: SimulatedServer, by: number): void {
+    const before = server.wall() - by;
     for (const { kept } of this.#books.values()) {
-      for (const grant of kept.values()) if (grant.expiry <= now) grant.lost ??= "clock jumped";
+      for (const grant of kept.values()) if (grant.expiry > before) grant.lost ??= "clock jumped";
     }
+  }
+
+  /** The server has forgotten its counter. Its time replaces that, unless it was set back and has not caught up. */
+  forgot(server: SimulatedServer): void {
+    if (server.wall() * 1_000 <= this.#highest) this.#mayFallTo = Math.max(this.#mayFallTo, this.#highest);
+  }
+
+  #fencesFall(text: string, fence: number): void {
+    if (fence <= this.#mayFallTo) this.#verdict.except("clock jumped", text);
+    else this.#verdict.fail("growing fences", text);
   }
 
   grantOf(lock: string, token: string, fence: number): ServerGrant | undefined {
@@ -113,14 +127,14 @@ export class Ledger {
   learnFence(grant: ServerGrant, fence: number): void {
     if (grant.fence !== undefined) return;
     grant.fence = fence;
+    this.#highest = Math.max(this.#highest, fence);
     for (const other of this.#orders.get(grant.lock) ?? []) {
       if (other === grant || other.fence === undefined) continue;
       const isRight = other.order < grant.order ? other.fence < fence : other.fence > fence;
-      if (!isRight && !this.fencesMayFall) {
-        const order = other.order < grant.order ? "before" : "after";
-        const text = `${this.#alias(grant.token)} has ${fence}; ${this.#alias(other.token)}, granted ${order} it, ${other.fence}`;
-        this.#verdict.fail("growing fences", `${grant.lock}: ${text}`);
-      }
+      if (isRight) continue;
+      const order = other.order < grant.order ? "before" : "after";
+      const text = `${this.#alias(grant.token)} has ${fence}; ${this.#alias(other.token)}, granted ${order} it, ${other.fence}`;
+      this.#fencesFall(`${grant.lock}: ${text}`, Math.min(fence, other.fence));
     }
   }
 
@@ -156,7 +170,10 @@ export class Ledger {
       grant.isKept = false;
       // What is lost by a holder's own release is no loss, and an end in time none either.
       if (grant.expiry > now) {
-        if (how.cause !== undefined) grant.lost ??= how.cause;
+        if (how.cause !== undefined) {
+          grant.lost ??= how.cause;
+          this.takenAt.set(lock, this.#world.now);
+        }
         grant.expiry = Math.min(grant.expiry, now);
       }
     }
@@ -194,9 +211,9 @@ export class Ledger {
     this.#history.add("", () => `  ${lock} is granted to ${who}, fence ${fence}`);
     const book = this.#bookOf(lock);
     if (fence !== undefined) {
-      if (fence <= book.lastFence && !this.fencesMayFall) {
-        this.#verdict.fail("growing fences", `${lock}: ${who} is granted ${fence} after ${book.lastFence}`);
-      }
+      if (fence <= book.lastFence)
+        this.#fencesFall(`${lock}: ${who} is granted ${fence} after ${book.lastFence}`, fence);
+      this.#highest = Math.max(this.#highest, fence);
       book.lastFence = Math.max(book.lastFence, fence);
     }
     if (how.isByForce) return grant;

@@ -43,7 +43,9 @@ export class Program {
   readonly #checks: Checks;
   readonly #post: Post;
   readonly #holds = new Set<Hold>();
-  isClosed = false;
+  get isClosed(): boolean {
+    return this.asker.isClosed;
+  }
 
   constructor(asker: Asker, manager: LockManager, checks: Checks, post: Post) {
     this.asker = asker;
@@ -132,7 +134,7 @@ export class Program {
   }
 
   async close(timeout: number): Promise<void> {
-    this.isClosed = true;
+    this.asker.isClosed = true;
     await this.manager.close({ timeout });
   }
 

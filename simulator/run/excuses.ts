@@ -1,62 +1,161 @@
-/** What has gone wrong for whom and when, so that nobody is blamed for what follows from that. */
+/**
+ * What has gone wrong for whom and when, so that nobody is blamed for what follows from that. An error is excused only
+ * if something explains it that happened to this very client, lock or server in the time in which it could matter.
+ */
+import { LockLostError } from "../../src/errors.ts";
+import { drift } from "../../src/leases/lease.ts";
 import type { Attempt } from "../checks/attempt.ts";
+import type { Ledger } from "../checks/ledger.ts";
 import { Thrown } from "../load/program.ts";
 import type { World } from "../world/world.ts";
 
-/** Failures of a server or a connection are put up with for that long after it is well again, in milliseconds. */
+/** A call fails this long at most after its cause has passed: a reconnection, and the time limit of the call. */
 const LINGER = 12_000;
+/** A waiter in the queue is patient for 30 s, and the time limit of a call comes on top. */
+const PATIENCE = 40_000;
+/** What timers, a loop's other callbacks and questions that wait for each other may cost, in milliseconds. */
+const SLACK = 20;
+/** A renewal is due after a third of the ttl. */
+const FOR_RENEWAL = 2 / 3;
+
+interface Trouble {
+  /** Undefined: all of them. */
+  readonly client: string | undefined;
+  readonly from: number;
+  until: number;
+}
 
 export class Excuses {
   readonly #world: World;
-  /** By client: when it was last in trouble; Infinity while it is. */
-  readonly #clients = new Map<string, number>();
-  #server = 0;
-  #serverUntil = 0;
+  readonly #ledger: () => Ledger;
+  readonly #troubles: Trouble[] = [];
+  /** Clients whose connection is down now. */
+  readonly #down = new Map<string, Trouble>();
 
-  constructor(world: World) {
+  constructor(world: World, ledger: () => Ledger) {
     this.#world = world;
+    this.#ledger = ledger;
   }
 
   /** The client's connection is down. */
   disturb(client: string): void {
-    this.#clients.set(client, Infinity);
+    if (!this.#down.has(client)) this.#down.set(client, this.#add(client, Infinity));
   }
 
   /** Its connection is up again. */
   settle(client: string): void {
-    this.#clients.set(client, this.#world.now);
+    const trouble = this.#down.get(client);
+    if (trouble) trouble.until = this.#world.now;
+    this.#down.delete(client);
   }
 
   /** Something goes wrong for the client until then. */
   disturbUntil(client: string, time: number): void {
-    this.#clients.set(client, Math.max(this.#clients.get(client) ?? 0, time));
+    this.#add(client, time);
   }
 
   /** Something goes wrong for all of them until then. */
   disturbAll(time: number): void {
-    this.#serverUntil = Math.max(this.#serverUntil, time);
-    this.#server = this.#world.now;
+    this.#add(undefined, time);
   }
 
-  /** Since when nothing has gone wrong for it; Infinity while something does. */
+  /** Since when nothing has gone wrong for it; Infinity while its connection is down. */
   quietSince(client: string): number {
-    const name = client.replace(/'+$/, "");
-    return Math.max(this.#clients.get(name) ?? 0, this.#server, this.#serverUntil);
+    let since = 0;
+    for (const trouble of this.#of(client)) since = Math.max(since, trouble.until);
+    return since;
   }
 
   /** Whether the program had to reckon with that error. */
   cover(attempt: Attempt, error: unknown): boolean {
-    if (error instanceof Thrown) return true;
+    const { waitTimeout, maxQueue, deed } = attempt.operation;
+    if (error instanceof Thrown) return deed === "throw";
+    const loss = lossIn(error);
+    if (loss) return this.#coversLoss(attempt, loss);
     const { name, code = "" } = error as { name?: string; code?: string };
-    const { waitTimeout, abortAfter, maxQueue } = attempt.operation;
-    if (name === "LockTimeoutError") return waitTimeout !== undefined;
+    if (name === "LockTimeoutError") return waitTimeout !== undefined && this.#hasWaited(attempt, waitTimeout);
     if (name === "QueueFullError") return maxQueue !== undefined;
-    if (name === "AbortError") return abortAfter !== undefined || String(error).includes("by force");
-    if (name === "LockLostError") return true;
-    // So short a lease may be over when its answer comes; a session for WATCH breaks without a word.
-    if (code === "too-slow") return (attempt.operation.ttl ?? Infinity) < 500;
-    if (String(error).includes("WATCH")) return true;
-    if (name === "SchemeError") return this.quietSince(attempt.by.name) + LINGER >= attempt.askedAt;
-    return code === "closed";
+    if (name === "AbortError") return attempt.abortedAt !== undefined;
+    if (code === "closed") return attempt.by.isClosed;
+    const now = attempt.by.process.time;
+    if (code === "too-slow") {
+      const time = ttlOf(attempt) - drift(ttlOf(attempt));
+      return this.#isDelayed(attempt, time, attempt.askedAt, now);
+    }
+    if (name !== "SchemeError") return false;
+    return this.#isTroubled(attempt, Math.max(attempt.askedAt, now - PATIENCE) - LINGER, now);
   }
+
+  /** A healthy client of a healthy server loses no lease before its time. */
+  #coversLoss(attempt: Attempt, { reason }: LockLostError): boolean {
+    const { by, operation, holds } = attempt;
+    const { now } = this.#world;
+    if (reason === "closed") return by.isClosed;
+    const isTaken = holds.some(({ terms: { lock, token, fence } }) => this.#ledger().grantOf(lock, token, fence)?.lost);
+    // What was lost before the program heard that it had it, in a request for several, is not among its holds.
+    const isTakenBefore =
+      holds.length === 0 && operation.locks.some((lock) => this.#lastTaken(lock) >= attempt.askedAt);
+    if (isTaken || isTakenBefore) return true;
+    if (reason === "stolen") return false;
+    // What its program has limited ends in time.
+    if (operation.renew === false || operation.maxHold !== undefined) return this.#isOver(attempt);
+    const ttl = ttlOf(attempt);
+    const at = Math.min(now, ...holds.map((hold) => hold.deadlineTime));
+    return this.#isDelayed(attempt, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
+  }
+
+  #lastTaken(lock: string): number {
+    return this.#ledger().takenAt.get(lock) ?? -Infinity;
+  }
+
+  /** Its ttl or maxHold has gone by since it began, as far as that can be seen from outside. */
+  #isOver(attempt: Attempt): boolean {
+    const time = ttlOf(attempt);
+    const early = drift(time) + this.#roundTrips(attempt) + SLACK;
+    const held = Math.max(0, ...attempt.holds.map((hold) => hold.process.time - hold.beganAt));
+    return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, this.#world.now);
+  }
+
+  /** Whether something explains that an answer took longer than that. */
+  #isDelayed(attempt: Attempt, time: number, from: number, until: number): boolean {
+    const { process } = attempt.by;
+    const delay = this.#roundTrips(attempt) + process.blockedBetween(from, until) + SLACK;
+    return delay >= time || this.#isTroubled(attempt, from, until);
+  }
+
+  /** Two of them: the second if the server does not know the script, or a question waits for the answer before it. */
+  #roundTrips({ by }: Attempt): number {
+    return 4 * by.latency;
+  }
+
+  #hasWaited(attempt: Attempt, time: number): boolean {
+    const { process } = attempt.by;
+    return process.local(process.time) - process.local(attempt.askedAt) >= time - 1;
+  }
+
+  #isTroubled(attempt: Attempt, from: number, until: number): boolean {
+    return this.#of(attempt.by.name).some((trouble) => trouble.from <= until && trouble.until >= from);
+  }
+
+  #of(client: string): Trouble[] {
+    const name = client.replace(/'+$/, "");
+    return this.#troubles.filter((trouble) => trouble.client === undefined || trouble.client === name);
+  }
+
+  #add(client: string | undefined, until: number): Trouble {
+    const trouble = { client, from: this.#world.now, until };
+    this.#troubles.push(trouble);
+    return trouble;
+  }
+}
+
+/** The Web Locks API wants an AbortError for a theft. */
+function lossIn(error: unknown): LockLostError | undefined {
+  if (error instanceof LockLostError) return error;
+  return error instanceof DOMException && error.cause instanceof LockLostError ? error.cause : undefined;
+}
+
+/** For how long a lease of the attempt is asked for. */
+function ttlOf({ operation: { ttl = 30_000, maxHold = Infinity } }: Attempt): number {
+  return Math.min(ttl, maxHold);
 }

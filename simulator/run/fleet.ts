@@ -62,7 +62,7 @@ export class Fleet {
   readonly server: SimulatedServer;
   readonly ledger: Ledger;
   readonly machines = new Map<string, Machine>();
-  readonly excuses = new Excuses(this.world);
+  readonly excuses: Excuses = new Excuses(this.world, () => this.ledger);
   readonly #plan: Plan;
   readonly #beliefs: Beliefs;
   readonly #waits: Waits;
@@ -207,7 +207,8 @@ export class Fleet {
     const manager = new LockManager(client as never, terms);
     const id = process.lastDrawn;
     this.#aliases.set(id, name);
-    const asker = { name, process, id, turn: plan.turn };
+    const latency = plan.latency * (1 + plan.jitter);
+    const asker = { name, process, id, turn: plan.turn, latency, isClosed: false };
     return new Program(asker, manager, this.#checks, (to, after, receive) => {
       this.world.at(process.time + after, () => {
         const heir = this.machines.get(to);

@@ -112,8 +112,7 @@ export class Trouble {
       case "clock jump":
         excuses.disturbAll(now);
         server.jump(fault.by);
-        if (fault.by < 0) ledger.fencesMayFall = true;
-        else ledger.jumped(server);
+        if (fault.by > 0) ledger.jumped(server, fault.by);
         return this.#look("clock jumped");
       case "out of memory":
       case "read only":
@@ -135,7 +134,7 @@ export class Trouble {
   }
 
   async #restart(memory: "kept" | "lost" | "old", down: number): Promise<void> {
-    const { world, server, excuses } = this.#victims;
+    const { world, server, excuses, ledger } = this.#victims;
     excuses.disturbAll(world.now + down + RECONNECTION);
     const kept = await server.snapshot();
     await server.stop(() => 1);
@@ -143,6 +142,7 @@ export class Trouble {
     const next = server.real === this.#real[0] ? this.#real[1] : this.#real[0];
     world.at(world.now + down, async () => {
       await server.start(next, snapshot);
+      if (memory !== "kept") ledger.forgot(server);
       await this.#look("memory lost");
     });
   }

@@ -62,6 +62,7 @@ export class Process {
   /** How far the callback that runs now is ahead of the world, because it took its time. */
   #ahead = 0;
   #busyUntil = 0;
+  readonly #blocks: { readonly at: number; readonly time: number }[] = [];
   #state: "running" | "frozen" | "dead" = "running";
   #timers: ProcessTimer[] = [];
   #input: (() => void)[] = [];
@@ -161,7 +162,15 @@ export class Process {
 
   /** Its code takes that long, in the world's milliseconds, without returning to the event loop. */
   block(time: number): void {
+    this.#blocks.push({ at: this.time, time });
     this.#ahead += time;
+  }
+
+  /** For how long its code ran between those times of the world without returning to the event loop. */
+  blockedBetween(from: number, until: number): number {
+    let sum = 0;
+    for (const { at, time } of this.#blocks) if (at <= until && at + time >= from) sum += time;
+    return sum;
   }
 
   setTimeout(run: () => void, delay: number): ProcessTimer {
