@@ -12,8 +12,8 @@ import type { Verdict } from "./verdict.ts";
 const LOOK_EVERY = 1_000;
 
 export interface WaitTerms {
-  /** For how long a live waiter may wait at most for a lock that nobody holds, in milliseconds. */
-  readonly bound: number;
+  /** For how long a live waiter may wait at most for a lock that nobody has held since then, in milliseconds. */
+  bound(attempt: Attempt, since: number): number;
   /** Whether one process serves its own in the order in which they asked. */
   readonly isOrdered: boolean;
   /** Since when nothing has gone wrong for a client, in the world's time; Infinity if something does now. */
@@ -97,7 +97,7 @@ export class Waits {
       const [lock = ""] = attempt.operation.locks;
       const free = this.#ledger.freeSince(this.#server, lock);
       const since = Math.max(free, attempt.askedAt, this.#terms.quietSince(attempt));
-      if (now - since <= this.#terms.bound) continue;
+      if (now - since <= this.#terms.bound(attempt, since)) continue;
       this.#blamed.add(attempt);
       const waited = ((now - since) / 1_000).toFixed(1);
       this.#verdict.fail(

@@ -1,41 +1,70 @@
 /** Mistakes planted in the Lua scripts, which the simulator must find: a checker that finds none of them checks nothing. */
 import { createHash } from "node:crypto";
+import type { Rule } from "../checks/verdict.ts";
 import * as scripts from "../../src/schemes/lua/scripts.generated.ts";
 
 /** What the right text is replaced by, in all scripts that have it. */
 interface Mistake {
   readonly right: string;
   readonly wrong: string;
+  /** The rule that the simulator must find broken. */
+  readonly breaks: Rule;
 }
 
 export const MISTAKES = {
-  "fences that fall": { right: "last < micros and micros or last + 1", wrong: "last - 1" },
-  "a newcomer overtakes the queue": { right: "if not queued and compatible", wrong: "if compatible" },
-  "permits are not counted": { right: "lock.used + permits <= tonumber(limit)", wrong: "true" },
-  "shared beside exclusive": { right: "(lock.kind == 'shared' and mode == 'shared')", wrong: "mode == 'shared'" },
-  "a release that lets nobody in": { right: "promote(lock, nil, nil, moved)", wrong: "" },
+  "fences that fall": {
+    right: "last < micros and micros or last + 1",
+    wrong: "last - 1",
+    breaks: "growing fences",
+  },
+  "a newcomer overtakes the queue": {
+    right: "if not queued and compatible",
+    wrong: "if compatible",
+    breaks: "order on the server",
+  },
+  "permits are not counted": {
+    right: "lock.used + permits <= tonumber(limit)",
+    wrong: "true",
+    breaks: "permits",
+  },
+  "exclusive beside shared": {
+    right: "(lock.kind == 'shared' and mode == 'shared')",
+    wrong: "lock.kind == 'shared'",
+    breaks: "one holder",
+  },
+  "a release that lets nobody in": {
+    right: "promote(lock, nil, nil, moved)",
+    wrong: "",
+    breaks: "service",
+  },
   "a dead waiter is never passed over": {
-    right: "if tonumber(stale_at) <= now then return false end",
-    wrong: "now = 0",
+    right: "if not window then\n      leave_queue(lock, head)",
+    wrong: "if not window then\n      break",
+    breaks: "service",
   },
   "a lease that is not lengthened": {
     right: "digits(max(ttl, call('PTTL', lock.key)))",
     wrong: "call('PTTL', lock.key)",
+    breaks: "timely loss",
   },
 } satisfies Record<string, Mistake>;
 
 export type MistakeName = keyof typeof MISTAKES;
 
-/** Makes the mistake for the rest of this process's life. @returns how many scripts have it */
-export function plant(name: string): number {
+/** Makes the mistake, until what it returns is called. @throws RangeError if there is none of that name, or no such text */
+export function plant(name: string): () => void {
   const mistake = (MISTAKES as Record<string, Mistake>)[name];
   if (!mistake) throw new RangeError(`Expected one of: ${Object.keys(MISTAKES).join("; ")}. Got ${name}.`);
-  let count = 0;
-  for (const script of Object.values(scripts) as { source: string; sha: string }[]) {
-    if (!script.source.includes(mistake.right)) continue;
+  const all = Object.values(scripts) as { source: string; sha: string }[];
+  const wrong = all.filter(({ source }) => source.includes(mistake.right));
+  if (wrong.length === 0)
+    throw new RangeError(`No script has the text that "${name}" changes. Adapt the mistake to the scripts.`);
+  const before = wrong.map((script) => ({ ...script }));
+  for (const script of wrong) {
     script.source = script.source.replaceAll(mistake.right, () => mistake.wrong);
     script.sha = createHash("sha1").update(script.source).digest("hex");
-    count++;
   }
-  return count;
+  return () => {
+    for (const [i, script] of wrong.entries()) Object.assign(script, before[i]);
+  };
 }

@@ -13,6 +13,8 @@ import type { World } from "../world/world.ts";
 const LINGER = 12_000;
 /** A waiter in the queue is patient for 30 s, and the time limit of a call comes on top. */
 const PATIENCE = 40_000;
+/** A dead waiter stands in the queue for 15 s after its last sign of life, and a poke comes within 5.5 s. */
+const FELT_FOR = 21_000;
 /** What timers, a loop's other callbacks and questions that wait for each other may cost, in milliseconds. */
 const SLACK = 20;
 /** A renewal is due after a third of the ttl. */
@@ -29,6 +31,7 @@ export class Excuses {
   readonly #world: World;
   readonly #ledger: () => Ledger;
   readonly #troubles: Trouble[] = [];
+  #upsetAt = -Infinity;
   /** Clients whose connection is down now. */
   readonly #down = new Map<string, Trouble>();
 
@@ -57,6 +60,17 @@ export class Excuses {
   /** Something goes wrong for all of them until then. */
   disturbAll(time: number): void {
     this.#add(undefined, time);
+  }
+
+  /** Something goes wrong that fails no call, but may keep waiters waiting. */
+  upset(): void {
+    this.#upsetAt = this.#world.now;
+  }
+
+  /** Whether nothing had gone wrong for anybody by then, for so long that nobody could feel it any more. */
+  isCalmAt(time: number): boolean {
+    const last = Math.max(this.#upsetAt, ...this.#troubles.map(({ until }) => until));
+    return time >= last + FELT_FOR;
   }
 
   /** Since when nothing has gone wrong for it; Infinity while its connection is down. */

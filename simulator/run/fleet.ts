@@ -23,8 +23,10 @@ import { Excuses } from "./excuses.ts";
 import { Trouble } from "./trouble.ts";
 
 const PREFIX = "lock:";
-/** How long waiters may wait for a lock that nobody holds: a poke, and a reconnection before it. */
+/** How long waiters may wait for a lock that nobody holds, whatever went wrong: a poke, and a reconnection before it. */
 const SERVICE: Readonly<Record<Plan["scheme"], number>> = { lua: 10_000, set: 6_000 };
+/** If nothing did: whoever is let in and has just left keeps the lock for the claim window; then there are 4 L. */
+const CLAIM = 1_000;
 /** When all is quiet: everything is served and over by then, whatever the ttls. */
 const AFTERMATH = 15 * 60_000;
 /** Keys of those who died are gone by then: the longest ttl, a label's margin, the queue's own. */
@@ -86,7 +88,7 @@ export class Fleet {
     this.ledger = new Ledger(this.world, this.history, this.verdict, scriptOf, alias, isForcing);
     this.#beliefs = new Beliefs(this.server, this.history, this.verdict, this.ledger, LIMIT);
     this.#waits = new Waits(this.world, this.server, this.verdict, this.ledger, {
-      bound: SERVICE[plan.scheme],
+      bound: (attempt, since) => this.#bound(attempt, since),
       isOrdered: plan.scheme === "lua",
       quietSince: ({ by }) => this.excuses.quietSince(by.name),
     });
@@ -172,6 +174,12 @@ export class Fleet {
     const [keys] = await this.server.admin("KEYS", "*");
     const left = (keys as string[]).filter((key) => !allowed.includes(key)).sort();
     if (left.length > 0) this.verdict.fail("nothing is left", `${this.#alias(left.join(", "))} ${when}`);
+  }
+
+  #bound({ by }: Attempt, since: number): number {
+    const { scheme } = this.#plan;
+    if (scheme !== "lua" || !this.excuses.isCalmAt(since)) return SERVICE[scheme];
+    return CLAIM + 4 * by.latency + by.process.blockedBetween(since, this.world.now);
   }
 
   #boot(plan: ClientPlan, lives: number): void {

@@ -57,7 +57,8 @@ export class Trouble {
   }
 
   async strike(fault: Fault): Promise<void> {
-    const { history, machines } = this.#victims;
+    const { history, machines, excuses } = this.#victims;
+    excuses.upset();
     const { fault: name, ...terms } = fault;
     history.add("***", () => `${name} ${JSON.stringify(terms)}`);
     if ("client" in fault) {
