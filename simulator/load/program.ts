@@ -114,8 +114,8 @@ export class Program {
       case "elect":
         return this.#elect(attempt);
       case "once": {
-        const { ttl, hold, atLeast = 0 } = operation;
-        const atMost = Math.ceil(4 * hold) + 1_000;
+        const { ttl, atLeast = 0 } = operation;
+        const atMost = atMostOf(operation);
         const terms = { atMost, atLeast: Math.min(Math.ceil(atLeast), atMost), ttl };
         await this.manager.once(name, terms, (lock) => this.#work(attempt, lock));
         return;
@@ -285,6 +285,11 @@ export class Program {
     const given = detached;
     this.#post(heir, travel, (program) => void program.attach(attempt, given));
   }
+}
+
+/** How long a job may take. */
+export function atMostOf({ hold }: Operation): number {
+  return Math.ceil(4 * hold) + 1_000;
 }
 
 /** What a callback throws that is meant to. */

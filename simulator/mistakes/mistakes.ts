@@ -5,8 +5,8 @@ import * as scripts from "../../src/schemes/lua/scripts.generated.ts";
 
 /** What the right text is replaced by, in all scripts that have it. */
 interface Mistake {
-  readonly right: string;
-  readonly wrong: string;
+  readonly right: string | RegExp;
+  readonly wrong: string | ((right: string) => string);
   /** The rule that the simulator must find broken. */
   readonly breaks: Rule;
 }
@@ -38,8 +38,13 @@ export const MISTAKES = {
     breaks: "service",
   },
   "a dead waiter is never passed over": {
-    right: "if not window then\n      leave_queue(lock, head)",
-    wrong: "if not window then\n      break",
+    right: /if not window then\nleave_queue\(lock, head\)|if not stale_at or not alive\(other, stale_at, their_ear\)/g,
+    wrong: (right) => (right.includes("window") ? "if not window then\nbreak" : "if false"),
+    breaks: "service",
+  },
+  "a waiter that is let in and not told": {
+    right: "if head ~= me then tell(lock, head, 'granted', fence, fences, asked) end",
+    wrong: "",
     breaks: "service",
   },
   "a lease that is not lengthened": {
@@ -56,15 +61,20 @@ export function plant(name: string): () => void {
   const mistake = (MISTAKES as Record<string, Mistake>)[name];
   if (!mistake) throw new RangeError(`Expected one of: ${Object.keys(MISTAKES).join("; ")}. Got ${name}.`);
   const all = Object.values(scripts) as { source: string; sha: string }[];
-  const wrong = all.filter(({ source }) => source.includes(mistake.right));
-  if (wrong.length === 0)
+  const scriptsWithIt = all.filter(({ source }) => source.search(patternOf(mistake)) >= 0);
+  if (scriptsWithIt.length === 0)
     throw new RangeError(`No script has the text that "${name}" changes. Adapt the mistake to the scripts.`);
-  const before = wrong.map((script) => ({ ...script }));
-  for (const script of wrong) {
-    script.source = script.source.replaceAll(mistake.right, () => mistake.wrong);
+  const { wrong } = mistake;
+  const before = scriptsWithIt.map((script) => ({ ...script }));
+  for (const script of scriptsWithIt) {
+    script.source = script.source.replaceAll(patternOf(mistake), typeof wrong === "string" ? () => wrong : wrong);
     script.sha = createHash("sha1").update(script.source).digest("hex");
   }
   return () => {
-    for (const [i, script] of wrong.entries()) Object.assign(script, before[i]);
+    for (const [i, script] of scriptsWithIt.entries()) Object.assign(script, before[i]);
   };
+}
+
+function patternOf({ right }: Mistake): RegExp {
+  return typeof right === "string" ? new RegExp(right.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"), "g") : right;
 }

@@ -6,7 +6,8 @@ import { LockLostError } from "../../src/errors.ts";
 import { drift } from "../../src/leases/lease.ts";
 import type { Attempt } from "../checks/attempt.ts";
 import type { Ledger } from "../checks/ledger.ts";
-import { Thrown } from "../load/program.ts";
+import { atMostOf, Thrown } from "../load/program.ts";
+import type { Operation } from "../plan/plan.ts";
 import type { World } from "../world/world.ts";
 
 /** A call fails this long at most after its cause has passed: a reconnection, and the time limit of the call. */
@@ -112,7 +113,7 @@ export class Excuses {
     if (isTaken || isTakenBefore) return true;
     if (reason === "stolen") return false;
     // What its program has limited ends in time.
-    if (operation.renew === false || operation.maxHold !== undefined) return this.#isOver(attempt);
+    if (operation.renew === false || longestHold(operation) < Infinity) return this.#isOver(attempt);
     const ttl = ttlOf(attempt);
     const at = Math.min(now, ...holds.map((hold) => hold.deadlineTime));
     return this.#isDelayed(attempt, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
@@ -170,6 +171,11 @@ function lossIn(error: unknown): LockLostError | undefined {
 }
 
 /** For how long a lease of the attempt is asked for. */
-function ttlOf({ operation: { ttl = 30_000, maxHold = Infinity } }: Attempt): number {
-  return Math.min(ttl, maxHold);
+function ttlOf({ operation }: Attempt): number {
+  return Math.min(operation.ttl ?? 30_000, longestHold(operation));
+}
+
+/** After what time its lease is over though it is renewed. */
+function longestHold(operation: Operation): number {
+  return operation.do === "once" ? atMostOf(operation) : (operation.maxHold ?? Infinity);
 }
