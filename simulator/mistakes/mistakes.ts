@@ -39,12 +39,7 @@ export const MISTAKES = {
   },
   "a dead waiter is never passed over": {
     right: /if not window then\nleave_queue\(lock, head\)|if not stale_at or not alive\(other, stale_at, their_ear\)/g,
-    wrong: (right) => (right.includes("window") ? "if not window then\nbreak" : "if false"),
-    breaks: "service",
-  },
-  "a waiter that is let in and not told": {
-    right: "if head ~= me then tell(lock, head, 'granted', fence, fences, asked) end",
-    wrong: "",
+    wrong: (right) => (right.includes("window") ? "if not window then\nmore = false\nbreak" : "if false"),
     breaks: "service",
   },
   "a lease that is not lengthened": {
