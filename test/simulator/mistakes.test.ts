@@ -39,4 +39,11 @@ describe.runIf(process.env["HOLDFAST_LONG"] !== undefined)("simulator with a pla
     const { verdict } = await servers.run(plan).finally(mend);
     expect(verdict.violations.map(({ rule }) => rule)).toContain(mistakes[name].breaks);
   });
+
+  it("reports a lease that is lost on a healthy server", async () => {
+    const mend = plant("a lease that is not lengthened");
+    const plan = drawPlan({ ...PLANS["a lease that is not lengthened"], scheme: "lua" });
+    const { verdict } = await servers.run(plan).finally(mend);
+    expect(verdict.violations.map(({ text }) => text).join("\n")).toContain("LockLostError");
+  });
 });
