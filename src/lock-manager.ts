@@ -47,8 +47,8 @@ import { snapshotOf } from "./snapshot.ts";
 import type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 import { Lines } from "./waiting/lines.ts";
 
-/** Options of one request without those that say how to wait. */
-export type TryOptions = Omit<LockOptions, "ifAvailable" | "signal" | "waitTimeout" | "maxQueue" | "onWait">;
+/** Options of `tryAcquire`. Those about waiting (`signal`, `maxQueue`, `onWait`) need a `waitTimeout`. */
+export type TryOptions = Omit<LockOptions, "ifAvailable">;
 
 /**
  * Takes, waits for and releases locks. Its `request` and `query` are those of the Web Locks API, for all processes
@@ -163,7 +163,12 @@ export class LockManager {
     return this.#acquire("acquire", name, options) as Promise<Lock | SeveralLocks>;
   }
 
-  /** Take the lock if that is possible at once, else null. */
+  /**
+   * Take the lock if that is possible at once, or within `waitTimeout` milliseconds if you give one; otherwise resolve to
+   * null.
+   *
+   * @throws what `acquire` rejects with; `LockTimeoutError` only if the time is up while the server fails
+   */
   tryAcquire(name: string, options?: TryOptions): Promise<Lock | null>;
   tryAcquire(names: readonly string[], options?: TryOptions): Promise<SeveralLocks | null>;
   tryAcquire(name: string | readonly string[], options?: TryOptions): Promise<Lock | SeveralLocks | null> {
@@ -313,7 +318,7 @@ export class LockManager {
     };
   }
 
-  /** Null if it may not wait and the lock is busy. Rejects, and never throws. */
+  /** Null if it is a try and the lock is busy. Rejects, and never throws. */
   #acquire(verb: Verb, name: unknown, given: unknown): Promise<Lock | SeveralLocks | null> {
     try {
       if (!Array.isArray(name)) return this.#obtain(verb, name, given, asLock);

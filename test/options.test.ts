@@ -165,14 +165,14 @@ describe("a request", () => {
     expect(sent).toEqual([]);
   });
 
-  test("tryAcquire refuses waitTimeout and signal, for it never waits", async () => {
+  test("tryAcquire without waitTimeout refuses the options about waiting, because it never waits", async () => {
     const { client, sent } = recording();
     const locks = new LockManager(client);
     const tryWith = (options: object) => rejection(Reflect.apply(locks.tryAcquire, locks, ["name", options]));
     expectRefusal(
-      await tryWith({ waitTimeout: 5 }),
+      await tryWith({ maxQueue: 5 }),
       "TypeError",
-      "tryAcquire() never waits, so it cannot take waitTimeout",
+      "tryAcquire() without waitTimeout never waits, so it cannot take maxQueue",
     );
     expectDOMException(await tryWith({ signal: new AbortController().signal }), "NotSupportedError");
     expect(sent).toEqual([]);

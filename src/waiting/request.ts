@@ -42,7 +42,7 @@ export class Request implements Queued<Request> {
   isOver = false;
   readonly #line: Waits;
   readonly #as: (lease: Lease) => unknown;
-  /** What `as` makes of the lease; null if the request may not wait, and the lock is busy. */
+  /** What `as` makes of the lease; null if the request is a try, and the lock is busy. */
   readonly outcome: Promise<unknown>;
   #resolve!: (given: unknown) => void;
   #reject!: (error: unknown) => void;
@@ -77,11 +77,10 @@ export class Request implements Queued<Request> {
 
   /** The lock is busy, and the request may not wait. */
   busy(): void {
-    const { waitTimeout } = this.terms;
     const { reason } = this.#line.whyNot(this);
     if (!this.#finish()) return;
-    if (waitTimeout === 0) this.#reject(new LockTimeoutError(this.#line.lock, 0, reason));
-    else this.#resolve(null);
+    if (this.terms.isTry) this.#resolve(null);
+    else this.#reject(new LockTimeoutError(this.#line.lock, 0, reason));
   }
 
   /** Over without a grant. */
@@ -120,6 +119,8 @@ export class Request implements Queued<Request> {
     const look = (): void => {
       if (clock.now() < end) return this.#endAt(end, timeout);
       const { reason, cause } = this.#line.whyNot(this);
+      // A server that fails is no busy lock.
+      if (this.terms.isTry && cause === undefined) this.#resolve(null);
       this.end(new LockTimeoutError(lock, timeout, reason, { cause }));
     };
     this.#timer = clock.after(end - clock.now(), look, true);
