@@ -6,6 +6,7 @@ import type { RedisClient } from "./drivers/index.ts";
 import { Connections } from "./drivers/url/connect.ts";
 import { areUrls } from "./drivers/url/url.ts";
 import { LockError, notOverNodes, quote, unsupported } from "./errors.ts";
+import { events } from "./events.ts";
 import { LeaseKeeper } from "./leases/keeper.ts";
 import type { DetachedLock, Holding, Lease } from "./leases/lease.ts";
 import { Lock } from "./lock.ts";
@@ -90,7 +91,8 @@ export class LockManager {
     this.#scheme = openScheme(this.#connections?.client ?? client, this.#options, settings);
     this.#keeper = new LeaseKeeper(clock);
     const turn = this.#scheme.hasTurns ? this.#options.turn : 1;
-    this.#lines = new Lines(this.#scheme, clock, this.#keeper, { clientId, turn });
+    const origin = { scheme: this.#scheme.name, prefix: this.#options.prefix, label: this.#label };
+    this.#lines = new Lines(this.#scheme, clock, this.#keeper, { clientId, turn, origin });
     this.#waits = plainTerms(this.#options, "acquire");
     this.#tries = plainTerms(this.#options, "tryAcquire");
     // Last, so that a constructor that throws has opened nothing.
@@ -231,7 +233,11 @@ export class LockManager {
     if (!state) return [];
     const wanted = state.holders.filter(({ token }) => !expected || expected.includes(token));
     const holders = [];
-    for (const holder of wanted) if (await this.#lines.evict(name, holder)) holders.push(holder);
+    for (const holder of wanted) {
+      if (!(await this.#lines.evict(name, holder))) continue;
+      holders.push(holder);
+      events.forced(state, holder, this.#lines.origin);
+    }
     return snapshotOf([{ ...state, holders }], this.#keeper.clock.micros()).held;
   }
 
@@ -307,6 +313,7 @@ export class LockManager {
   get #room(): ElectionRoom & OnceRoom {
     return {
       clock: this.#keeper.clock,
+      origin: this.#lines.origin,
       closing: this.#closing.signal,
       lease: (name, options, verb) => this.#leaseWith(name, options, verb),
       candidacy: (name, options) => {
