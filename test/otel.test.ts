@@ -54,7 +54,7 @@ function instrumented(t: Finishing, options: OtelOptions = {}): Instrumented {
     metric: async (name) => {
       const { resourceMetrics } = await reader.collect();
       const all = resourceMetrics.scopeMetrics.flatMap(({ metrics }) => metrics);
-      return (all.find(({ descriptor }) => descriptor.name === name)?.dataPoints ?? []) as unknown as Point[];
+      return all.find(({ descriptor }) => descriptor.name === name)?.dataPoints ?? [];
     },
     stop,
   };
@@ -198,9 +198,11 @@ test("calls to a server that failed are counted by code and by what they were fo
   const lock = await new LockManager(client).acquire("a");
   await client.acl("SETUSER", "default", "-@scripting");
   await rejection(lock.extend());
-  expect(await metric("holdfast.troubles")).toMatchObject([
-    { attributes: { "holdfast.scheme": "lua", "holdfast.doing": "renew", "error.type": "no-scripting" }, value: 1 },
-  ]);
+  // The lease is renewed by itself, too, and fails again.
+  const [troubles] = await metric("holdfast.troubles");
+  const about = { "holdfast.scheme": "lua", "holdfast.doing": "renew", "error.type": "no-scripting" };
+  expect(troubles?.attributes).toMatchObject(about);
+  expect(troubles?.value).toBeGreaterThan(0);
 });
 
 test("the main entry never loads OpenTelemetry; holdfast/otel does, by import and by require", async () => {

@@ -4,17 +4,12 @@ import type { GrantEvent, HoldEnd, LockEvent, WaitEnd } from "../events.ts";
 import type { OtelOptions } from "../options/otel.ts";
 import { attributesOf, SCOPE } from "./attributes.ts";
 import { listen } from "./listeners.ts";
+import { Tally } from "./tally.ts";
 
 /** In seconds: a free lock takes less than a millisecond, and some hold for an hour. */
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600];
 
-/** The requests that wait now and have the same attributes: what was added for them, to be taken off again. */
-interface Waiting {
-  readonly attributes: Attributes;
-  count: number;
-}
-
-/** A lock that is held now: as for those that wait. */
+/** A lock that is held now: what was added for it, to be taken off again. */
 interface Held {
   readonly attributes: Attributes;
   readonly permits: number | undefined;
@@ -25,28 +20,12 @@ interface Held {
 export function observeMetrics(options: OtelOptions): () => void {
   const { wait, hold, waiting, held, permits, leading, losses, troubles } = instruments(options);
   const holds = new Map<string, Held>();
-  const waits = new Map<string, Waiting>();
+  const waits = new Tally(waiting);
   const about = (event: LockEvent): Attributes => attributesOf(event, options);
 
-  const queued = (event: LockEvent): void => {
-    const attributes = about(event);
-    const key = JSON.stringify(attributes);
-    const alike = waits.get(key);
-    if (alike) alike.count++;
-    else waits.set(key, { attributes, count: 1 });
-    waiting.add(1, attributes);
-  };
-  const dequeued = (attributes: Attributes): void => {
-    const key = JSON.stringify(attributes);
-    const alike = waits.get(key);
-    // Queued before we listened.
-    if (!alike) return;
-    if (--alike.count === 0) waits.delete(key);
-    waiting.add(-1, attributes);
-  };
   const waitEnded = (outcome: string) => (event: LockEvent & WaitEnd) => {
     const attributes = about(event);
-    if (event.wasQueued) dequeued(attributes);
+    if (event.wasQueued) waits.remove(attributes);
     wait.record(event.waited / 1_000, { ...attributes, "holdfast.outcome": outcome });
   };
   const granted = waitEnded("granted");
@@ -66,7 +45,7 @@ export function observeMetrics(options: OtelOptions): () => void {
   const lost = holdEnded("lost");
 
   const stop = listen({
-    "holdfast:queued": queued,
+    "holdfast:queued": (event) => waits.add(about(event)),
     "holdfast:granted": (event) => {
       granted(event);
       const attributes = about(event);
@@ -95,7 +74,6 @@ export function observeMetrics(options: OtelOptions): () => void {
   });
   return () => {
     stop();
-    for (const { attributes, count } of waits.values()) waiting.add(-count, attributes);
     waits.clear();
     for (const one of holds.values()) left(one);
     holds.clear();
