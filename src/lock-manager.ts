@@ -6,6 +6,7 @@ import type { RedisClient } from "./drivers/index.ts";
 import { Connections } from "./drivers/url/connect.ts";
 import { areUrls } from "./drivers/url/url.ts";
 import { LockError, notOverNodes, quote, unsupported } from "./errors.ts";
+import { events } from "./events.ts";
 import { LeaseKeeper } from "./leases/keeper.ts";
 import type { DetachedLock } from "./leases/detached-lock.ts";
 import type { Holding, Lease } from "./leases/lease.ts";
@@ -48,8 +49,8 @@ import { snapshotOf } from "./snapshot.ts";
 import type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 import { Lines } from "./waiting/lines.ts";
 
-/** Options of one request without those that say how to wait. */
-export type TryOptions = Omit<LockOptions, "ifAvailable" | "signal" | "waitTimeout" | "maxQueue" | "onWait">;
+/** Options of `tryAcquire`. Those about waiting (`signal`, `maxQueue`, `onWait`) need a `waitTimeout`. */
+export type TryOptions = Omit<LockOptions, "ifAvailable">;
 
 /**
  * Takes, waits for and releases locks. Its `request` and `query` are those of the Web Locks API, for all processes
@@ -91,7 +92,8 @@ export class LockManager {
     this.#scheme = openScheme(this.#connections?.client ?? client, this.#options, settings);
     this.#keeper = new LeaseKeeper(clock);
     const turn = this.#scheme.hasTurns ? this.#options.turn : 1;
-    this.#lines = new Lines(this.#scheme, clock, this.#keeper, { clientId, turn });
+    const origin = { scheme: this.#scheme.name, prefix: this.#options.prefix, label: this.#label };
+    this.#lines = new Lines(this.#scheme, clock, this.#keeper, { clientId, turn, origin });
     this.#waits = plainTerms(this.#options, "acquire");
     this.#tries = plainTerms(this.#options, "tryAcquire");
     // Last, so that a constructor that throws has opened nothing.
@@ -164,7 +166,12 @@ export class LockManager {
     return this.#acquire("acquire", name, options) as Promise<Lock | SeveralLocks>;
   }
 
-  /** Take the lock if that is possible at once, else null. */
+  /**
+   * Take the lock if that is possible at once, or within `waitTimeout` milliseconds if you give one; otherwise resolve to
+   * null.
+   *
+   * @throws what `acquire` rejects with; `LockTimeoutError` only if the time is up while the server fails
+   */
   tryAcquire(name: string, options?: TryOptions): Promise<Lock | null>;
   tryAcquire(names: readonly string[], options?: TryOptions): Promise<SeveralLocks | null>;
   tryAcquire(name: string | readonly string[], options?: TryOptions): Promise<Lock | SeveralLocks | null> {
@@ -227,7 +234,11 @@ export class LockManager {
     if (!state) return [];
     const wanted = state.holders.filter(({ token }) => !expected || expected.includes(token));
     const holders = [];
-    for (const holder of wanted) if (await this.#lines.evict(name, holder)) holders.push(holder);
+    for (const holder of wanted) {
+      if (!(await this.#lines.evict(name, holder))) continue;
+      holders.push(holder);
+      events.forced(state, holder, this.#lines.origin);
+    }
     return snapshotOf([{ ...state, holders }], this.#keeper.clock.micros()).held;
   }
 
@@ -303,6 +314,7 @@ export class LockManager {
   get #room(): ElectionRoom & OnceRoom {
     return {
       clock: this.#keeper.clock,
+      origin: this.#lines.origin,
       closing: this.#closing.signal,
       lease: (name, options, verb) => this.#leaseWith(name, options, verb),
       candidacy: (name, options) => {
@@ -314,7 +326,7 @@ export class LockManager {
     };
   }
 
-  /** Null if it may not wait and the lock is busy. Rejects, and never throws. */
+  /** Null if it is a try and the lock is busy. Rejects, and never throws. */
   #acquire(verb: Verb, name: unknown, given: unknown): Promise<Lock | SeveralLocks | null> {
     try {
       if (!Array.isArray(name)) return this.#obtain(verb, name, given, asLock);

@@ -2,7 +2,7 @@ import type { Wish } from "../durability.ts";
 import { LockLostError, released } from "../errors.ts";
 import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
-import type { Context } from "../events.ts";
+import type { Context, Origin } from "../events.ts";
 import { duration, SHORTEST_TTL } from "../options/checks.ts";
 import type { Extension, Grant, Release } from "../schemes/scheme.ts";
 import type { DetachedLock } from "./detached-lock.ts";
@@ -76,6 +76,7 @@ export interface Departing {
 export interface Ground {
   /** As the scheme knows it. */
   readonly grant: Grant;
+  readonly origin: Origin;
   /** The scheme keeps it at least until then, by our clock. */
   readonly grantedUntil: number;
   /** Make it last at least until then, by our clock. */
@@ -155,6 +156,16 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   /** Neither released nor lost, as far as has been noticed. */
   get isRunning(): boolean {
     return this.#state === "running";
+  }
+
+  get origin(): Origin {
+    return this.#ground.origin;
+  }
+
+  /** Milliseconds since the grant; undefined if nobody listened to events when it was requested. */
+  get heldFor(): number | undefined {
+    const grantedAt = this.context?.grantedAt;
+    return grantedAt === undefined ? undefined : this.#now() - grantedAt;
   }
 
   /** When the keeper must look at this lease next. */
@@ -247,7 +258,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#state = "released";
     this.#keeper.forget(this);
     this.#ground.detach(this);
-    events.detached(this.grant, this.context);
+    events.detached(this);
     return { name: lock, mode, token, fence, ttl: this.ttl, remaining };
   }
 
@@ -266,7 +277,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   departed(outcome: Departure): void {
     if (this.#state !== "released") return;
     const wasHeld = outcome !== "gone";
-    if (wasHeld) events.released(this.grant, this.context);
+    if (wasHeld) events.released(this);
     else {
       this.#state = "running";
       this.lose("expired");
@@ -279,7 +290,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#state = "lost";
     const { lock, fence } = this.grant;
     this.#keeper.forget(this);
-    events.lost({ ...this.grant, reason }, this.context);
+    events.lost(this, reason, options.blocked);
     this.#whenLost().tell(new LockLostError(lock, fence, reason, options));
     this.#ground.leave(this);
   }
@@ -314,6 +325,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#deadline = Math.max(this.#deadline, this.#atMost(deadline(grantedUntil, askedAt)));
     if (this.#renew) this.#renewAt = askedAt + this.ttl * RENEW_AFTER;
     this.#keeper.reschedule(this);
+    events.renewed(this);
   }
 
   notExtended(error: unknown): void {
@@ -322,7 +334,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#trouble = error;
     const pause = Math.min(this.ttl * RETRY_AFTER, Math.max(this.remaining * RETRY_SOON, SHORTEST_RETRY));
     if (this.#renew) this.#renewAt = this.#now() + pause;
-    events.trouble({ lock: this.grant.lock, token: this.grant.token, doing: "renew", error }, this.context);
+    events.trouble("renew", error, this.grant, this, this.context);
     this.#keeper.reschedule(this);
   }
 
