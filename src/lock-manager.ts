@@ -5,7 +5,7 @@ import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
 import { Connections } from "./drivers/url/connect.ts";
 import { areUrls } from "./drivers/url/url.ts";
-import { LockError, notOverNodes, quote, unsupported } from "./errors.ts";
+import { LockError, notOverNodes, quote } from "./errors.ts";
 import { events } from "./events.ts";
 import { LeaseKeeper } from "./leases/keeper.ts";
 import type { DetachedLock } from "./leases/detached-lock.ts";
@@ -15,7 +15,6 @@ import { checkAttach } from "./options/attach.ts";
 import type { AttachOptions } from "./options/attach.ts";
 import { checkClose } from "./options/close.ts";
 import type { CloseOptions } from "./options/close.ts";
-import { refuseDurability } from "./options/durability.ts";
 import { checkElection, checkObservation } from "./options/election.ts";
 import type { ElectOptions, ObserveOptions } from "./options/election.ts";
 import { checkManagerOptions } from "./options/manager.ts";
@@ -44,6 +43,7 @@ import { obtainAll, SeveralLocks } from "./primitives/several.ts";
 import { openScheme } from "./schemes/index.ts";
 import { MemoryStore } from "./schemes/memory.ts";
 import type { Scheme, Selection } from "./schemes/scheme.ts";
+import { assertSupported } from "./schemes/supported.ts";
 import { throwIfAborted } from "./signals.ts";
 import { snapshotOf } from "./snapshot.ts";
 import type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
@@ -371,24 +371,9 @@ export class LockManager {
 
   #lease<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
     this.#assertOpen();
-    this.#assertSupported(terms);
+    assertSupported(this.#scheme, terms);
     throwIfAborted(terms.signal);
     return this.#lines.obtain(lock, terms, as);
-  }
-
-  #assertSupported({ mode, permits, maxQueue, durability }: Terms): void {
-    const { name, modes, queues, proves } = this.#scheme;
-    if (!proves) refuseDurability(name, durability);
-    if (queues && modes.has(mode)) return;
-    const missing =
-      permits !== undefined && !queues
-        ? "semaphores"
-        : !modes.has(mode)
-          ? `${mode} locks`
-          : maxQueue !== undefined && !queues
-            ? "queue, so no maxQueue"
-            : undefined;
-    if (missing) throw unsupported(`The scheme "${name}" has no ${missing}`, 'Use the scheme "lua".');
   }
 
   #assertOpen(): void {

@@ -3,7 +3,7 @@
  * if something explains it that happened to this very client, lock or server in the time in which it could matter.
  */
 import { LockLostError } from "../../src/errors.ts";
-import { drift } from "../../src/leases/lease.ts";
+import { drift } from "../../src/leases/deadline.ts";
 import type { Attempt } from "../checks/attempt.ts";
 import type { Ledger } from "../checks/ledger.ts";
 import { atMostOf, Thrown } from "../load/program.ts";

@@ -5,20 +5,11 @@ import { events } from "../events.ts";
 import type { Context, Origin } from "../events.ts";
 import { duration, SHORTEST_TTL } from "../options/checks.ts";
 import type { Extension, Grant, Release } from "../schemes/scheme.ts";
+import { deadline } from "./deadline.ts";
 import type { DetachedLock } from "./detached-lock.ts";
 import type { LeaseKeeper } from "./keeper.ts";
 import { Loss } from "./loss.ts";
 import type { Scheduled } from "./schedule.ts";
-
-/** How much earlier than the server's our deadline comes, for a lease of that length: clocks run at different speeds. */
-export function drift(ttl: number): number {
-  return ttl * 0.01 + 2;
-}
-
-/** Our own deadline for a lease that a server keeps until `grantedUntil`, and that was surely running at `from`. */
-export function deadline(grantedUntil: number, from: number): number {
-  return grantedUntil - drift(grantedUntil - from);
-}
 
 /** A lease is renewed when a third of its time has gone, and tried again after a twelfth while that fails. */
 const RENEW_AFTER = 1 / 3;

@@ -4,7 +4,7 @@ import type { Wish } from "../durability.ts";
 import { SchemeError } from "../errors.ts";
 import { events } from "../events.ts";
 import type { Origin } from "../events.ts";
-import { deadline } from "../leases/lease.ts";
+import { deadline } from "../leases/deadline.ts";
 import type { Terms } from "../options/request.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, STALE_AFTER } from "../schemes/scheme.ts";
 import type { Answer, Granted, LockMode, Question, WaitedFor } from "../schemes/scheme.ts";
