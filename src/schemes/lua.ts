@@ -98,9 +98,9 @@ export class LuaScheme implements Scheme {
     return generation === undefined ? undefined : generation + this.#driver.drops;
   }
 
-  written(lock: string): Promise<void> {
-    this.#calls.batches.flush();
-    return this.#driver.written(this.#calls.keys.of(lock)[0]);
+  async written(lock: string): Promise<void> {
+    await this.#calls.batches.sent();
+    await this.#driver.written(this.#calls.keys.of(lock)[0]);
   }
 
   acquire(question: Question): void {
