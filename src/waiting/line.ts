@@ -75,7 +75,7 @@ export class Line implements PlaceOwner, TurnOwner {
     let surplus: Request[] | undefined;
     while (place.requests.size > fences) (surplus ??= []).unshift(place.release());
     // Those that it was taken from hear of it before it begins, and not only when the report arrives.
-    if (place.terms.manner === "steal") this.#rob(grant.fence);
+    if (place.terms.manner === "steal") this.#rob(grant, place);
     const turn = new Turn(this, place, grant, from);
     this.#turns.add(turn);
     if (surplus) this.putBack(surplus);
@@ -129,6 +129,12 @@ export class Line implements PlaceOwner, TurnOwner {
   ended(turn: Turn): void {
     this.#turns.remove(turn);
     this.#proceed();
+  }
+
+  /** How many requests of this process wait. */
+  get waiting(): number {
+    const places = [...this.#places, ...Array.from(this.#turns, ({ place }) => place)];
+    return places.reduce((sum, { requests }) => sum + requests.size, this.#unplaced.size);
   }
 
   waitingAt(place: Place): number {
@@ -276,8 +282,10 @@ export class Line implements PlaceOwner, TurnOwner {
     return standsAlone(request.terms, this.room.turn);
   }
 
-  #rob(fence: number): void {
+  #rob({ fence, victims = [] }: Granted, { lock, origin, requests }: Place): void {
     for (const turn of Array.from(this.#turns)) if (turn.grant.fence < fence) turn.lose("stolen");
+    const robbed = { lock, mode: victims.length > 1 ? ("shared" as const) : undefined };
+    for (const victim of victims) events.forced(robbed, victim, origin, requests.first?.context);
   }
 
   #placeOf(token: string): Place | undefined {
