@@ -186,8 +186,8 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     expect(seen.map(({ step }) => step)).toEqual(["start", "end", "asyncStart", "asyncEnd"]);
     expect(new Set(seen.map(({ trace }) => trace)).size).toBe(1);
     const about = { name, mode: "exclusive", permits: undefined, scheme, prefix: "lock:", label: "a job", ahead: 0 };
-    const open = { position: undefined, waited: undefined, outcome: undefined, token: undefined, fence: undefined };
-    expect(seen[0]?.then).toEqual({ ...about, ...open, error: undefined });
+    const unknown = { position: undefined, waited: undefined, outcome: undefined, token: undefined, fence: undefined };
+    expect(seen[0]?.then).toEqual({ ...about, ...unknown, error: undefined });
     const { token, fence } = lock;
     const granted = { position: undefined, waited: expect.any(Number), outcome: "granted", token, fence };
     expect(seen.at(-1)?.then).toEqual({ ...about, ...granted, error: undefined });
