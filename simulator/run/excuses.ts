@@ -114,16 +114,9 @@ export class Excuses {
     if (reason === "stolen") return false;
     // What its program has limited ends in time.
     if (operation.renew === false || longestHold(operation) < Infinity) return this.#isOver(attempt);
-    if (this.#endedOnLeaving(attempt)) return true;
     const ttl = ttlOf(attempt);
     const at = Math.min(now, ...holds.map((hold) => hold.deadlineTime));
     return this.#isDelayed(attempt, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
-  }
-
-  /** Scheme `set` needs up to eight round trips for a process's first release, and renews nothing meanwhile. */
-  #endedOnLeaving({ holds, by }: Attempt): boolean {
-    const left = holds.map((hold) => hold.deadlineTime - hold.endedAt);
-    return left.length > 0 && left.every((time) => time > 0 && time <= 16 * by.latency);
   }
 
   #lastTaken(lock: string): number {

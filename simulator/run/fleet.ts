@@ -72,6 +72,8 @@ export class Fleet {
   /** Client ids and what they are called in a history. */
   readonly #aliases = new Map<string, string>();
   #attempts = 0;
+  /** All managers are being closed: nobody comes back. */
+  #isLeaving = false;
 
   /** @param real two servers, of which one runs at a time: a restart is the other's start */
   constructor(plan: Plan, real: readonly [RealServer, RealServer]) {
@@ -130,7 +132,9 @@ export class Fleet {
     machine.leave();
     const serverNotices = silent ? 120_000 : machine.link.latency();
     machine.link.breakAll({ deafFor: 0, clientNotices: 0, serverNotices });
-    this.world.at(this.world.now + back, () => this.#boot(machine.plan, machine.lives));
+    this.world.at(this.world.now + back, () => {
+      if (!this.#isLeaving) this.#boot(machine.plan, machine.lives);
+    });
   }
 
   /** Let all programs end, and look for what is left. @returns how long that took, without the wait for keys to expire */
@@ -145,6 +149,7 @@ export class Fleet {
     for (const attempt of this.#waits.open) {
       this.verdict.fail("service", `${attempt.by.name}${attempt.label} was never served`);
     }
+    this.#isLeaving = true;
     for (const { process, programs } of this.machines.values()) {
       const program = programs.at(-1);
       if (!process.isDead && program?.isClosed === false) process.receive(() => void program.close(5_000));

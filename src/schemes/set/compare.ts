@@ -36,6 +36,9 @@ export abstract class Compare {
     return this.#call("replace", key, value, next, ttl, proof);
   }
 
+  /** A lock is held: get ready for its renewal and its release, which a short lease leaves little time for. */
+  abstract prepare(key: string): void;
+
   abstract close(): void;
 
   protected abstract add(comparison: Comparison): void;
