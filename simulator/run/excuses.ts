@@ -7,7 +7,7 @@ import { drift } from "../../src/leases/deadline.ts";
 import type { Attempt } from "../checks/attempt.ts";
 import type { Ledger } from "../checks/ledger.ts";
 import { atMostOf, Thrown } from "../load/program.ts";
-import type { Operation } from "../plan/plan.ts";
+import type { Operation, SchemeUnderTest } from "../plan/plan.ts";
 import type { World } from "../world/world.ts";
 
 /** A call fails this long at most after its cause has passed: a reconnection, and the time limit of the call. */
@@ -20,6 +20,15 @@ const FELT_FOR = 21_000;
 const SLACK = 20;
 /** A renewal is due after a third of the ttl. */
 const FOR_RENEWAL = 2 / 3;
+/**
+ * How many messages a grant may need, there and back: a second question if the server did not know the script, if it
+ * waited for the answer before it, or if the first fence of scheme `set` came without a floor.
+ */
+const GRANT = 4;
+/** And a renewal. Scheme `set` needs two round trips, WATCH and EXEC, and waits for those of the batch that is out. */
+const MESSAGES: Readonly<Record<SchemeUnderTest, number>> = { lua: 4, set: 8 };
+/** So many times scheme `set` looks before it gives up a key that changes all the time. */
+const MOST_ATTEMPTS = 30;
 
 interface Trouble {
   /** Undefined: all of them. */
@@ -30,14 +39,16 @@ interface Trouble {
 
 export class Excuses {
   readonly #world: World;
+  readonly #scheme: SchemeUnderTest;
   readonly #ledger: () => Ledger;
   readonly #troubles: Trouble[] = [];
   #upsetAt = -Infinity;
   /** Clients whose connection is down now. */
   readonly #down = new Map<string, Trouble>();
 
-  constructor(world: World, ledger: () => Ledger) {
+  constructor(world: World, scheme: SchemeUnderTest, ledger: () => Ledger) {
     this.#world = world;
+    this.#scheme = scheme;
     this.#ledger = ledger;
   }
 
@@ -95,9 +106,10 @@ export class Excuses {
     const now = attempt.by.process.time;
     if (code === "too-slow") {
       const time = ttlOf(attempt) - drift(ttlOf(attempt));
-      return this.#isDelayed(attempt, time, attempt.askedAt, now);
+      return this.#isDelayed(attempt, GRANT * attempt.by.latency, time, attempt.askedAt, now);
     }
     if (name !== "SchemeError") return false;
+    if (this.#neverStandsStill(attempt, error as Error)) return true;
     return this.#isTroubled(attempt, Math.max(attempt.askedAt, now - PATIENCE) - LINGER, now);
   }
 
@@ -116,7 +128,14 @@ export class Excuses {
     if (operation.renew === false || longestHold(operation) < Infinity) return this.#isOver(attempt);
     const ttl = ttlOf(attempt);
     const at = Math.min(now, ...holds.map((hold) => hold.deadlineTime));
-    return this.#isDelayed(attempt, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
+    const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
+    return this.#isDelayed(attempt, renewal, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
+  }
+
+  /** WATCH finds that the key was touched each time, if its holder renews it more often than WATCH and EXEC travel. */
+  #neverStandsStill({ operation, askedAt }: Attempt, { message }: Error): boolean {
+    if (operation.do !== "force" || this.#scheme !== "set" || !message.includes("changes all the time")) return false;
+    return operation.locks.some((lock) => this.#ledger().renewalsSince(lock, askedAt) >= MOST_ATTEMPTS);
   }
 
   #lastTaken(lock: string): number {
@@ -126,21 +145,15 @@ export class Excuses {
   /** Its ttl or maxHold has gone by since it began, as far as that can be seen from outside. */
   #isOver(attempt: Attempt): boolean {
     const time = ttlOf(attempt);
-    const early = drift(time) + this.#roundTrips(attempt) + SLACK;
+    const early = drift(time) + GRANT * attempt.by.latency + SLACK;
     const held = Math.max(0, ...attempt.holds.map((hold) => hold.process.time - hold.beganAt));
     return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, this.#world.now);
   }
 
-  /** Whether something explains that an answer took longer than that. */
-  #isDelayed(attempt: Attempt, time: number, from: number, until: number): boolean {
+  /** Whether something explains that an answer took longer than the time. @param alone how long it takes on a good day */
+  #isDelayed(attempt: Attempt, alone: number, time: number, from: number, until: number): boolean {
     const { process } = attempt.by;
-    const delay = this.#roundTrips(attempt) + process.blockedBetween(from, until) + SLACK;
-    return delay >= time || this.#isTroubled(attempt, from, until);
-  }
-
-  /** Two of them: the second if the server does not know the script, or a question waits for the answer before it. */
-  #roundTrips({ by }: Attempt): number {
-    return 4 * by.latency;
+    return alone + process.blockedBetween(from, until) + SLACK >= time || this.#isTroubled(attempt, from, until);
   }
 
   #hasWaited(attempt: Attempt, time: number): boolean {

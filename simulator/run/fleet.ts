@@ -64,7 +64,7 @@ export class Fleet {
   readonly server: SimulatedServer;
   readonly ledger: Ledger;
   readonly machines = new Map<string, Machine>();
-  readonly excuses: Excuses = new Excuses(this.world, () => this.ledger);
+  readonly excuses: Excuses;
   readonly #plan: Plan;
   readonly #beliefs: Beliefs;
   readonly #waits: Waits;
@@ -78,6 +78,7 @@ export class Fleet {
   /** @param real two servers, of which one runs at a time: a restart is the other's start */
   constructor(plan: Plan, real: readonly [RealServer, RealServer]) {
     this.#plan = plan;
+    this.excuses = new Excuses(this.world, plan.scheme, () => this.ledger);
     this.#random = new Random(`${plan.seed}/run`);
     const locks = { lockOf, keysOf };
     this.server = new SimulatedServer(this.world, "s1", real[0], locks, {
