@@ -125,7 +125,8 @@ export class Excuses {
     if (isTaken || isTakenBefore) return true;
     if (reason === "stolen") return false;
     // What its program has limited ends in time.
-    if (operation.renew === false || longestHold(operation) < Infinity) return this.#isOver(attempt);
+    if (this.#isOver(attempt, longestHold(operation))) return true;
+    if (operation.renew === false) return this.#isOver(attempt, ttlOf(attempt));
     const ttl = ttlOf(attempt);
     const at = Math.min(now, ...holds.map((hold) => hold.deadlineTime));
     const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
@@ -142,12 +143,14 @@ export class Excuses {
     return this.#ledger().takenAt.get(lock) ?? -Infinity;
   }
 
-  /** Its ttl or maxHold has gone by since it began, as far as that can be seen from outside. */
-  #isOver(attempt: Attempt): boolean {
-    const time = ttlOf(attempt);
-    const early = drift(time) + GRANT * attempt.by.latency + SLACK;
-    const held = Math.max(0, ...attempt.holds.map((hold) => hold.process.time - hold.beganAt));
-    return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, this.#world.now);
+  /** That time has gone by since it was granted, as far as that can be seen from outside. */
+  #isOver(attempt: Attempt, time: number): boolean {
+    const { now } = this.#world;
+    if (time === Infinity) return false;
+    const { process, latency } = attempt.by;
+    const early = drift(time) + GRANT * latency + SLACK + process.blockedBetween(now - time, now);
+    const held = Math.max(0, ...attempt.holds.map((hold) => process.time - hold.beganAt));
+    return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, now);
   }
 
   /** Whether something explains that an answer took longer than the time. @param alone how long it takes on a good day */

@@ -100,10 +100,10 @@ export class Fleet {
 
   readonly #trouble: Trouble;
 
-  async run(): Promise<Outcome> {
+  run(): Outcome {
     const { world, server } = this;
     const { length, steps, clients } = this.#plan;
-    await server.start(server.real, []);
+    server.start(server.real, []);
     for (const plan of clients) this.#boot(plan, 0);
     for (const step of steps) {
       world.at(step.at, () => {
@@ -113,8 +113,8 @@ export class Fleet {
     }
     this.#trouble.prepare(steps);
     this.#waits.watch(length + AFTERMATH);
-    await world.run(length);
-    const hours = (await this.#finish()) / HOUR;
+    world.run(length);
+    const hours = this.#finish() / HOUR;
     const { commands } = this.ledger;
     const { count: holds, writes } = this.#beliefs;
     const { verdict, history } = this;
@@ -139,12 +139,12 @@ export class Fleet {
   }
 
   /** Let all programs end, and look for what is left. @returns how long that took, without the wait for keys to expire */
-  async #finish(): Promise<number> {
+  #finish(): number {
     const { world, history } = this;
     history.add("", "quiet from now on");
     this.#trouble.end();
     for (let waited = 0; waited < AFTERMATH && this.#waits.open.length > 0; waited += 10_000) {
-      await world.run(world.now + 10_000);
+      world.run(world.now + 10_000);
     }
     const length = world.now;
     for (const attempt of this.#waits.open) {
@@ -155,7 +155,7 @@ export class Fleet {
       const program = programs.at(-1);
       if (!process.isDead && program?.isClosed === false) process.receive(() => void program.close(5_000));
     }
-    await world.run(world.now + 30_000);
+    world.run(world.now + 30_000);
     for (const machine of this.machines.values()) {
       if (machine.process.isDead) continue;
       machine.process.receive(() => {
@@ -163,21 +163,21 @@ export class Fleet {
         machine.driver.end();
       });
     }
-    await world.run(world.now + KEYS_LAST);
+    world.run(world.now + KEYS_LAST);
     for (const { process, link } of this.machines.values()) {
       if (process.isDead) continue;
       const left = process.pendingTimers > 0 ? [`${process.pendingTimers} timers`] : [];
       if (link.connections.size > 0) left.push(`${link.connections.size} connections`);
       if (left.length > 0) this.verdict.fail("nothing is left", `${process.name} has ${left.join(" and ")}`);
     }
-    await this.#lookForKeys([`${PREFIX}:fence`, `${PREFIX}:set:fence`], "after all have gone");
-    await world.run(world.now + HOUR);
-    await this.#lookForKeys([], "an hour later");
+    this.#lookForKeys([`${PREFIX}:fence`, `${PREFIX}:set:fence`], "after all have gone");
+    world.run(world.now + HOUR);
+    this.#lookForKeys([], "an hour later");
     return length;
   }
 
-  async #lookForKeys(allowed: readonly string[], when: string): Promise<void> {
-    const [keys] = await this.server.admin("KEYS", "*");
+  #lookForKeys(allowed: readonly string[], when: string): void {
+    const [keys] = this.server.admin("KEYS", "*");
     const left = (keys as string[]).filter((key) => !allowed.includes(key)).sort();
     if (left.length > 0) this.verdict.fail("nothing is left", `${this.#alias(left.join(", "))} ${when}`);
   }

@@ -72,8 +72,17 @@ export class Servers {
     return new Servers([await RealServer.start("one"), await RealServer.start("two")]);
   }
 
+  /** In a callback of the event loop: from inside a promise, no promise of the fleet could be waited for. */
   run(plan: Plan): Promise<Outcome> {
-    return new Fleet(plan, this.#real).run();
+    return new Promise((resolve, reject) => {
+      setImmediate(() => {
+        try {
+          resolve(new Fleet(plan, this.#real).run());
+        } catch (error) {
+          reject(error as Error);
+        }
+      });
+    });
   }
 
   async stop(): Promise<void> {
