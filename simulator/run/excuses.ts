@@ -16,6 +16,8 @@ const LINGER = 12_000;
 const PATIENCE = 40_000;
 /** A dead waiter stands in the queue for 15 s after its last sign of life, and a poke comes within 5.5 s. */
 const FELT_FOR = 21_000;
+/** For how long whoever is let in is waited for, unless its ttl is shorter. */
+export const CLAIM = 1_000;
 /** What timers, a loop's other callbacks and questions that wait for each other may cost, in milliseconds. */
 const SLACK = 20;
 /** A renewal is due after a third of the ttl. */
@@ -90,6 +92,13 @@ export class Excuses {
     let since = 0;
     for (const trouble of this.#of(client)) since = Math.max(since, trouble.until);
     return since;
+  }
+
+  /** Whether something kept it, in the time in which it could be felt, from coming when it was let in. */
+  mayHaveMissed(attempt: Attempt): boolean {
+    const { time } = attempt.by.process;
+    const from = Math.max(attempt.askedAt, time - FELT_FOR);
+    return this.#isDelayed(attempt, GRANT * attempt.by.latency, Math.min(ttlOf(attempt), CLAIM), from, time);
   }
 
   /** Whether the program had to reckon with that error. */

@@ -19,14 +19,12 @@ import { SimulatedServer } from "../server/server.ts";
 import { Process } from "../world/process.ts";
 import { Random } from "../world/random.ts";
 import { World } from "../world/world.ts";
-import { Excuses } from "./excuses.ts";
+import { CLAIM, Excuses } from "./excuses.ts";
 import { Trouble } from "./trouble.ts";
 
 const PREFIX = "lock:";
 /** How long waiters may wait for a lock that nobody holds, whatever went wrong: a poke, and a reconnection before it. */
 const SERVICE: Readonly<Record<Plan["scheme"], number>> = { lua: 10_000, set: 6_000 };
-/** If nothing did: whoever is let in and has just left keeps the lock for the claim window; then there are 4 L. */
-const CLAIM = 1_000;
 /** When all is quiet: everything is served and over by then, whatever the ttls. */
 const AFTERMATH = 15 * 60_000;
 /** Keys of those who died are gone by then: the longest ttl, a label's margin, the queue's own. */
@@ -93,6 +91,7 @@ export class Fleet {
     this.#waits = new Waits(this.world, this.server, this.verdict, this.ledger, {
       bound: (attempt, since) => this.#bound(attempt, since),
       isOrdered: plan.scheme === "lua",
+      mayHaveMissed: (attempt) => this.excuses.mayHaveMissed(attempt),
       quietSince: ({ by }) => this.excuses.quietSince(by.name),
     });
     this.#trouble = new Trouble(this, real, plan.snapshotEvery);
@@ -185,6 +184,7 @@ export class Fleet {
   #bound({ by }: Attempt, since: number): number {
     const { scheme } = this.#plan;
     if (scheme !== "lua" || !this.excuses.isCalmAt(since)) return SERVICE[scheme];
+    // Whoever is let in and has just left keeps the lock for the claim window; then there are 4 L.
     return CLAIM + 4 * by.latency + by.process.blockedBetween(since, this.world.now);
   }
 

@@ -23,6 +23,8 @@ export type Snapshot = readonly { readonly key: string; readonly value: string; 
 export class RealServer {
   /** What the server says that it is: the beginning of its run id. */
   readonly id: string;
+  /** For people: what it is, and which version. */
+  readonly version: string;
   readonly #server: Server;
   readonly #folder: string;
   readonly #clock: number;
@@ -34,7 +36,7 @@ export class RealServer {
   readonly #sessions: readonly Wire[];
   readonly #idle: Wire[];
 
-  private constructor(server: Server, folder: string, clock: number, wires: readonly Wire[], id: string) {
+  private constructor(server: Server, folder: string, clock: number, wires: readonly Wire[], info: string) {
     const [wire, bytes, ...sessions] = wires as [Wire, Wire, ...Wire[]];
     this.#server = server;
     this.#folder = folder;
@@ -43,7 +45,9 @@ export class RealServer {
     this.#bytes = bytes;
     this.#sessions = sessions;
     this.#idle = [...sessions];
-    this.id = id;
+    this.id = /run_id:([0-9a-f]{8})/.exec(info)?.[1] ?? "";
+    const valkey = /valkey_version:(\S+)/.exec(info)?.[1];
+    this.version = valkey === undefined ? `Redis ${/redis_version:(\S+)/.exec(info)?.[1]}` : `Valkey ${valkey}`;
   }
 
   /** @param name seeds what is random in it */
@@ -65,8 +69,7 @@ export class RealServer {
       ["INFO", "server"],
       ["DEBUG", "SET-ACTIVE-EXPIRE", "0"],
     ]);
-    const id = /run_id:([0-9a-f]{8})/.exec(String(info))?.[1] ?? "";
-    return new RealServer(server, folder, clock, wires, id);
+    return new RealServer(server, folder, clock, wires, String(info));
   }
 
   /** @param micros since 1970 */
