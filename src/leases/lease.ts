@@ -301,10 +301,10 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   }
 
   /** Its time has come, and what arrived by then has been read: renew it, or end it. */
-  look(now: number): void {
-    if (now >= this.#deadline) return this.#expire(now);
-    if (now < this.#renewAt || this.#asked > 0) return;
-    this.#late = now - this.#renewAt;
+  look(firedAt: number): void {
+    if (firedAt >= this.#deadline) return this.#expire(this.#now());
+    if (firedAt < this.#renewAt || this.#asked > 0) return;
+    this.#late = this.#now() - this.#renewAt;
     this.#prolong(this.ttl, this);
   }
 
