@@ -64,13 +64,17 @@ test("the pages' code compiles", async () => {
   expect(stdout).toBe("");
 });
 
-test.each(pages)("the code of %s runs and says what it should", async (page) => {
-  const urls = servers.map(({ url }) => url);
-  const env = { ...process.env, REDIS_URL: urls[0], REDIS_NODES: urls.join(" ") };
-  const file = join(folder, page.replace(".md", ".ts"));
-  const { stdout } = await run(process.execPath, ["--import", "tsx", file], { env, cwd: root });
-  for (const text of says[page] ?? []) expect(stdout).toMatch(text);
-}, 60_000);
+test.each(pages)(
+  "the code of %s runs and says what it should",
+  async (page) => {
+    const urls = servers.map(({ url }) => url);
+    const env = { ...process.env, REDIS_URL: urls[0], REDIS_NODES: urls.join(" ") };
+    const file = join(folder, page.replace(".md", ".ts"));
+    const { stdout } = await run(process.execPath, ["--import", "tsx", file], { env, cwd: root });
+    for (const text of says[page] ?? []) expect(stdout).toMatch(text);
+  },
+  60_000,
+);
 
 /** The members of a union of strings in src/errors.ts. */
 function codes(type: string): string[] {
