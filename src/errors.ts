@@ -66,6 +66,11 @@ export class LockError extends Error {
     super(message, options);
     this.code = code;
   }
+
+  /** Where the documentation says what to do: a page of this package, and the code's heading on it. */
+  get help(): string {
+    return `holdfast/docs/troubleshooting.md#${this.code}`;
+  }
 }
 
 /** The lock was not granted within `waitTimeout`. The request has left the queue. */
