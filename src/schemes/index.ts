@@ -22,7 +22,8 @@ export interface SchemeSettings {
 /** @throws TypeError when client and scheme do not fit, or the client is of no known kind. */
 export function openScheme(client: unknown, options: CheckedManagerOptions, settings: SchemeSettings): Scheme {
   const { scheme, prefix, durability } = options;
-  const terms = { prefix, clientId: settings.clientId, label: settings.label };
+  const { clientId, label } = settings;
+  const terms = { prefix, clientId, label };
   if (!Array.isArray(client)) refuseNodeOptions(options);
   if (client === undefined) {
     if (scheme && scheme !== "memory") {
@@ -45,7 +46,11 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
     const { ttl, nodeTimeout, delayRestarted = true } = options;
     const drivers = nodeDrivers(client);
     const nodes = { ttl, nodeTimeout, delayRestarted, prefix: `${drivers[0]?.keyPrefix}${prefix}` };
-    return new RedlockScheme(drivers, settings.clock, { ...terms, ...nodes });
+    return new RedlockScheme(drivers, settings.clock, {
+      ...terms,
+      ...nodes,
+      origin: { scheme: "redlock", prefix, label },
+    });
   }
   if (scheme === "redlock") {
     throw new TypeError(
@@ -54,7 +59,8 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
   }
   if (scheme === "memory") throw new TypeError('Expected no client for the scheme "memory"; got one. Leave it out.');
   const driver = driverFor(client);
-  const own = { ...terms, prefix: driver.keyPrefix + prefix };
+  const origin = { scheme: scheme ?? ("lua" as const), prefix, label };
+  const own = { ...terms, prefix: driver.keyPrefix + prefix, origin };
   if (scheme === "set") return new SetScheme(driver, settings.clock, own);
   return new LuaScheme(driver, settings.clock, own);
 }
