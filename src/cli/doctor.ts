@@ -93,7 +93,10 @@ export async function doctor(options: DoctorOptions): Promise<number> {
 function jsonOf({ terms, servers, findings, passed }: Report): object {
   const { topology, scheme, prefix, ttl } = terms;
   return {
-    ...{ topology, scheme, prefix, ttl },
+    topology,
+    scheme,
+    prefix,
+    ttl,
     servers: servers.map((facts) => ({ title: facts.title, version: serverName(facts) })),
     findings: findings.map((finding) => ({ ...finding, server: finding.server ?? null })),
     passed,

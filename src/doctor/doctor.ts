@@ -48,11 +48,16 @@ export async function examine(
   return { terms, servers, findings, passed };
 }
 
-function judge({ name, each, all }: Check, servers: readonly Facts[], terms: Terms): Finding[] {
+function judge(check: Check, servers: readonly Facts[], terms: Terms): Finding[] {
+  const { name } = check;
   const found = servers.flatMap((facts) =>
-    (each?.(facts, terms) ?? []).map((problem) => ({ check: name, server: facts.title, ...problem })),
+    (check.each?.(facts, terms) ?? []).map((problem) => ({ check: name, server: facts.title, ...problem })),
   );
-  const together = (all?.(servers, terms) ?? []).map((problem) => ({ check: name, server: undefined, ...problem }));
+  const together = (check.all?.(servers, terms) ?? []).map((problem) => ({
+    check: name,
+    server: undefined,
+    ...problem,
+  }));
   return [...found, ...together];
 }
 

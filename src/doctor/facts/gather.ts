@@ -100,7 +100,7 @@ async function readConfig(send: Send): Promise<Map<string, string> | undefined> 
 function pairsOf(reply: unknown): [string, string][] {
   if (reply instanceof Map) return [...reply].map(([name, value]) => [String(name), String(value)]);
   if (Array.isArray(reply)) return reply.flatMap((name, i) => (i % 2 ? [] : [[String(name), String(reply[i + 1])]]));
-  return Object.entries((reply ?? {}) as object).map(([name, value]) => [name, String(value)]);
+  return Object.entries(reply ?? {}).map(([name, value]) => [name, String(value)]);
 }
 
 async function userOf(send: Send, { user }: Place): Promise<string> {
