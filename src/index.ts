@@ -12,7 +12,17 @@ export type { AttachOptions } from "./options/attach.ts";
 export type { DurabilityOptions } from "./options/durability.ts";
 export type { ElectOptions } from "./options/election.ts";
 export type { OnceOptions } from "./options/once.ts";
-export type { GrantEvent, HoldEnd, LockEvent, LockEvents, Origin, RequestEvent, WaitEnd } from "./events.ts";
+export type {
+  GrantEvent,
+  HoldEnd,
+  LockEvent,
+  LockEvents,
+  Origin,
+  RequestEvent,
+  RequestOutcome,
+  RequestTrace,
+  WaitEnd,
+} from "./events.ts";
 export type { LockOptions } from "./options/request.ts";
 export type { ManagerOptions } from "./options/manager.ts";
 export type { ObserveOptions } from "./options/election.ts";

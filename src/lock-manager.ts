@@ -237,7 +237,7 @@ export class LockManager {
     for (const holder of wanted) {
       if (!(await this.#lines.evict(name, holder))) continue;
       holders.push(holder);
-      events.forced(state, holder, this.#lines.origin);
+      events.forced(state, holder, this.#lines.origin, undefined);
     }
     return snapshotOf([{ ...state, holders }], this.#keeper.clock.micros()).held;
   }

@@ -25,7 +25,7 @@ import { Calls } from "./lua/calls.ts";
 import { Extensions } from "./lua/extensions.ts";
 import { granted, Questions } from "./lua/questions.ts";
 import { Releases } from "./lua/releases.ts";
-import { checkReply, isFailure, readExtension, readNumber, readState, readText, refusalOf } from "./lua/replies.ts";
+import { checkReply, isFailure, readExtension, readNumber, readState, readVictims, refusalOf } from "./lua/replies.ts";
 import * as scripts from "./lua/scripts.generated.ts";
 import { findNames } from "./scan.ts";
 import { STALE_AFTER } from "./scheme.ts";
@@ -43,6 +43,7 @@ import type {
   Release,
   Scheme,
   Selection,
+  Victim,
 } from "./scheme.ts";
 
 /** What a push says: what, a number, fences, when the waiter asked last, token, key. */
@@ -118,7 +119,8 @@ export class LuaScheme implements Scheme {
     const [reply, reached] = await this.#steal(lock, [token, String(ttl), label, "", "1"], durability);
     const error = refusalOf(reply, request);
     if (error) return { kind: "refused", error };
-    return assureGrant(request, granted(readNumber(reply[1]), 1, reached));
+    const victims = readVictims(reply[2]);
+    return assureGrant(request, { ...granted(readNumber(reply[1]), 1, reached), victims });
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
@@ -220,19 +222,15 @@ export class LuaScheme implements Scheme {
     const item = { keys: this.#calls.keys.of(lock), args };
     const replies = await this.#calls.run(scripts.steal, this.#calls.granting(lock), item, proofOf(wish));
     const reply = checkReply(replies[0]) as unknown[];
-    const victims = (reply[2] as unknown[] | undefined) ?? [];
     if (this.#calls.homes.of(lock).lock !== undefined) {
       // Before the thief continues, and perhaps gives the lock back: by then it would look as if it had ended by itself.
-      const told = [];
-      for (let i = 0; i < victims.length; i += 2)
-        told.push(this.#tellLoss(lock, readText(victims[i]), readText(victims[i + 1])));
-      await Promise.all(told);
+      await Promise.all(readVictims(reply[2]).map((victim) => this.#tellLoss(lock, victim)));
     }
     return [reply, reachedIn(replies, wish)];
   }
 
   /** In a Cluster. Who misses it learns by its next renewal. Never rejects. */
-  async #tellLoss(lock: string, token: string, fence: string): Promise<void> {
+  async #tellLoss(lock: string, { token = "", fence = 0 }: Victim): Promise<void> {
     const [key] = this.#calls.keys.of(lock);
     const channel = this.#own.channel + token.slice(0, token.indexOf(":"));
     const message = `lost ${fence} 0 0 ${token} ${key}`;

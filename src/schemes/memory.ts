@@ -107,10 +107,12 @@ export class MemoryScheme implements Scheme {
       }
       const other = this.#store.mismatch(lock, undefined);
       if (other) return { kind: "refused", error: mismatch(name, undefined, other.limit) };
-      for (let victim = lock.holders.first; victim !== undefined; victim = lock.holders.first) {
-        this.#takeAway(lock, victim);
-      }
-      return { kind: "granted", fence: this.#store.grant(lock, token, { mode: "exclusive", ttl, label }) };
+      const victims = Array.from(lock.holders, ([victim, { fence, label: whose }]) => {
+        return { token: victim, fence, label: whose };
+      });
+      for (const victim of victims) this.#takeAway(lock, victim.token);
+      const fence = this.#store.grant(lock, token, { mode: "exclusive", ttl, label });
+      return { kind: "granted", fence, victims };
     });
   }
 

@@ -130,7 +130,8 @@ export class RedlockScheme implements Scheme {
     for (const vote of votes.values()) if (vote.kind === "granted" && vote.victim) victims.add(vote.victim);
     victims.delete(request.token);
     for (const victim of victims) this.#tellLoss(request.lock, victim, won);
-    return { kind: "granted", fence: won };
+    const robbed = Array.from(victims, (token) => ({ token, fence: undefined, label: "" }));
+    return { kind: "granted", fence: won, victims: robbed };
   }
 
   extend(grant: Grant, ttl: number, _durability: undefined, caller: Caller<Extension>): void {

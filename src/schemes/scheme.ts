@@ -83,6 +83,17 @@ export interface Granted {
   readonly until?: number;
   /** Who has the grant, if the request required that somebody has. */
   readonly durability?: Durability | undefined;
+  /** Whom it was stolen from, as far as the scheme knows. */
+  readonly victims?: readonly Victim[];
+}
+
+/** A holder whose lock was stolen. */
+export interface Victim {
+  /** Undefined for a foreign holder. */
+  readonly token: string | undefined;
+  readonly fence: number | undefined;
+  /** The request's own label; "" if it has none, or it is not known. */
+  readonly label: string;
 }
 
 export type Answer =

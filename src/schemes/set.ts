@@ -27,11 +27,13 @@ import { Clients } from "./clients.ts";
 import type { ClientSettings } from "./clients.ts";
 import { Homes, lockKey, lockKeys } from "./keys.ts";
 import { findNames } from "./scan.ts";
+import { TOKEN } from "./scheme.ts";
 import type {
   Answer,
   Extension,
   Farewell,
   Grant,
+  Granted,
   HolderState,
   LockMode,
   LockRequest,
@@ -41,6 +43,7 @@ import type {
   Release,
   Scheme,
   Selection,
+  Victim,
 } from "./scheme.ts";
 import type { Compare, Compared } from "./set/compare.ts";
 import { Grants } from "./set/grants.ts";
@@ -120,9 +123,11 @@ export class SetScheme implements Scheme {
   async #steal(request: LockRequest): Promise<Answer> {
     // SET takes the place of whatever is there; what is no lock must stay.
     const key = lockKey(this.#prefix, request.lock);
-    await this.#send(["GET", key], key).catch((error: unknown) => this.#assertShared(request.lock, key, error));
+    const before = await this.#send(["GET", key], key).catch((error: unknown) =>
+      this.#assertShared(request.lock, key, error).then(() => null),
+    );
     const taken = await this.#take(request, "steal", 1);
-    return taken.fence === undefined ? { kind: "busy" } : granted(taken);
+    return taken.fence === undefined ? { kind: "busy" } : { ...granted(taken), victims: victimsIn(before, request) };
   }
 
   extend(grant: Grant, ttl: number, wish: Wish | undefined, caller: Caller<Extension>): void {
@@ -247,10 +252,18 @@ export class SetScheme implements Scheme {
   }
 }
 
+/** Who held at the last look before the theft. A repeated attempt may find the thief itself. */
+function victimsIn(reply: unknown, { token }: LockRequest): Victim[] {
+  const value = textOf(reply, "GET");
+  if (value === null || value === token) return [];
+  const [holder = "", , label = ""] = value.split("#");
+  return [{ token: TOKEN.test(holder) ? holder : undefined, fence: undefined, label }];
+}
+
 function granted(
   { fence, until, durability }: { fence: number; until?: number; durability: Durability | undefined },
   fences = 1,
-): Answer {
+): Granted {
   return { kind: "granted", fence, fences, ...(until !== undefined && { until }), ...(durability && { durability }) };
 }
 
