@@ -61,6 +61,12 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
   const driver = driverFor(client);
   const origin = { scheme: scheme ?? ("lua" as const), prefix, label };
   const own = { ...terms, prefix: driver.keyPrefix + prefix, origin };
+  if (scheme === "set" && driver.client === "upstash") {
+    driver.close();
+    throw new TypeError(
+      'Expected another client for the scheme "set", which needs WATCH; got @upstash/redis. Leave scheme out.',
+    );
+  }
   if (scheme === "set") return new SetScheme(driver, settings.clock, own);
   return new LuaScheme(driver, settings.clock, own);
 }
@@ -71,6 +77,11 @@ function nodeDrivers(clients: readonly unknown[]): Driver[] {
   try {
     for (const client of new Set(clients)) drivers.push(driverFor(client, { watchServer: true }));
     checkNodes(clients, drivers);
+    if (drivers.some(({ client }) => client === "upstash")) {
+      throw new TypeError(
+        "Expected clients with connections of their own for Redlock; got @upstash/redis, which uses HTTP.",
+      );
+    }
     return drivers;
   } catch (error) {
     for (const driver of drivers) driver.close();
