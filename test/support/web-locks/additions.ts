@@ -435,7 +435,7 @@ export function additionsSuite(use: () => Managers, open: Open): void {
       const { locks, close } = await open();
       const lock = await locks.acquire(name);
       const reader = await hold(locks, `${name} too`, shared);
-      await locks.close();
+      await locks.close({ timeout: 0 });
       expect([lock.held, reader.lock.held]).toEqual([false, false]);
       expect(await isFree(other, name)).toBe(true);
       expect(await isFree(other, `${name} too`)).toBe(true);
