@@ -233,7 +233,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#assertHeld();
     if (this.grant.mode === "shared") return;
     const extension = await this.#ground.downgrade();
-    if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
+    if (extension !== "extended") this.refused(extension);
     this.#assertHeld();
     this.grant = { ...this.grant, mode: "shared" };
   }
@@ -284,6 +284,13 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     events.lost(this, reason, options.blocked);
     this.#whenLost().tell(new LockLostError(lock, fence, reason, options));
     this.#ground.leave(this);
+  }
+
+  /** The scheme knows the grant no longer. Another may have been granted the lock since the lease ended: that is no theft. */
+  refused(extension: Extension): void {
+    const now = this.#now();
+    if (this.#state === "running" && now >= this.#deadline) this.#expire(now);
+    else this.lose(extension === "stolen" ? "stolen" : "expired");
   }
 
   /** The manager is being closed: whoever works under the lease should end. */

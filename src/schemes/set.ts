@@ -215,8 +215,11 @@ export class SetScheme implements Scheme {
     const { lock, token, ttl, durability } = request;
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
+    // Found out on the way, so that the first renewal or release takes no longer than all others.
+    if (!this.#compare) this.#comparing().catch(() => {});
     const taken = await this.#grants.take({ key, home: this.#homes.of(lock), manner, token, ttl, fences, durability });
     if ("refusal" in taken) await this.#assertShared(lock, key, taken.refusal);
+    if (taken.fence !== undefined) this.#compare?.prepare(key);
     return taken;
   }
 
