@@ -287,11 +287,7 @@ export class LockManager {
    * @throws what `compute` throws here, `LockError` `compute-failed` if it threw elsewhere, `too-large`, or `unsupported`
    *   by schemes that keep no values; what `request` rejects with
    */
-  async share<T>(
-    name: string,
-    options: ShareOptions<T>,
-    compute: (lock: Lock) => T | PromiseLike<T>,
-  ): Promise<T> {
+  async share<T>(name: string, options: ShareOptions<T>, compute: (lock: Lock) => T | PromiseLike<T>): Promise<T> {
     checkCallback(compute, "compute");
     const checked = checkShare(name, options, this.#options);
     assertShares(this.#scheme);
