@@ -47,6 +47,7 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   "read-only": AS_DIAGNOSED,
   loading: AS_DIAGNOSED,
   "out-of-memory": AS_DIAGNOSED,
+  evicts: AS_DIAGNOSED,
   "wrong-type": "Something else is stored under this name. Use another name or --prefix.",
   "client-busy": "Something else uses holdfast's connection. Check what stands between holdfast and the server.",
   "wrong-database": "Use a database that the server has and that its account may SELECT: redis://host/0.",

@@ -218,7 +218,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#assertHeld();
     if (this.grant.mode === "shared") return;
     const extension = await this.#ground.downgrade();
-    if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
+    if (extension !== "extended") this.refused(extension);
     this.#assertHeld();
     this.grant = { ...this.grant, mode: "shared" };
   }
@@ -277,6 +277,13 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#ground.leave(this);
   }
 
+  /** The scheme knows the grant no longer. Another may have been granted the lock since the lease ended: that is no theft. */
+  refused(extension: Extension): void {
+    const now = this.#now();
+    if (this.#state === "running" && now >= this.#deadline) this.#expire(now);
+    else this.lose(extension === "stolen" ? "stolen" : "expired");
+  }
+
   /** The manager is being closed: whoever works under the lease should end. */
   close(): void {
     if (this.#state !== "running") return;
@@ -285,10 +292,10 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   }
 
   /** Its time has come, and what arrived by then has been read: renew it, or end it. */
-  look(now: number): void {
-    if (now >= this.#deadline) return this.#expire(now);
-    if (now < this.#renewAt || this.#asked > 0) return;
-    this.#late = now - this.#renewAt;
+  look(firedAt: number): void {
+    if (firedAt >= this.#deadline) return this.#expire(this.#now());
+    if (firedAt < this.#renewAt || this.#asked > 0) return;
+    this.#late = this.#now() - this.#renewAt;
     this.#prolong(this.ttl, this);
   }
 

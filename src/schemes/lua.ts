@@ -18,6 +18,7 @@ import { assureGrant } from "./assure.ts";
 import { inRuns } from "./batches.ts";
 import { Channels } from "./channels.ts";
 import { Clients } from "./clients.ts";
+import type { ClientSettings } from "./clients.ts";
 import { Homes, nameOfKey } from "./keys.ts";
 import type { Home } from "./keys.ts";
 import { Calls } from "./lua/calls.ts";
@@ -77,14 +78,14 @@ export class LuaScheme implements Scheme {
   readonly #values: Values;
   #listener: PushListener | undefined;
 
-  constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
+  constructor(driver: Driver, clock: Clock, settings: ClientSettings) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
     this.#own = new Homes(settings.prefix, false).of("");
     this.#calls = new Calls(driver, clock, settings.prefix);
     const { limit } = this.#calls;
     this.#send = (command, key) => limit.guard(driver.send(command, key));
-    this.#clients = new Clients(this.#send, clock, settings);
+    this.#clients = new Clients(this.#send, clock, settings, () => limit.servers());
     this.#channels = new Channels(driver, clock, settings.clientId, {
       message: (text) => this.#hear(text),
       up: (homes) => this.#missed(homes),
@@ -105,9 +106,9 @@ export class LuaScheme implements Scheme {
     return generation === undefined ? undefined : generation + this.#driver.drops;
   }
 
-  written(lock: string): Promise<void> {
-    this.#calls.batches.flush();
-    return this.#driver.written(this.#calls.keys.of(lock)[0]);
+  async written(lock: string): Promise<void> {
+    await this.#calls.batches.sent();
+    await this.#driver.written(this.#calls.keys.of(lock)[0]);
   }
 
   acquire(question: Question): void {

@@ -21,7 +21,8 @@ export function assertSupported({ name, modes, queues, proves }: Scheme, terms: 
 
 /** Refuse to share values where none are kept. */
 export function assertShares(scheme: Scheme): void {
+  const { name } = scheme;
   if (scheme.recall) return;
-  if (scheme.name === "redlock") throw notOverNodes("share a value");
-  throw unsupported(`The scheme "${scheme.name}" cannot share a value`, 'Use the scheme "lua".');
+  if (name === "redlock") throw notOverNodes("share a value");
+  throw unsupported(`The scheme "${name}" cannot share a value`, 'Use the scheme "lua".');
 }

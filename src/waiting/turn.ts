@@ -125,7 +125,10 @@ export class Turn implements Ground, Queued<Turn> {
   extended(extension: Extension, { askedAt, until }: { askedAt: number; until: number }): void {
     this.#confirmedAt = askedAt;
     if (extension === "extended") this.grantedUntil = Math.max(this.grantedUntil, until);
-    else if (!this.isOver) this.lose(extension === "stolen" ? "stolen" : "expired");
+    else if (!this.isOver) {
+      this.#isLost = true;
+      for (const lease of Array.from(this.leases)) lease.refused(extension);
+    }
   }
 
   /** What is shared is handed to nobody who wants it alone: the turn ends with its present holder. */
