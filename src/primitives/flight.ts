@@ -25,6 +25,8 @@ export interface FlightRoom {
   readonly closing: AbortSignal;
   lease(request: CheckedRequest): Promise<Lease | null>;
   recall(name: string): Promise<Recalled | undefined>;
+  /** Run a callback under this lease. */
+  within<T>(lease: Lease, run: () => T): T;
 }
 
 /** One call of `share`. */
@@ -165,7 +167,9 @@ export class Flight {
     try {
       await holdDuring(lease, async () => {
         try {
-          const text = await asker.runInAsyncScope(() => this.#make(lease, asker.asking));
+          const text = await asker.runInAsyncScope(() =>
+            this.#room.within(lease, () => this.#make(lease, asker.asking)),
+          );
           await this.#share(lease, { isFailure: false, text }, ttl);
           if (!lease.error) this.#settle((each) => each.land({ isFailure: false, text }));
         } catch (error) {
