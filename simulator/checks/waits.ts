@@ -4,12 +4,15 @@
  */
 import type { SimulatedServer } from "../server/server.ts";
 import type { World } from "../world/world.ts";
+import type { Operation } from "../plan/plan.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** How often it is looked whether anybody waits in vain, in milliseconds. */
 const LOOK_EVERY = 1_000;
+/** How long after it was settled what an attempt has sent may arrive, if nobody waits for the answer any more. */
+const LATEST = 12_000;
 
 export interface WaitTerms {
   /** For how long a live waiter may wait at most for a lock that nobody has held since then, in milliseconds. */
@@ -30,6 +33,8 @@ export class Waits {
   readonly #terms: WaitTerms;
   readonly #open = new Set<Attempt>();
   readonly #blamed = new Set<Attempt>();
+  /** Those by force that were settled lately: what a manager sent before it was closed still arrives. */
+  readonly #forced: Attempt[] = [];
   /** When a request that shares turns last began, by process and lock. */
   readonly #turns = new Map<string, number>();
 
@@ -48,11 +53,11 @@ export class Waits {
 
   /** Whether a program of this process takes that lock by force just now. */
   isForcing(process: string, lock: string): boolean {
-    for (const { operation, by } of this.#open) {
-      const isForce = operation.do === "steal" || operation.do === "force";
-      if (isForce && by.process.name === process && operation.locks.includes(lock)) return true;
-    }
-    return false;
+    const isForcing = ({ operation, by }: Attempt): boolean =>
+      isForce(operation) && by.process.name === process && operation.locks.includes(lock);
+    const isLate = ({ settledAt = 0 }: Attempt): boolean => this.#world.now - settledAt > LATEST;
+    while (this.#forced[0] && isLate(this.#forced[0])) this.#forced.shift();
+    return [...this.#open, ...this.#forced].some(isForcing);
   }
 
   asked(attempt: Attempt): void {
@@ -83,6 +88,7 @@ export class Waits {
 
   settled(attempt: Attempt): void {
     attempt.settledAt = this.#world.now;
+    if (isForce(attempt.operation)) this.#forced.push(attempt);
     this.#open.delete(attempt);
   }
 
@@ -118,6 +124,10 @@ export class Waits {
 function isOvertaken(other: Attempt, attempt: Attempt): boolean {
   if (other.by !== attempt.by || !other.isWaiting || !isPlain(other) || !isPlain(attempt)) return false;
   return other.operation.locks[0] === attempt.operation.locks[0] && other.askedAt < attempt.askedAt;
+}
+
+function isForce({ do: verb }: Operation): boolean {
+  return verb === "steal" || verb === "force";
 }
 
 function isPlain({ operation }: Attempt): boolean {
