@@ -73,7 +73,8 @@ export class Waits {
       if (!isOvertaken(other, attempt) || this.#mayOvertake(attempt, other)) continue;
       this.#verdict.fail("order in a process", `${other.label} of ${other.by.name} was overtaken by ${attempt.label}`);
     }
-    if (isPlain(attempt) && !standsAlone(attempt)) this.#turns.set(turnOf(attempt), attempt.by.process.time);
+    if (standsAlone(attempt)) return;
+    for (const lock of attempt.operation.locks) this.#turns.set(turnOf(attempt, lock), attempt.by.process.time);
   }
 
   /**
@@ -83,7 +84,8 @@ export class Waits {
   #mayOvertake(attempt: Attempt, other: Attempt): boolean {
     if (!standsAlone(attempt)) return false;
     if (standsAlone(other)) return this.#terms.mayHaveMissed(other);
-    return (this.#turns.get(turnOf(other)) ?? -Infinity) >= other.askedAt;
+    const [lock = ""] = other.operation.locks;
+    return (this.#turns.get(turnOf(other, lock)) ?? -Infinity) >= other.askedAt;
   }
 
   settled(attempt: Attempt): void {
@@ -140,6 +142,6 @@ function standsAlone({ operation, by }: Attempt): boolean {
   return by.turn === 1 || operation.watches === true || operation.maxQueue !== undefined;
 }
 
-function turnOf({ by, operation }: Attempt): string {
-  return `${by.id} ${operation.locks[0]}`;
+function turnOf({ by }: Attempt, lock: string): string {
+  return `${by.id} ${lock}`;
 }
