@@ -95,7 +95,7 @@ export class Servers {
         try {
           resolve(new Fleet(plan, this.#real).run());
         } catch (error) {
-          reject(error as Error);
+          reject(error);
         }
       });
     });
