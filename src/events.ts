@@ -96,7 +96,8 @@ export interface LockEvents {
     };
   "holdfast:trouble": LockEvent & {
     readonly token: string;
-    readonly doing: "acquire" | "renew" | "release";
+    /** `examine`: it concerns the server and all locks there, so `name` and `token` are empty. */
+    readonly doing: "acquire" | "renew" | "release" | "examine";
     readonly error: unknown;
     /** The error's `code`, if it is one of ours. */
     readonly code: string | undefined;
@@ -250,9 +251,13 @@ export const events = {
     if (lost.hasSubscribers) publish(lost, { ...endOf(holding), reason, blocked }, holding.context);
   },
 
+  get isTroubleHeard(): boolean {
+    return trouble.hasSubscribers;
+  },
+
   /** A call to the server failed; holdfast continues by itself. */
   trouble(
-    doing: "acquire" | "renew" | "release",
+    doing: LockEvents["holdfast:trouble"]["doing"],
     error: unknown,
     { lock, token }: { readonly lock: string; readonly token: string },
     from: { readonly origin: Origin },

@@ -244,7 +244,7 @@ export class Node {
     for (;;) {
       await this.#limit.guard(this.#errands.allDropped()).catch(() => {});
       if (this.#debts.size === 0 || this.#clock.now() > end) return;
-      await new Promise<void>((resolve) => void this.#clock.after(CLOSING_PAUSE, resolve));
+      await new Promise<void>((resolve) => void this.#clock.after(CLOSING_PAUSE, () => resolve()));
       this.#pay();
     }
   }
