@@ -1,22 +1,9 @@
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { CommandLine, hasGone } from "../support/cli.ts";
+import { expect, test } from "vitest";
+import { useCommandLine, hasGone } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine();
 
 /** Prints its fence and pid, then runs until it is signalled. */
 const LEADER = ["--", "sh", "-c", 'echo "leads $HOLDFAST_FENCE $$"; exec sleep 60'];
