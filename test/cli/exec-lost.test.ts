@@ -58,7 +58,7 @@ test("a suspended command is stopped too, with SIGTERM", async () => {
   await run.hasPrinted(".");
   const pid = Number(/pid (\d+)/.exec(run.stdout)?.[1]);
   await until(async () => (await stateOf(pid)) === "T", "the command stood still");
-  await cli.run(["release", name, "--force"]);
+  await cli.forceRelease(name);
   expect(await run.ended).toMatchObject({ code: 70, stdout: expect.stringContaining("stopped") });
 });
 
@@ -71,7 +71,7 @@ test("a standing stderr does not delay the end of the command", async () => {
   const command = ["exec", name, "--grace", "200ms", "--", "sh", "-c", loop, folder];
   cli.startProgram("sh", ["-c", script, folder, process.execPath, built, ...command]);
   const pid = Number(await until(() => readFile(join(folder, "pid"), "utf8"), "the command ran"));
-  await cli.run(["release", name, "--force"]);
+  await cli.forceRelease(name);
   await hasGone(pid);
 });
 

@@ -280,7 +280,7 @@ describe("several locks", () => {
     const [one, two] = [unique(), unique()];
     const run = cli.start(["exec", one, "--lock", two, "--", "sh", "-c", print]);
     await run.hasPrinted("}");
-    await cli.run(["release", two, "--force"]);
+    await cli.forceRelease(two);
     expect((await run.ended).code).toBe(70);
     expect(run.stderr).toContain(`lost one of "${one}", "${two}": it was taken by force`);
   });

@@ -159,6 +159,11 @@ export class CommandLine {
     return this.#locks.query({ name });
   }
 
+  /** Take the lock from its holder, as `holdfast release --force` does: it takes a process less. */
+  async forceRelease(name: string): Promise<void> {
+    await this.#locks.forceRelease(name);
+  }
+
   async hasWaiters(name: string, count: number): Promise<void> {
     const counted = async () => (await this.stateOf(name)).pending.length === count;
     await until(counted, `${count} waited for ${name}`, PATIENCE);
