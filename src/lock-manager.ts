@@ -1,6 +1,3 @@
-import { randomBytes } from "node:crypto";
-import { hostname } from "node:os";
-import { basename } from "node:path";
 import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
 import { Connections } from "./drivers/url/connect.ts";
@@ -40,6 +37,7 @@ import type { OnceResult, OnceRoom } from "./primitives/once.ts";
 import { Part, Reentrancy, within } from "./primitives/reentrancy.ts";
 import { Semaphore } from "./primitives/semaphore.ts";
 import { obtainAll, SeveralLocks } from "./primitives/several.ts";
+import { processName, randomId } from "./runtime.ts";
 import { openScheme } from "./schemes/index.ts";
 import { MemoryStore } from "./schemes/memory.ts";
 import type { Scheme, Selection } from "./schemes/scheme.ts";
@@ -86,7 +84,7 @@ export class LockManager {
     this.#options = checkManagerOptions(options);
     this.#connections = areUrls(client) ? new Connections(client) : undefined;
     const clock = client instanceof MemoryStore ? client.clock : systemClock;
-    const clientId = randomBytes(16).toString("base64url");
+    const clientId = randomId();
     this.#label = this.#options.label ?? defaultLabel();
     const settings = { clientId, label: this.#label, clock };
     this.#scheme = openScheme(this.#connections?.client ?? client, this.#options, settings);
@@ -382,7 +380,7 @@ export class LockManager {
 }
 
 function defaultLabel(): string {
-  return `${hostname()}:${process.pid}:${basename(process.argv[1] ?? process.title)}`.slice(0, 256).toWellFormed();
+  return processName().slice(0, 256).toWellFormed();
 }
 
 function asLock(holding: Holding): Lock {

@@ -3,12 +3,13 @@
  * asynchronous (AsyncLocalStorage); a request with `reentrant` for the same name in there takes part in the same lease
  * and cannot wait for itself. The lock is released when the last part has ended.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
+import type { AsyncLocalStorage } from "node:async_hooks";
 import { meets } from "../durability.ts";
-import { LockError, quote, released } from "../errors.ts";
+import { LockError, quote, released, unsupported } from "../errors.ts";
 import type { LockLostError } from "../errors.ts";
 import type { Holding, Lease } from "../leases/lease.ts";
 import type { CheckedRequest } from "../options/request.ts";
+import { builtin } from "../runtime.ts";
 import type { Grant } from "../schemes/scheme.ts";
 
 /** A lease that a request and those nested in it have together. */
@@ -20,9 +21,17 @@ interface Whole {
 
 type Context = ReadonlyMap<string, Whole>;
 
+/** @throws LockError `unsupported` where the runtime has no async contexts */
+function newStorage(): AsyncLocalStorage<Context> {
+  const { AsyncLocalStorage: Storage } = builtin("node:async_hooks") ?? {};
+  if (!Storage)
+    throw unsupported("This runtime has no AsyncLocalStorage, so there is no reentrancy", "Leave reentrant out.");
+  return new Storage();
+}
+
 /** The contexts of one manager; others' locks are others. */
 export class Reentrancy {
-  readonly #contexts = new AsyncLocalStorage<Context>();
+  readonly #contexts = newStorage();
 
   /**
    * Take part in the lease that this context has already; undefined where it has none.
