@@ -146,8 +146,8 @@ export class Excuses {
     if (operation.renew === false) return this.#isOver(attempt, ttlOf(attempt));
     const ttl = ttlOf(attempt);
     // Whoever never believed, because its process stood still before its code began, has no deadline.
-    const deadlines = holds.map((hold) => hold.deadlineTime).filter(Number.isFinite);
-    const at = Math.min(now, ...deadlines);
+    const ends = holds.map(({ deadlineTime, beganAt }) => (Number.isFinite(deadlineTime) ? deadlineTime : beganAt));
+    const at = Math.min(now, ...ends);
     const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
     return this.#isDelayed(attempt, renewal, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
   }
