@@ -12,7 +12,8 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, ...long, ...packaging, ...site],
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
-    maxWorkers: 2,
+    // Most tests wait most of the time.
+    maxWorkers: 4,
     testTimeout: 20_000,
     hookTimeout: 30_000,
   },

@@ -20,6 +20,10 @@ export type LockErrorCode =
   | "queue-full"
   /** The name is in use as something else: as a lock, as a semaphore, or as one with another limit. */
   | "mismatch"
+  /** Code that wants to run under a lock does not. */
+  | "not-held"
+  /** A request waits for the callback that it is made in. Only reported, on `holdfast:trouble`. */
+  | "deadlock"
   /** The computation of a shared value failed, in another call of `share`. */
   | "compute-failed"
   /** A shared value is larger than `maxSize`. */
@@ -166,6 +170,14 @@ function whyLost(reason: LossReason, cause: unknown, blocked: number | undefined
  */
 export function isLockLost(error: unknown): boolean {
   return error instanceof LockLostError || (error instanceof DOMException && error.cause instanceof LockLostError);
+}
+
+/** No callback around the running code holds the lock. */
+export function notHeld(lock: string): LockError {
+  return new LockError(
+    "not-held",
+    `Expected this code to run under the lock ${quote(lock)}; it does not. Call it in the callback of request(${quote(lock)}, …).`,
+  );
 }
 
 /** The holder has released the lock itself. */

@@ -45,6 +45,16 @@ export interface ManagerOptions {
    * `set`. Each request then has its own place in the queue, whatever `turn`.
    */
   durability?: DurabilityOptions | undefined;
+  /**
+   * Follow the callbacks of `request`, `once`, `share` and semaphores through everything asynchronous, so that `holds` and
+   * `assertHeld` can answer (default false). Uses AsyncLocalStorage, which makes promises a little slower.
+   */
+  trackContext?: boolean | undefined;
+  /**
+   * Report a request that waits without limit for the callback that it is made in, on the channel `holdfast:trouble`, with
+   * the code `deadlock` (default false; true in `holdfast/testing`). Includes `trackContext`.
+   */
+  detectDeadlocks?: boolean | undefined;
 }
 
 const LONGEST_TURN = 1_000;
@@ -59,6 +69,8 @@ export interface CheckedManagerOptions {
   readonly delayRestarted: boolean | undefined;
   readonly turn: number;
   readonly durability: CheckedDurability | undefined;
+  readonly trackContext: boolean;
+  readonly detectDeadlocks: boolean;
 }
 
 const MANAGER_OPTIONS = new Set([
@@ -70,6 +82,8 @@ const MANAGER_OPTIONS = new Set([
   "nodeTimeout",
   "delayRestarted",
   "durability",
+  "trackContext",
+  "detectDeadlocks",
 ]);
 
 /** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
@@ -92,6 +106,11 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
     throw new TypeError("Expected durability to be null only for a request, in place of the manager's; got null.");
   }
   wishFor(durability, ttl);
+  const trackContext = flag(given["trackContext"], "trackContext");
+  const detectDeadlocks = flag(given["detectDeadlocks"], "detectDeadlocks") ?? false;
+  if (detectDeadlocks && trackContext === false) {
+    throw new TypeError("Expected trackContext not to be false with detectDeadlocks, which needs it. Leave it out.");
+  }
   return {
     prefix,
     ttl,
@@ -100,6 +119,8 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
     label: label(given["label"]) ?? defaultLabel(),
     nodeTimeout: duration(given["nodeTimeout"], "nodeTimeout", 1),
     delayRestarted: flag(given["delayRestarted"], "delayRestarted"),
+    trackContext: trackContext ?? detectDeadlocks,
+    detectDeadlocks,
     turn: count(given["turn"], "turn", LONGEST_TURN) ?? 16,
   };
 }
