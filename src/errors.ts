@@ -20,6 +20,10 @@ export type LockErrorCode =
   | "queue-full"
   /** The name is in use as something else: as a lock, as a semaphore, or as one with another limit. */
   | "mismatch"
+  /** The computation of a shared value failed, in another call of `share`. */
+  | "compute-failed"
+  /** A shared value is larger than `maxSize`. */
+  | "too-large"
   /** No client library is installed to open a URL with. */
   | "no-client"
   | SchemeErrorCode;

@@ -27,6 +27,7 @@ import { granted, Questions } from "./lua/questions.ts";
 import { Releases } from "./lua/releases.ts";
 import { checkReply, isFailure, readExtension, readNumber, readState, readVictims, refusalOf } from "./lua/replies.ts";
 import * as scripts from "./lua/scripts.generated.ts";
+import { Values } from "./lua/values.ts";
 import { findNames } from "./scan.ts";
 import { STALE_AFTER } from "./scheme.ts";
 import type {
@@ -35,11 +36,14 @@ import type {
   Farewell,
   Grant,
   HolderState,
+  Leaving,
+  LeftValue,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
   Question,
+  Recalled,
   Release,
   Scheme,
   Selection,
@@ -71,6 +75,7 @@ export class LuaScheme implements Scheme {
   readonly #extensions: Extensions;
   readonly #releases: Releases;
   readonly #questions: Questions;
+  readonly #values: Values;
   #listener: PushListener | undefined;
 
   constructor(driver: Driver, clock: Clock, settings: ClientSettings) {
@@ -89,6 +94,7 @@ export class LuaScheme implements Scheme {
     this.#extensions = new Extensions(this.#calls);
     this.#releases = new Releases(this.#calls);
     this.#questions = new Questions(this.#calls, this.#channels);
+    this.#values = new Values(this.#calls, settings.prefix);
   }
 
   listen(listener: PushListener): void {
@@ -177,6 +183,15 @@ export class LuaScheme implements Scheme {
     const drawn = readNumber(checkReply(replies[0]));
     if (drawn === 0) return { kind: "busy" };
     return assureGrant(heir, granted(drawn, 1, reachedIn(replies, heir.durability)));
+  }
+
+  /** Not proven: a replica that has missed it makes whoever is next compute the value again. */
+  share(grant: Grant, value: LeftValue, ttl: number): Promise<Leaving> {
+    return this.#values.share(grant, value, ttl);
+  }
+
+  recall(lock: string): Promise<Recalled | undefined> {
+    return this.#values.recall(lock);
   }
 
   async query(selection: Selection): Promise<LockState[]> {

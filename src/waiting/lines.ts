@@ -7,7 +7,7 @@ import type { LeaseKeeper } from "../leases/keeper.ts";
 import type { Terms } from "../options/request.ts";
 import { isTraced, traced } from "../request-trace.ts";
 import { CANDIDATE } from "../schemes/scheme.ts";
-import type { HolderState, LockState, Scheme, Selection } from "../schemes/scheme.ts";
+import type { HolderState, LockState, Recalled, Scheme, Selection } from "../schemes/scheme.ts";
 import { Farewells } from "./farewells.ts";
 import { Line } from "./line.ts";
 import { mayWait } from "./place.ts";
@@ -101,6 +101,16 @@ export class Lines implements Room {
       const line = this.#lines.get(state.lock);
       return line ? line.complete(state) : state;
     });
+  }
+
+  /** What a holder left for those who wait. `close()` waits for the answer. */
+  async recall(lock: string): Promise<Recalled | undefined> {
+    this.sent();
+    try {
+      return await this.scheme.recall?.(lock);
+    } finally {
+      this.answered();
+    }
   }
 
   /** Take the lock from exactly this holder. False if it no longer holds. */
