@@ -3,7 +3,6 @@ import type { SchemeName } from "../schemes/scheme.ts";
 import { count, dictionary, duration, flag, label, oneOf, onlyAmong, SHORTEST_TTL, show } from "./checks.ts";
 import { checkDurability, wishFor } from "./durability.ts";
 import type { CheckedDurability, DurabilityOptions } from "./durability.ts";
-import { processName } from "../runtime.ts";
 
 /** Settings of a {@link LockManager}. Durations are in milliseconds. */
 export interface ManagerOptions {
