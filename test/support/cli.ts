@@ -159,8 +159,11 @@ export class CommandLine {
     return this.#locks.query({ name });
   }
 
-  /** Take the lock from its holder, as `holdfast release --force` does: it takes a process less. */
+  /** Take the lock from its holder, who hears that, as `holdfast release --force` does: it takes a process less. */
   async forceRelease(name: string): Promise<void> {
+    const [holder] = (await this.stateOf(name)).held;
+    const hears = async () => (await this.redis.pubsub("CHANNELS", `*${holder?.clientId}*`)).length > 0;
+    await until(hears, "the holder listened", PATIENCE);
     await this.#locks.forceRelease(name);
   }
 
