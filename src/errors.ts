@@ -20,6 +20,14 @@ export type LockErrorCode =
   | "queue-full"
   /** The name is in use as something else: as a lock, as a semaphore, or as one with another limit. */
   | "mismatch"
+  /** Code that wants to run under a lock does not. */
+  | "not-held"
+  /** A request waits for the callback that it is made in. Only reported, on `holdfast:trouble`. */
+  | "deadlock"
+  /** The computation of a shared value failed, in another call of `share`. */
+  | "compute-failed"
+  /** A shared value is larger than `maxSize`. */
+  | "too-large"
   /** No client library is installed to open a URL with. */
   | "no-client"
   | SchemeErrorCode;
@@ -52,6 +60,8 @@ export type SchemeErrorCode =
   | "same-server"
   /** Too few replicas, or no disk, acknowledged a grant or its extension in time. */
   | "not-durable"
+  /** The server may delete locks that are held when its memory is full. Only ever reported, on `holdfast:trouble`. */
+  | "evicts"
   /** The server cannot say how durable a write is, or must not say it to this user. */
   | "no-wait"
   /** Anything else the server or the client said. */
@@ -65,6 +75,11 @@ export class LockError extends Error {
   constructor(code: LockErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
+  }
+
+  /** Where the documentation says what to do: a page of this package, and the code's heading on it. */
+  get help(): string {
+    return `holdfast/docs/troubleshooting.md#${this.code}`;
   }
 }
 
@@ -155,6 +170,14 @@ function whyLost(reason: LossReason, cause: unknown, blocked: number | undefined
  */
 export function isLockLost(error: unknown): boolean {
   return error instanceof LockLostError || (error instanceof DOMException && error.cause instanceof LockLostError);
+}
+
+/** No callback around the running code holds the lock. */
+export function notHeld(lock: string): LockError {
+  return new LockError(
+    "not-held",
+    `Expected this code to run under the lock ${quote(lock)}; it does not. Call it in the callback of request(${quote(lock)}, …).`,
+  );
 }
 
 /** The holder has released the lock itself. */

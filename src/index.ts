@@ -1,9 +1,8 @@
 export { LockManager } from "./lock-manager.ts";
-export type { TryOptions } from "./lock-manager.ts";
 export type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 export { Lock } from "./lock.ts";
 export { Term } from "./primitives/election.ts";
-export type { Leader } from "./primitives/election.ts";
+export type { Election, Leader } from "./primitives/election.ts";
 export type { DetachedLock } from "./leases/detached-lock.ts";
 export type { Durability } from "./durability.ts";
 export type { JobState, OnceResult } from "./primitives/once.ts";
@@ -23,9 +22,10 @@ export type {
   RequestTrace,
   WaitEnd,
 } from "./events.ts";
-export type { LockOptions } from "./options/request.ts";
+export type { LockOptions, TryOptions } from "./options/request.ts";
 export type { ManagerOptions } from "./options/manager.ts";
 export type { ObserveOptions } from "./options/election.ts";
+export type { Codec, ShareOptions } from "./options/share.ts";
 export type { SemaphoreOptions } from "./options/semaphore.ts";
 export { Semaphore } from "./primitives/semaphore.ts";
 export type { TrySemaphoreOptions } from "./primitives/semaphore.ts";

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { CliError } from "./cli-error.ts";
+import { addDoctor, doctor } from "./doctor.ts";
 import { parseDuration } from "./durations.ts";
 import { elect } from "./elect.ts";
 import { exec } from "./exec.ts";
@@ -28,6 +29,7 @@ import { release } from "./release.ts";
 import type { ReleaseOptions } from "./release.ts";
 import { show } from "./show.ts";
 import { addUi, ui } from "./ui.ts";
+import { addWatch } from "./watch.ts";
 import { assertCommand, splitWords } from "./words.ts";
 
 /** @returns the exit code; what went wrong has been said */
@@ -78,9 +80,13 @@ class Program {
     this.#addOnce();
     this.#addListings();
     this.#addRelease();
+    addDoctor(this.#program, async (options) => {
+      this.#status = await doctor(options);
+    });
     addUi(this.#program, async (options) => {
       this.#status = await ui(options);
     });
+    addWatch(this.#program, (status) => (this.#status = status));
   }
 
   /** @returns the exit code */

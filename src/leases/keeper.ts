@@ -8,8 +8,8 @@ interface Keepable extends Scheduled {
   readonly isRunning: boolean;
   /** Somebody's code runs under it. */
   readonly isGuarded: boolean;
-  /** Its time has come. */
-  look(now: number): void;
+  /** Its time has come. What had arrived when the timer fired has been read. */
+  look(firedAt: number): void;
   /** The manager is being closed. */
   close(): void;
   lose(reason: LossReason): void;

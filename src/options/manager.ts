@@ -1,3 +1,4 @@
+import { processName } from "../runtime.ts";
 import type { SchemeName } from "../schemes/scheme.ts";
 import { count, dictionary, duration, flag, label, oneOf, onlyAmong, SHORTEST_TTL, show } from "./checks.ts";
 import { checkDurability, wishFor } from "./durability.ts";
@@ -43,6 +44,16 @@ export interface ManagerOptions {
    * Schemes `lua` and `set`. Requests then stand in the queue by themselves, whatever `turn`.
    */
   durability?: DurabilityOptions | undefined;
+  /**
+   * Follow the callbacks of `request`, `once`, `share` and semaphores through everything asynchronous, so that `holds` and
+   * `assertHeld` can answer (default false). Uses AsyncLocalStorage, which makes promises a little slower.
+   */
+  trackContext?: boolean | undefined;
+  /**
+   * Report a request that waits without limit for the callback that it is made in, on the channel `holdfast:trouble`, with
+   * the code `deadlock` (default false; true in `holdfast/testing`). Includes `trackContext`.
+   */
+  detectDeadlocks?: boolean | undefined;
 }
 
 const LONGEST_TURN = 1_000;
@@ -52,11 +63,13 @@ export interface CheckedManagerOptions {
   readonly prefix: string;
   readonly ttl: number;
   readonly scheme: SchemeName | undefined;
-  readonly label: string | undefined;
+  readonly label: string;
   readonly nodeTimeout: number | undefined;
   readonly delayRestarted: boolean | undefined;
   readonly turn: number;
   readonly durability: CheckedDurability | undefined;
+  readonly trackContext: boolean;
+  readonly detectDeadlocks: boolean;
 }
 
 const MANAGER_OPTIONS = new Set([
@@ -68,6 +81,8 @@ const MANAGER_OPTIONS = new Set([
   "nodeTimeout",
   "delayRestarted",
   "durability",
+  "trackContext",
+  "detectDeadlocks",
 ]);
 
 /** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
@@ -81,7 +96,7 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
   if (!prefix.isWellFormed() || /[{}]/.test(prefix.replace(/^[^{}]*\{[^{}]+\}[^{}]*$/, ""))) {
     throw new TypeError(`Expected prefix to hold no brace, or one hash tag such as "{app}:"; got ${show(prefix)}.`);
   }
-  if (/:(holders|fence|queue|waiters)$/.test(prefix)) {
+  if (/:(holders|fence|queue|waiters|shared-value)$/.test(prefix)) {
     throw new TypeError(`Expected prefix not to end like a key of holdfast's own; got ${show(prefix)}.`);
   }
   const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? 30_000;
@@ -90,16 +105,27 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
     throw new TypeError("Expected durability to be null only for a request, in place of the manager's; got null.");
   }
   wishFor(durability, ttl);
+  const trackContext = flag(given["trackContext"], "trackContext");
+  const detectDeadlocks = flag(given["detectDeadlocks"], "detectDeadlocks") ?? false;
+  if (detectDeadlocks && trackContext === false) {
+    throw new TypeError("Expected trackContext not to be false with detectDeadlocks, which needs it. Leave it out.");
+  }
   return {
     prefix,
     ttl,
     durability,
     scheme: oneOf(given["scheme"], "scheme", ["memory", "set", "lua", "redlock"]),
-    label: label(given["label"]),
+    label: label(given["label"]) ?? defaultLabel(),
     nodeTimeout: duration(given["nodeTimeout"], "nodeTimeout", 1),
     delayRestarted: flag(given["delayRestarted"], "delayRestarted"),
+    trackContext: trackContext ?? detectDeadlocks,
+    detectDeadlocks,
     turn: count(given["turn"], "turn", LONGEST_TURN) ?? 16,
   };
+}
+
+function defaultLabel(): string {
+  return processName().slice(0, 256).toWellFormed();
 }
 
 /** @throws TypeError where an option was given that only the scheme redlock knows */

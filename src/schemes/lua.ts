@@ -18,6 +18,7 @@ import { assureGrant } from "./assure.ts";
 import { inRuns } from "./batches.ts";
 import { Channels } from "./channels.ts";
 import { Clients } from "./clients.ts";
+import type { ClientSettings } from "./clients.ts";
 import { Homes, nameOfKey } from "./keys.ts";
 import type { Home } from "./keys.ts";
 import { Calls } from "./lua/calls.ts";
@@ -26,6 +27,7 @@ import { granted, Questions } from "./lua/questions.ts";
 import { Releases } from "./lua/releases.ts";
 import { checkReply, isFailure, readExtension, readNumber, readState, readVictims, refusalOf } from "./lua/replies.ts";
 import * as scripts from "./lua/scripts.generated.ts";
+import { Values } from "./lua/values.ts";
 import { findNames } from "./scan.ts";
 import { STALE_AFTER } from "./scheme.ts";
 import type {
@@ -34,11 +36,14 @@ import type {
   Farewell,
   Grant,
   HolderState,
+  Leaving,
+  LeftValue,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
   Question,
+  Recalled,
   Release,
   Scheme,
   Selection,
@@ -70,16 +75,17 @@ export class LuaScheme implements Scheme {
   readonly #extensions: Extensions;
   readonly #releases: Releases;
   readonly #questions: Questions;
+  readonly #values: Values;
   #listener: PushListener | undefined;
 
-  constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
+  constructor(driver: Driver, clock: Clock, settings: ClientSettings) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
     this.#own = new Homes(settings.prefix, false).of("");
     this.#calls = new Calls(driver, clock, settings.prefix);
     const { limit } = this.#calls;
     this.#send = (command, key) => limit.guard(driver.send(command, key));
-    this.#clients = new Clients(this.#send, clock, settings);
+    this.#clients = new Clients(this.#send, clock, settings, () => limit.servers());
     this.#channels = new Channels(driver, clock, settings.clientId, {
       message: (text) => this.#hear(text),
       up: (homes) => this.#missed(homes),
@@ -88,6 +94,7 @@ export class LuaScheme implements Scheme {
     this.#extensions = new Extensions(this.#calls);
     this.#releases = new Releases(this.#calls);
     this.#questions = new Questions(this.#calls, this.#channels);
+    this.#values = new Values(this.#calls, settings.prefix);
   }
 
   listen(listener: PushListener): void {
@@ -176,6 +183,15 @@ export class LuaScheme implements Scheme {
     const drawn = readNumber(checkReply(replies[0]));
     if (drawn === 0) return { kind: "busy" };
     return assureGrant(heir, granted(drawn, 1, reachedIn(replies, heir.durability)));
+  }
+
+  /** Not proven: a replica that has missed it makes whoever is next compute the value again. */
+  share(grant: Grant, value: LeftValue, ttl: number): Promise<Leaving> {
+    return this.#values.share(grant, value, ttl);
+  }
+
+  recall(lock: string): Promise<Recalled | undefined> {
+    return this.#values.recall(lock);
   }
 
   async query(selection: Selection): Promise<LockState[]> {

@@ -19,11 +19,14 @@ import type {
   Farewell,
   Grant,
   HolderState,
+  Leaving,
+  LeftValue,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
   Question,
+  Recalled,
   Release,
   Scheme,
   Selection,
@@ -177,6 +180,17 @@ export class MemoryScheme implements Scheme {
       this.#store.promote(lock, undefined, true);
       return { kind: "granted", fence: granted };
     });
+  }
+
+  share({ lock: name, token, fence }: Grant, value: LeftValue, ttl: number): Promise<Leaving> {
+    return this.#step(name, (lock) => {
+      if (lock.mode !== "exclusive" || lock.holders.get(token)?.fence !== fence) return "gone";
+      return this.#store.values.leave(this.#prefix + name, value, ttl) ? "left" : "late";
+    });
+  }
+
+  recall(name: string): Promise<Recalled | undefined> {
+    return Promise.resolve(this.#store.values.recall(this.#prefix + name));
   }
 
   evict(name: string, holder: HolderState): Promise<boolean> {

@@ -36,6 +36,7 @@ import type {
   Selection,
 } from "./scheme.ts";
 import { Clients } from "./clients.ts";
+import type { ClientSettings } from "./clients.ts";
 import { judgeRelease, judgeYes, noQuorum } from "./redlock/ballot.ts";
 import type { Vote, Votes } from "./redlock/ballot.ts";
 import { Campaign } from "./redlock/campaign.ts";
@@ -54,10 +55,7 @@ const PAUSES = {
   split: { first: 20, longest: 250 },
 };
 
-export interface RedlockSettings extends RosterSettings {
-  readonly clientId: string;
-  readonly label: string;
-}
+export interface RedlockSettings extends RosterSettings, ClientSettings {}
 
 export class RedlockScheme implements Scheme {
   readonly name = "redlock";
@@ -77,7 +75,9 @@ export class RedlockScheme implements Scheme {
     this.#keys = new Keys(settings.prefix, nodeKeys);
     this.#roster = new Roster(drivers, clock, settings);
     this.#campaign = new Campaign(this.#roster, new Proposals(clock));
-    this.#clients = new Clients(this.#roster.broadcast, clock, settings);
+    this.#clients = new Clients(this.#roster.broadcast, clock, settings, () =>
+      Promise.resolve(this.#roster.nodes.map((node) => (command) => node.send(command))),
+    );
     // The manager adds the margin, which is for leases that end by themselves.
     this.#line = new Line((lock, token, delay) => this.#listener?.next(lock, token, delay - EXPIRY_MARGIN));
   }

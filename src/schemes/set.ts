@@ -24,6 +24,7 @@ import { TimeLimit } from "../drivers/time-limit.ts";
 import type { Durability, Wish } from "../durability.ts";
 import { assureExtension, assureGrant } from "./assure.ts";
 import { Clients } from "./clients.ts";
+import type { ClientSettings } from "./clients.ts";
 import { Homes, lockKey, lockKeys } from "./keys.ts";
 import { findNames } from "./scan.ts";
 import { TOKEN } from "./scheme.ts";
@@ -72,13 +73,13 @@ export class SetScheme implements Scheme {
   #compare: Compare | undefined;
   #finding: Promise<Compare> | undefined;
 
-  constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
+  constructor(driver: Driver, clock: Clock, settings: ClientSettings) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
     this.#homes = new Homes(settings.prefix, driver.isCluster);
     this.#limit = new TimeLimit(clock, driver);
     this.#send = (command, key) => this.#limit.guard(driver.send(command, key));
-    this.#clients = new Clients(this.#send, clock, settings);
+    this.#clients = new Clients(this.#send, clock, settings, () => this.#limit.servers());
     this.#grants = new Grants(driver, clock, this.#limit);
     this.#looking = new Looking(driver, this.#limit, settings.prefix, this.#homes);
   }

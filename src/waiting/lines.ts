@@ -7,13 +7,14 @@ import type { LeaseKeeper } from "../leases/keeper.ts";
 import type { Terms } from "../options/request.ts";
 import { isTraced, traced } from "../request-trace.ts";
 import { CANDIDATE } from "../schemes/scheme.ts";
-import type { HolderState, LockState, Scheme, Selection } from "../schemes/scheme.ts";
+import type { HolderState, LockState, Recalled, Scheme, Selection } from "../schemes/scheme.ts";
 import { Farewells } from "./farewells.ts";
 import { Line } from "./line.ts";
 import { mayWait } from "./place.ts";
 import { Request } from "./request.ts";
 import { originOf } from "./room.ts";
 import type { Manner, Over, Room } from "./room.ts";
+import { onNextTurn } from "../runtime.ts";
 
 /** So many lines are kept when nobody is in them: making one anew costs more. */
 const MOST_AT_REST = 1_000;
@@ -102,6 +103,16 @@ export class Lines implements Room {
     });
   }
 
+  /** What a holder left for those who wait. `close()` waits for the answer. */
+  async recall(lock: string): Promise<Recalled | undefined> {
+    this.sent();
+    try {
+      return await this.scheme.recall?.(lock);
+    } finally {
+      this.answered();
+    }
+  }
+
   /** Take the lock from exactly this holder. False if it no longer holds. */
   async evict(lock: string, holder: HolderState): Promise<boolean> {
     const turn = this.#lines.get(lock)?.turnUnder(holder.token ?? "");
@@ -113,6 +124,10 @@ export class Lines implements Room {
       return true;
     }
     return this.scheme.evict(lock, { ...holder, token: turn.grant.token, fence: turn.grant.fence });
+  }
+
+  assertOpen(): void {
+    if (this.isClosed) throw new LockError("closed", "This LockManager has been closed. Make a new one.");
   }
 
   /** Reject all that waits. */
@@ -154,7 +169,7 @@ export class Lines implements Room {
       one.isReady = true;
       if (one.isDue) request.begin(lease);
     });
-    if (this.#beginning.push(one) === 1) outsideContext(() => setImmediate(() => this.#beginAll()));
+    if (this.#beginning.push(one) === 1) outsideContext(() => onNextTurn(() => this.#beginAll()));
   }
 
   #beginAll(): void {
