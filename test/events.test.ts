@@ -172,7 +172,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     const lock = await locks.acquire(name, { ttl: 100 });
     const end = performance.now() + 300;
     while (performance.now() < end);
-    await until(() => !lock.held, "it was lost");
+    await until(() => lock.signal.aborted, "it was lost");
     const lost = seen.find(({ kind }) => kind === "lost");
     expect(lost?.reason).toBe("expired");
     expect(lost?.blocked).toBeGreaterThan(100);
