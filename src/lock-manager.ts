@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
 import { Connections } from "./drivers/url/connect.ts";
@@ -36,6 +35,7 @@ import { Semaphore } from "./primitives/semaphore.ts";
 import { SeveralLocks } from "./primitives/several.ts";
 import { Sharing } from "./primitives/share.ts";
 import { Requests } from "./requests.ts";
+import { randomId } from "./runtime.ts";
 import { openScheme } from "./schemes/index.ts";
 import { MemoryStore } from "./schemes/memory.ts";
 import type { Scheme, Selection } from "./schemes/scheme.ts";
@@ -75,7 +75,7 @@ export class LockManager {
     this.#options = checkManagerOptions(options);
     this.#connections = areUrls(client) ? new Connections(client) : undefined;
     const clock = client instanceof MemoryStore ? client.clock : systemClock;
-    const clientId = randomBytes(16).toString("base64url");
+    const clientId = randomId();
     const { prefix, label } = this.#options;
     const settings = { clientId, label, clock };
     this.#scheme = openScheme(this.#connections?.client ?? client, this.#options, settings);

@@ -4,6 +4,7 @@ import type { Clock, Timer } from "./clock.ts";
 import { LockManager } from "./lock-manager.ts";
 import type { ManagerOptions } from "./options/manager.ts";
 import { MemoryStore } from "./schemes/memory.ts";
+import { onNextTurn } from "./runtime.ts";
 
 /** A clock that moves only when told to. */
 export class ManualClock implements Clock {
@@ -47,7 +48,7 @@ export class ManualClock implements Clock {
 }
 
 function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => onNextTurn(resolve));
 }
 
 /** A world of locks of its own: what its managers lock, no others see. */

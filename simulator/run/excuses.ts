@@ -137,7 +137,9 @@ export class Excuses {
     if (this.#isOver(attempt, longestHold(operation))) return true;
     if (operation.renew === false) return this.#isOver(attempt, ttlOf(attempt));
     const ttl = ttlOf(attempt);
-    const at = Math.min(now, ...holds.map((hold) => hold.deadlineTime));
+    // Whoever never believed, because its process stood still before its code began, has no deadline.
+    const deadlines = holds.map((hold) => hold.deadlineTime).filter(Number.isFinite);
+    const at = Math.min(now, ...deadlines);
     const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
     return this.#isDelayed(attempt, renewal, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
   }

@@ -29,6 +29,7 @@ import { release } from "./release.ts";
 import type { ReleaseOptions } from "./release.ts";
 import { show } from "./show.ts";
 import { addUi, ui } from "./ui.ts";
+import { addWatch } from "./watch.ts";
 import { assertCommand, splitWords } from "./words.ts";
 
 /** @returns the exit code; what went wrong has been said */
@@ -85,6 +86,7 @@ class Program {
     addUi(this.#program, async (options) => {
       this.#status = await ui(options);
     });
+    addWatch(this.#program, (status) => (this.#status = status));
   }
 
   /** @returns the exit code */

@@ -1,5 +1,4 @@
-import { hostname } from "node:os";
-import { basename } from "node:path";
+import { processName } from "../runtime.ts";
 import type { SchemeName } from "../schemes/scheme.ts";
 import { count, dictionary, duration, flag, label, oneOf, onlyAmong, SHORTEST_TTL, show } from "./checks.ts";
 import { checkDurability, wishFor } from "./durability.ts";
@@ -126,7 +125,7 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
 }
 
 function defaultLabel(): string {
-  return `${hostname()}:${process.pid}:${basename(process.argv[1] ?? process.title)}`.slice(0, 256).toWellFormed();
+  return processName().slice(0, 256).toWellFormed();
 }
 
 /** @throws TypeError where an option was given that only the scheme redlock knows */

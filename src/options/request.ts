@@ -14,6 +14,7 @@ import {
 } from "./checks.ts";
 import { checkDurability, wishFor } from "./durability.ts";
 import type { CheckedDurability, DurabilityOptions } from "./durability.ts";
+import { byteLength } from "../runtime.ts";
 /** Settings of one request: those of the Web Locks API, then ours. Durations are in milliseconds. */
 export interface LockOptions {
   /** `exclusive` (the default), or `shared`: any number of shared holders together. */
@@ -281,9 +282,9 @@ function reserved(name: string): DOMException {
 export function checkName(name: unknown): string {
   if (typeof name !== "string") throw new TypeError(`Expected the lock's name to be a string; got ${show(name)}.`);
   // A string has at least as many bytes as characters, and at most three times as many.
-  if (name.length * 3 > LONGEST_NAME && Buffer.byteLength(name) > LONGEST_NAME) {
+  if (name.length * 3 > LONGEST_NAME && byteLength(name) > LONGEST_NAME) {
     throw new RangeError(
-      `Expected the lock's name to be at most ${LONGEST_NAME} bytes of UTF-8; got ${Buffer.byteLength(name)}. Hash long names.`,
+      `Expected the lock's name to be at most ${LONGEST_NAME} bytes of UTF-8; got ${byteLength(name)}. Hash long names.`,
     );
   }
   return name;

@@ -3,7 +3,7 @@
  * lock's queue, and one of them computes if nobody else does. While another process computes the flight waits for a
  * shared lock, so that all processes are let in together when the value is there.
  */
-import { AsyncResource } from "node:async_hooks";
+import { ContextOfNow } from "../async-context.ts";
 import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import { isLockLost, LockError, quote, SchemeError } from "../errors.ts";
@@ -43,7 +43,7 @@ const RETRY_AFTER = 250;
 const LONGEST_FAILURE = 1_000;
 
 /** One who waits for the landing, and the async context of its code. */
-class Asker extends AsyncResource {
+class Asker extends ContextOfNow {
   readonly asking: Asking;
   readonly land: (landing: Landing) => void;
   readonly fail: (error: unknown) => void;

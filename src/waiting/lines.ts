@@ -14,6 +14,7 @@ import { mayWait } from "./place.ts";
 import { Request } from "./request.ts";
 import { originOf } from "./room.ts";
 import type { Manner, Over, Room } from "./room.ts";
+import { onNextTurn } from "../runtime.ts";
 
 /** So many lines are kept when nobody is in them: making one anew costs more. */
 const MOST_AT_REST = 1_000;
@@ -168,7 +169,7 @@ export class Lines implements Room {
       one.isReady = true;
       if (one.isDue) request.begin(lease);
     });
-    if (this.#beginning.push(one) === 1) outsideContext(() => setImmediate(() => this.#beginAll()));
+    if (this.#beginning.push(one) === 1) outsideContext(() => onNextTurn(() => this.#beginAll()));
   }
 
   #beginAll(): void {
