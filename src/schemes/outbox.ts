@@ -1,4 +1,5 @@
 /** More items in one call would keep the server from others for too long: an item costs it up to 10 µs. */
+import { afterPromises } from "../runtime.ts";
 const MOST_ITEMS = 64;
 
 /** Told of an item's own reply, or of the error that the whole call met. */
@@ -181,7 +182,7 @@ export class Outbox {
     if (this.#scheduled) return;
     this.#scheduled = true;
     // After all promises of this turn have run, before anything of the next.
-    process.nextTick(() => {
+    afterPromises(() => {
       this.#scheduled = false;
       // One alone needs no bundling.
       if (this.#parcels === 1) this.#send();

@@ -14,7 +14,8 @@ let locks: LockManager;
 
 beforeAll(async () => {
   server = await startServer();
-  cli = new CommandLine(server.url);
+  cli = new CommandLine();
+  cli.open(server.url);
 });
 beforeEach(async () => {
   await cli.redis.flushall();

@@ -4,6 +4,7 @@ import { SchemeError } from "../../errors.ts";
 import { Schedule } from "../../leases/schedule.ts";
 import type { Scheduled } from "../../leases/schedule.ts";
 import type { Failure, Voter, Votes } from "./ballot.ts";
+import { onNextTurn } from "../../runtime.ts";
 
 /** So many times what the first answer usually takes, a majority may take before the rest is asked, too. */
 const PATIENCE = 3;
@@ -121,7 +122,7 @@ export class Round<N extends Voter, V, R> implements Scheduled {
     this.#open = false;
     this.#rounds.remove(this);
     // When whoever waits for the outcome has had its turn: perhaps that is all it wanted.
-    if (this.#rest.length > 0 && this.#question.follows?.(result)) setImmediate(() => this.goOn());
+    if (this.#rest.length > 0 && this.#question.follows?.(result)) onNextTurn(() => this.goOn());
     else this.stop();
     this.#resolve({ result, votes: this.#votes });
   }
@@ -180,7 +181,7 @@ export class Rounds {
     this.#timer?.cancel();
     this.#timerAt = due;
     // Answers that are here already are read before anybody is called late: this process may have been busy.
-    this.#timer = this.#clock.after(due - this.#clock.now(), () => setImmediate(() => this.#look()));
+    this.#timer = this.#clock.after(due - this.#clock.now(), () => onNextTurn(() => this.#look()));
   }
 
   #look(): void {
