@@ -396,7 +396,7 @@ describe("a manager", () => {
       prefix: "lock:",
       ttl: 30_000,
       scheme: undefined,
-      label: undefined,
+      label: expect.stringMatching(/^.+:\d+:.+$/) as string,
       nodeTimeout: undefined,
       delayRestarted: undefined,
       turn: 16,
