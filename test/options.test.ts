@@ -400,6 +400,8 @@ describe("a manager", () => {
       nodeTimeout: undefined,
       delayRestarted: undefined,
       turn: 16,
+      trackContext: false,
+      detectDeadlocks: false,
     };
     for (const options of [undefined, null, {}, { prefix: undefined, ttl: undefined }]) {
       expect(checkManagerOptions(options)).toEqual(defaults);
