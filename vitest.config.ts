@@ -2,13 +2,14 @@ import { configDefaults, defineConfig } from "vitest/config";
 
 // What takes minutes has a command of its own: npm run test:topologies, npm run test:package.
 const long = process.env["HOLDFAST_LONG"] === undefined ? ["test/topologies/**"] : [];
+const runtimes = process.env["HOLDFAST_RUNTIMES"] === undefined ? ["test/runtimes/**"] : ["test/runtimes/*/**"];
 const packaging =
   process.env["HOLDFAST_PACKAGE"] === undefined ? ["test/package/**", "test/nestjs/**"] : ["test/nestjs/app/**"];
 
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: [...configDefaults.exclude, ...long, ...packaging],
+    exclude: [...configDefaults.exclude, ...long, ...packaging, ...runtimes],
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
     maxWorkers: 2,
