@@ -61,8 +61,11 @@ export class TestLocks {
     this.#store = new MemoryStore(time === "by hand" ? this.clock : systemClock);
   }
 
-  /** A manager as another process would have it. All of them share this world's locks and clock. */
+  /**
+   * A manager as another process would have it. All of them share this world's locks and clock, and report requests that
+   * wait for themselves (`detectDeadlocks`).
+   */
   manager(options?: ManagerOptions): LockManager {
-    return new LockManager(this.#store, options);
+    return new LockManager(this.#store, { detectDeadlocks: options?.trackContext !== false, ...options });
   }
 }

@@ -1,7 +1,7 @@
 /** Locks over HTTP, by @upstash/redis: what differs from a connection. What is alike is in the conformance tests. */
 import { Redis as Upstash } from "@upstash/redis";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { LockManager, SchemeError } from "../src/index.ts";
+import { LockManager, type SchemeError } from "../src/index.ts";
 import { hold, rejection, stateOf, unique } from "./support/locks.ts";
 import { openStage, type Stage } from "./support/stage.ts";
 import { until } from "./support/until.ts";

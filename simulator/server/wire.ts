@@ -40,7 +40,7 @@ export class Wire {
     // The event loop is to read nothing of it.
     socket.pause();
     await once(socket, "connect");
-    const { fd: file } = (socket as unknown as { readonly _handle: { readonly fd: number } })._handle;
+    const { fd: file } = (socket as unknown as { readonly _handle: { readonly fd: number } })["_handle"];
     // Calls on a file that a child inherits as its input block from then on, also here: it is the same open file.
     spawnSync("true", { stdio: [file, "ignore", "ignore"] });
     const wire = new Wire(socket, file, encoding);

@@ -31,7 +31,7 @@ function enter(process: Process): void {
  * Runs what the callback before it has started: ticks, then promises. Node does that when a callback of its own event
  * loop ends; to go through that loop each time would be most of the simulator's work.
  */
-const settle = (process as unknown as { readonly _tickCallback: () => void })._tickCallback;
+const settle = (process as unknown as { readonly _tickCallback: () => void })["_tickCallback"];
 
 export interface ProcessTimer {
   readonly due: number;

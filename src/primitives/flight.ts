@@ -25,6 +25,8 @@ export interface FlightRoom {
   readonly closing: AbortSignal;
   lease(request: CheckedRequest): Promise<Lease | null>;
   recall(name: string): Promise<Recalled | undefined>;
+  /** Run a callback under this lease. */
+  within<T>(lease: Lease, run: () => T): T;
 }
 
 /** One call of `share`. */
@@ -121,8 +123,8 @@ export class Flight {
 
   /** What another has made, or the lock to compute under. */
   async #seek(): Promise<Recalled | Lease> {
-    const { recall, lease } = this.#room;
-    const known = await recall(this.#name);
+    const room = this.#room;
+    const known = await room.recall(this.#name);
     if (known?.isFresh) return known;
     // What was left before we asked is not for us, unless it is fresh.
     const isForUs = (found: Recalled | undefined): found is Recalled =>
@@ -130,17 +132,17 @@ export class Flight {
     const { request } = this.#first?.asking ?? {};
     if (!request) throw this.#empty.signal.reason;
     const waits = { ...request, signal: this.#empty.signal };
-    let held = await lease({ ...request, manner: "try", isTry: true });
+    let held = await room.lease({ ...request, manner: "try", isTry: true });
     if (!held) {
-      const beside = (await lease({ ...waits, mode: "shared" })) as Lease;
-      const made = await recall(this.#name).finally(() => void beside.release());
+      const beside = (await room.lease({ ...waits, mode: "shared" })) as Lease;
+      const made = await room.recall(this.#name).finally(() => void beside.release());
       if (isForUs(made)) return made;
       // Whoever computed has died or failed. Now one after the other.
-      held = (await lease(waits)) as Lease;
+      held = (await room.lease(waits)) as Lease;
     }
     try {
       // It may have been made while we asked for the lock.
-      const made = await recall(this.#name);
+      const made = await room.recall(this.#name);
       if (!isForUs(made)) return held;
       void held.release();
       return made;
@@ -165,7 +167,9 @@ export class Flight {
     try {
       await holdDuring(lease, async () => {
         try {
-          const text = await asker.runInAsyncScope(() => this.#make(lease, asker.asking));
+          const text = await asker.runInAsyncScope(() =>
+            this.#room.within(lease, () => this.#make(lease, asker.asking)),
+          );
           await this.#share(lease, { isFailure: false, text }, ttl);
           if (!lease.error) this.#settle((each) => each.land({ isFailure: false, text }));
         } catch (error) {

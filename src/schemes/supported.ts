@@ -20,8 +20,9 @@ export function assertSupported({ name, modes, queues, proves }: Scheme, terms: 
 }
 
 /** Refuse to share values where none are kept. */
-export function assertShares({ name, recall }: Scheme): void {
-  if (recall) return;
+export function assertShares(scheme: Scheme): void {
+  const { name } = scheme;
+  if (scheme.recall) return;
   if (name === "redlock") throw notOverNodes("share a value");
   throw unsupported(`The scheme "${name}" cannot share a value`, 'Use the scheme "lua".');
 }

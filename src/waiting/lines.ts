@@ -126,6 +126,10 @@ export class Lines implements Room {
     return this.scheme.evict(lock, { ...holder, token: turn.grant.token, fence: turn.grant.fence });
   }
 
+  assertOpen(): void {
+    if (this.isClosed) throw new LockError("closed", "This LockManager has been closed. Make a new one.");
+  }
+
   /** Reject all that waits. */
   refuse(): void {
     this.isClosed = true;

@@ -1,2 +1,2 @@
 const { LockManager } = require("holdfast");
-import("holdfast").then((module) => console.log(typeof LockManager, module.LockManager === LockManager));
+void import("holdfast").then((module) => console.log(typeof LockManager, module.LockManager === LockManager));
