@@ -1,7 +1,9 @@
 /**
- * Checks the model of one server, some ten seconds. Prints what it has checked, and ends with 1 if a promise can be
- * broken, or if a planted mistake goes unnoticed.
+ * Checks the model of one server, in less than a minute. Prints what it has checked, and ends with 1 if a promise can be
+ * broken, or if a planted mistake goes unnoticed. With `--results FILE` it also writes that to a file, for docs/proof.md.
  */
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
 import { explore, findStuck } from "./explore.ts";
 import type { Explored } from "./explore.ts";
 import { OneServerModel } from "./one-server.ts";
@@ -62,6 +64,7 @@ const MISTAKES: Readonly<Record<Mistake, { readonly terms: Terms; readonly isStu
 };
 
 let isBroken = false;
+const results: { title: string; states: number; found?: string }[] = [];
 
 function run(title: string, check: () => Explored, isMistake = false): void {
   const startedAt = performance.now();
@@ -69,6 +72,7 @@ function run(title: string, check: () => Explored, isMistake = false): void {
   const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
   const { what, path = [] } = violation ?? {};
   if ((what === undefined) === isMistake) isBroken = true;
+  results.push({ title, states, ...(what === undefined ? {} : { found: what }) });
   const right = what === undefined ? "holds" : `BROKEN: ${what}`;
   const found = what === undefined ? "NOT FOUND" : `found: ${what}, in ${path.length} steps`;
   console.log(`  ${title}: ${isMistake ? found : right} (${states.toLocaleString("en")} states, ${seconds} s)`);
@@ -91,4 +95,6 @@ for (const [title, { terms, isStuck }] of Object.entries(MISTAKES)) {
   const wrong = { ...terms, mistake: title as Mistake };
   run(title, isStuck ? stuck(wrong) : safe(wrong), true);
 }
+const { values } = parseArgs({ options: { results: { type: "string" } } });
+if (values.results !== undefined) writeFileSync(values.results, `${JSON.stringify(results, undefined, 2)}\n`);
 process.exitCode = isBroken ? 1 : 0;

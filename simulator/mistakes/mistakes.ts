@@ -212,17 +212,6 @@ export const MISTAKES = {
     scheme: "set",
     breaks: "one holder",
   },
-  "a transaction that failed counts as done": {
-    file: "schemes/set/watch.ts",
-    edits: [
-      [
-        "if (!replies) return false;",
-        "if (!replies) {\n    for (const { item } of equal) item.resolve(true);\n    return true;\n  }",
-      ],
-    ],
-    scheme: "set",
-    breaks: "timely loss",
-  },
 } satisfies Record<string, Mistake>;
 
 export type MistakeName = keyof typeof MISTAKES;

@@ -26,6 +26,7 @@ const KEPT = [
   ["n1.6", "lua"],
   ["perf.16", "lua"],
   ["third.2", "lua"],
+  ["s3.2.5", "set"],
 ] as const;
 
 const short = (terms: Pick<PlanTerms, "seed" | "scheme">): PlanTerms => ({ ...terms, length: 60_000, faults: 200 });
