@@ -47,12 +47,12 @@ function write(page, text) {
 }
 
 /** What a link in a file leads to on the site. Files that the site does not have become plain text. */
-function relink(file, page, text) {
+function relink(file, text) {
   const from = posix.dirname(file);
   const outside = text.split(/(^```[^]*?^```$)/m);
   const turned = outside.map((part, i) => {
     if (i % 2 === 1) return part;
-    return part.replace(/(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)/g, (whole, image, label, target) => {
+    return part.replace(/(!?)\[((?:[^[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)/g, (whole, image, label, target) => {
       if (/^(https?:|mailto:|#)/.test(target)) return whole;
       const [path, anchor] = target.split("#");
       const aim = posix.normalize(posix.join(from, path)).replace(/\/$/, "");
@@ -60,7 +60,7 @@ function relink(file, page, text) {
       const found = pages.get(aim);
       if (found === undefined) return label;
       const address = `/${found.replace(/(^|\/)index$/, "$1")}`;
-      return `[${relink(file, page, label)}](${address}${anchor === undefined ? "" : `#${anchor}`})`;
+      return `[${relink(file, label)}](${address}${anchor === undefined ? "" : `#${anchor}`})`;
     });
   });
   return turned.join("");
@@ -164,7 +164,7 @@ rmSync(out, { recursive: true, force: true });
 mkdirSync(join(out, "public"), { recursive: true });
 for (const [file, page] of pages) {
   if (!file.endsWith(".md")) continue;
-  write(page, harmless(tabs(relink(file, page, read(file)))));
+  write(page, harmless(tabs(relink(file, read(file)))));
 }
 write("index", readFileSync(join(here, "home.md"), "utf8"));
 const titleOf = (file) => /^# (.*)$/m.exec(read(file))?.[1] ?? file;

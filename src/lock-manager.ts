@@ -61,7 +61,7 @@ export class LockManager {
   #closed: Promise<void> | undefined;
 
   /**
-   * @param client an ioredis, node-redis or GLIDE client, which stays yours to close; or a URL, for a connection that is
+   * @param client an ioredis, node-redis or GLIDE client, which you close yourself; or a URL, for a connection that is
    *   closed with the manager: `redis://[[user]:password@]host[:port][/db]`, `rediss://…` for TLS, `unix:///path`,
    *   `redis+sentinel://host1,host2,host3/master` or `redis+cluster://host1,host2,host3`; an array of clients or of
    *   URLs, each of an independent server, for Redlock; nothing for locks within this process
@@ -185,7 +185,7 @@ export class LockManager {
   }
 
   /**
-   * That many permits under a name, for all processes.
+   * A semaphore: `limit` permits under a name, for all processes together.
    *
    * @param limit how many permits there are, 1 to 1,000,000; the same for all who use the semaphore at the same time
    * @throws TypeError or RangeError
@@ -200,8 +200,8 @@ export class LockManager {
   }
 
   /**
-   * Who holds and who waits, for all processes, behind all that this manager was asked before. Each lock is looked at in
-   * one instant, not all locks in the same.
+   * Report who holds and who waits, in all processes. It runs after everything that this manager was asked before. Each
+   * lock is read at one instant, but not all locks at the same instant.
    *
    * @param selection one lock by name, those that match a glob, or (the default) all under the prefix, which walks
    *   the server's keys
@@ -233,9 +233,9 @@ export class LockManager {
   }
 
   /**
-   * Be a candidate for the leadership of that name, and lead whenever elected. Leaving the loop's body, however it is
-   * left, resigns; the loop then continues as a candidate, also after a lease that was lost and while the server
-   * cannot be reached. It ends when `signal` is aborted: a leader resigns only once its body has ended.
+   * Be a candidate for the leadership of that name, and lead whenever elected. Leaving the loop's body in any way
+   * resigns; the loop then continues as a candidate, also after a lease that was lost and while the server
+   * cannot be reached. It ends when `signal` aborts: a leader resigns only once its body has ended.
    *
    *     for await (const term of locks.elect("scheduler", { signal })) await schedule(term.signal, term.fence);
    *
@@ -264,7 +264,7 @@ export class LockManager {
    * dies.
    *
    * @throws what the job throws, what `tryAcquire` rejects with, and `LockLostError` if the lock was lost under a job
-   *   that succeeded, for one because it took longer than `atMost`
+   *   that succeeded, for example because it took longer than `atMost`
    */
   async once<T>(name: string, options: OnceOptions, job: (lock: Lock) => T): Promise<OnceResult<Awaited<T>>> {
     checkCallback(job);
@@ -310,7 +310,7 @@ export class LockManager {
    * Shut down: refuse new requests, reject those that wait, and release what is held. Callbacks that still run have
    * their `lock.signal` aborted at once (`LockLostError`, reason `closed`); their leases are renewed until they end, for
    * at most `timeout` milliseconds (default 5 000; 0: not at all), and are lost then, so that their requests reject.
-   * Resolves when nothing is out any more. Connections that this manager opened, for URLs too, are closed; a client that
+   * Resolves when no request is left. Connections that this manager opened, for URLs too, are closed; a client that
    * you passed in stays open. The manager cannot be used afterwards.
    *
    * @throws TypeError or RangeError

@@ -24,7 +24,7 @@ interface Builtins {
 export function builtin<Name extends keyof Builtins>(name: Name): Builtins[Name] | undefined {
   const { process } = globalThis as { readonly process?: Partial<NodeJS.Process> };
   try {
-    return process?.getBuiltinModule?.(name) as Builtins[Name] | undefined;
+    return process?.getBuiltinModule?.(name);
   } catch {
     return undefined;
   }
@@ -35,7 +35,7 @@ const timers: Pick<typeof globalThis, "setTimeout" | "clearTimeout"> & Partial<B
 
 const setTimeout: typeof globalThis.setTimeout = timers.setTimeout;
 export const clearTimeout: typeof globalThis.clearTimeout = timers.clearTimeout;
-const { setImmediate = undefined, clearImmediate = undefined } = timers;
+const { setImmediate, clearImmediate } = timers;
 const { performance } = builtin("node:perf_hooks") ?? globalThis;
 const process = builtin("node:process");
 

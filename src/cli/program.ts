@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { CliError } from "./cli-error.ts";
+import { addCompletion } from "./completion.ts";
 import { addDoctor, doctor } from "./doctor.ts";
 import { parseDuration } from "./durations.ts";
 import { elect } from "./elect.ts";
@@ -48,6 +49,11 @@ export function interpret(args: readonly string[]): Promise<number> {
   return new Program().run(args);
 }
 
+/** The commands with their options, for the man page. */
+export function describe(): Command {
+  return new Program().commands;
+}
+
 type AnyOptions = ExecOptions & OnceOptions;
 /** @returns the exit code */
 type Runner = (name: string, words: readonly string[], options: AnyOptions) => Promise<number>;
@@ -87,6 +93,12 @@ class Program {
       this.#status = await ui(options);
     });
     addWatch(this.#program, (status) => (this.#status = status));
+    addCompletion(this.#program);
+  }
+
+  /** What there is, for those who describe it. */
+  get commands(): Command {
+    return this.#program;
   }
 
   /** @returns the exit code */

@@ -4,7 +4,7 @@ import { here } from "./here.ts";
 
 /** Under another name, because bundlers read calls of createRequire, and complain of what they cannot know. */
 const { createRequire: requireFrom } = builtin("node:module") ?? {};
-const { isAbsolute, join } = builtin("node:path") ?? {};
+const paths = builtin("node:path");
 
 /** Whether this runtime can load libraries at all. */
 export const mayLoad: boolean = requireFrom !== undefined;
@@ -36,8 +36,8 @@ export function loadLibrary(name: string): unknown {
  * anybody may have put something there.
  */
 function places(): string[] {
-  if (!isAbsolute || !join) return [];
+  if (!paths) return [];
   const [, script = ""] = process.argv;
-  const program = isAbsolute(script) ? script : join(process.cwd(), "holdfast");
+  const program = paths.isAbsolute(script) ? script : paths.join(process.cwd(), "holdfast");
   return here === undefined ? [program] : [here, program];
 }

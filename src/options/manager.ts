@@ -6,16 +6,16 @@ import type { CheckedDurability, DurabilityOptions } from "./durability.ts";
 
 /** Settings of a {@link LockManager}. Durations are in milliseconds. */
 export interface ManagerOptions {
-  /** Stands before every key (default `"lock:"`). `""` shares keys with other libraries as they are. */
+  /** Prefix for every key (default `"lock:"`). Use `""` to share keys with other libraries. */
   prefix?: string | undefined;
   /** How long a grant lasts without renewal (default 30 000, at least 50). */
   ttl?: number | undefined;
   /**
-   * `lua` where a client is given (the default), or `set` for servers and accounts without scripting; `redlock`, and
-   * nothing else, where an array of clients is given.
+   * With one client: `lua` (the default), or `set` for servers and accounts without scripting. With an array of clients:
+   * only `redlock`.
    */
   scheme?: "lua" | "set" | "redlock" | undefined;
-  /** Who holds, shown to people (default `host:pid:program`). */
+  /** A name for this process that people recognize (default `host:pid:program`). */
   label?: string | undefined;
   /**
    * Scheme `redlock`: how long one server may take to vote (default: a twentieth of the ttl, but at least 100 or a
@@ -32,16 +32,16 @@ export interface ManagerOptions {
    */
   delayRestarted?: boolean | undefined;
   /**
-   * How many waiters of this process may follow one another on a lock before another process has its turn (default
-   * 16). They share one place in the queue, which makes contention within a process cheap. 1: each waiter stands in
-   * the queue by itself, in strict order over all processes. Only the scheme `lua` has turns.
+   * How many waiters of this process may hold a lock one after another before another process has its turn (default
+   * 16). They share one place in the queue, which makes contention within a process cheap. With 1, each waiter has its
+   * own place: strict order over all processes. Only the scheme `lua` has turns.
    */
   turn?: number | undefined;
   /**
-   * Tell of a grant, and count on its renewal, only when so many replicas or the disk have it (default: when the server
-   * has it in memory). Where they do not in time, the grant is released and the request rejects with
-   * `DurabilityError`. Give the manager a client of its own: while replicas are away, all that is sent over it waits.
-   * Schemes `lua` and `set`. Requests then stand in the queue by themselves, whatever `turn`.
+   * Report a grant, and rely on a renewal, only once that many replicas or the disk have stored it (default: once the
+   * server has it in memory). If they do not in time, the grant is released and the request rejects with
+   * `DurabilityError`. Use a separate client: while replicas are away, everything sent over it waits. Schemes `lua` and
+   * `set`. Each request then has its own place in the queue, whatever `turn`.
    */
   durability?: DurabilityOptions | undefined;
   /**

@@ -1,7 +1,7 @@
 /**
  * Leader election: whoever holds the lock of that name leads. A candidate is a waiter in the lock's queue, so all
  * that is promised of locks holds here: a leader that resigns hands over by a push, one that crashes within its lease,
- * and one that loses its lease is told, by its own clock, before anybody else can lead.
+ * and one that loses its lease is notified, by its own clock, before anyone else can lead.
  */
 import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
@@ -60,7 +60,7 @@ export class Term {
     return this.#lock.fence;
   }
 
-  /** Names this term for ever. */
+  /** A unique ID of this term, never used again. */
   get token(): string {
     return this.#lock.token;
   }

@@ -70,7 +70,10 @@ describe.skipIf(!hasBrowser)(hasBrowser ? "in a browser" : NO_BROWSER, () => {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? "/", "http://site").pathname).slice(1);
     const file = [path, `${path}.html`, posix.join(path, "index.html")].find((each) => files.has(each));
-    if (file === undefined) return void response.writeHead(404).end();
+    if (file === undefined) {
+      response.writeHead(404).end();
+      return;
+    }
     response.setHeader("content-type", types[extname(file)] ?? "application/octet-stream");
     response.end(readFileSync(join(site, file)));
   });
@@ -130,10 +133,10 @@ describe.skipIf(!hasBrowser)(hasBrowser ? "in a browser" : NO_BROWSER, () => {
   test.each(["light", "dark"] as const)(
     "home, a guide and a reference have no accessibility faults (%s)",
     async (colorScheme) => {
-      const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+      const script = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
       for (const path of ["index", "guarantees", "quick-start", "api/index/interfaces/LockOptions"]) {
         const { page } = await open(`${path}.html`, { ...desktop, colorScheme });
-        await page.addScriptTag({ path: axe });
+        await page.addScriptTag({ path: script });
         const found = await page.evaluate(async () => {
           const { axe } = globalThis as unknown as { axe: { run(of: string): Promise<{ violations: Violation[] }> } };
           return (await axe.run("main, .VPContent")).violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
