@@ -1,12 +1,13 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
-// What needs many servers and minutes has a command of its own: npm run test:topologies.
+// What takes minutes has a command of its own: npm run test:topologies, npm run test:package.
 const long = process.env["HOLDFAST_LONG"] === undefined ? ["test/topologies/**"] : [];
+const packaging = process.env["HOLDFAST_PACKAGE"] === undefined ? ["test/package/**"] : [];
 
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: [...configDefaults.exclude, ...long],
+    exclude: [...configDefaults.exclude, ...long, ...packaging],
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
     maxWorkers: 2,

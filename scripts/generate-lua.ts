@@ -101,7 +101,7 @@ export function compile(signature: Signature, source: string, shared: Shared): s
   const isBrief = rest === undefined;
   const common = SHARED_BY_ALL.filter((name) => new RegExp(`\\b${name}\\b`).test(Object.values(shared).join("\n")));
   const locals = isBrief
-    ? ["local call, replies = redis.call, {}"]
+    ? ["local call, pcall_redis, replies = redis.call, redis.pcall, {}"]
     : ["local call, pcall_redis, replies, done = redis.call, redis.pcall, {}, 0", `local ${common.join(", ")}`];
   const declare = (name: string): string => (isBrief || !common.includes(name) ? "local " : "") + name;
   return [

@@ -553,6 +553,8 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
 export interface TlsOptions extends MemberOptions {
   /** Refuse clients that show no certificate (default false). */
   clientCertificates?: boolean;
+  /** Its certificate is for the name localhost only, and not for the address (default false). */
+  byNameOnly?: boolean;
 }
 
 /** A server that speaks TLS only. Its certificates end with it. */
@@ -577,10 +579,10 @@ export class TlsServer extends Topology {
 }
 
 export async function startTls(options: TlsOptions = {}): Promise<TlsServer> {
-  const { clientCertificates = false, args = [], ...rest } = options;
+  const { clientCertificates = false, byNameOnly = false, args = [], ...rest } = options;
   const binary = options.binary ?? (await findServerBinary());
   const tlsArgs = async (place: Place): Promise<string[]> => {
-    await makeCertificates(place.dir);
+    await makeCertificates(place.dir, byNameOnly ? "DNS:localhost" : `IP:${host},DNS:localhost`);
     const file = (name: string): string => join(place.dir, name);
     const files = ["--tls-cert-file", file("server.crt"), "--tls-key-file", file("server.key")];
     const clients = ["--tls-ca-cert-file", file("ca.crt"), "--tls-auth-clients", clientCertificates ? "yes" : "no"];
@@ -599,7 +601,7 @@ export async function startTls(options: TlsOptions = {}): Promise<TlsServer> {
 }
 
 /** An authority, and a server's and a client's certificate that it has signed, by the command openssl. */
-async function makeCertificates(dir: string): Promise<void> {
+async function makeCertificates(dir: string, names: string): Promise<void> {
   await ensureOpenssl();
   const openssl = (line: string, ...more: string[]): Promise<unknown> =>
     run("openssl", [...line.split(" "), ...more], { cwd: dir });
@@ -607,10 +609,10 @@ async function makeCertificates(dir: string): Promise<void> {
   await openssl(`req -x509 ${newKey} -days 2 -subj /CN=holdfast-ca -keyout ca.key -out ca.crt`);
   const sign = async (name: string, serial: number): Promise<void> => {
     await openssl(
-      `req ${newKey} -subj /CN=${name} -addext subjectAltName=IP:${host},DNS:localhost -keyout ${name}.key -out ${name}.csr`,
+      `req ${newKey} -subj /CN=${name} -addext subjectAltName=${names} -keyout ${name}.key -out ${name}.csr`,
     );
     // From the request, since not every version copies its extensions.
-    await run("sh", ["-c", `printf 'subjectAltName=IP:${host},DNS:localhost' > ${name}.ext`], { cwd: dir });
+    await run("sh", ["-c", `printf 'subjectAltName=${names}' > ${name}.ext`], { cwd: dir });
     await openssl(
       `x509 -req -in ${name}.csr -CA ca.crt -CAkey ca.key -set_serial ${serial} -days 2 -extfile ${name}.ext -out ${name}.crt`,
     );

@@ -96,7 +96,7 @@ export function mismatch(lock: string, wanted: number | undefined, used: number 
   const kind = (limit: number | undefined): string => (limit === undefined ? "a lock" : `a semaphore of ${limit}`);
   const remedy =
     wanted === undefined || used === undefined
-      ? "A name is one or the other while anybody holds it or waits: use another name."
+      ? "A name is either a lock or a semaphore while it is held or waited for. Use another name."
       : "All who use a semaphore at the same time must give it the same limit.";
   return new LockError(
     "mismatch",
@@ -180,8 +180,8 @@ export class SchemeError extends LockError {
 const NOBODY: Durability = { replicas: 0, aof: false };
 
 /**
- * A grant, or its extension, was made, but fewer have acknowledged it in time than `durability` wishes. What was
- * granted has been released again; what was extended is held until its deadline.
+ * A grant, or its extension, was made, but too few servers acknowledged it in time for the `durability` required. A
+ * grant has been released again; a lease that was extended is held until its deadline.
  */
 export class DurabilityError extends SchemeError {
   override readonly name = "DurabilityError";
@@ -199,7 +199,7 @@ export class DurabilityError extends SchemeError {
     super(
       "not-durable",
       `Expected ${what} of ${quote(lock)} to be acknowledged by ${expected} within ${timeout} ms; by then ${came} had it, so ${outcome}. ` +
-        "See whether replicas are connected and disks write (INFO), or allow a longer timeout.",
+        "Check that replicas are connected and disks can be written (INFO), or allow a longer timeout.",
       [],
     );
     this.wanted = { replicas, aof };
@@ -209,7 +209,7 @@ export class DurabilityError extends SchemeError {
 
 /** How one of several servers answered. */
 export interface NodeVote {
-  /** Which one, by the place of its client in the array that the manager was given: `node 2 of 3`. */
+  /** The place of its client in the array that the manager was given: `node 2 of 3`. */
   readonly node: string;
   /**
    * `yes`; `no`: somebody else holds there; `failed`, for the reason in `cause`; `unknown`: it had not answered when
@@ -219,7 +219,7 @@ export interface NodeVote {
   readonly cause?: unknown;
 }
 
-/** Of several servers, too few did their part; how each one voted, as far as it was known by then. */
+/** Too few of several servers answered as needed. `votes` holds how each one voted, as far as it was known by then. */
 export class QuorumError extends SchemeError {
   override readonly name = "QuorumError";
   readonly votes: readonly NodeVote[];
@@ -236,8 +236,10 @@ export function unsupported(what: string, remedy: string): LockError {
   return new LockError("unsupported", `${what}. ${remedy}`);
 }
 
+/** What only one server can do. */
 export function notOverNodes(what: string): LockError {
-  return unsupported(`The scheme "redlock" cannot ${what}`, 'Use one server for it, and the scheme "lua".');
+  const remedy = 'An array of clients, even of one, means Redlock. Pass a single client to use the scheme "lua".';
+  return unsupported(`The scheme "redlock" cannot ${what}`, remedy);
 }
 
 /** A name as it stands in messages: quoted, its control characters escaped, cut where it is long. */

@@ -7,6 +7,7 @@ export type { Leader } from "./primitives/election.ts";
 export type { DetachedLock } from "./leases/lease.ts";
 export type { Durability } from "./durability.ts";
 export type { JobState, OnceResult } from "./primitives/once.ts";
+export type { CloseOptions } from "./options/close.ts";
 export type { AttachOptions } from "./options/attach.ts";
 export type { DurabilityOptions } from "./options/durability.ts";
 export type { ElectOptions } from "./options/election.ts";
@@ -21,6 +22,7 @@ export { SeveralLocks } from "./primitives/several.ts";
 export type { LockMode, Selection, WaitedFor } from "./schemes/scheme.ts";
 export type { RedisClient } from "./drivers/index.ts";
 export {
+  isLockLost,
   DurabilityError,
   LockError,
   LockLostError,

@@ -311,9 +311,19 @@ describe("the connections of a manager", () => {
 });
 
 describe("a process", () => {
-  function run(script: string, folder = new URL("..", import.meta.url).pathname): Run {
-    const source = `import { LockManager } from ${JSON.stringify(join(folder, "dist/index.js"))};\n${script}`;
+  const project = new URL("..", import.meta.url).pathname;
+
+  function run(script: string): Run {
+    const source = `import { LockManager } from ${JSON.stringify(join(project, "dist/index.js"))};\n${script}`;
     return new Run(process.execPath, ["--input-type=module", "--eval", source], process.env);
+  }
+
+  /** A program in a folder of its own. @param holdfast where that is installed */
+  async function runIn(folder: string, script: string, holdfast = folder): Promise<Run> {
+    const file = join(folder, "program.mjs");
+    const source = `import { LockManager } from ${JSON.stringify(join(holdfast, "dist/index.js"))};\n${script}`;
+    await writeFile(file, source);
+    return new Run(process.execPath, [file], process.env);
   }
 
   test("lives until its manager is closed, and ends then, without a word, though no server is there", async () => {
@@ -340,19 +350,39 @@ describe("a process", () => {
       console.log(await locks.request("a", ({ held }) => held));
       await locks.close();
     `;
-    expect(await run(script, folder).ended).toMatchObject({ code: 0, stdout: "true\n", stderr: "" });
+    expect(await (await runIn(folder, script)).ended).toMatchObject({ code: 0, stdout: "true\n", stderr: "" });
+  });
+
+  test("finds a client library that is installed beside it, with holdfast elsewhere", async () => {
+    const { server } = await stage();
+    const [program, holdfast] = [await installBeside(onTestFinished, "redis"), await installBeside(onTestFinished)];
+    const script = `
+      const locks = new LockManager(${JSON.stringify(server.url)});
+      console.log(await locks.request("a", ({ held }) => held));
+      await locks.close();
+    `;
+    expect(await (await runIn(program, script, holdfast)).ended).toMatchObject({ code: 0, stdout: "true\n" });
+  });
+
+  test("takes no client library from the folder that it happens to be started in", async () => {
+    const [program, elsewhere] = [await installBeside(onTestFinished), await installBeside(onTestFinished, "redis")];
+    await writeFile(join(program, "program.mjs"), `import { LockManager } from "./dist/index.js";\n${attempt}`);
+    const start = `cd ${elsewhere} && exec ${process.execPath} ${join(program, "program.mjs")}`;
+    expect((await new Run("sh", ["-c", start], process.env).ended).stdout).toMatch(/^no-client /);
   });
 
   test("without a client library is told what to install", async () => {
-    const { stdout } = await run(attempt, await installBeside(onTestFinished)).ended;
-    expect(stdout).toMatch(/^no-client Expected a client library .*; found none\. .*: npm install ioredis\n$/);
+    const { stdout } = await (await runIn(await installBeside(onTestFinished), attempt)).ended;
+    expect(stdout).toMatch(
+      /^no-client To connect to a URL, holdfast needs .* none is installed\. .*install ioredis\n$/,
+    );
   });
 
   test("with a client library that lacks something itself is told so, and no other is taken", async () => {
     const folder = await installBeside(onTestFinished, "redis");
     await mkdir(join(folder, "node_modules/ioredis"));
     await writeFile(join(folder, "node_modules/ioredis/index.js"), 'require("what-it-needs");');
-    const { stdout } = await run(attempt, folder).ended;
-    expect(stdout).toMatch(/^no-client Expected ioredis, which is installed, to load; got: .*'what-it-needs'\. /);
+    const { stdout } = await (await runIn(folder, attempt)).ended;
+    expect(stdout).toMatch(/^no-client ioredis is installed, but could not be loaded: .*'what-it-needs'\. /);
   });
 });

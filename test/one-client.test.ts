@@ -1,11 +1,13 @@
 /** Many managers and guards on one client: its listeners and its connection for pushes are there once, and go last. */
 import { AsyncLocalStorage } from "node:async_hooks";
+import { fileURLToPath } from "node:url";
 import { createClientPool } from "redis";
 import { describe, expect, test } from "vitest";
 import { driverFor } from "../src/drivers/index.ts";
 import { RedisFence } from "../src/fence.ts";
 import { LockManager, type RedisClient } from "../src/index.ts";
-import { enqueue, hold, unique, waiting } from "./support/locks.ts";
+import { Run } from "./support/cli.ts";
+import { enqueue, hold, rejection, unique, waiting } from "./support/locks.ts";
 import { connectClient, connections, type Finishing, openStage, type Stage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
 import type { ClientName } from "./support/worlds.ts";
@@ -146,5 +148,87 @@ describe.each(kinds)("with %s", (on) => {
     await stage.redis.publish("news", "second");
     await until(() => seen.some(([what]) => what === "second"), "it heard again");
     expect(seen.filter(([, store]) => store !== undefined)).toEqual([]);
+  });
+});
+
+describe("a pool of node-redis", () => {
+  async function open(t: Finishing, url: string) {
+    const pool = createClientPool({ url }, { minimum: 1, maximum: 1, acquireTimeout: 200 });
+    pool.on("error", () => {});
+    await pool.connect();
+    t.onTestFinished(() => void (pool.isOpen && pool.destroy()));
+    return pool;
+  }
+
+  test("that is busy when a lock is first waited for is listened for as soon as it is not", async (t) => {
+    const stage = await openStage(t);
+    const pool = await open(t, stage.server.url);
+    const busy = pool.execute((client) => client.blPop("nothing", 1));
+    const driver = driverFor(pool);
+    t.onTestFinished(() => driver.close());
+    let ups = 0;
+    driver.subscribe("news", { message: () => {}, up: () => ups++ });
+    expect(String(await rejection(driver.send(["PING"])))).toContain("Timeout waiting for a client");
+    expect(ups).toBe(0);
+    await busy;
+    await until(() => ups > 0, "it listened");
+    expect(await driver.send(["PING"])).toBe("PONG");
+  });
+
+  test("takes its own connection for locks along when it ends", async (t) => {
+    const stage = await openStage(t);
+    const pool = await open(t, stage.server.url);
+    const driver = driverFor(pool);
+    t.onTestFinished(() => driver.close());
+    await driver.send(["PING"]);
+    expect(await total(stage)).toBe(3);
+    pool.destroy();
+    expect(String(await rejection(driver.send(["PING"])))).toContain("The client is closed");
+    await until(async () => (await total(stage)) === 1, "only the looker was connected");
+  });
+});
+
+const library = fileURLToPath(new URL("../dist/index.js", import.meta.url));
+
+describe("a process ends when its clients are closed, though its managers are not", () => {
+  const programs: Record<string, (url: string) => string> = {
+    "ioredis with a keyPrefix": (url) => `
+      const { Redis } = require("ioredis");
+      const client = new Redis("${url}", { keyPrefix: "shop:" });
+      const end = () => client.quit();`,
+    ioredis: (url) => `
+      const { Redis } = require("ioredis");
+      const client = new Redis("${url}");
+      const end = () => client.quit();`,
+    "node-redis": (url) => `
+      const client = require("redis").createClient({ url: "${url}" });
+      const connected = client.connect();
+      const end = () => client.close();`,
+    "a pool of node-redis": (url) => `
+      const client = require("redis").createClientPool({ url: "${url}" });
+      const connected = client.connect();
+      const end = () => client.close();`,
+  };
+
+  test.for(Object.keys(programs))("%s", async (kind, t) => {
+    const stage = await openStage(t);
+    const script = `
+      ${programs[kind]!(stage.server.url)}
+      const { LockManager } = require(${JSON.stringify(library)});
+      (async () => {
+        if (typeof connected !== "undefined") await connected;
+        const locks = new LockManager(client);
+        const held = await locks.acquire("x");
+        const next = locks.acquire("x");
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        await held.release();
+        await (await next).release();
+        console.log("done");
+        await end();
+      })();`;
+    const run = new Run(process.execPath, ["-e", script], process.env);
+    t.onTestFinished(() => run.signal("SIGKILL"));
+    const { code, stdout } = await run.ended;
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "done\n" });
   });
 });

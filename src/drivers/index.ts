@@ -60,9 +60,14 @@ function prefixOf(client: object): string {
 }
 
 function notKnown(client: unknown): TypeError {
+  if (typeof client === "object" && client !== null && nodeRedis.isOldNodeRedis(client)) {
+    return new TypeError(
+      "Expected a client of node-redis 5 or 6; got one of an older version. Update it: npm install redis@latest",
+    );
+  }
   return new TypeError(
-    "Expected a Redis client: an ioredis 5 or 6 or iovalkey instance (new Redis(), new Cluster()), a node-redis 5 or 6 client " +
-      "(createClient(), createClientPool(), createCluster(), createSentinel()), or a GlideClient or GlideClusterClient of @valkey/valkey-glide from 2.3 on; " +
-      `got ${show(client)}. Leave it out for locks within this process.`,
+    "Expected a Redis client: of ioredis 5 or 6 or iovalkey (new Redis(), new Cluster()), of node-redis 5 or 6 " +
+      "(createClient(), createClientPool(), createCluster(), createSentinel()), or a GlideClient or GlideClusterClient " +
+      `of @valkey/valkey-glide 2.3 or newer; got ${show(client)}. Without a client, locks are kept within this process.`,
   );
 }

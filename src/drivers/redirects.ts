@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isClosed, messageOf } from "./server-errors.ts";
 
-/** So often, and after such a pause, in milliseconds; as ioredis does it with single commands. */
+/** How often, and after which pause in milliseconds, as ioredis does it with single commands. */
 const MOST_ATTEMPTS = 16;
 const PAUSE = 100;
 
@@ -21,18 +21,41 @@ export async function untilSettled(send: () => Promise<unknown>): Promise<unknow
 /**
  * Several commands on one connection, which nobody redirects.
  *
+ * @param send to the server that keeps the key; or, with ASKING, to the one that is just being given its slot
  * @param find sends something harmless, so that the client finds out where the key is
  */
-export async function untilAccepted(send: () => Promise<unknown[]>, find: () => Promise<unknown>): Promise<unknown[]> {
+export async function untilAccepted(
+  send: (asked?: string) => Promise<unknown[]>,
+  find: () => Promise<unknown>,
+): Promise<unknown[]> {
+  let asked: string | undefined;
   for (let attempt = 1; ; attempt++) {
-    const replies = await send();
+    const replies = await send(asked);
     const refusal = replies.find(
-      (reply) => reply instanceof Error && /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/.test(reply.message),
+      (reply): reply is Error => reply instanceof Error && /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/.test(reply.message),
     );
     if (!refusal || attempt === MOST_ATTEMPTS) return replies;
+    [, asked] = /^ASK \d+ (\S+)/.exec(refusal.message) ?? [];
+    if (asked !== undefined) continue;
     await find();
-    if (!messageOf(refusal).startsWith("MOVED")) await sleep(PAUSE, undefined, { ref: false });
+    if (!refusal.message.startsWith("MOVED")) await sleep(PAUSE, undefined, { ref: false });
   }
+}
+
+/** The commands as a server wants them that is just being given their slot: it says so of one command, or of one MULTI. */
+export function asking(commands: readonly (readonly string[])[]): readonly (readonly string[])[] {
+  let inMulti = false;
+  return commands.flatMap((command) => {
+    const [name = ""] = command;
+    const told = inMulti || name.startsWith("WAIT") ? [command] : [["ASKING"], command];
+    inMulti = name === "MULTI" || (inMulti && name !== "EXEC");
+    return told;
+  });
+}
+
+/** The replies to the commands themselves. */
+export function withoutAsking(replies: readonly unknown[], asked: readonly (readonly string[])[]): unknown[] {
+  return replies.filter((_, i) => asked[i]?.[0] !== "ASKING");
 }
 
 /** What a server of a Cluster failed with: if its connection is closed, that need not be true of the client. */

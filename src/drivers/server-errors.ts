@@ -154,8 +154,15 @@ const OF_SERVERS: readonly Diagnosis[] = [
     remedy: "The server takes writes only while enough replicas are connected (min-replicas-to-write).",
   },
   {
+    test: /^ERR max number of clients reached/,
+    code: "unreachable",
+    transient: true,
+    remedy: "It has as many clients as maxclients allows. Raise that, or close connections that nobody needs.",
+  },
+  {
     test: /^MISCONF/,
     code: "read-only",
+    transient: true,
     remedy: "The server takes no writes until it can save to its disk again. Its log says why it cannot.",
   },
   {
@@ -164,7 +171,12 @@ const OF_SERVERS: readonly Diagnosis[] = [
     transient: true,
     remedy: "The server is still reading its data. Try again later.",
   },
-  { test: /^OOM/, code: "out-of-memory", remedy: "Raise the server's maxmemory, or free some memory." },
+  {
+    test: /^OOM/,
+    code: "out-of-memory",
+    transient: true,
+    remedy: "Raise the server's maxmemory, or free some memory.",
+  },
   {
     test: /^(WRONGTYPE|ERR Key should be of string type)/, // the second is how DELEX says it
     code: "wrong-type",
@@ -218,23 +230,23 @@ const DIAGNOSES: readonly Diagnosis[] = [...OF_CLIENTS, ...OF_SERVERS, ...OF_NET
 /** The client's or the server's error as ours, with what to do about it. */
 export function schemeError(error: unknown): SchemeError {
   if (error instanceof SchemeError) return error;
-  const said = wordsOf(error);
+  const said = saidBy(error);
   const found = DIAGNOSES.find(({ test }) => test.test(said)) as Diagnosis;
   const { subject = REFUSED, code, transient = false, remedy } = found;
-  return new SchemeError(code, `${subject}: ${said.replace(/\.$/, "")}. ${remedy}`, [error], transient);
+  return new SchemeError(code, `${subject}: ${said}. ${remedy}`, [error], transient);
 }
 
-/** Redis before 7 names the line of the script before the error that a command met there. */
-const IN_SCRIPT = /^[^]*@user_script: ?\d+: -?/;
+/** Where in a script a command failed: Redis before 7 puts it before the error, later versions behind it. */
+const IN_SCRIPT = /^[^]*@user_script: ?\d+: -?| script: [0-9a-f]{40}, on @user_script:\d+\.?$/g;
 /** What was sent, which may be a whole script. */
 const ARGUMENTS = /, with args beginning with:[^]*$/;
 
-function wordsOf(error: unknown): string {
+/** What the client or the server said, in its own words. */
+export function saidBy(error: unknown): string {
   const message =
     messageOf(error) || (error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : "");
+  const said = message.replace(IN_SCRIPT, "").replace(ARGUMENTS, "").trim().replace(/\.$/, "");
   // ioredis says of a Cluster only that nobody answered; this says what they answered.
   const { lastNodeError } = (error ?? {}) as { readonly lastNodeError?: unknown };
-  const words = IN_SCRIPT.test(message) ? message.replace(IN_SCRIPT, "").trim() : message;
-  const without = words.replace(ARGUMENTS, "");
-  return lastNodeError ? `${without.replace(/\.$/, "")} (${messageOf(lastNodeError)})` : without;
+  return lastNodeError ? `${said} (${messageOf(lastNodeError)})` : said;
 }

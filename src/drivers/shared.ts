@@ -4,7 +4,6 @@
  * happened to need it first, so all of it runs outside of any async context.
  */
 import { outsideContext } from "../async-context.ts";
-import { messageOf } from "./server-errors.ts";
 import type { ClientLibrary, Driver, Send, Subscription, SubscriptionEvents } from "./driver.ts";
 
 interface Shared {
@@ -32,11 +31,6 @@ const KEPT = "QUEUED";
 
 function inTransaction(): Error {
   return new Error("The client is in a MULTI, so its commands wait for EXEC");
-}
-
-/** What only a Cluster says, as it is meant for a client that knows of none. */
-function misdirected(error: unknown): Error {
-  return new Error(`It is one server of a Cluster, and knows other keys (${messageOf(error)})`, { cause: error });
 }
 
 /** A client's driver as one of its users has it. The last one to close it closes the driver itself. */
@@ -68,15 +62,13 @@ class SharedDriver implements Driver {
   }
 
   async send(command: readonly string[], key?: string): Promise<unknown> {
-    const reply = await outsideContext(() => this.#driver.send(command, key)).catch((error: unknown) => {
-      throw this.isCluster || !/^(MOVED|ASK|CROSSSLOT)\b/.test(messageOf(error)) ? error : misdirected(error);
-    });
+    const reply = await this.#call(() => this.#driver.send(command, key));
     if (reply === KEPT && command[0] !== "GET") throw inTransaction();
     return reply;
   }
 
   async inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
-    const replies = await outsideContext(() => this.#driver.inOrder(commands, key));
+    const replies = (await this.#call(() => this.#driver.inOrder(commands, key))).map((reply) => this.#meant(reply));
     // In a MULTI of our own all but the first and the last are kept.
     const isOurs = commands[0]?.[0] === "MULTI" && replies[0] === "OK";
     if (!isOurs && replies.includes(KEPT)) throw inTransaction();
@@ -88,7 +80,7 @@ class SharedDriver implements Driver {
   }
 
   async transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null> {
-    const replies = await outsideContext(() => this.#driver.transaction(commands, key));
+    const replies = await this.#call(() => this.#driver.transaction(commands, key));
     // More were carried out than we sent: ours became part of a MULTI that somebody else had begun.
     if (replies && replies.length !== commands.length) throw inTransaction();
     return replies;
@@ -139,5 +131,19 @@ class SharedDriver implements Driver {
     this.#isClosed = true;
     for (const subscription of this.#subscriptions) subscription.close();
     this.#leave();
+  }
+
+  async #call<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await outsideContext(call);
+    } catch (error) {
+      throw this.#meant(error);
+    }
+  }
+
+  /** What only a Cluster says means something else to a client that knows of none. */
+  #meant(reply: unknown): unknown {
+    if (this.isCluster || !(reply instanceof Error) || !/^(MOVED|ASK|CROSSSLOT)\b/.test(reply.message)) return reply;
+    return new Error(`It is one server of a Cluster, and knows other keys (${reply.message})`, { cause: reply });
   }
 }

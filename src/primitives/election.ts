@@ -39,9 +39,9 @@ export class Term {
   readonly #stops: readonly (() => void)[];
 
   /** @internal */
-  constructor(lock: Lock, ends: readonly (AbortSignal | undefined)[]) {
+  constructor(lock: Lock, signal: AbortSignal | undefined) {
     this.#lock = lock;
-    const all = [lock.signal, ...ends];
+    const all = [lock.signal, signal];
     this.#stops = all.map((end) => onAbort(end, () => this.#over.abort(end?.reason)));
     const ended = all.find((end) => end?.aborted);
     if (ended) this.#over.abort(ended.reason);
@@ -102,7 +102,7 @@ export function campaign(room: ElectionRoom, { name, ...options }: CheckedElecti
         return;
       }
       if (!lock) continue;
-      const term = new Term(lock, [signal, room.closing]);
+      const term = new Term(lock, signal);
       try {
         yield term;
       } finally {

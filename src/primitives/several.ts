@@ -29,10 +29,10 @@ export class SeveralLocks {
   constructor(holdings: readonly Holding[]) {
     this.#holdings = holdings;
     for (const holding of holdings) {
-      holding.onLost((error) => {
-        this.#lost.abort(error);
-        this.#onLost?.(error);
-      });
+      // Aborted while a lease still runs, too: when the manager is being closed.
+      const { signal } = holding;
+      onAbort(signal, () => this.#lost.abort(signal.reason));
+      holding.onLost((error) => this.#onLost?.(error));
     }
   }
 

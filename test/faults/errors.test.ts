@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { Cluster, Redis } from "ioredis";
 import { createClient } from "redis";
+import * as redis4 from "redis4";
 import { describe, expect, test } from "vitest";
 import { LockManager, SchemeError } from "../../src/index.ts";
 import { expectTypeError, hold, rejection, unique } from "../support/locks.ts";
@@ -56,7 +57,7 @@ describe.concurrent("a server that", () => {
     await onEach(everywhere, async (kind) => {
       const error = await failure(await stage.manager({ ...kind, url: proxy.url }));
       expect(error).toMatchObject({ code: "unreachable", transient: true });
-      expect(error.message).toContain("Check that it runs, and its address");
+      expect(error.message).toContain("Check that it runs");
     });
     expect(rejections).toEqual([]);
   });
@@ -295,6 +296,8 @@ describe("a client that", () => {
     ["a number", 6379, "6379"],
     ["an array with a Cluster in it", [new Redis({ lazyConnect: true }), cluster], "a Cluster as node 2"],
     ["a Map", new Map(), "an object (Map)"],
+    ["of node-redis 4", redis4.createClient(), "one of an older version"],
+    ["a cluster client of node-redis 4", redis4.createCluster({ rootNodes: [] }), "one of an older version"],
   ];
   test.each(strangers)("is none (%s) is refused with a TypeError that says what came", (_, client, came) => {
     let thrown: unknown;

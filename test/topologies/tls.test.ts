@@ -1,11 +1,14 @@
 /** TLS to servers that belong together, for those who give a URL. */
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import { Redis as Redis5 } from "ioredis5";
 import { expect, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
 import { startTls } from "../../scripts/topologies.ts";
 import { LIBRARIES } from "../../src/drivers/url/connect.ts";
+import { LockManager } from "../../src/index.ts";
 import { built, Run } from "../support/cli.ts";
+import { enqueue, hold, unique, waiting } from "../support/locks.ts";
 import { until } from "../support/until.ts";
 
 test("a URL leads over TLS to a Cluster, and to what Sentinels watch, with each library", async (t) => {
@@ -39,3 +42,39 @@ test("a URL leads over TLS to a Cluster, and to what Sentinels watch, with each 
     }
   }
 });
+
+test.for(["ioredis 6", "ioredis 5"])(
+  "behind Sentinels that name the server by its host name, pushes come over TLS too (%s)",
+  async (on, t) => {
+    const master = await startTls({ byNameOnly: true });
+    t.onTestFinished(() => master.stop());
+    const file = (name: string): string => join(master.server.dir, name);
+    const files = ["--tls-ca-cert-file", file("ca.crt"), "--tls-cert-file", file("server.crt")];
+    const names = "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n";
+    const sentinel = await startServer({
+      config: `${names}sentinel monitor mymaster localhost ${master.server.port} 1\n`,
+      args: ["--sentinel", "--tls-replication", "yes", ...files, "--tls-key-file", file("server.key")],
+    });
+    t.onTestFinished(() => sentinel.stop());
+    const settings = {
+      sentinels: [{ host: "127.0.0.1", port: sentinel.port }],
+      name: "mymaster",
+      enableTLSForSentinelMode: true,
+      tls: { ca: master.ca },
+    };
+    const client = on === "ioredis 6" ? new Redis(settings) : new Redis5(settings);
+    const locks = new LockManager(client);
+    t.onTestFinished(() => locks.close().finally(() => client.disconnect()));
+    const name = unique();
+    const holder = await hold(locks, name);
+    const waiter = enqueue(locks, name);
+    await waiting(locks, name, 1);
+    const look = new Redis({ host: "localhost", port: master.server.port, tls: { ca: master.ca } });
+    t.onTestFinished(() => look.disconnect());
+    // The Sentinel listens, too, to a channel of its own.
+    await until(async () => (await look.pubsub("CHANNELS", "lock:*")).length > 0, "the manager listened");
+    await holder.end();
+    await waiter.granted;
+    await waiter.end();
+  },
+);

@@ -22,6 +22,8 @@ export class GlideDriver extends HearingDriver implements Driver {
   readonly keyPrefix = "";
   protected readonly glide: GlideClient;
   #viaBatch: boolean;
+  /** What is sent together, in the course of that. */
+  #gathered: Gathered[] | undefined;
   #watchesServer = false;
   #runId: string | undefined;
   #listener: GlideListener | undefined;
@@ -39,17 +41,33 @@ export class GlideDriver extends HearingDriver implements Driver {
     this.#viaBatch = true;
   }
 
-  async send(command: readonly string[], key?: string): Promise<unknown> {
-    if (this.#viaBatch) return this.#sendInBatch(command, key);
-    return plain(await this.carry(() => this.glide.customCommand(command as string[], this.#options(key))));
+  send(command: readonly string[], key?: string): Promise<unknown> {
+    const gathered = this.#gathered;
+    if (!gathered || key === undefined) return this.#sendAlone(command, key);
+    return new Promise((resolve, reject) => gathered.push({ command, key, resolve, reject }));
   }
 
   inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
     return this.#pipeline(commands, key);
   }
 
+  /** What goes to one server becomes one batch: GLIDE's work for each command costs more than the rest. */
   together(run: () => void): void {
-    run();
+    const gathered: Gathered[] = [];
+    this.#gathered = gathered;
+    try {
+      run();
+    } finally {
+      this.#gathered = undefined;
+    }
+    const byServer = new Map<string, Gathered[]>();
+    for (const each of gathered) {
+      const server = this.ownerOf(each.key);
+      const others = byServer.get(server);
+      if (others) others.push(each);
+      else byServer.set(server, [each]);
+    }
+    for (const group of byServer.values()) void this.#sendGroup(group);
   }
 
   async transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null> {
@@ -121,14 +139,41 @@ export class GlideDriver extends HearingDriver implements Driver {
     return plainAll(replies ?? []);
   }
 
-  async #sendInBatch(command: readonly string[], key: string | undefined): Promise<unknown> {
-    const watches = this.#watchesServer;
-    const first = watches ? [["INFO", "server"]] : [];
-    const replies = await this.#pipeline([...first, command], key);
-    if (watches) this.#note(replies[0]);
-    const reply = replies.at(-1);
+  async #sendAlone(command: readonly string[], key: string | undefined): Promise<unknown> {
+    if (!this.#viaBatch) {
+      return plain(await this.carry(() => this.glide.customCommand(command as string[], this.#options(key))));
+    }
+    const [reply] = await this.#batch([command], key);
     if (reply instanceof Error) throw reply;
     return reply;
+  }
+
+  async #sendGroup(group: readonly Gathered[]): Promise<void> {
+    const [first] = group as [Gathered];
+    const alone = ({ command, key, resolve, reject }: Gathered): Promise<void> =>
+      this.#sendAlone(command, key).then(resolve, reject);
+    if (group.length === 1) return alone(first);
+    try {
+      const commands = group.map(({ command }) => command);
+      const replies = await this.#batch(commands, first.key);
+      group.forEach((each, i) => {
+        const reply = replies[i];
+        if (!(reply instanceof Error)) each.resolve(reply);
+        // GLIDE knows what to do about these, but not in a batch.
+        else if (/^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/.test(reply.message)) void alone(each);
+        else each.reject(reply);
+      });
+    } catch (error) {
+      for (const { reject } of group) reject(error);
+    }
+  }
+
+  /** A command that failed is an Error in the result. */
+  async #batch(commands: readonly (readonly string[])[], key: string | undefined): Promise<unknown[]> {
+    if (!this.#watchesServer) return this.#pipeline(commands, key);
+    const [info, ...replies] = await this.#pipeline([["INFO", "server"], ...commands], key);
+    this.#note(info);
+    return replies;
   }
 
   /** Between two commands a server may be restarted, and nothing fails: only its run id tells. */
@@ -138,6 +183,14 @@ export class GlideDriver extends HearingDriver implements Driver {
     if (this.#runId !== undefined && this.#runId !== runId) this.health.lost();
     this.#runId = runId;
   }
+}
+
+/** A command, and who waits for its reply. */
+interface Gathered {
+  readonly command: readonly string[];
+  readonly key: string;
+  readonly resolve: (reply: unknown) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** True while commands wait here until those before them are with the native part. */

@@ -1,5 +1,6 @@
 import calculateSlot from "cluster-key-slot";
 import type { Driver, Send } from "../driver.ts";
+import { loadLibrary } from "../load.ts";
 import { GlideDriver } from "./client.ts";
 import { AS_STRINGS, looksLikeGlide, openLike, plain } from "./library.ts";
 import type { Address, GlideClient, GlideClusterClient, GlideOrigin, OwnGlideClient, Route } from "./library.ts";
@@ -22,12 +23,19 @@ export class GlideClusterDriver extends GlideDriver {
 
   /**
    * GLIDE sends again, elsewhere, each command of a batch that was redirected. So the first of them asks the server for
-   * its name, and afterwards that must still be the one where such commands go.
+   * its name, and afterwards that must still be the one where such commands go; and before the last, which may wait for
+   * those before it, the server is asked if it is just giving the slot away.
    */
   override async inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
-    const [before, ...replies] = await super.inOrder([["CLUSTER", "MYID"], ...commands], key);
+    const batch = [["CLUSTER", "MYID"], ...commands.slice(0, -1), ["CLUSTER", "NODES"], ...commands.slice(-1)];
+    const replies = await super.inOrder(batch, key);
+    const [before] = replies.splice(0, 1);
+    const [nodes] = replies.splice(-2, 1);
+    if (nodes instanceof Error) throw nodes;
     const after = await this.send(["CLUSTER", "MYID"], key);
-    if (before !== after) throw new Error("The slot moved between two commands");
+    if (before !== after || isLeaving(calculateSlot(key), String(nodes))) {
+      throw new Error("The slot moved between two commands");
+    }
     return replies;
   }
 
@@ -83,6 +91,11 @@ export class GlideClusterDriver extends GlideDriver {
   }
 }
 
+/** @param nodes what a server answers to CLUSTER NODES: of itself also which slots it is giving away */
+function isLeaving(slot: number, nodes: string): boolean {
+  return nodes.split("\n").some((line) => line.includes("myself") && line.includes(`[${slot}->-`));
+}
+
 /** Tells when its server no longer keeps what it is asked for. */
 class MovableSession extends GlideSession {
   readonly #moved: () => void;
@@ -106,12 +119,10 @@ class MovableSession extends GlideSession {
   }
 }
 
-/** The one client that cannot be had from the other is imported; nothing else here needs the package. */
-async function openSingle(client: GlideClient, address: Address): Promise<OwnGlideClient> {
+/** The one class of clients that cannot be had from a client; nothing else here needs the package. */
+function openSingle(client: GlideClient, address: Address): Promise<OwnGlideClient> {
   const { config } = client as unknown as GlideOrigin;
-  // As a variable, so that nothing tries to resolve it where it is not installed.
-  const name = "@valkey/valkey-glide";
-  const { GlideClient: Single } = (await import(name)) as { GlideClient: GlideOrigin["constructor"] };
+  const { GlideClient: Single } = loadLibrary("@valkey/valkey-glide") as { GlideClient: GlideOrigin["constructor"] };
   return openLike({ constructor: Single, config } as unknown as GlideClient, { addresses: [address] });
 }
 

@@ -2,7 +2,7 @@ import slotOf from "cluster-key-slot";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
-import { ofServer, untilAccepted } from "../redirects.ts";
+import { asking, ofServer, untilAccepted, withoutAsking } from "../redirects.ts";
 import { untilWritten } from "../written.ts";
 import { IoredisDriver } from "./client.ts";
 import { duplicate, listenOn } from "./connection.ts";
@@ -44,14 +44,11 @@ export class IoredisClusterDriver extends HearingDriver implements Driver {
   }
 
   inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
-    const send = async (): Promise<unknown[]> => {
+    const send = async (asked?: string): Promise<unknown[]> => {
       const { drops } = this;
-      const pipeline = this.#cluster.pipeline([]);
-      const add = plainCall(pipeline);
-      for (const command of commands) void add(command);
-      const replies = await pipeline.exec();
+      const replies = await (asked === undefined ? this.#pipeline(commands) : this.#ask(asked, commands));
       if (!replies || drops !== this.drops) throw new Error("Connection was lost between two commands");
-      return replies.map(([error, value]) => error ?? value);
+      return replies;
     };
     return untilAccepted(send, () => this.send(["EXISTS", key], key));
   }
@@ -93,24 +90,38 @@ export class IoredisClusterDriver extends HearingDriver implements Driver {
     return this.#cluster.slots[slotOf(key)]?.[0] ?? "";
   }
 
-  servers(): Promise<readonly Send[]> {
-    const primaries = this.#cluster.nodes("master");
-    if (primaries.length === 0)
-      return Promise.reject(new Error("Connection is closed: no server of the cluster is known."));
-    return Promise.resolve(
-      primaries.map(
-        (node) => (command) =>
-          plainCall(node)(command).catch((error: unknown) => {
-            throw ofServer(error, this.#cluster.status !== "end");
-          }),
-      ),
-    );
+  /** Of each server that keeps slots, also of one that the client has given up: it fails, rather than to be left out. */
+  async servers(): Promise<readonly Send[]> {
+    if (this.#cluster.slots.length === 0) await this.send(["PING"]); // answered when the client is connected
+    if (this.#owners().some((owner) => !this.#find(owner))) await this.#refresh();
+    return this.#owners().map((owner) => async (command: readonly string[]) => {
+      try {
+        return await plainCall(this.#nodeAt(owner))(command);
+      } catch (error) {
+        throw ofServer(error, this.#cluster.status !== "end");
+      }
+    });
   }
 
   close(): void {
     this.health.leave();
     for (const restore of this.#quieted.values()) restore();
     this.#quieted.clear();
+  }
+
+  async #pipeline(commands: readonly (readonly string[])[]): Promise<unknown[] | undefined> {
+    const pipeline = this.#cluster.pipeline([]);
+    const add = plainCall(pipeline);
+    for (const command of commands) void add(command);
+    const replies = await pipeline.exec();
+    return replies?.map(([error, value]) => error ?? value);
+  }
+
+  async #ask(server: string, commands: readonly (readonly string[])[]): Promise<unknown[]> {
+    const call = plainCall(this.#nodeAt(server));
+    const asked = asking(commands);
+    const replies = await Promise.all(asked.map((command) => call(command).catch((error: unknown) => error)));
+    return withoutAsking(replies, asked);
   }
 
   #meet(node: IoredisClient): void {
@@ -122,6 +133,16 @@ export class IoredisClusterDriver extends HearingDriver implements Driver {
     this.health.leave(node);
     this.#quieted.get(node)?.();
     this.#quieted.delete(node);
+  }
+
+  /** The servers that keep slots, as far as the client knows. */
+  #owners(): string[] {
+    return [...new Set(this.#cluster.slots.flatMap((servers) => servers?.[0] ?? []))];
+  }
+
+  /** Have the client ask who keeps what; it says itself if nobody answers. */
+  #refresh(): Promise<void> {
+    return new Promise((resolve) => this.#cluster.refreshSlotsCache(() => resolve()));
   }
 
   #nodeAt(server: string): IoredisClient {
@@ -138,7 +159,7 @@ export class IoredisClusterDriver extends HearingDriver implements Driver {
   }
 }
 
-interface Asking extends IoredisClient {
+interface AskingClient extends IoredisClient {
   asking?: () => Promise<unknown>;
 }
 
@@ -148,11 +169,11 @@ interface Asking extends IoredisClient {
  *
  * @returns undoes it
  */
-function quietAsking(node: Asking): () => void {
-  const { asking } = node;
-  if (typeof asking !== "function") return ignore;
+function quietAsking(node: AskingClient): () => void {
+  const original = node.asking;
+  if (typeof original !== "function") return ignore;
   const quiet = (): Promise<unknown> => {
-    const asked = Reflect.apply(asking, node, []);
+    const asked = Reflect.apply(original, node, []);
     asked.catch(ignore);
     return asked;
   };

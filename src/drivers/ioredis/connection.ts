@@ -67,12 +67,12 @@ export function straightTo({ options, stream }: IoredisClient, server: string): 
   const { sentinels, enableTLSForSentinelMode, tls } = options as Record<string, unknown>;
   if (!sentinels) return {};
   const [host, port] = server.split(" ");
-  const servername = stream?.servername || undefined;
+  const byName = stream?._host === undefined ? {} : { servername: stream._host };
   return {
     sentinels: null,
     failoverDetector: false,
     host,
     port: Number(port),
-    tls: enableTLSForSentinelMode && tls ? { ...tls, ...(servername !== undefined && { servername }) } : undefined,
+    tls: enableTLSForSentinelMode && tls ? { ...byName, ...tls } : undefined,
   };
 }

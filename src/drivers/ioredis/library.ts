@@ -20,8 +20,8 @@ interface Commander {
 interface Stream {
   readonly remoteAddress?: string | undefined;
   readonly remotePort?: number | undefined;
-  /** The name that its certificate was asked for, over TLS. */
-  readonly servername?: unknown;
+  /** The name whose address was looked up, as Node keeps it; undefined if an address was given. */
+  readonly _host?: string;
   readonly writable?: boolean;
   readonly writableLength?: number;
   cork?(): unknown;
@@ -47,6 +47,7 @@ export interface IoredisCluster extends IoredisCommands {
   readonly slots: readonly (readonly string[] | undefined)[];
   nodes(role: "all" | "master"): IoredisClient[];
   pipeline(commands: string[][]): Pipeline;
+  refreshSlotsCache(done: () => void): void;
 }
 
 export function isIoredis(client: object): client is IoredisClient {

@@ -2,11 +2,11 @@ import slotOf from "cluster-key-slot";
 import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.ts";
 import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
-import { ofServer, untilAccepted, untilSettled } from "../redirects.ts";
+import { asking, ofServer, untilAccepted, untilSettled, withoutAsking } from "../redirects.ts";
 import { untilWritten } from "../written.ts";
 import { NodeRedisDriver } from "./client.ts";
 import { destroy, listenOn, openSession } from "./connection.ts";
-import { executed, explained, send, sendInOrder, USUAL_TYPES } from "./library.ts";
+import { executed, explained, send, sendInOrder, USUAL_OPTIONS } from "./library.ts";
 import type { ClusterNode, NodeRedisClient, NodeRedisCluster } from "./library.ts";
 
 export class NodeRedisClusterDriver extends HearingDriver implements Driver {
@@ -36,16 +36,17 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   }
 
   send(command: readonly string[], key?: string): Promise<unknown> {
-    const sent = untilSettled(() => this.#cluster.sendCommand(key, false, command as string[], USUAL_TYPES));
+    const sent = untilSettled(() => this.#cluster.sendCommand(key, false, command as string[], USUAL_OPTIONS));
     return this.#explained(sent);
   }
 
   inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
-    const sendAll = async (): Promise<unknown[]> => {
+    const sendAll = async (server?: string): Promise<unknown[]> => {
       const { drops } = this;
-      const replies = await sendInOrder(await this.#clientAt(this.ownerOf(key)), commands);
+      const asked = server === undefined ? commands : asking(commands);
+      const replies = await sendInOrder(await this.#clientAt(server ?? this.ownerOf(key)), asked);
       if (drops !== this.drops) throw new Error("Connection was lost between two commands");
-      return replies;
+      return withoutAsking(replies, asked);
     };
     return untilAccepted(sendAll, () => this.send(["EXISTS", key], key));
   }
@@ -56,7 +57,7 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   }
 
   transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null> {
-    const multi = this.#cluster.withTypeMapping(USUAL_TYPES.typeMapping).multi(key);
+    const multi = this.#cluster.withTypeMapping(USUAL_OPTIONS.typeMapping).multi(key);
     for (const command of commands) multi.addCommand(key, false, [...command]);
     return executed(multi);
   }

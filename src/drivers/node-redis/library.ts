@@ -91,22 +91,21 @@ export function isNodeRedisSentinel(client: object): client is NodeRedisSentinel
   );
 }
 
-/** Of node-redis before 5, which listens, closes and answers in other ways. */
+/** A client of node-redis before 5, which listens, closes and answers in other ways. */
 export function isOldNodeRedis(client: object): boolean {
-  const seen = client as {
-    readonly sendCommand?: unknown;
-    readonly multi?: unknown;
-    readonly withTypeMapping?: unknown;
-  };
-  const isKin = "isOpen" in client || "commandOptions" in client || "nodeClient" in client || "send_command" in client;
-  return isKin && typeof seen.sendCommand === "function" && !seen.withTypeMapping;
+  const { sendCommand, withTypeMapping } = client as Partial<Record<"sendCommand" | "withTypeMapping", unknown>>;
+  const isOfNodeRedis = "isOpen" in client || "nodeClient" in client || "send_command" in client;
+  return isOfNodeRedis && sendCommand !== undefined && withTypeMapping === undefined;
 }
 
-/** The types that a reply has unless the client's user wants others. */
-export const USUAL_TYPES = { typeMapping: {} };
+/**
+ * What commands are sent with, whatever the client's user has set: the usual types of replies, and no time limit. Its
+ * timers would fire before a process that was blocked has read what arrived; holdfast's own limit does not.
+ */
+export const USUAL_OPTIONS = { typeMapping: {}, timeout: 0 };
 
 export function send(client: NodeRedisClient, command: readonly string[]): Promise<unknown> {
-  return client.sendCommand(command as string[], USUAL_TYPES);
+  return client.sendCommand(command as string[], USUAL_OPTIONS);
 }
 
 /**
@@ -127,7 +126,7 @@ export function sendInOrder(client: NodeRedisClient, commands: readonly (readonl
 
 /** MULTI … EXEC. Null when a watched key has changed. */
 export function transact(client: NodeRedisClient, commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
-  const multi = client.withTypeMapping(USUAL_TYPES.typeMapping).multi();
+  const multi = client.withTypeMapping(USUAL_OPTIONS.typeMapping).multi();
   for (const command of commands) multi.addCommand([...command]);
   return executed(multi);
 }

@@ -2,11 +2,11 @@
  * Connections of our own, in place of a user's: made by the client library that is installed, kept until they are
  * closed, and silent. See docs/decisions/023-urls-and-owned-connections.md.
  */
-import { createRequire } from "node:module";
 import { outsideContext } from "../../async-context.ts";
 import { LockError } from "../../errors.ts";
 import { backoff } from "../backoff.ts";
 import type { RedisClient } from "../index.ts";
+import { loadLibrary } from "../load.ts";
 import { messageOf } from "../server-errors.ts";
 import { parseUrls } from "./url.ts";
 import type { Address, Place } from "./url.ts";
@@ -76,33 +76,28 @@ export class Connections {
 
 /** @throws LockError `no-client` */
 function connector(library: Library | undefined): (place: Place) => Connection {
-  // Not before it is needed: where the code is bundled there may be no import.meta.url.
-  const require = createRequire(import.meta.url);
   for (const name of library ? [library] : LIBRARIES) {
-    try {
-      const loaded: unknown = require(name);
-      return name === "redis"
-        ? (place) => new NodeRedisConnection(loaded as NodeRedisLibrary, place)
-        : (place) => new IoredisConnection(loaded as IoredisLibrary, place);
-    } catch (error) {
-      if (isMissing(error, name)) continue;
-      const why = messageOf(error).split("\n", 1)[0];
-      const message = `Expected ${name}, which is installed, to load; got: ${why}. Install it again: npm install ${name}`;
-      throw new LockError("no-client", message, { cause: error });
-    }
+    const loaded = load(name);
+    if (loaded === undefined) continue;
+    return name === "redis"
+      ? (place) => new NodeRedisConnection(loaded as NodeRedisLibrary, place)
+      : (place) => new IoredisConnection(loaded as IoredisLibrary, place);
   }
-  const those = library ?? "ioredis, iovalkey or redis";
+  const missing = library ? `${library}, which is not installed` : "a Redis client library, and none is installed";
   throw new LockError(
     "no-client",
-    `Expected a client library (${those}) beside holdfast to open a URL with; found none. ` +
-      `Install one: npm install ${library ?? LIBRARIES[0]}`,
+    `To connect to a URL, holdfast needs ${missing}. Run: npm install ${library ?? LIBRARIES[0]}`,
   );
 }
 
-/** True if the package itself is missing, not something that it needs. */
-function isMissing(error: unknown, name: string): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "MODULE_NOT_FOUND" && messageOf(error).startsWith(`Cannot find module '${name}'`);
+function load(name: Library): unknown {
+  try {
+    return loadLibrary(name);
+  } catch (error) {
+    const why = messageOf(error).split("\n", 1)[0];
+    const message = `${name} is installed, but could not be loaded: ${why}. Install it again: npm install ${name}`;
+    throw new LockError("no-client", message, { cause: error });
+  }
 }
 
 function ignore(): void {}
