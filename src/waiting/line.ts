@@ -72,6 +72,8 @@ export class Line implements PlaceOwner, TurnOwner {
     const { fences = 1 } = grant;
     let surplus: Request[] | undefined;
     while (place.requests.size > fences) (surplus ??= []).unshift(place.release());
+    // Those that it was taken from hear of it before it begins, and not only when the report arrives.
+    if (place.terms.manner === "steal") this.#rob(grant.fence);
     const turn = new Turn(this, place, grant, from);
     this.#turns.add(turn);
     if (surplus) this.putBack(surplus);
@@ -253,6 +255,10 @@ export class Line implements PlaceOwner, TurnOwner {
 
   #isSingle(request: Request): boolean {
     return standsAlone(request.terms, this.room.turn);
+  }
+
+  #rob(fence: number): void {
+    for (const turn of Array.from(this.#turns)) if (turn.grant.fence < fence) turn.lose("stolen");
   }
 
   #placeOf(token: string): Place | undefined {
