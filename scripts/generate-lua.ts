@@ -25,7 +25,7 @@ const root = new URL("../src/", import.meta.url);
 const SHARED = ["head", "prelude", "tail"];
 
 /** Keys and arguments that only the shared part reads. */
-const SHARED_BY_ALL = ["counter", "publish", "channel", "node"];
+const SHARED_BY_ALL = ["counter", "publish", "channel", "node", "mark"];
 
 /** What stands left of "|" comes once in a call, what stands right of it with each item. */
 interface Names {
