@@ -1,4 +1,7 @@
 /** What the votes of several nodes decide. Pure functions, so that model/ can explore what follows from them. */
+import { messageOf } from "../../drivers/server-errors.ts";
+import { QuorumError, SchemeError } from "../../errors.ts";
+import type { NodeVote } from "../../errors.ts";
 
 /** That many nodes are a majority. Any two majorities share a node. */
 export function quorumOf(nodes: number): number {
@@ -32,17 +35,62 @@ export type RenewalVote =
  */
 export function judgeRenewal(votes: Iterable<RenewalVote>, nodes: number): "extended" | "stolen" | "gone" | undefined {
   const quorum = quorumOf(nodes);
-  const byHolder = new Map<string, number>();
-  let [yes, no, most] = [0, 0, 0];
+  let [yes, no, others] = [0, 0, 0];
   for (const vote of votes) {
     if (vote.kind === "yes") yes++;
     if (vote.kind !== "no") continue;
     no++;
-    const count = (byHolder.get(vote.holder) ?? 0) + 1;
-    byHolder.set(vote.holder, count);
-    if (vote.holder !== "") most = Math.max(most, count);
+    if (vote.holder !== "") others++;
   }
   if (yes >= quorum) return "extended";
-  if (no < quorum) return undefined;
-  return most >= quorum ? "stolen" : "gone";
+  // So many that those which might still say yes are no majority.
+  if (no <= nodes - quorum) return undefined;
+  return others * 2 > no ? "stolen" : "gone";
+}
+
+/** Whether a lock was held until it was released, by the answers of the nodes that were asked for it. */
+export function judgeRelease(
+  votes: Iterable<{ readonly kind: "yes" | "no" | "unsure" | "failed" }>,
+  asked: number,
+  nodes: number,
+): "released" | "gone" | "unsure" | "no-quorum" | undefined {
+  const quorum = quorumOf(nodes);
+  const count = { yes: 0, no: 0, unsure: 0, failed: 0 };
+  for (const { kind } of votes) count[kind]++;
+  if (count.yes >= quorum) return "released";
+  if (count.no > asked - quorum) return "gone";
+  if (count.failed > nodes - quorum) return "no-quorum";
+  return count.yes + count.no + count.unsure + count.failed === asked ? "unsure" : undefined;
+}
+
+/** What is known of a node when too few have done their part: yes, no, or why not; undefined if it has not answered. */
+export type Said = "yes" | "no" | { readonly cause: unknown } | undefined;
+
+/** Too few nodes did their part. Says how each of them voted. */
+export function noQuorum(votes: readonly (readonly [node: string, said: Said])[]): QuorumError {
+  const told = votes.map(([node, said]): NodeVote => {
+    if (said === undefined) return { node, vote: "unknown" };
+    return typeof said === "string" ? { node, vote: said } : { node, vote: "failed", cause: said.cause };
+  });
+  const failures = told.filter(({ vote }) => vote === "failed");
+  const transient =
+    failures.length === 0 || failures.some(({ cause }) => !(cause instanceof SchemeError) || cause.transient);
+  const codes = new Set(failures.map(({ cause }) => (cause as SchemeError).code));
+  // What all say, and will say again, is the reason.
+  const [code = "no-quorum"] = transient || codes.size > 1 ? [] : codes;
+  const list = told.map(({ node, vote, cause }) => `${node}: ${vote}${cause ? ` (${shown(cause)})` : ""}`).join("; ");
+  const remedy = transient
+    ? "Bring the nodes back, or, if they are only slow, use a longer ttl or nodeTimeout."
+    : "What the nodes say tells what to do.";
+  const expected = `expected ${quorumOf(told.length)} to do their part`;
+  return new QuorumError(
+    code,
+    `No majority of the ${told.length} nodes: ${expected}; ${list}. ${remedy}`,
+    told,
+    transient,
+  );
+}
+
+function shown(cause: unknown): string {
+  return messageOf(cause).replace(/\.$/, "");
 }
