@@ -7,7 +7,7 @@ import { Connections, LIBRARIES } from "../drivers/url/connect.ts";
 import type { Connection, Library } from "../drivers/url/connect.ts";
 import { LockManager } from "../lock-manager.ts";
 import type { ManagerOptions } from "../options/manager.ts";
-import { quorumOf } from "../schemes/redlock/ballot.ts";
+import { quorumOf } from "../schemes/redlock/verdict.ts";
 import { ExitCode } from "./exit-codes.ts";
 import { CliError } from "./failures.ts";
 

@@ -70,7 +70,7 @@ export class Node {
   #pause = FIRST_PAUSE;
   #timer: Timer | undefined;
   /** Asked before it was met. */
-  #held: [Kind, Item][] = [];
+  #held: { run(): void; failed(error: unknown): void }[] = [];
   /** By token: what it must drop. */
   readonly #owed = new Map<
     string,
@@ -127,7 +127,7 @@ export class Node {
     if (this.#trouble !== undefined) return item.failed(this.#trouble);
     if (this.counts) return this.#lanes[kind](item);
     if (this.#held.length >= MOST_HELD) return item.failed(silent(SILENT_AFTER));
-    this.#held.push([kind, item]);
+    this.#held.push({ run: () => !item.isOver && this.ask(kind, item), failed: (error) => item.failed(error) });
     this.#probe();
   }
 
@@ -173,9 +173,8 @@ export class Node {
   /** Resolves when it has been met. */
   met(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const item = { keys: [] as unknown as NodeKeys, args: [], isOver: true, isSent: false };
       if (this.counts) return resolve();
-      this.#held.push(["ask", { ...item, answered: () => resolve(), failed: reject }]);
+      this.#held.push({ run: resolve, failed: reject });
       this.#probe();
     });
   }
@@ -250,13 +249,7 @@ export class Node {
     if (hasForgotten(answer)) this.forgot();
     if (this.#drops === this.driver.drops || !call.isVote || hasForgotten(answer)) return batch.answered(answer);
     if (this.#trouble !== undefined) return batch.failed(this.#trouble);
-    this.#held.push([
-      "ask",
-      met(
-        () => batch.answered(answer),
-        (error) => batch.failed(error),
-      ),
-    ]);
+    this.#held.push({ run: () => batch.answered(answer), failed: (error) => batch.failed(error) });
     this.#probe();
   }
 
@@ -278,7 +271,7 @@ export class Node {
   /** Ask it nothing until it answers. */
   #leave(trouble: unknown): void {
     this.#trouble = trouble;
-    for (const [, item] of this.#held.splice(0)) item.failed(trouble);
+    for (const held of this.#held.splice(0)) held.failed(trouble);
     this.#probe();
   }
 
@@ -296,10 +289,7 @@ export class Node {
         this.#trouble = undefined;
         this.#pause = FIRST_PAUSE;
         this.#pay();
-        for (const [kind, item] of this.#held.splice(0)) {
-          if (item.keys.length === 0) item.answered(undefined);
-          else if (!item.isOver) this.ask(kind, item);
-        }
+        for (const held of this.#held.splice(0)) held.run();
       },
       (error: unknown) => {
         this.#isProbing = false;
@@ -310,7 +300,7 @@ export class Node {
 
   #leaveFor(trouble: SchemeError): void {
     this.#trouble = trouble;
-    for (const [, item] of this.#held.splice(0)) item.failed(trouble);
+    for (const held of this.#held.splice(0)) held.failed(trouble);
     this.#later();
     this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
   }
@@ -359,10 +349,6 @@ class Call implements Caller<unknown>, Queued<Call> {
   failed(error: unknown): void {
     this.#node.failed(this, error, this.#batch);
   }
-}
-
-function met(answered: () => void, failed: (error: unknown) => void): Item {
-  return { keys: [] as unknown as NodeKeys, args: [], isOver: false, isSent: false, answered, failed };
 }
 
 /** One of the items says so, and so do all. */
