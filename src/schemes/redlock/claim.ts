@@ -54,6 +54,8 @@ class Link {
   said: Said;
   refusal: Refusal | undefined;
   isFull = false;
+  /** The last fence of a vote that was pushed while the question was out. */
+  pushed: number | undefined;
 
   constructor(node: Node) {
     this.node = node;
@@ -81,6 +83,8 @@ export class Claim {
   #ticket: number | undefined;
   #timer: Timer | undefined;
   #numbers = 0;
+  /** The same for all nodes, so that they draw the same fences. */
+  #proposal = 0;
   #grant: Answer | undefined;
 
   constructor(fleet: Fleet, request: Question, keys: NodeKeys, fences: number) {
@@ -116,11 +120,15 @@ export class Claim {
   /** A node has voted for it, in answer to that question. */
   pushed(node: Node, last: number, number: number): void {
     const link = this.links.find((each) => each.node === node);
-    if (!link || link.number !== number || link.out || this.state !== "queued") return;
+    if (!link || link.number !== number || this.state !== "queued") return;
+    // It overtook the answer, on a connection of its own.
+    if (link.out) return void (link.pushed = last);
     this.#count(link, last);
-    const fresh = (link.vote?.until ?? 0) - this.#fleet.clock.now() > CLAIM_TIME;
-    if (fresh) this.#judge();
-    else if (!this.links.some(({ out }) => out)) this.#bid();
+    const votes = this.#votes;
+    const isFresh = votes.every(({ vote }) => (vote?.until ?? 0) - this.#fleet.clock.now() > CLAIM_TIME);
+    if (!isFresh && !this.links.some(({ out }) => out)) this.#bid();
+    else if (votes.length >= this.#fleet.quorum) this.#judge();
+    else if (!this.links.some(({ out }) => out)) this.#bidSoon();
   }
 
   /** Nothing more is asked. Answers with the nodes that may know it. */
@@ -132,6 +140,7 @@ export class Claim {
 
   #take(): void {
     this.state = "taking";
+    this.#proposal = this.#fleet.propose();
     const { quorum } = this.#fleet;
     for (const link of this.links.slice(0, quorum)) this.#put(link, "take");
     this.#after(this.#fleet.patience(this.#request.ttl), () => {
@@ -147,6 +156,7 @@ export class Claim {
   }
 
   #bid(): void {
+    this.#proposal = this.#fleet.propose();
     for (const link of this.links) if (!link.out) this.#put(link, "bid");
     this.#after(this.#fleet.limit(this.#request.ttl), () => this.#timeOut());
   }
@@ -155,7 +165,7 @@ export class Claim {
   #put(link: Link, how: How): void {
     link.wasAsked = true;
     if (how !== "raise") {
-      link.vote = undefined;
+      link.vote = link.pushed = undefined;
       link.number = ++this.#numbers;
       link.askedAt = this.#fleet.clock.now();
     }
@@ -165,7 +175,7 @@ export class Claim {
     if (how === "raise") return link.node.ask("renew", asked);
     if (how === "take" && mode === "exclusive" && label === "" && waiting === 1 && this.#request.wait) {
       const { token, ttl } = this.#request;
-      asked.args = [String(ttl), String(this.fences), token, String(this.#fleet.propose())];
+      asked.args = [String(ttl), String(this.fences), token, String(this.#proposal)];
       asked.isQuick = true;
       return link.node.ask("take", asked);
     }
@@ -185,7 +195,7 @@ export class Claim {
       mode,
       String(ttl),
       String(this.fences),
-      String(this.#fleet.propose()),
+      String(this.#proposal),
       String(this.#ticket ?? 0),
       String(link.number),
       String(waiting),
@@ -211,6 +221,7 @@ export class Claim {
     link.out = undefined;
     if (this.state === "over") return;
     if (asked.how === "raise") this.#raised(link, reply);
+    else if (Array.isArray(reply) && link.pushed !== undefined) this.#count(link, link.pushed);
     else if (Array.isArray(reply)) this.#refused(link, reply as unknown[]);
     else if (Number(reply) > 0) this.#count(link, Number(reply));
     else {
@@ -310,9 +321,13 @@ export class Claim {
     if (out === 0) this.#timer?.cancel();
     if (isHeld) for (const link of votes) if (!link.out) this.#put(link, "back");
     if (!isHeld && out === 0 && (votes.length > 0 || others.size > 1)) {
-      this.#after(BID_PAUSE * (0.75 + Math.random() / 2), () => this.#bid());
+      this.#bidSoon();
     }
     this.#answer(this.#pending(others));
+  }
+
+  #bidSoon(): void {
+    this.#after(BID_PAUSE * (0.75 + Math.random() / 2), () => this.#bid());
   }
 
   #pending(others: ReadonlyMap<string, number>): Answer {

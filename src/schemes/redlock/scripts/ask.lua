@@ -8,7 +8,7 @@ if not is_known then error({ err = 'FORGOT' }) end
 load(lock)
 if how == 'take' then
   local record = vote_of(lock, token)
-  if record then return tonumber(select(2, match(record, RECORD))) end
+  if record then return last_of(record) end
   local queued = call('EXISTS', lock.queue) == 1
   if queued then
     promote(lock)
@@ -30,7 +30,7 @@ call('PEXPIRE', lock.queue, QUEUE_TTL)
 call('PEXPIRE', lock.waiters, QUEUE_TTL)
 if how == 'bid' or (had and first_in_line(lock) ~= token) then promote(lock, token, tonumber(proposal), had) end
 local record = vote_of(lock, token)
-if record then return tonumber(select(2, match(record, RECORD))) end
+if record then return last_of(record) end
 local held = lock.kind == 'exclusive'
 return {
   call('ZRANK', lock.queue, token) or 0,

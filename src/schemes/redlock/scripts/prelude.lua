@@ -59,6 +59,11 @@ local function vote_of(lock, token)
   return lock.kind == 'shared' and call('HGET', lock.holders, token) or nil
 end
 
+local function last_of(record)
+  local _, last = match(record, RECORD)
+  return tonumber(last)
+end
+
 local function compatible(lock, mode)
   return lock.kind == nil or (lock.kind == 'shared' and mode == 'shared')
 end
