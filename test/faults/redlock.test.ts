@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { type LockLostError, LockManager, QuorumError, type RedisClient, SchemeError } from "../../src/index.ts";
-import { drop } from "../../src/schemes/redlock/scripts.generated.ts";
+import { release as drop } from "../../src/schemes/redlock/scripts.generated.ts";
 import { enqueue, hold, rejection, turn, unique } from "../support/locks.ts";
 import { openNodes } from "../support/nodes.ts";
 import { calls, connectClient, connections, listening, unhandledRejections } from "../support/stage.ts";

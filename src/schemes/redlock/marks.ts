@@ -35,7 +35,7 @@ export class Marks implements Meeting {
   readonly #delays: boolean;
   readonly #met = new Map<Node, Met>();
   /** By node that has never counted: what is wrong with it for good. */
-  readonly faults = new Map<Node, SchemeError>();
+  readonly faults: Map<Node, SchemeError> = new Map<Node, SchemeError>();
   nodes: readonly Node[] = [];
   /** The longest lease that this manager has asked for. Only it knows if too few others do. */
   largestTtl: number;

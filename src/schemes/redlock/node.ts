@@ -79,7 +79,7 @@ export class Node {
   #subscription: Subscription | undefined;
   #isClosed = false;
   /** It did not answer in time of late: others are asked first until then. */
-  lagsUntil = -Infinity;
+  lagsUntil: number = -Infinity;
   /** How often it has been heard again. */
   risen = 0;
 
