@@ -62,9 +62,10 @@ export class Nodes {
     return { locks: manager, clients: connected.map(({ client }) => client), end };
   }
 
-  /** What each node has under the lock's key. */
-  holders(name: string): Promise<(string | null)[]> {
-    return Promise.all(this.redis.map((redis) => redis.get(`lock:${name}`)));
+  /** Who holds on each node: a token, or another library's value. */
+  async holders(name: string): Promise<(string | null)[]> {
+    const values = await Promise.all(this.redis.map((redis) => redis.get(`lock:${name}`)));
+    return values.map((value) => value?.replace(/^([\w-]{22}:\w+)#[^]*$/, "$1") ?? null);
   }
 
   /** Wait until nothing but counters and labels is left on any node. */

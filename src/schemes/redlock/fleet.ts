@@ -23,6 +23,8 @@ const LAGGING = 10_000;
 const PATIENCE = 3;
 const LEAST_PATIENCE = 2;
 const MOST_PATIENCE = 50;
+/** How often connections that were lost are looked at, in milliseconds. */
+const LOOK_INTERVAL = 250;
 /** When a majority has told what is on it, the rest has this long. */
 const GRACE = 100;
 /** Fences are proposed so far ahead of our clock, in microseconds, that managers whose clocks differ propose alike. */
@@ -56,6 +58,8 @@ export class Fleet {
   #laggingUntil = -Infinity;
   #introduction: Promise<void> | undefined;
   #isIntroduced = false;
+  #isClosed = false;
+  #looking: Timer | undefined;
   #lead = LEAD;
   #proposed = 0;
   /** How long a renewal takes of late. */
@@ -290,6 +294,8 @@ export class Fleet {
   }
 
   close(): void {
+    this.#isClosed = true;
+    this.#looking?.cancel();
     for (const node of this.nodes) node.close();
   }
 
@@ -343,6 +349,15 @@ export class Fleet {
     look();
   }
 
+  #look(): void {
+    if (this.#isClosed) return;
+    this.#looking?.cancel();
+    this.#looking = this.clock.after(LOOK_INTERVAL, () => {
+      for (const node of this.nodes) node.look();
+      this.#look();
+    });
+  }
+
   /** Ask the nodes who they are, before anything is sent that could be left behind. */
   async #introduce(ttl: number): Promise<void> {
     const meetings = this.nodes.map((node) => node.met());
@@ -355,6 +370,7 @@ export class Fleet {
       });
     });
     for (const fault of this.#marks.faults.values()) throw fault;
+    this.#look();
     this.#isIntroduced = this.nodes.filter(({ counts }) => counts).length >= this.quorum;
   }
 }

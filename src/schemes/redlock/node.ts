@@ -131,6 +131,11 @@ export class Node {
     this.#probe();
   }
 
+  /** It was met before, and its connection was lost since: find out at once whether it remembers, while others know. */
+  look(): void {
+    if (this.#drops >= 0 && this.#drops !== this.driver.drops) this.#probe();
+  }
+
   /** Drop a token, behind all that was asked for it; if the node does not hear it, once it is back. */
   release(item: Item & { readonly token: string; readonly until: number }): void {
     const owe = (error: unknown): void => {
