@@ -19,7 +19,7 @@ const usage = `npm run bench -- [options]
   --only a,b              these scenarios: ${scenarios.map(({ name }) => name).join(", ")}
   --contenders a,b        these contenders: ${contenders.map(({ id }) => id).join(", ")}
   --rounds n              as many rounds of every scenario
-  --out folder            where results go (default bench/results)
+  --out folder            where results go (default bench/results for a full run, bench/results/tmp for a part of one)
   --guard                 compare the ratios with results/guard.json; exit 1 if one got worse
   --write-guard           write the ratios there`;
 
@@ -32,7 +32,7 @@ const { values: options } = parseArgs({
     only: { type: "string" },
     contenders: { type: "string" },
     rounds: { type: "string" },
-    out: { type: "string", default: `${benchFolder}results` },
+    out: { type: "string" },
     guard: { type: "boolean", default: false },
     "write-guard": { type: "boolean", default: false },
     help: { type: "boolean", default: false },
@@ -90,7 +90,9 @@ async function measure(server: Server, wanted: typeof scenarios): Promise<Result
 }
 
 async function write(results: Results): Promise<void> {
-  const { out } = options;
+  // What is committed comes from full runs only.
+  const isWhole = mode === "full" && !options.only && !options.contenders && !options.rounds;
+  const out = options.out ?? `${benchFolder}results${isWhole ? "" : "/tmp"}`;
   await mkdir(out, { recursive: true });
   await writeFile(`${out}/latest.json`, jsonOf(results));
   await writeFile(`${out}/latest.md`, markdownOf(results));

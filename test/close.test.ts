@@ -162,8 +162,8 @@ describe("requests that are out when close() is called", () => {
     "shared, then exclusive": (locks, name) => [locks.acquire(name, { mode: "shared" }), locks.acquire(name)],
     "two ttls": (locks, name) => [locks.acquire(name, { ttl: 1_000 }), locks.acquire(name, { ttl: 2_000 })],
     "two requests for permits": (locks, name) => {
-      const permits = locks.semaphore(name, 1);
-      return [permits.acquire(), permits.acquire()];
+      const semaphore = locks.semaphore(name, 1);
+      return [semaphore.acquire(), semaphore.acquire()];
     },
     "requests whose callbacks are empty": (locks, name) => [1, 2, 3].map(() => locks.request(name, () => {})),
   };

@@ -162,14 +162,14 @@ const said: [SchemeErrorCode, "transient" | "final", string][] = [
   ["read-only", "transient", "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."],
   [
     "read-only",
-    "final",
+    "transient",
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
   ],
   ["loading", "transient", "LOADING Redis is loading the dataset in memory"],
-  ["out-of-memory", "final", "OOM command not allowed when used memory > 'maxmemory'."],
+  ["out-of-memory", "transient", "OOM command not allowed when used memory > 'maxmemory'."],
   [
     "out-of-memory",
-    "final",
+    "transient",
     "OOM command not allowed when used memory > 'maxmemory'. script: 131b5f2e, on @user_script:1.",
   ],
   ["wrong-type", "final", "WRONGTYPE Operation against a key holding the wrong kind of value"],

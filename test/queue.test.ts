@@ -64,6 +64,16 @@ describe.each(queueing)("$title", ({ open }) => {
     await held.end();
   });
 
+  test("what onWait rejects with ends the wait too, and nothing is left in line", async () => {
+    const name = unique();
+    const held = await hold(a, name);
+    const mine = new Error("mine");
+    const onWait = (() => Promise.reject(mine)) as () => void;
+    expect(await rejection(b.acquire(name, { onWait }))).toBe(mine);
+    await pending(name, 0);
+    await held.end();
+  });
+
   test("maxQueue lets that many wait and no more, and leaves nothing behind", async () => {
     const name = unique();
     const held = await hold(a, name);
@@ -136,8 +146,7 @@ test("those of another process who share a place are counted each", async (t) =>
   const last = b.acquire(name, { maxQueue: 4 });
   await until(async () => (await b.query({ name })).pending.length === 4, "the fourth waited");
   await held.end();
-  await Promise.all(waiting);
-  await (await last).release();
+  await Promise.all([...waiting, last.then((lock) => lock.release())]);
   await cleared(stage.redis);
 });
 

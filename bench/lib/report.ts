@@ -48,7 +48,7 @@ export function markdownOf(results: Results): string {
     busyText(results),
     `Versions: ${versions.join(", ")}.`,
     ...machine.unsupported.map((line) => `Note: ${line}.`),
-    "## Promised and measured",
+    "## Targets and what was measured",
     figuresTable(judgementsOf(results)),
     ...results.scenarios.flatMap(({ name, entries }) => sectionOf(scenarioNamed(name), entries)),
     "## Where holdfast loses",
@@ -74,7 +74,7 @@ function figuresTable(judgements: readonly Judgement[]): string {
     `${show(value)} (${show(least)}–${show(most)})`,
     met ? "yes" : "**no**",
   ]);
-  return table(["scenario", "promise", "measured", "met"], rows, 2);
+  return table(["scenario", "target", "measured", "met"], rows, 2);
 }
 
 function sectionOf(scenario: Scenario, entries: readonly Entry[]): string[] {

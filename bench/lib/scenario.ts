@@ -19,7 +19,7 @@ export interface Column {
   readonly brief?: boolean;
 }
 
-/** What is promised: a ratio (or, without `against`, a value) and its bound. */
+/** A target: a ratio (or, without `against`, a value) and its bound. */
 export interface Figure {
   readonly id: string;
   readonly says: string;

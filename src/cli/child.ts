@@ -7,15 +7,20 @@
  * descriptors are inherited and the job control of a terminal ignores other sessions. What does not work is opening
  * /dev/tty, and the job control of an interactive shell. (A group of its own within our session would be stopped by
  * SIGTTIN at its first read, and Node cannot make one.)
+ *
+ * Beyond what Node's spawn gives it, it inherits what a shell's command would: descriptors, and ignored signals.
  */
 import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
+import type { ChildProcess, IOType } from "node:child_process";
+import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isatty } from "node:tty";
 import { LONGEST_TIMER } from "../clock.ts";
-import { ExitCode, signalExitCode } from "./exit-codes.ts";
-import { CliError } from "./failures.ts";
-import { plain } from "./messages.ts";
+import { signalExitCode } from "./exit-codes.ts";
+import { assertExecutable, cannotStart } from "./executable.ts";
+import { ignoredSignals, inheritedDescriptors } from "./inherited.ts";
 import { groupRuns, signalGroup } from "./process-group.ts";
+import { isInBackground } from "./terminal.ts";
 
 /** How often to see whether a group has ended: most of its members are not our children. */
 const FIRST_LOOK = 10;
@@ -27,21 +32,21 @@ export class Child {
   readonly #process: ChildProcess;
   /** Its exit code, as a shell would report it. Rejects with a CliError when it could not be started. */
   readonly ended: Promise<number>;
+  /** Its stdin is the terminal. */
+  readonly readsTerminal: boolean;
 
   /** @throws CliError when it cannot be started */
-  constructor(file: string, args: readonly string[], env: NodeJS.ProcessEnv) {
-    try {
-      this.#process = spawn(file, args, { stdio: "inherit", detached: true, env });
-    } catch (error) {
-      throw cannotStart(file, error);
-    }
+  constructor([file = "", ...args]: readonly string[], env: NodeJS.ProcessEnv) {
+    const stdin = isInBackground() ? "ignore" : "inherit";
+    this.readsTerminal = stdin === "inherit" && isatty(0);
+    this.#process = start(file, args, { stdio: [stdin, "inherit", "inherit", ...descriptors()], detached: true, env });
     this.ended = new Promise((resolve, reject) => {
       this.#process.once("error", (error) => reject(cannotStart(file, error)));
       this.#process.once("exit", (code, signal) => resolve(signal ? signalExitCode(signal) : (code ?? 0)));
     });
   }
 
-  /** The process group, which is named after its leader. */
+  /** The process group, which is named after its leader; undefined if the command could not be started. */
   get group(): number | undefined {
     return this.#process.pid;
   }
@@ -76,9 +81,31 @@ export class Child {
   }
 }
 
-function cannotStart(file: string, error: unknown): CliError {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === "ENOENT") return new CliError(ExitCode.notFound, `${plain(file)}: command not found`, { cause: error });
-  const why = code === "EACCES" ? "permission denied" : (code ?? message);
-  return new CliError(ExitCode.notExecutable, `${plain(file)}: cannot be executed: ${why}`, { cause: error });
+interface Settings {
+  readonly stdio: (IOType | number)[];
+  readonly detached: true;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+function start(file: string, args: readonly string[], settings: Settings): ChildProcess {
+  let words = [file, ...args];
+  if (ignoredSignals.size > 0) {
+    // Node resets the signals of a child to their defaults, so a shell that ignores them becomes the command. It would
+    // not tell us that there is no such program.
+    assertExecutable(file);
+    const numbers = [...ignoredSignals].map((signal) => constants.signals[signal]).join(" ");
+    words = ["/bin/sh", "-c", `trap '' ${numbers}; exec "$@"`, "sh", ...words];
+  }
+  try {
+    return spawn(words[0] as string, words.slice(1), settings);
+  } catch (error) {
+    throw cannotStart(file, error);
+  }
+}
+
+/** What stands at each place from 3 on: "ignore" leaves a place empty there. */
+function descriptors(): (IOType | number)[] {
+  const inherited = new Set(inheritedDescriptors);
+  const last = Math.max(2, ...inherited);
+  return Array.from({ length: last - 2 }, (_, i) => (inherited.has(i + 3) ? i + 3 : "ignore"));
 }

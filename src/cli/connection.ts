@@ -1,73 +1,24 @@
-/** Where the locks are: the options that say so, and a LockManager over connections of ours. */
+/** A LockManager over connections of our own, to the servers that the options or the environment name. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Command } from "commander";
-import { InvalidArgumentError, Option } from "commander";
-import { schemeError } from "../drivers/server-errors.ts";
-import { Connections, LIBRARIES } from "../drivers/url/connect.ts";
-import type { Connection, Library } from "../drivers/url/connect.ts";
+import { messageOf, schemeError } from "../drivers/server-errors.ts";
+import { Connections } from "../drivers/url/connect.ts";
+import type { Connection } from "../drivers/url/connect.ts";
+import { parseUrls } from "../drivers/url/url.ts";
 import { LockManager } from "../lock-manager.ts";
 import type { ManagerOptions } from "../options/manager.ts";
 import { quorumOf } from "../schemes/redlock/verdict.ts";
+import { CliError } from "./cli-error.ts";
+import { exactDuration } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";
-import { CliError } from "./failures.ts";
+import { failureOf } from "./failures.ts";
+import { DEFAULT_SERVER } from "./options.ts";
+import type { ConnectionOptions, RunningOptions } from "./options.ts";
 
-const DEFAULT_SERVER = "redis://127.0.0.1:6379";
 const CONNECT_LIMIT = 4_000;
 /** How long the end of holdfast may wait for a server that does not answer; leases end by themselves. */
 export const CLOSE_LIMIT = 2_000;
 /** Of several servers one may be down, and would be waited for each time. */
 const CLOSE_LIMIT_OF_SEVERAL = 500;
-
-export interface ConnectionOptions {
-  /** Each of an independent server; undefined if left out. */
-  readonly redis?: readonly string[];
-  readonly prefix?: string;
-  readonly scheme?: "lua" | "set";
-  readonly client?: Library;
-  /** Of those commands that take locks. */
-  readonly replicas?: number;
-}
-
-/** The options that every command has. */
-export function addConnectionOptions(command: Command): Command {
-  return command
-    .addOption(
-      new Option(
-        "--redis <url>",
-        `the server; repeat it for Redlock (default: $REDIS_URL,\nelse ${DEFAULT_SERVER})`,
-      ).argParser(append),
-    )
-    .option("--prefix <text>", 'what stands before every key (default: "lock:")')
-    .addOption(new Option("--scheme <name>", "how locks are kept (default: lua)").choices(["lua", "set"]))
-    .addOption(new Option("--client <library>", "the client library").choices(LIBRARIES).hideHelp())
-    .addHelpText("after", SERVERS_HELP);
-}
-
-/** For options that can be repeated. */
-export function append(value: string, all: readonly string[] = []): string[] {
-  return [...all, value];
-}
-
-const SERVERS_HELP = `
-Servers:
-  redis://[[user]:password@]host[:port][/db]    rediss:// for TLS
-  unix://[[user]:password@]/path[?db=N]
-  redis+sentinel://[user:password@]host[:port][,host...]/master[/db]
-  redis+cluster://[user:password@]host[:port][,host...]
-REDIS_URL may hold several, separated by spaces, for Redlock.`;
-
-/** The option of those commands that take locks. */
-export function addReplicasOption(command: Command): Command {
-  return command.addOption(
-    new Option("--replicas <n>", "a grant counts once so many replicas have it").argParser(parseReplicas),
-  );
-}
-
-/** @throws InvalidArgumentError */
-function parseReplicas(text: string): number {
-  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("Expected a whole number of at least 1.");
-}
 
 /** @throws CliError for what several independent servers cannot do together. */
 export function refuseOverSeveral(options: ConnectionOptions, what: string): void {
@@ -75,36 +26,43 @@ export function refuseOverSeveral(options: ConnectionOptions, what: string): voi
   if (typeof urls === "string") return;
   throw new CliError(
     ExitCode.usage,
-    `expected one server with ${what}; got ${urls.length} (--redis, REDIS_URL). ` +
-      "Over several servers, which is Redlock, there are plain exclusive locks only.",
+    `${what} needs a single server, but --redis or REDIS_URL names ${urls.length}. ` +
+      "Several servers are Redlock, which has exclusive locks only.",
   );
 }
 
 /** A LockManager for the time of one command. */
 export class Session {
   readonly locks: LockManager;
+  /** A lock that is taken by force is reported to its holder at once, and not only when it renews its lease. */
+  readonly tellsHolders: boolean;
   readonly #connections: Connections;
   #closed: Promise<void> | undefined;
 
-  private constructor(locks: LockManager, connections: Connections) {
+  private constructor(locks: LockManager, connections: Connections, tellsHolders: boolean) {
     this.locks = locks;
     this.#connections = connections;
+    this.tellsHolders = tellsHolders;
   }
 
   /**
    * @param interrupted ends the attempt, with its reason
    * @throws CliError when the server cannot be used, within a bounded time; of several, a majority
    */
-  static async open(options: ConnectionOptions, manager: ManagerOptions, interrupted?: AbortSignal): Promise<Session> {
+  static async open(
+    options: ConnectionOptions & Pick<RunningOptions, "replicas">,
+    manager: ManagerOptions,
+    interrupted?: AbortSignal,
+  ): Promise<Session> {
     const { prefix, scheme, replicas } = options;
     if (replicas !== undefined) refuseOverSeveral(options, "--replicas");
     if (scheme !== undefined) refuseOverSeveral(options, "--scheme");
     const connections = connectionsFor(options);
     try {
       const durable = replicas === undefined ? {} : { durability: { replicas } };
-      const locks = new LockManager(connections.client, { prefix, scheme, ...manager, ...durable });
+      const locks = managerFor(connections, { prefix, scheme, ...manager, ...durable });
       await firstContact(connections.all, interrupted);
-      return new Session(locks, connections);
+      return new Session(locks, connections, connections.all.length === 1 && scheme !== "set");
     } catch (error) {
       connections.close();
       throw error;
@@ -112,13 +70,13 @@ export class Session {
   }
 
   /**
-   * Release and withdraw everything; what a server does not hear of within `limit` milliseconds ends there with its
-   * lease.
+   * Release and withdraw everything, for no command runs any more; what a server does not hear of within `limit`
+   * milliseconds ends there with its lease.
    */
   close(limit?: number): Promise<void> {
     this.#closed ??= (async () => {
       const longest = this.#connections.all.length > 1 ? CLOSE_LIMIT_OF_SEVERAL : CLOSE_LIMIT;
-      await Promise.race([this.locks.close(), sleep(limit ?? longest)]);
+      await Promise.race([this.locks.close({ timeout: 0 }), sleep(limit ?? longest)]);
       this.#connections.close();
     })();
     return this.#closed;
@@ -129,20 +87,40 @@ export class Session {
   }
 }
 
-/** What --redis or the environment says: one server, or several for Redlock. */
+/**
+ * What --redis or the environment says: one server, or several for Redlock.
+ *
+ * @throws CliError for a REDIS_URL that says nothing: a variable that was not filled in must not mean this machine
+ */
 function serversOf({ redis }: ConnectionOptions): string | readonly string[] {
-  const urls = redis ?? process.env["REDIS_URL"]?.split(/\s+/).filter(Boolean) ?? [];
-  return urls.length > 1 ? urls : (urls[0] ?? DEFAULT_SERVER);
+  const given = process.env["REDIS_URL"];
+  const urls = redis ?? given?.split(/\s+/).filter(Boolean) ?? [DEFAULT_SERVER];
+  if (urls.length === 0) {
+    const remedy = `Set it to the server's URL, or unset it to use ${DEFAULT_SERVER}.`;
+    throw new CliError(ExitCode.usage, `REDIS_URL is empty. ${remedy}`);
+  }
+  return urls.length > 1 ? urls : (urls[0] as string);
 }
 
-/** @throws CliError */
+/** @throws CliError for URLs that cannot be used, and for a client library that does not load */
 function connectionsFor(options: ConnectionOptions): Connections {
+  const servers = serversOf(options);
   try {
-    return new Connections(serversOf(options), options.client);
+    parseUrls(servers);
+  } catch (error) {
+    const source = options.redis ? "--redis" : "REDIS_URL";
+    throw new CliError(ExitCode.usage, `${source}: ${messageOf(error).replace(" of the array", "")}`, { cause: error });
+  }
+  return new Connections(servers, options.client);
+}
+
+/** @throws CliError for a client library of an unknown version: all else that it refuses has been checked */
+function managerFor({ client }: Connections, options: ManagerOptions): LockManager {
+  try {
+    return new LockManager(client, options);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    const source = options.redis ? "--redis" : "REDIS_URL";
-    throw new CliError(ExitCode.usage, `${source}: ${error.message}`, { cause: error });
+    throw new CliError(ExitCode.unavailable, error.message, { cause: error });
   }
 }
 
@@ -158,7 +136,7 @@ async function firstContact(connections: readonly Connection[], interrupted?: Ab
   let [timer, onAbort]: [NodeJS.Timeout | undefined, () => void] = [undefined, () => {}];
   const ended = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      const silence = new Error(`no answer within ${CONNECT_LIMIT} ms`);
+      const silence = new Error(`no answer within ${exactDuration(CONNECT_LIMIT)}`);
       for (const each of waiting) failed.set(each, each.complaint ?? silence);
       reject(silence);
     }, CONNECT_LIMIT);
@@ -203,7 +181,7 @@ function majority(attempts: readonly Promise<void>[]): Promise<void> {
 /** @param failed those that do not stand, and why */
 function cannotUse(count: number, failed: ReadonlyMap<Connection, unknown>): CliError {
   const causes = [...failed].map(([{ place }, why]) => ({ title: place.title, cause: schemeError(why) }));
-  const list = causes.map(({ title, cause }) => `${title}: ${cause.message}`).join(" ");
+  const list = causes.map(({ title, cause }) => `${title}: ${failureOf(cause).message}`).join(" ");
   const which = `a majority of the ${count} servers is needed, and ${causes.length} cannot be used. `;
   return new CliError(ExitCode.unavailable, (count > 1 ? which : "") + list, { cause: causes[0]?.cause });
 }

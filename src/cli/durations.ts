@@ -19,8 +19,31 @@ export function parseDuration(text: string): number {
   return Math.round(duration);
 }
 
-/** Short, for people. */
-export function formatDuration(duration: number): string {
-  if (duration >= 1_000 && duration < 120_000) return `${Math.round(duration / 1_000)}s`;
-  return ms(Math.max(0, Math.round(duration)));
+/** A parser for durations that must not be shorter. */
+export function parseDurationFrom(least: number): (text: string) => number {
+  return (text) => {
+    const duration = parseDuration(text);
+    if (duration < least) throw new InvalidArgumentError(`Expected at least ${exactDuration(least)}.`);
+    return duration;
+  };
+}
+
+const UNITS = [
+  ["d", 86_400_000],
+  ["h", 3_600_000],
+  ["m", 60_000],
+  ["s", 1_000],
+] as const;
+
+/** As it would be typed. */
+export function exactDuration(duration: number): string {
+  const [unit, size] = UNITS.find(([, each]) => duration >= each && duration % each === 0) ?? ["ms", 1];
+  return `${duration / size}${unit}`;
+}
+
+/** About how long, with two or three digits in front of the unit. */
+export function roundDuration(duration: number): string {
+  const whole = Math.max(0, Math.round(duration));
+  const [unit, size] = UNITS.find(([name, each]) => whole >= (name === "s" ? each : 2 * each)) ?? ["ms", 1];
+  return `${Math.round(whole / size)}${unit}`;
 }

@@ -7,29 +7,21 @@
  */
 import { LockLostError } from "../errors.ts";
 import type { Term } from "../primitives/election.ts";
-import { checkName } from "../options/request.ts";
 import { Child } from "./child.ts";
 import { Session } from "./connection.ts";
-import type { ConnectionOptions } from "./connection.ts";
 import { ExitCode } from "./exit-codes.ts";
-import { environment, Interruptions, labelFor, titleOf } from "./guarded.ts";
-import { complain, plain } from "./messages.ts";
+import { environment, guard, labelFor, titleOf } from "./guarded.ts";
+import { Interruptions } from "./interruptions.ts";
+import { complain, quoted } from "./messages.ts";
+import type { RunningOptions } from "./options.ts";
 import { groupRuns } from "./process-group.ts";
 
-export interface ElectOptions extends ConnectionOptions {
-  readonly ttl: number;
-  readonly grace: number;
-  readonly label?: string;
-  readonly quiet?: boolean;
-}
-
 /** @returns the exit code */
-export async function elect(name: string, words: readonly string[], options: ElectOptions): Promise<number> {
+export async function elect(name: string, words: readonly string[], options: RunningOptions): Promise<number> {
   const [file = ""] = words;
-  const interruptions = new Interruptions(plain(name));
+  const interruptions = new Interruptions(quoted(name), options.quiet);
   const { signal } = interruptions;
   const manager = { ttl: options.ttl, label: labelFor(file, options.label) };
-  checkName(name);
   await using session = await interruptions.orCrash(Session.open(options, manager, signal));
   return await interruptions.orCrash(campaign(session.locks.elect(name, { signal }), words, interruptions, options));
 }
@@ -38,7 +30,7 @@ async function campaign(
   terms: AsyncIterable<Term>,
   words: readonly string[],
   interruptions: Interruptions,
-  options: ElectOptions,
+  options: RunningOptions,
 ): Promise<number> {
   for await (const term of terms) {
     const end = await lead(term, words, interruptions, options);
@@ -51,14 +43,15 @@ async function campaign(
 /** The exit code to end with; undefined when the lease was lost and this machine is a candidate again. */
 async function lead(
   term: Term,
-  [file = "", ...args]: readonly string[],
+  words: readonly string[],
   interruptions: Interruptions,
-  { grace, quiet }: ElectOptions,
+  { grace, quiet }: RunningOptions,
 ): Promise<number | undefined> {
   const title = titleOf(term);
-  if (!quiet) await complain(`elected: ${title}`);
-  const child = new Child(file, args, environment(term));
-  const end = await interruptions.guard(term, title, child, grace);
+  // Not waited for: a terminal that is paused must not keep the command from its start.
+  if (!quiet) void complain(`elected for ${title}`);
+  const child = new Child(words, environment(term));
+  const end = await guard(term, child, interruptions, { title, grace });
   if (!(end instanceof LockLostError)) return end;
   // What could not be stopped must not get company.
   if (child.group !== undefined && groupRuns(child.group)) return ExitCode.lost;

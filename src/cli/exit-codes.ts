@@ -6,7 +6,8 @@ export const ExitCode = {
   unavailable: 69,
   lost: 70,
   unexpected: 71,
-  timeout: 75,
+  output: 74,
+  busy: 75,
   notExecutable: 126,
   notFound: 127,
 } as const;
@@ -15,14 +16,3 @@ export const ExitCode = {
 export function signalExitCode(signal: NodeJS.Signals): number {
   return 128 + constants.signals[signal];
 }
-
-export const EXIT_CODES_HELP = `
-Exit codes:
-   64  wrong usage
-   69  the server, or the client library for it, cannot be used
-   70  the lock was lost while the command ran
-   71  an unexpected failure of holdfast
-   75  the lock was not free in time
-  126  the command cannot be executed
-  127  the command was not found
-  else the command's own, or 128 + the number of the signal that ended it`;

@@ -1,42 +1,159 @@
-/** Failures, and what they become: an exit code and one line for a person. */
-import { LockError, LockLostError, LockTimeoutError, SchemeError } from "../errors.ts";
+/** What the library's errors become on the command line: an exit code, and a sentence in the command line's words. */
+import { DurabilityError, LockError, QuorumError, SchemeError } from "../errors.ts";
+import type { LockErrorCode } from "../errors.ts";
+import { diagnose, saidBy } from "../drivers/server-errors.ts";
+import { CliError } from "./cli-error.ts";
+import { roundDuration } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";
-
-/** A failure of the command line itself. */
-export class CliError extends Error {
-  override readonly name = "CliError";
-  readonly exitCode: number;
-
-  constructor(exitCode: number, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.exitCode = exitCode;
-  }
-}
 
 export interface Failure {
   readonly exitCode: number;
   readonly message: string;
+  /** For whoever mends the bug. */
+  readonly trace?: string;
 }
 
+/** What to do about what the server said, `AS_DIAGNOSED` by the library; or another exit code and sentence. */
+type Words = string | typeof AS_DIAGNOSED | ((error: LockError) => Failure);
+
+const AS_DIAGNOSED = Symbol("as diagnosed");
+
+/** Every code, so that the compiler asks for a new one. */
+const WORDS: { readonly [Code in LockErrorCode]: Words } = {
+  timeout: () => busy("The lock was not free in time."),
+  "queue-full": () => busy("Too many requests are already waiting for the lock. Try again later."),
+  lost: () => lost("The lock was lost."),
+  stale: () => lost("A later holder of the lock has written already."),
+  gone: () => lost("The lock is no longer held under this token."),
+  released: () => unexpected("holdfast had released the lock already."),
+  closed: () => unexpected("holdfast was shutting down already."),
+  unsupported: ({ message }) => usage(inOptions(message)),
+  // What exec meets, it explains itself; elect and once take locks only.
+  mismatch: ({ message }) => {
+    const [name = "The name"] = /"(?:[^"\\]|\\.)*"/.exec(message) ?? [];
+    return usage(`${name} is in use as a semaphore, so it cannot be a lock. Use another name.`);
+  },
+  "no-client": ({ message, cause }) =>
+    // If a library is installed and does not load, the message says why.
+    unavailable(cause === undefined ? NO_CLIENT : message),
+  unreachable: AS_DIAGNOSED,
+  "not-authorized":
+    "Put a user and password that may use the keys and channels of the prefix into the URL: redis://user:password@host.",
+  "no-scripting": "Allow EVAL and EVALSHA, or add --scheme set, which needs no scripts.",
+  "read-only": AS_DIAGNOSED,
+  loading: AS_DIAGNOSED,
+  "out-of-memory": AS_DIAGNOSED,
+  "wrong-type": "Something else is stored under this name. Use another name or --prefix.",
+  "client-busy": "Something else uses holdfast's connection. Check what stands between holdfast and the server.",
+  "wrong-database": "Use a database that the server has and that its account may SELECT: redis://host/0.",
+  "too-slow": () => unavailable("The server answers too slowly to hold a lock for this --ttl. Use a longer --ttl."),
+  "no-quorum": "Bring the servers back; if they are only slow, use a longer --ttl.",
+  "same-server": () => unavailable("Two of the URLs lead to the same server. Redlock needs independent servers."),
+  "not-durable": (error) => unavailable(notDurable(error)),
+  "no-wait": "Allow WAIT, or leave out --replicas.",
+  server: AS_DIAGNOSED,
+};
+
+const NO_CLIENT =
+  "To connect to a server, holdfast needs a Redis client library, and none is installed. Run: npm install ioredis";
+
+const SENTINEL = "If this is a Sentinel (usually port 26379), use a redis+sentinel:// URL.";
+
+/** Where the library advises about clients and their options: here there are URLs. The first that fits what was said. */
+const REMEDIES: readonly (readonly [said: RegExp, remedy: string])[] = [
+  [/certificate/i, "If you have your own certificate authority, set NODE_EXTRA_CA_CERTS to its file."],
+  [/^It is one server of a Cluster/, "Use a redis+cluster:// URL."],
+  [/cluster support disabled/, "The server is not part of a Cluster. Use a redis:// URL."],
+  [/No such master with that name/, "The Sentinels watch no master by this name. Check the name in the URL."],
+  [/^no answer within/, "Check that it runs, and that its address and port are right (rediss:// if it wants TLS)."],
+  [/^ERR unknown command/i, `The server lacks a command that holdfast needs; it may be a proxy. ${SENTINEL}`],
+];
+
+/**
+ * What was typed is checked before the library sees it, or where it is handed over. So a TypeError from anywhere else
+ * is a bug, whatever it says.
+ */
 export function failureOf(error: unknown): Failure {
-  if (error instanceof CliError) return { exitCode: error.exitCode, message: error.message };
-  if (error instanceof LockTimeoutError) return { exitCode: ExitCode.timeout, message: error.message };
-  if (error instanceof LockLostError) return { exitCode: ExitCode.lost, message: error.message };
-  if (error instanceof LockError && error.code === "no-client") {
-    return { exitCode: ExitCode.unavailable, message: error.message };
-  }
-  if (error instanceof SchemeError) {
-    const hint = error.code === "no-scripting" ? " On the command line that is --scheme set." : "";
-    return { exitCode: ExitCode.unavailable, message: error.message + hint };
-  }
-  if (isUsage(error)) return { exitCode: ExitCode.usage, message: error.message };
-  const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { exitCode: ExitCode.unexpected, message: `unexpected failure, please report it: ${trace}` };
+  if (error instanceof CliError) return error;
+  if (error instanceof LockError) return inOurWords(error);
+  const trace = error instanceof Error ? `${error.stack}\n` : "";
+  return { ...unexpected(`unexpected failure, please report it: ${String(error)}`), trace };
 }
 
-/** The library's complaints about what it was given. Those of the language look the same, but have other words. */
-function isUsage(error: unknown): error is Error {
-  if (error instanceof DOMException) return error.name === "NotSupportedError";
-  if (error instanceof LockError) return error.code === "unsupported";
-  return (error instanceof TypeError || error instanceof RangeError) && error.message.startsWith("Expected ");
+function inOurWords(error: LockError): Failure {
+  const words = WORDS[error.code];
+  if (typeof words === "function") return words(error);
+  const remedy = words === AS_DIAGNOSED ? remedyFor(error) : words;
+  return unavailable([`${whatWasSaid(error)}.`, remedy].join(" ").trim());
+}
+
+/** By the server, or each of several, without the library's advice. */
+function whatWasSaid(error: LockError): string {
+  if (error instanceof QuorumError) {
+    const votes = error.votes.map(({ node, vote, cause }) => {
+      const answer = { yes: "yes", no: "no", unknown: "no answer yet", failed: "failed" }[vote];
+      return `${node}: ${cause instanceof LockError ? whatWasSaid(cause) : answer}`;
+    });
+    return `A majority of the ${votes.length} servers is needed, and too few can be used (${votes.join("; ")})`;
+  }
+  const cause = causeOf(error);
+  if (cause === undefined) return inUnits(saidBy(error).replace(" (delayRestarted)", ""));
+  const { subject, said } = diagnose(cause);
+  return inUnits(`${subject}: ${said}`);
+}
+
+/** Empty if the message of the error says it. */
+function remedyFor(error: LockError): string {
+  const cause = causeOf(error);
+  if (cause instanceof SchemeError) return remedyFor(cause);
+  if (cause === undefined) return "";
+  const { said, remedy } = diagnose(cause);
+  return REMEDIES.find(([test]) => test.test(said))?.[1] ?? remedy;
+}
+
+/** What the client or the server said; of several servers, the first that failed. */
+function causeOf(error: LockError): Error | undefined {
+  const [cause] = error instanceof SchemeError ? error.causes : [];
+  return cause instanceof Error ? cause : undefined;
+}
+
+/** Durations as they are typed here. */
+function inUnits(text: string): string {
+  return text.replace(/\b(\d+) ms\b/g, (_, duration: string) => roundDuration(Number(duration)));
+}
+
+function notDurable(error: LockError): string {
+  if (!(error instanceof DurabilityError)) return `${saidBy(error)}. Check that the replicas are connected.`;
+  const { wanted, reached } = error;
+  return (
+    `Only ${reached.replicas} of ${wanted.replicas} replicas confirmed the grant in time, so it was released again. ` +
+    "Check that the replicas are connected (INFO replication), or use a smaller --replicas."
+  );
+}
+
+/** `The scheme "set" has no shared locks. Use the scheme "lua".` */
+function inOptions(message: string): string {
+  return message
+    .replace(/^The scheme "(\w+)"/, "--scheme $1")
+    .replace(/ Use the scheme "lua"\.$/, " Leave --scheme out.");
+}
+
+function usage(message: string): Failure {
+  return { exitCode: ExitCode.usage, message };
+}
+
+function unavailable(message: string): Failure {
+  return { exitCode: ExitCode.unavailable, message };
+}
+
+function busy(message: string): Failure {
+  return { exitCode: ExitCode.busy, message };
+}
+
+function lost(message: string): Failure {
+  return { exitCode: ExitCode.lost, message };
+}
+
+function unexpected(message: string): Failure {
+  return { exitCode: ExitCode.unexpected, message };
 }

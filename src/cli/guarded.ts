@@ -1,12 +1,11 @@
-/** A command that runs while something is held: how it is told that it is over, and what becomes of signals. */
+/** A command that runs while something is held: how it is stopped when that is lost, and what it is told at its start. */
 import { hostname } from "node:os";
 import { basename } from "node:path";
 import { LockLostError } from "../errors.ts";
 import type { Child } from "./child.ts";
-import { formatDuration } from "./durations.ts";
-import { signalExitCode } from "./exit-codes.ts";
-import { CliError } from "./failures.ts";
-import { complain, plain } from "./messages.ts";
+import { exactDuration } from "./durations.ts";
+import type { Interruptions } from "./interruptions.ts";
+import { complain, quoted } from "./messages.ts";
 
 /** A lock, several, or a term of leadership. */
 export interface Held {
@@ -14,85 +13,43 @@ export interface Held {
   readonly signal: AbortSignal;
 }
 
-/** Handled from the start to the end, so that none finds holdfast between two states. What the state is says `receive`. */
-const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH"] as const;
-const HANDLED = [...FORWARDED, "SIGTSTP", "SIGCONT"] as const;
-type Handled = (typeof HANDLED)[number];
-
-/** What reaches holdfast from outside while it waits, and while the command runs. */
-export class Interruptions {
-  readonly #waitsFor: string;
-  readonly #controller = new AbortController();
-  readonly #crash: Promise<never>;
-  #receive: (signal: Handled) => void;
-
-  constructor(waitsFor: string) {
-    this.#waitsFor = waitsFor;
-    this.#receive = (signal) => this.#whileWaiting(signal);
-    for (const signal of HANDLED) process.on(signal, () => this.#receive(signal));
-    this.#crash = new Promise<never>((_, reject) => process.on("uncaughtException", reject));
-  }
-
-  /** Aborted, with the exit code as its reason, by a signal that ends the waiting. */
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  /** Rejects when something was thrown that nobody caught. */
-  orCrash<T>(work: Promise<T>): Promise<T> {
-    return Promise.race([work, this.#crash]);
-  }
-
-  /**
-   * Until the command has ended, or what it runs under was lost and its group stopped.
-   *
-   * @param title what is lost, in messages
-   * @returns the command's exit code, or how it was lost
-   */
-  async guard(held: Held, title: string, child: Child, grace: number): Promise<number | LockLostError> {
-    this.#receive = (signal) => whileRunning(signal, held, child);
-    const end = await this.orCrash(guard(held, title, child, grace)).catch(async (error: unknown) => {
-      // A bug in here or in a client library must not leave the command running without a guard.
-      await child.stop(grace);
-      throw error;
-    });
-    this.#receive = () => {};
-    return end;
-  }
-
-  /** The command is over; the next is waited for. */
-  waitAgain(): void {
-    this.#receive = (signal) => this.#whileWaiting(signal);
-  }
-
-  #whileWaiting(signal: Handled): void {
-    if (signal === "SIGTSTP") suspend();
-    else if (signal !== "SIGCONT" && signal !== "SIGWINCH") {
-      const message = `stopped waiting for ${this.#waitsFor} (${signal})`;
-      this.#controller.abort(new CliError(signalExitCode(signal), message));
-    }
-  }
+export interface GuardOptions {
+  /** What is lost, in messages. */
+  readonly title: string;
+  /** From SIGTERM to SIGKILL, in milliseconds. */
+  readonly grace: number;
+  /** Why it is stopped, if that is not the loss of a lock. */
+  readonly explain?: () => string | undefined;
 }
 
 /**
- * Ctrl-Z: a suspended holdfast renews nothing, so the command stands still with it, and goes on only if the lock is
- * still held then. It gets SIGSTOP, because the system discards SIGTSTP in a session without a terminal.
+ * Until the command has ended, or what it runs under was lost and its group stopped. Signals are forwarded meanwhile.
+ *
+ * @returns the command's exit code, or how it was lost
+ * @throws CliError when the command could not be started
  */
-function whileRunning(signal: Handled, held: Held, child: Child): void {
-  if (signal === "SIGTSTP") {
-    child.signal("SIGSTOP");
-    suspend();
-  } else if (signal !== "SIGCONT" || held.held) child.signal(signal);
+export async function guard(
+  held: Held,
+  child: Child,
+  interruptions: Interruptions,
+  options: GuardOptions,
+): Promise<number | LockLostError> {
+  interruptions.forwardTo({ child, mayRun: () => held.held });
+  try {
+    return await interruptions.orCrash(untilOver(held, child, options));
+  } catch (error) {
+    // A bug in here or in a client library must not leave the command running without a guard.
+    await child.stop(options.grace);
+    throw error;
+  } finally {
+    interruptions.stopForwarding();
+  }
 }
 
-function suspend(): void {
-  process.kill(process.pid, "SIGSTOP");
-}
-
-async function guard(held: Held, title: string, child: Child, grace: number): Promise<number | LockLostError> {
+async function untilOver(held: Held, child: Child, options: GuardOptions): Promise<number | LockLostError> {
   let onLost = (): void => {};
   const stopped = new Promise<void>((resolve) => {
-    onLost = () => void stop(held, title, child, grace).finally(resolve);
+    onLost = () => void stop(held, child, options).finally(resolve);
   });
   held.signal.addEventListener("abort", onLost, { once: true });
   if (held.signal.aborted) onLost();
@@ -110,11 +67,11 @@ async function guard(held: Held, title: string, child: Child, grace: number): Pr
   return held.signal.reason as LockLostError;
 }
 
-async function stop(held: Held, title: string, child: Child, grace: number): Promise<void> {
+async function stop(held: Held, child: Child, { title, grace, explain }: GuardOptions): Promise<void> {
   const stopped = child.stop(grace);
-  const how = `stopping the command (SIGTERM, SIGKILL after ${formatDuration(grace)})`;
-  const told = complain(`${lossOf(held, title)}; ${how}`);
-  if (!(await stopped)) await complain(`process group ${child.group} could not be stopped, and is still running`);
+  const how = `stopping the command (SIGTERM, then SIGKILL after ${exactDuration(grace)})`;
+  const told = complain(`${explain?.() ?? lossOf(held, title)}; ${how}`);
+  if (!(await stopped)) await complain(`could not stop process group ${child.group}; it is still running`);
   await told;
 }
 
@@ -122,16 +79,16 @@ async function stop(held: Held, title: string, child: Child, grace: number): Pro
 export function lossOf({ signal }: Held, title: string): string {
   const reason = signal.reason instanceof LockLostError ? signal.reason.reason : "expired";
   const why = {
-    expired: "its lease ended, or the server no longer knew it",
+    expired: "its lease expired before it could be renewed, or its key disappeared from the server",
     stolen: "it was taken by force",
     unreachable: "the server could not be reached to renew it",
     closed: "holdfast is ending",
   }[reason];
-  return `${title} was lost: ${why}`;
+  return `lost ${title}: ${why}`;
 }
 
 export function titleOf({ name, fence }: { readonly name: string; readonly fence: number }): string {
-  return `${plain(name)} (fence ${fence})`;
+  return `${quoted(name)} (fence ${fence})`;
 }
 
 /** Who holds: host:pid:program, unless another was given. */
@@ -139,8 +96,17 @@ export function labelFor(file: string, given: string | undefined): string {
   return given ?? `${hostname()}:${process.pid}:${basename(file)}`.slice(0, 256).toWellFormed();
 }
 
+/** What is set for a command. One of another holdfast, that this one is the command of, does not get through. */
+const VARIABLES = ["HOLDFAST_LOCK", "HOLDFAST_FENCE", "HOLDFAST_TOKEN", "HOLDFAST_FENCES"] as const;
+
 /** What the command finds in its environment. */
-export function environment(lock: { name: string; fence: number; token: string }): NodeJS.ProcessEnv {
-  const { name, fence, token } = lock;
-  return { ...process.env, HOLDFAST_LOCK: name, HOLDFAST_FENCE: String(fence), HOLDFAST_TOKEN: token };
+export function environment(
+  { name, fence, token }: { name: string; fence: number; token: string },
+  fences?: ReadonlyMap<string, number>,
+): NodeJS.ProcessEnv {
+  const env = { ...process.env };
+  for (const variable of VARIABLES) delete env[variable];
+  const own = { HOLDFAST_LOCK: name, HOLDFAST_FENCE: String(fence), HOLDFAST_TOKEN: token };
+  const all = fences ? { HOLDFAST_FENCES: JSON.stringify(Object.fromEntries(fences)) } : {};
+  return { ...env, ...own, ...all };
 }

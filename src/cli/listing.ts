@@ -1,10 +1,10 @@
 /** Who holds and who waits, lock by lock: as JSON for programs, as a table for people. */
-import Table from "cli-table3";
 import type { LockManager } from "../lock-manager.ts";
-import type { LockManagerSnapshot } from "../snapshot.ts";
+import type { LockInfo } from "../snapshot.ts";
 import type { LockMode, Selection } from "../schemes/scheme.ts";
-import { formatDuration } from "./durations.ts";
-import { plain } from "./messages.ts";
+import { roundDuration } from "./durations.ts";
+import { plain, quoted } from "./messages.ts";
+import { table } from "./table.ts";
 
 /** The JSON of `ls` and `show`. Members are only ever added; what is not known is null. */
 export interface ListedLock {
@@ -38,20 +38,12 @@ export interface ListedWaiter {
   readonly permits: number | null;
 }
 
-export const LISTING_HELP = `
-Waiters of the scheme "set" stand in no queue, and are not seen.
-
-JSON (per lock; unknown is null, times are milliseconds, waiters are in order):
-  {"name", "mode": "exclusive" | "shared" | null if nobody holds it,
-   "limit": a semaphore's permits | null for a lock,
-   "holders": [{"label", "token", "fence", "remaining", "permits"}],
-   "waiters": [{"label", "token", "mode", "permits"}]}`;
-
 /** The locks that somebody holds or waits for, by name. */
 export async function listLocks(locks: LockManager, selection: Selection): Promise<ListedLock[]> {
   const { held, pending } = await locks.query(selection);
-  const names = [...new Set([...held, ...pending].map(({ name }) => name))].toSorted();
-  return names.map((name) => describe(name, held, pending));
+  const [holders, waiters] = [byName(held), byName(pending)];
+  const names = [...new Set([...holders.keys(), ...waiters.keys()])].toSorted();
+  return names.map((name) => describe(name, holders.get(name) ?? [], waiters.get(name) ?? []));
 }
 
 export async function lookAt(locks: LockManager, name: string): Promise<ListedLock> {
@@ -59,17 +51,21 @@ export async function lookAt(locks: LockManager, name: string): Promise<ListedLo
   return describe(name, held, pending);
 }
 
-function describe(
-  lock: string,
-  held: LockManagerSnapshot["held"],
-  pending: LockManagerSnapshot["pending"],
-): ListedLock {
-  const holders = held.filter(({ name }) => name === lock);
-  const waiters = pending.filter(({ name }) => name === lock);
+function byName(infos: readonly LockInfo[]): Map<string, LockInfo[]> {
+  const found = new Map<string, LockInfo[]>();
+  for (const info of infos) {
+    const others = found.get(info.name);
+    if (others) others.push(info);
+    else found.set(info.name, [info]);
+  }
+  return found;
+}
+
+function describe(name: string, holders: readonly LockInfo[], waiters: readonly LockInfo[]): ListedLock {
   return {
-    name: lock,
+    name,
     mode: holders[0]?.mode ?? null,
-    limit: [...holders, ...waiters][0]?.limit ?? null,
+    limit: (holders[0] ?? waiters[0])?.limit ?? null,
     holders: holders.map(({ label, token, fence, remaining, permits }) => ({
       label: label || null,
       token: token ?? null,
@@ -88,14 +84,13 @@ function describe(
 
 /** One sentence. */
 export function summary({ name, mode, limit, holders, waiters }: ListedLock): string {
-  const queue = waiters.length === 0 ? "nobody waits" : waiters.length === 1 ? "1 waits" : `${waiters.length} wait`;
-  if (!mode) return `${plain(name)} is free; ${queue}.`;
+  const queue = waiters.length === 0 ? "nobody is waiting" : `${waiters.length} waiting`;
+  if (!mode) return `${quoted(name)} is free; ${queue}.`;
   if (limit !== null) {
     const used = holders.reduce((sum, { permits }) => sum + (permits ?? 0), 0);
-    return `${plain(name)} is a semaphore, ${used} of ${limit} permits held by ${whoHolds(holders)}; ${queue}.`;
+    return `${quoted(name)} is a semaphore, ${used} of ${limit} permits held by ${whoHolds(holders)}; ${queue}.`;
   }
-  const by = mode === "shared" ? `shared by ${holders.length}` : `held by ${whoHolds(holders)}`;
-  return `${plain(name)} is ${by}; ${queue}.`;
+  return `${quoted(name)} is ${mode === "shared" ? "shared" : "held"} by ${whoHolds(holders)}; ${queue}.`;
 }
 
 /** The holders in a few words. */
@@ -114,8 +109,12 @@ function kindOf(mode: LockMode | null, { permits }: ListedHolder | ListedWaiter,
   return permits === null ? (mode ?? "") : `${permits} of ${limit}`;
 }
 
+const HEAD = ["NAME", "MODE", "WHO", "STATE", "FENCE"];
+/** NAME and WHO are of any length. */
+const FLEXIBLE = [0, 2];
+
 /** A row for each holder and waiter. */
-export function table(locks: readonly ListedLock[]): string {
+export function tableOf(locks: readonly ListedLock[]): string {
   const rows = locks.flatMap(({ name, mode, limit, holders, waiters }) => [
     ...holders.map((holder) => [
       plain(name),
@@ -132,27 +131,9 @@ export function table(locks: readonly ListedLock[]): string {
       "",
     ]),
   ]);
-  const grid = new Table({
-    head: ["NAME", "MODE", "WHO", "STATE", "FENCE"],
-    chars: BORDERLESS,
-    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
-  });
-  grid.push(...rows);
-  return grid
-    .toString()
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n");
+  return table([HEAD, ...rows], FLEXIBLE);
 }
 
-const EDGES = ["top", "bottom", "left", "right"].flatMap((edge) => [
-  edge,
-  `${edge}-mid`,
-  `${edge}-left`,
-  `${edge}-right`,
-]);
-const BORDERLESS = { ...Object.fromEntries([...EDGES, "mid", "mid-mid"].map((part) => [part, ""])), middle: "  " };
-
 function timeLeft({ remaining }: ListedHolder): string {
-  return remaining === null ? "holds" : `${formatDuration(remaining)} left`;
+  return remaining === null ? "no expiry" : `${roundDuration(remaining)} left`;
 }

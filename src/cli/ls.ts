@@ -1,7 +1,7 @@
 import { Session } from "./connection.ts";
-import type { ConnectionOptions } from "./connection.ts";
-import { listLocks, table } from "./listing.ts";
-import { plain, print } from "./messages.ts";
+import { listLocks, tableOf } from "./listing.ts";
+import { print, quoted } from "./messages.ts";
+import type { ConnectionOptions } from "./options.ts";
 
 export interface ListOptions extends ConnectionOptions {
   readonly json?: boolean;
@@ -11,7 +11,7 @@ export async function ls(pattern: string | undefined, options: ListOptions): Pro
   await using session = await Session.open(options, {});
   const locks = await listLocks(session.locks, pattern === undefined ? "all" : { match: pattern });
   if (options.json) await print(JSON.stringify(locks, undefined, 2));
-  else if (locks.length > 0) await print(table(locks));
-  else await print(pattern === undefined ? "Nothing is held." : `Nothing that matches ${plain(pattern)} is held.`);
+  else if (locks.length > 0) await print(tableOf(locks));
+  else await print(pattern === undefined ? "No locks are held." : `No locks match ${quoted(pattern)}.`);
   return 0;
 }

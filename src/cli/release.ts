@@ -1,10 +1,10 @@
-import { checkName } from "../options/request.ts";
+import { CliError } from "./cli-error.ts";
 import { Session } from "./connection.ts";
-import type { ConnectionOptions } from "./connection.ts";
 import { ExitCode } from "./exit-codes.ts";
-import { CliError } from "./failures.ts";
-import { lookAt, summary, table } from "./listing.ts";
-import { plain, print } from "./messages.ts";
+import { lookAt, summary, tableOf } from "./listing.ts";
+import type { ListedLock } from "./listing.ts";
+import { print, quoted } from "./messages.ts";
+import type { ConnectionOptions } from "./options.ts";
 
 export interface ReleaseOptions extends ConnectionOptions {
   readonly force?: boolean;
@@ -12,24 +12,34 @@ export interface ReleaseOptions extends ConnectionOptions {
 
 /** Frees the lock from exactly those that were shown, so that whoever follows them is not robbed by a race. */
 export async function release(name: string, options: ReleaseOptions): Promise<number> {
-  checkName(name);
   await using session = await Session.open(options, {});
   const lock = await lookAt(session.locks, name);
-  if (lock.holders.length === 0) await print(summary(lock));
-  else await print(table([lock]));
+  await print(lock.holders.length === 0 ? summary(lock) : tableOf([lock]));
   if (!options.force) throw new CliError(ExitCode.usage, WITHOUT_FORCE);
   if (lock.holders.length === 0) return 0;
   const shown = lock.holders.map(({ token }) => token ?? undefined);
   const freed = await session.locks.forceRelease(name, shown);
-  const whom = freed.length === 1 ? "its holder has" : `${freed.length} holders have`;
+  const count = freed.length === 1 ? "1 holder" : `${freed.length} holders`;
   await print(
     freed.length === 0
-      ? `\nNothing was freed: it was released in the meantime.`
-      : `\nFreed ${plain(name)}: ${whom} lost it${lock.waiters.length > 0 ? ", and the next in line follows" : ""}.`,
+      ? "\nNothing was freed: the holder released the lock in the meantime."
+      : `\nFreed ${quoted(name)} from ${count}. ${whatHoldersLearn(lock, session.tellsHolders)}`,
   );
   return 0;
 }
 
+/** @param tellsHolders whether the scheme in use tells holders; those of another scheme are not listening */
+function whatHoldersLearn({ holders, waiters }: ListedLock, tellsHolders: boolean): string {
+  const next = waiters.length > 0 ? " The next in the queue gets the lock." : "";
+  if (holders.some(({ token }) => token === null)) {
+    return `Another library holds it; that holder is not notified, and may still be working.${next}`;
+  }
+  if (tellsHolders && holders.every(({ fence }) => fence !== null)) {
+    return `${holders.length === 1 ? "The holder has" : "The holders have"} been notified.${next}`;
+  }
+  return `The holder finds out when it next renews its lease, within a third of its ttl, and works on until then.${next}`;
+}
+
 const WITHOUT_FORCE =
   "release takes the lock from a holder that may still be working, and lets the next one in. " +
-  "Stop the holder instead if you can. To do it nevertheless, add --force.";
+  "Stop the holder instead if you can. To release the lock anyway, add --force.";

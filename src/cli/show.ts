@@ -1,11 +1,9 @@
-import { checkName } from "../options/request.ts";
 import { Session } from "./connection.ts";
-import { lookAt, summary, table } from "./listing.ts";
+import { lookAt, summary, tableOf } from "./listing.ts";
 import type { ListOptions } from "./ls.ts";
 import { print } from "./messages.ts";
 
 export async function show(name: string, options: ListOptions): Promise<number> {
-  checkName(name);
   await using session = await Session.open(options, {});
   const lock = await lookAt(session.locks, name);
   if (options.json) {
@@ -13,6 +11,6 @@ export async function show(name: string, options: ListOptions): Promise<number> 
     return 0;
   }
   await print(summary(lock));
-  if (lock.holders.length + lock.waiters.length > 0) await print(`\n${table([lock])}`);
+  if (lock.holders.length + lock.waiters.length > 0) await print(`\n${tableOf([lock])}`);
   return 0;
 }

@@ -227,12 +227,17 @@ const OF_NETWORKS: readonly Diagnosis[] = [
 /** The first that fits counts, and the last fits all. */
 const DIAGNOSES: readonly Diagnosis[] = [...OF_CLIENTS, ...OF_SERVERS, ...OF_NETWORKS];
 
+/** What is wrong, what was said, and what to do about it. */
+export function diagnose(error: unknown): Required<Omit<Diagnosis, "test">> & { readonly said: string } {
+  const said = saidBy(error);
+  const found = DIAGNOSES.find(({ test }) => test.test(said)) as Diagnosis;
+  return { subject: REFUSED, transient: false, ...found, said };
+}
+
 /** The client's or the server's error as ours, with what to do about it. */
 export function schemeError(error: unknown): SchemeError {
   if (error instanceof SchemeError) return error;
-  const said = saidBy(error);
-  const found = DIAGNOSES.find(({ test }) => test.test(said)) as Diagnosis;
-  const { subject = REFUSED, code, transient = false, remedy } = found;
+  const { code, subject, said, remedy, transient } = diagnose(error);
   return new SchemeError(code, `${subject}: ${said}. ${remedy}`, [error], transient);
 }
 

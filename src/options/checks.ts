@@ -89,7 +89,7 @@ function looksLikeSignal(value: unknown): value is AbortSignal {
   );
 }
 
-const LONGEST_LABEL = 256;
+export const LONGEST_LABEL = 256;
 
 export function label(value: unknown): string | undefined {
   if (value === undefined) return undefined;

@@ -24,7 +24,7 @@ export interface DurabilityOptions {
   timeout?: number | undefined;
 }
 
-const MOST_REPLICAS = 1_000;
+export const MOST_REPLICAS = 1_000;
 /** The answer must come within the time limit of a command, {@link COMMAND_LIMIT}, over a network too. */
 const LONGEST_PROOF = 4_000;
 /** How long replicas may take: a round trip, and what a fork or a full disk makes of it. */

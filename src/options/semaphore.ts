@@ -7,7 +7,7 @@ export interface SemaphoreOptions extends Omit<LockOptions, "mode" | "steal" | "
   permits?: number | undefined;
 }
 
-const MOST_PERMITS = 1_000_000;
+export const MOST_PERMITS = 1_000_000;
 
 /** @throws TypeError or RangeError */
 export function checkLimit(limit: unknown): number {

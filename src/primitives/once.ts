@@ -35,6 +35,15 @@ export type OnceResult<T> =
 
 export type JobState = "running" | "done" | "failed";
 
+/** A job that finds that it cannot start throws this: it has not run, so the lock is released. `once` throws its cause. */
+export class JobNotStarted extends Error {
+  override readonly name = "JobNotStarted";
+
+  constructor(cause: unknown) {
+    super("The job was not started.", { cause });
+  }
+}
+
 export async function once<T>(
   room: OnceRoom,
   { name, atMost, atLeast, ttl, label }: CheckedOnce,
@@ -48,7 +57,7 @@ export async function once<T>(
     if (lease) {
       await keepOthersOut(room, lease, atLeast, labelled);
       const lock = new Lock(lease);
-      const value = await holdDuring(lease, () => noteOutcome(lease, labelled, async () => await job(lock)));
+      const value = await holdDuring(lease, () => noteOutcome(room, lease, labelled, async () => await job(lock)));
       return { ran: true, value, fence: lease.grant.fence };
     }
     const other = await whoElse(room, name);
@@ -74,13 +83,22 @@ async function keepOthersOut(
   lease.keepUntil(until, labelled("running"));
 }
 
-async function noteOutcome<T>(lease: Lease, labelled: (state: JobState) => string, run: () => Promise<T>): Promise<T> {
+async function noteOutcome<T>(
+  { clock }: OnceRoom,
+  lease: Lease,
+  labelled: (state: JobState) => string,
+  run: () => Promise<T>,
+): Promise<T> {
   const note = (state: JobState): void => lease.kept && lease.keepUntil(lease.kept.until, labelled(state));
   try {
     const value = await run();
     note("done");
     return value;
   } catch (error) {
+    if (error instanceof JobNotStarted) {
+      lease.keepUntil(clock.now(), "");
+      throw error.cause;
+    }
     note("failed");
     throw error;
   }

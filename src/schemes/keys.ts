@@ -163,6 +163,16 @@ export function guardKey(key: string): string {
   return `${base(key)}:guard`;
 }
 
+/** Where the drop-ins' releases of a key are told of: in the key's slot. */
+export function freedChannel(key: string): string {
+  return `${base(key)}:freed`;
+}
+
+/** Where the drop-in for redis-semaphore keeps when the holders of a semaphore end: in the semaphore's slot. */
+export function endsKey(key: string): string {
+  return `${base(key)}:ends`;
+}
+
 /** Where a manager's label is kept while it holds or waits. Its random part keeps it apart from any lock. */
 export function clientKey(prefix: string, clientId: string): string {
   return `${prefix}client:${clientId}`;

@@ -21,8 +21,8 @@ export class Extensions implements Caller<Extension> {
   #asked: Asked | undefined;
   #callers: Extending[] = [];
   #next: { until: number; readonly callers: Extending[] } | undefined;
-  /** Called when the one that is out has come out. */
-  whenAnswered: (() => void) | undefined;
+  /** Called, once, when the one that is out has come out. */
+  whenAnswered: ((isExtended: boolean) => void) | undefined;
 
   constructor(grant: Extended) {
     this.#grant = grant;
@@ -50,12 +50,12 @@ export class Extensions implements Caller<Extension> {
       if (extension === "extended") caller.extended(asked.askedAt, asked.until);
       else caller.notExtended(undefined);
     }
-    this.#tell();
+    this.#tell(extension === "extended");
   }
 
   failed(error: unknown): void {
     for (const caller of this.#goOn()) caller.notExtended(error);
-    this.#tell();
+    this.#tell(false);
   }
 
   #ask(until: number, callers: Extending[]): void {
@@ -75,9 +75,9 @@ export class Extensions implements Caller<Extension> {
     return callers;
   }
 
-  #tell(): void {
+  #tell(isExtended: boolean): void {
     const told = this.whenAnswered;
     this.whenAnswered = undefined;
-    told?.();
+    told?.(isExtended);
   }
 }

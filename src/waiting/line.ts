@@ -93,23 +93,35 @@ export class Line implements PlaceOwner, TurnOwner {
     if (this.#opening === place && place.state !== "asked") this.#opening = undefined;
     if (!place.isWaiting) this.#forget(place);
     // Whoever is next, and wants something else, takes over the rank of those who have left.
-    this.#proceed(place.state === "over" ? place.ticket : undefined);
+    this.#proceed(place.state === "over" ? [place.ticket] : []);
   }
 
-  /** They came before all that wait in a place they could share, and go before them. */
+  /** They came before all that wait in places that may be shared, and go before them. */
   putBack(requests: readonly Request[]): void {
-    const place = this.#sharable > 0 ? [...this.#places].find((each) => each.isSharable) : undefined;
-    let ticket: string | undefined;
+    const places = this.#sharable > 0 ? [...this.#places].filter((each) => each.isSharable && each.requests.first) : [];
+    const [first] = places;
     this.#isPaused = true;
-    if (place && requests.every((request) => place.takes(request, Infinity))) {
-      for (const request of requests.toReversed()) place.joinFirst(request);
-      while (place.requests.size > this.room.turn) this.#requeue(place.release());
-    } else {
-      ticket = place?.ticket;
-      for (const request of [...requests, ...(place?.disband() ?? [])].toReversed()) this.#requeue(request);
-    }
+    if (first && places.length === 1 && requests.every((request) => first.takes(request, Infinity))) {
+      for (const request of requests.toReversed()) first.joinFirst(request);
+      while (first.requests.size > this.room.turn) this.#requeue(first.release());
+      this.#isPaused = false;
+      this.#proceed();
+    } else this.#deal([...requests], places);
+  }
+
+  /** All these stand in line anew, in order: in as many places as before, at their ranks. */
+  #deal(requests: Request[], places: readonly Place[]): void {
+    for (const place of places) requests.push(...place.disband());
+    for (const request of requests.toReversed()) this.#requeue(request);
+    // A place of somebody who stands alone is behind them.
+    const last = this.#last?.isSharable ? undefined : this.#last;
+    this.#last = undefined;
     this.#isPaused = false;
-    this.#proceed(ticket);
+    this.#proceed(
+      places.map(({ ticket }) => ticket),
+      places.length,
+    );
+    if (last?.isWaiting) this.#last = last;
   }
 
   ended(turn: Turn): void {
@@ -184,10 +196,15 @@ export class Line implements PlaceOwner, TurnOwner {
     return [...this.#turns].find(({ leases }) => [...leases].some(({ grant }) => grant.token === token));
   }
 
-  /** Decides which places there are, and which may ask. Everything that changes the line leads here. */
-  #proceed(ticket?: string): void {
+  /**
+   * Decides which places there are, and which may ask. Everything that changes the line leads here.
+   *
+   * @param ranks tickets for the first places that are opened
+   * @param least so many are opened, if there are requests for them
+   */
+  #proceed(ranks: readonly (string | undefined)[] = [], least = 0): void {
     if (this.#isPaused) return;
-    if (this.#unplaced.first) this.#openPlaces(ticket);
+    if (this.#unplaced.first) this.#openPlaces(ranks, least);
     while (this.#fresh && !this.#opening) {
       const place = this.#fresh;
       this.#fresh = place.behind;
@@ -206,15 +223,15 @@ export class Line implements PlaceOwner, TurnOwner {
     this.room.empty(this);
   }
 
-  #openPlaces(ticket: string | undefined): void {
+  #openPlaces(ranks: readonly (string | undefined)[], least: number): void {
+    let opened = 0;
     for (let first = this.#unplaced.first; first; first = this.#unplaced.first) {
       const isSingle = this.#isSingle(first);
       const joins = !isSingle && this.#last?.takes(first, this.room.turn);
-      if (!joins && this.#singles === 0 && this.#sharable > 0) return;
+      if (!joins && this.#singles === 0 && this.#sharable > 0 && opened >= least) return;
       this.#unqueue(first);
       if (joins) this.#last?.join(first);
-      else this.#open(first, isSingle, ticket);
-      ticket = undefined;
+      else this.#open(first, isSingle, ranks[opened++]);
     }
   }
 

@@ -18,8 +18,9 @@ const TURN_TIME = 50;
 /** Nor is a lease handed on that has less than this share of its ttl left. */
 const FRESH = 2 / 3;
 /**
- * How old the scheme's latest word on the grant may be when it is handed on, in milliseconds: for that long a loss that
- * nobody reports may go unnoticed. It is asked again when half of that has passed, so that mostly nobody waits for it.
+ * How old the scheme's latest word on the grant may be when it is handed on, in milliseconds: for that long (or for a
+ * round trip, if that takes longer) a loss that nobody reports may go unnoticed. It is asked again when half of that has
+ * passed, so that mostly nobody waits for it.
  */
 const CONFIRM_AFTER = 10;
 
@@ -41,7 +42,7 @@ const NOBODY: Extending = { extended: () => {}, notExtended: () => {} };
  * it was granted, and not after {@link TURN_TIME}. Shared ones hold it together.
  *
  * Nothing is handed on while the scheme cannot report a loss, or may have missed to, or once a loss was heard; nor
- * without its word that the grant still stands, which is {@link CONFIRM_AFTER} old at most.
+ * without its word that the grant still stands, which is no older than {@link CONFIRM_AFTER} or has just come.
  */
 export class Turn implements Ground, Queued<Turn> {
   grant: Grant;
@@ -154,15 +155,15 @@ export class Turn implements Ground, Queued<Turn> {
     else this.#passOn(lease);
   }
 
-  /** @param isAsked the scheme has been asked for its word */
-  #passOn(lease: Lease, isAsked = false): void {
+  /** @param word whether the scheme, which was asked for that, has just said that the grant still stands */
+  #passOn(lease: Lease, word?: boolean): void {
     const mayPass = this.#mayPass();
-    if (mayPass && this.#isFresh() && this.#isConfirmed(CONFIRM_AFTER)) {
+    if (mayPass && this.#isFresh() && (word ?? this.#isConfirmed(CONFIRM_AFTER))) {
       this.#hand(this.#owner.room.clock.now(), false);
       lease.departed("released");
-    } else if (mayPass && this.#hasTime() && !isAsked) {
+    } else if (mayPass && this.#hasTime() && word === undefined) {
       const extensions = (this.#extensions ??= new Extensions(this));
-      extensions.whenAnswered = () => this.#passOn(lease, true);
+      extensions.whenAnswered = (isExtended) => this.#passOn(lease, isExtended);
       // A pushed grant is short until the first extension of it is answered.
       if (!extensions.isOut) extensions.want(this.#owner.room.clock.now() + this.place.ttl, NOBODY);
     } else if (this.leases.size > 0) lease.departed("released");

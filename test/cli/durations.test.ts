@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
-import { formatDuration, parseDuration } from "../../src/cli/durations.ts";
+import { exactDuration, parseDuration, roundDuration } from "../../src/cli/durations.ts";
 
 test.each([
   ["0", 0],
@@ -28,6 +28,21 @@ test.each([
   [1_499, "1s"],
   [89_000, "89s"],
   [300_000, "5m"],
-])("%d milliseconds are shown as %s", (duration, expected) => {
-  expect(formatDuration(duration)).toBe(expected);
+  [5_400_000, "90m"],
+  [176_400_000, "2d"],
+])("%d milliseconds are about %s", (duration, expected) => {
+  expect(roundDuration(duration)).toBe(expected);
+});
+
+test.each([
+  [0, "0ms"],
+  [1_500, "1500ms"],
+  [30_000, "30s"],
+  [60_000, "1m"],
+  [90_000, "90s"],
+  [7_200_000, "2h"],
+  [86_400_000, "1d"],
+])("%d milliseconds are exactly %s", (duration, expected) => {
+  expect(exactDuration(duration)).toBe(expected);
+  expect(parseDuration(expected)).toBe(duration);
 });

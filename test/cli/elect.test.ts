@@ -33,7 +33,7 @@ test("the command runs on one machine; when that one leaves it is started on the
   await second.hasPrinted("leads");
   const fence = ({ stdout }: { stdout: string }) => Number(/leads (\d+)/.exec(stdout)?.[1]);
   expect(fence(second)).toBeGreaterThan(fence(first));
-  expect(first.stderr).toContain(`holdfast: elected: ${name} (fence ${fence(first)})\n`);
+  expect(first.stderr).toContain(`holdfast: elected for "${name}" (fence ${fence(first)})\n`);
   expect(second.stderr).toBe("");
 });
 
@@ -57,6 +57,18 @@ test("when leadership is taken away the command is stopped and started on the ne
   expect(first.over).toBe(false);
 });
 
+test("SIGTERM while the command is being stopped ends holdfast when it is: it does not wait to be elected again", async () => {
+  const name = unique();
+  const script = "trap '' TERM; echo leads; while :; do sleep 0.05; done";
+  const run = cli.start(["elect", name, "--grace", "700ms", "--", "sh", "-c", script]);
+  await run.hasPrinted("leads");
+  await cli.run(["release", name, "--force"]);
+  await run.hasSaid("it was taken by force");
+  run.signal("SIGTERM");
+  expect(await run.ended).toMatchObject({ code: 143, stdout: "leads\n" });
+  expect(await cli.stateOf(name)).toEqual({ held: [], pending: [] });
+});
+
 test("when the command ends by itself its exit code is passed on, and the next machine starts it", async () => {
   const name = unique();
   const { code } = await cli.run(["elect", name, "--", "sh", "-c", "exit 3"]);
@@ -75,7 +87,7 @@ test("a candidate leaves the queue on SIGTERM and exits 143", async () => {
 });
 
 test.each([
-  [["elect", "a"], 'expected "--" and a command after the name: holdfast elect NAME -- COMMAND'],
+  [["elect", "a"], 'no command to run. Write it after "--": holdfast elect a -- COMMAND'],
   [["elect", "-a", "--", "true"], "unknown option"],
   [["elect", "a", "--wait", "1s", "--", "true"], "unknown option '--wait'"],
 ])("%j is wrong usage", async (args, message) => {

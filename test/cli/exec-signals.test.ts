@@ -1,10 +1,11 @@
-import { stat } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
-import { CommandLine, hasGone, stateOf, useFolder } from "../support/cli.ts";
+import { built, CommandLine, hasGone, stateOf, useFolder } from "../support/cli.ts";
 import type { Run } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
@@ -87,27 +88,21 @@ describe("SIGTSTP, which Ctrl-Z sends,", () => {
     const { size } = await stat(file);
     await sleep(2_000);
     run.signal("SIGCONT");
-    expect(await run.ended).toMatchObject({ code: 70, stderr: expect.stringContaining("was lost") });
+    expect(await run.ended).toMatchObject({ code: 70, stderr: expect.stringContaining("holdfast: lost ") });
     expect((await stat(file)).size).toBe(size);
   });
 });
 
-describe("in a terminal", () => {
-  test("the command reads what is typed", async () => {
-    const run = cli.startInTerminal(["exec", unique(), "--", "sh", "-c", "echo ready; read line; echo got $line"]);
-    await run.hasPrinted("ready");
-    run.type("hello\n");
-    expect(await run.ended).toMatchObject({ code: 0, stdout: expect.stringContaining("got hello") });
-  });
+/** As in a container: the first process of its own. */
+const inContainer = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+const canContain = spawnSync("unshare", [...inContainer, "true"]).status === 0;
 
-  test("Ctrl-C reaches the command, once", async () => {
-    const script = "trap 'echo caught' INT; echo ready; read line; read line; echo got $line; exit 6";
-    const run = cli.startInTerminal(["exec", unique(), "--", "sh", "-c", script]);
-    await run.hasPrinted("ready");
-    run.type("\x03");
-    await run.hasPrinted("caught");
-    run.type("one\ntwo\n");
-    const { code, stdout } = await run.ended;
-    expect({ code, caught: stdout.match(/caught/g)?.length }).toEqual({ code: 6, caught: 1 });
-  });
+test.runIf(canContain)("as PID 1 holdfast forwards signals, and passes on the exit code", async () => {
+  const script = "trap 'echo caught; exit 7' TERM; echo pid $PPID.; while :; do sleep 0.05; done";
+  const words = [process.execPath, built, "exec", unique(), "--", "sh", "-c", script];
+  const run = cli.startProgram("unshare", [...inContainer, ...words]);
+  await run.hasPrinted("pid 1.");
+  const children = await readFile(`/proc/${run.pid}/task/${run.pid}/children`, "utf8");
+  process.kill(Number(children.trim()), "SIGTERM");
+  expect(await run.ended).toMatchObject({ code: 7, stdout: "pid 1.\ncaught\n" });
 });

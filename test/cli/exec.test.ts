@@ -60,7 +60,7 @@ describe("the command", () => {
   test("that is not found gives 127, and the lock back", async () => {
     const name = unique();
     const { code, stderr } = await cli.run(["exec", name, "--", "no-such-command"]);
-    expect({ code, stderr }).toEqual({ code: 127, stderr: "holdfast: no-such-command: command not found\n" });
+    expect({ code, stderr }).toEqual({ code: 127, stderr: 'holdfast: command not found: "no-such-command"\n' });
     expect((await cli.stateOf(name)).held).toEqual([]);
   });
 
@@ -71,7 +71,7 @@ describe("the command", () => {
     const { code, stderr } = await cli.run(["exec", unique(), "--", file]);
     expect({ code, stderr }).toEqual({
       code: 126,
-      stderr: `holdfast: ${file}: cannot be executed: permission denied\n`,
+      stderr: `holdfast: cannot execute "${file}": permission denied\n`,
     });
   });
 });
@@ -146,9 +146,23 @@ describe("waiting", () => {
   test.each(["0", "300ms"])("with --wait %s ends with 75 and who holds", async (wait) => {
     const name = unique();
     const holder = await cli.hold(name);
-    const { code, stderr } = await cli.run(["exec", name, "--wait", wait, "--quiet", "--", "true"]);
+    const { code, stderr } = await cli.run(["exec", name, "--wait", wait, "--", "true"]);
     expect(code).toBe(75);
     expect(stderr).toContain(`: held by ${hostname()}:${holder.pid}:sh`);
+  });
+
+  test.each(["0", "300ms"])("in vain for %s has the exit code that --conflict-exit-code gives", async (wait) => {
+    const name = unique();
+    await cli.hold(name);
+    const args = ["exec", name, "--wait", wait, "--conflict-exit-code", "0", "--quiet"];
+    expect(await cli.run([...args, "--", "echo", "ran"])).toMatchObject({ code: 0, stdout: "", stderr: "" });
+  });
+
+  test("has a conflict's exit code only for a conflict", async () => {
+    const args = ["exec", unique(), "--wait", "0", "--conflict-exit-code", "0", "--quiet"];
+    expect((await cli.run([...args, "--", "sh", "-c", "exit 3"])).code).toBe(3);
+    expect((await cli.run([...args, "--", "no-such-command"])).code).toBe(127);
+    expect((await cli.run([...args, "--redis", "redis://127.0.0.1:1", "--", "true"])).code).toBe(69);
   });
 
   test("ends when the holder ends", async () => {
@@ -166,7 +180,7 @@ describe("waiting", () => {
     const quiet = cli.start(["exec", name, "--quiet", "--", "true"]);
     await cli.hasWaiters(name, 1);
     const waiter = cli.start(["exec", name, "--", "true"]);
-    await waiter.hasSaid(`holdfast: waiting for ${name}: held by ${hostname()}:${holder.pid}:sh; 2 in line\n`);
+    await waiter.hasSaid(`holdfast: waiting for "${name}": held by ${hostname()}:${holder.pid}:sh (2 waiting)\n`);
     holder.signal("SIGTERM");
     expect(await quiet.ended).toMatchObject({ code: 0, stderr: "" });
   });
@@ -208,8 +222,34 @@ describe("--permits", () => {
     const run = hold(name, "1/3");
     await run.hasPrinted("held");
     const { code, stderr } = await cli.run(["exec", name, "--permits", "1/4", "--", "true"]);
-    expect(code).not.toBe(0);
-    expect(stderr).toMatch(/3[^]*4|4[^]*3/);
+    expect(code).toBe(64);
+    expect(stderr).toBe(
+      `holdfast: "${name}" is in use as a semaphore with 3 permits, but you gave --permits 1/4. ` +
+        "Everyone who uses a semaphore must give the same limit: --permits N/3.\n",
+    );
+  });
+
+  test("of a name that is in use as a lock is refused, and a lock of a semaphore's name", async () => {
+    const name = unique();
+    const lock = await cli.hold(name);
+    expect(await cli.run(["exec", name, "--permits", "1/3", "--", "true"])).toMatchObject({
+      code: 64,
+      stderr: `holdfast: "${name}" is in use as a lock, but you gave --permits 1/3. While a name is in use, it is either a lock or a semaphore: use another name.\n`,
+    });
+    lock.signal("SIGTERM");
+    await lock.ended;
+    await hold(name, "1/3").hasPrinted("held");
+    expect(await cli.run(["exec", name, "--", "true"])).toMatchObject({
+      code: 64,
+      stderr: expect.stringContaining(`"${name}" is in use as a semaphore with 3 permits, but you gave no --permits.`),
+    });
+    for (const verb of [["elect"], ["once", "--at-most", "1m"]]) {
+      const { code, stderr } = await cli.run([...verb, name, "--", "true"]);
+      expect({ code, stderr }).toEqual({
+        code: 64,
+        stderr: `holdfast: "${name}" is in use as a semaphore, so it cannot be a lock. Use another name.\n`,
+      });
+    }
   });
 
   test.each([["0/3"], ["4/3"], ["1"], ["1/0"], ["a/b"], ["1/4", "--shared"], ["1/4", "--lock", "x"]])(
@@ -245,7 +285,7 @@ describe("several locks", () => {
     const { code, stderr } = await cli.run(["exec", one, "--lock", two, "--wait", "0", "--", "true"]);
     expect(code).toBe(75);
     const who = `${hostname()}:${holder.pid}:sh`;
-    expect(stderr).toBe(`holdfast: ${one}, ${two} were not free: ${two} is held by ${who}\n`);
+    expect(stderr).toBe(`holdfast: "${one}", "${two}" were not free: "${two}" is held by ${who}\n`);
     expect((await cli.stateOf(one)).held).toEqual([]);
   });
 
@@ -255,6 +295,6 @@ describe("several locks", () => {
     await run.hasPrinted("}");
     await cli.run(["release", two, "--force"]);
     expect((await run.ended).code).toBe(70);
-    expect(run.stderr).toContain(`one of ${one}, ${two} was lost: it was taken by force`);
+    expect(run.stderr).toContain(`lost one of "${one}", "${two}": it was taken by force`);
   });
 });

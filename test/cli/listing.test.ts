@@ -67,8 +67,8 @@ describe("ls", () => {
   });
 
   test("says that nothing is held", async () => {
-    expect(await lines("ls")).toEqual(["Nothing is held."]);
-    expect(await lines("ls", "a*")).toEqual(["Nothing that matches a* is held."]);
+    expect(await lines("ls")).toEqual(["No locks are held."]);
+    expect(await lines("ls", "a*")).toEqual(['No locks match "a*".']);
     expect(await lines("ls", "--json")).toEqual(["[]"]);
   });
 
@@ -79,7 +79,7 @@ describe("ls", () => {
 
   test("tells keys of other libraries", async () => {
     await cli.redis.set("lock:other", "theirs");
-    expect((await lines("ls"))[1]).toBe("other  exclusive  (foreign key)  holds");
+    expect((await lines("ls"))[1]).toBe("other  exclusive  (foreign key)  no expiry");
   });
 
   test("ends quietly when its reader has gone", async () => {
@@ -129,7 +129,7 @@ describe("show", () => {
     const waiter = gpu.acquire({ permits: 2, label: "waits" });
     await cli.hasWaiters("gpu", 1);
     const found = await lines("show", "gpu");
-    expect(found[0]).toBe("gpu is a semaphore, 3 of 4 permits held by trains; 1 waits.");
+    expect(found[0]).toBe('"gpu" is a semaphore, 3 of 4 permits held by trains; 1 waiting.');
     expect(found[3]).toMatch(/^gpu +3 of 4 +trains +\d+s left +\d{16}$/);
     expect(found[4]).toMatch(/^gpu +2 of 4 +waits +waits, #1$/);
     expect(await cli.show("gpu")).toMatchObject({
@@ -146,12 +146,12 @@ describe("show", () => {
   test("tells people in a sentence and a table", async () => {
     const holder = await cli.hold("deploy");
     const found = await lines("show", "deploy");
-    expect(found[0]).toBe(`deploy is held by ${hostname()}:${holder.pid}:sh; nobody waits.`);
+    expect(found[0]).toBe(`"deploy" is held by ${hostname()}:${holder.pid}:sh; nobody is waiting.`);
     expect(found[2]).toMatch(/^NAME {4}MODE {7}WHO +STATE +FENCE$/);
   });
 
   test("exits 0 for a free lock, and says that it is free", async () => {
-    expect(await lines("show", "deploy")).toEqual(["deploy is free; nobody waits."]);
+    expect(await lines("show", "deploy")).toEqual(['"deploy" is free; nobody is waiting.']);
   });
 
   test.each(["ioredis", "redis"])("works over TCP and a unix socket with %s", async (client) => {
@@ -177,32 +177,42 @@ describe("release", () => {
     const [waiter] = await enqueue("deploy", []);
     const found = await lines("release", "deploy", "--force");
     expect(found[1]).toContain(`${hostname()}:${holder.pid}:sh`);
-    expect(found.at(-1)).toBe("Freed deploy: its holder has lost it, and the next in line follows.");
+    expect(found.at(-1)).toBe(
+      'Freed "deploy" from 1 holder. The holder has been notified. The next in the queue gets the lock.',
+    );
     expect((await waiter?.ended)?.code).toBe(0);
     expect((await holder.ended).code).toBe(70);
   });
 
   test("--force frees a shared lock from all that hold it", async () => {
     const holders = [await cli.hold("deploy", "--shared"), await cli.hold("deploy", "--shared")];
-    expect((await lines("release", "deploy", "--force")).at(-1)).toBe("Freed deploy: 2 holders have lost it.");
+    expect((await lines("release", "deploy", "--force")).at(-1)).toBe(
+      'Freed "deploy" from 2 holders. The holders have been notified.',
+    );
     for (const holder of holders) expect((await holder.ended).code).toBe(70);
   });
 
   test.each(["lua", "set"])(
-    "--force --scheme %s frees locks of every scheme, and keys of other libraries",
+    "--force --scheme %s frees locks of every scheme, and keys of other libraries, and says what holders learn",
     async (scheme) => {
+      const later = "finds out when it next renews its lease, within a third of its ttl, and works on until then.";
+      const learnt = {
+        "by-lua": scheme === "lua" ? "The holder has been notified." : `The holder ${later}`,
+        "by-set": `The holder ${later}`,
+        "by-others": "Another library holds it; that holder is not notified, and may still be working.",
+      };
       await cli.hold("by-lua");
       await cli.hold("by-set", "--scheme", "set");
       await cli.redis.set("lock:by-others", "theirs");
-      for (const name of ["by-lua", "by-set", "by-others"]) {
+      for (const [name, holder] of Object.entries(learnt)) {
         const found = await lines("release", name, "--force", "--scheme", scheme);
-        expect(found.at(-1)).toBe(`Freed ${name}: its holder has lost it.`);
+        expect(found.at(-1)).toBe(`Freed "${name}" from 1 holder. ${holder}`);
         expect((await cli.stateOf(name)).held).toEqual([]);
       }
     },
   );
 
   test("--force of a free lock says so and exits 0", async () => {
-    expect(await lines("release", "deploy", "--force")).toEqual(["deploy is free; nobody waits."]);
+    expect(await lines("release", "deploy", "--force")).toEqual(['"deploy" is free; nobody is waiting.']);
   });
 });

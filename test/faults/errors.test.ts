@@ -163,16 +163,33 @@ describe.concurrent("a server that", () => {
     const rejections = unhandledRejections(t);
     const stage = await openStage(t);
     const locks = await stage.manager(kind);
-    const holder = await hold(locks, unique(), { ttl: 2_000, renew: false });
+    // Under WATCH nothing can be renewed or deleted now: what the set scheme holds ends with its lease.
+    const holder = await hold(locks, unique(), { ttl: kind.scheme === "lua" ? 30_000 : 2_000, renew: false });
     await stage.redis.config("SET", "maxmemory", "1");
     const error = await failure(locks);
-    expect(error).toMatchObject({ code: "out-of-memory", transient: false });
+    expect(error).toMatchObject({ code: "out-of-memory", transient: true });
     expect(error.message).toContain("maxmemory");
-    // Under WATCH nothing can be renewed or deleted now: what the set scheme holds ends with its lease.
     if (kind.scheme === "lua") await holder.lock.extend(60_000);
     await holder.end();
     await cleared(stage.redis);
     expect(rejections).toEqual([]);
+  });
+
+  test.for(clientNames)("is out of memory renews leases of every kind (%s)", async (on, t) => {
+    const stage = await openStage(t);
+    const locks = await stage.manager({ on, ttl: 600 });
+    const held = await Promise.all([
+      locks.acquire(unique()),
+      locks.acquire(unique(), { mode: "shared" }),
+      locks.semaphore(unique(), 3).acquire({ permits: 2 }),
+    ]);
+    await stage.redis.config("SET", "maxmemory", "1");
+    const before = await calls(stage.redis, "evalsha", "fcall");
+    // Three renewals of each of them.
+    await until(async () => (await calls(stage.redis, "evalsha")) - before > 9, "they were renewed", BOUND);
+    await Promise.all(held.map((lock) => lock.extend()));
+    expect(held.map((lock) => lock.held)).toEqual([true, true, true]);
+    for (const lock of held) expect(await lock.release()).toBe(true);
   });
 
   test("reads its data says that it is loading", async (t) => {

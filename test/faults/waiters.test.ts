@@ -195,6 +195,27 @@ describe.concurrent("a waiter is served", () => {
   });
 });
 
+test("a living waiter behind 450 dead ones is served within a poke", async (t) => {
+  const stage = await openStage(t);
+  const name = unique();
+  const holder = await hold(await stage.manager(), name);
+  const locks = await stage.manager();
+  const waiter = enqueue(locks, name);
+  await waiting(locks, name, 1);
+  await listening(stage.redis, 2);
+  // As many waiters of a process whose connections are gone, before the living one.
+  const [line, waiters] = [`{lock:${name}}:queue`, `{lock:${name}}:waiters`];
+  const [token = ""] = await queue(stage, name);
+  const record = (await stage.redis.hget(waiters, token)) ?? "";
+  const dead = Array.from({ length: 450 }, (_, i) => `dead:${i}`);
+  await stage.redis.hset(waiters, Object.fromEntries(dead.map((each) => [each, record])));
+  for (const [i, each] of dead.entries()) await stage.redis.zadd(line, i + 1, each);
+  await holder.end();
+  await soon(waiter.granted, "the living one was served", 4_000);
+  await waiter.end();
+  await until(async () => (await stage.redis.exists(line, waiters)) === 0, "the dead were cleared away");
+});
+
 describe.concurrent("when the server lost its memory", () => {
   test("waiters are served again in the order of their tickets", async (t) => {
     const stage = await openStage(t);

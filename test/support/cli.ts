@@ -13,7 +13,9 @@ import { LockManager } from "../../src/index.ts";
 import type { LockManagerSnapshot } from "../../src/index.ts";
 import { until } from "./until.ts";
 
-export const built = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+export const built: string = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+/** What npm puts on the PATH. */
+export const launcher: string = fileURLToPath(new URL("../../bin/holdfast", import.meta.url));
 if (!existsSync(built)) throw new Error(`These tests run ${built}, which is not there: npm run build.`);
 
 /** Many processes start at once in these tests, on machines that have other work. */
@@ -65,12 +67,18 @@ export class Run {
     this.#process.stdin?.end();
   }
 
-  async hasPrinted(text: string): Promise<void> {
-    await until(() => this.stdout.includes(text), `"${text}" stood in stdout, which is "${this.stdout}"`, PATIENCE);
+  hasPrinted(text: string): Promise<void> {
+    return this.#has("stdout", text);
   }
 
-  async hasSaid(text: string): Promise<void> {
-    await until(() => this.stderr.includes(text), `"${text}" stood in stderr, which is "${this.stderr}"`, PATIENCE);
+  hasSaid(text: string): Promise<void> {
+    return this.#has("stderr", text);
+  }
+
+  async #has(stream: "stdout" | "stderr", text: string): Promise<void> {
+    await until(() => this[stream].includes(text), `"${text}" stood in ${stream}`, PATIENCE).catch((cause: unknown) => {
+      throw new Error(`"${text}" did not come to stand in ${stream}, which is "${this[stream]}"`, { cause });
+    });
   }
 }
 
@@ -101,6 +109,11 @@ export class CommandLine {
     const run = new Run(file, args, { ...this.#env, ...env });
     this.#runs.push(run);
     return run;
+  }
+
+  /** A shell at a terminal, with job control; what is typed is the keyboard. */
+  startShell(): Run {
+    return this.startProgram("script", ["-qec", "exec bash --norc --noprofile -i", "/dev/null"], { PS1: "$ " });
   }
 
   /** As from a terminal; what is typed is the keyboard. */

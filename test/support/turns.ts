@@ -55,6 +55,7 @@ export class WatchedScheme implements Scheme {
   listener!: PushListener;
   readonly #scheme: MemoryScheme;
   readonly #store: TurnsStore;
+  #delay = 0;
   #held: Deferred<void> | undefined;
   #crashed = false;
 
@@ -76,6 +77,11 @@ export class WatchedScheme implements Scheme {
       this.#held = undefined;
       held.resolve();
     };
+  }
+
+  /** From now on each extension is answered so many milliseconds after it was asked for. */
+  delayExtensions(delay: number): void {
+    this.#delay = delay;
   }
 
   /** The process is gone: nothing that it still does arrives, and it hears nothing. */
@@ -118,7 +124,11 @@ export class WatchedScheme implements Scheme {
 
   extend(grant: Grant, ttl: number, _wish: unknown, caller: Caller<Extension>): void {
     report(
-      this.#call("extend", grant.token, () => extend(this.#scheme, grant, ttl)),
+      this.#call("extend", grant.token, async () => {
+        const extension = await extend(this.#scheme, grant, ttl);
+        if (this.#delay > 0) await new Promise<void>((resolve) => this.#store.clock.after(this.#delay, resolve));
+        return extension;
+      }),
       caller,
     );
   }

@@ -81,7 +81,7 @@ describe("over several servers", () => {
     const { code, stderr } = await cli.run(["ls", ...over(...some(5))]);
     expect(code).toBe(69);
     expect(stderr).toMatch(/^holdfast: a majority of the 5 servers is needed, and 3 cannot be used\. .*\n$/);
-    expect(stderr.match(/no answer within 4000 ms/g)).toHaveLength(3);
+    expect(stderr.match(/no answer within 4s/g)).toHaveLength(3);
   });
 
   test("a server that comes later is used from then on", async () => {
@@ -127,8 +127,12 @@ describe("over several servers", () => {
     expect((await cli.show(name, ...urls)).holders).toMatchObject([
       { label: expect.stringContaining(`:${holder.pid}:`) },
     ]);
-    expect((await cli.run(["ls", ...urls])).stdout).toContain(name);
-    expect(await cli.run(["release", name, "--force", ...urls])).toMatchObject({ code: 0, stderr: "" });
+    expect((await cli.run(["ls", "--json", ...urls])).stdout).toContain(name);
+    expect(await cli.run(["release", name, "--force", ...urls])).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("The holder finds out when it next renews its lease, within a third of its ttl"),
+      stderr: "",
+    });
     expect((await holder.ended).code).toBe(70);
   });
 
@@ -229,7 +233,7 @@ describe("on a Cluster", () => {
     const others = by(`127.0.0.1:${randomPort()},${second}`);
     const other = await cli.run(["exec", name, "--wait", "0", ...others, "--", "true"]);
     expect(other).toMatchObject({ code: 75, stderr: expect.stringContaining(`:${holder.pid}:`) });
-    expect((await cli.run(["ls", ...others])).stdout).toContain(name);
+    expect((await cli.run(["ls", "--json", ...others])).stdout).toContain(name);
     holder.signal("SIGTERM");
     expect(await holder.ended).toMatchObject({ code: 143, stderr: "" });
     const next = await cli.run(["exec", name, "--wait", "10s", ...others, "--", "echo", "ran"]);
@@ -245,13 +249,7 @@ describe("wrong usage exits 64 with one line", () => {
     ["one bad URL of three", ["ls", ...three, "--redis", "redis://"], "each host as name"],
     ["the same server twice", ["ls", ...three, "--redis", "redis://b"], "got the same as node 2 and node 4"],
     ["Sentinels among several", ["ls", ...three, "--redis", "redis+sentinel://a/m"], "to lead to one server"],
-    ["--shared over several", ["exec", "a", ...three, "--shared", "--", "true"], "expected one server with --shared"],
-    ["--permits over several", ["exec", "a", ...three, "--permits", "1/2", "--", "true"], "one server with --permits"],
-    ["once over several", ["once", "a", ...three, "--at-most", "1s", "--", "true"], "expected one server with once"],
-    ["--scheme over several", ["ls", ...three, "--scheme", "set"], "expected one server with --scheme; got 3"],
-    ["--replicas over several", ["exec", "a", ...three, "--replicas", "1", "--", "true"], "one server with --replicas"],
-    ["no replicas", ["exec", "a", "--replicas", "0", "--", "true"], "Expected a whole number of at least 1"],
-    ["half a replica", ["exec", "a", "--replicas", "0.5", "--", "true"], "Expected a whole number of at least 1"],
+    ["once over several", ["once", "a", ...three, "--at-most", "1s", "--", "true"], "once needs a single server"],
     ["replicas to look", ["ls", "--replicas", "1"], "unknown option '--replicas'"],
   ])("%s", async (_, args, message) => {
     const { code, stdout, stderr } = await cli.run(args);

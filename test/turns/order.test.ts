@@ -103,6 +103,37 @@ describe("a turn", () => {
     await on.serve();
   });
 
+  test("hands a lease on when the scheme's word comes, however far away the scheme is", async () => {
+    const [p, q] = [on.process(), on.process()];
+    const blocker = await on.blocked();
+    const [p1, p2] = await on.asks(p, ["p1", "p2"]);
+    await on.asks(q, ["q1"]);
+    await blocker.release();
+    p.scheme.delayExtensions(25);
+    await on.clock.advance(11);
+    void p1?.release();
+    await on.clock.advance(24);
+    expect(p2?.held).toBe(false);
+    await on.clock.advance(1);
+    expect(p2?.held).toBe(true);
+    await on.serve();
+    expect(on.order).toEqual(["p1", "p2", "q1"]);
+    await on.clock.advance(25);
+  });
+
+  test("puts those whom it did not reach before all of the process that came later, and share places", async () => {
+    const p = on.process();
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1", "p2", "p3"]);
+    // Each group wants another ttl, so it needs a place of its own. Only the last, who stands alone, makes them have one.
+    await on.asks(p, ["p4", "p5"], { ttl: 20_000 });
+    await on.asks(p, ["p6"], { ttl: 25_000 });
+    await on.asks(p, ["alone"], { onWait: () => {} });
+    await blocker.release();
+    await on.serve(60);
+    expect(on.order.filter((name) => name !== "alone")).toEqual(["p1", "p2", "p3", "p4", "p5", "p6"]);
+  });
+
   test("asks for the whole ttl again for whoever it is handed to, if less is left", async () => {
     const p = on.process();
     const blocker = await on.blocked();

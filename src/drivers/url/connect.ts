@@ -2,6 +2,7 @@
  * Connections of our own, in place of a user's: made by the client library that is installed, kept until they are
  * closed, and silent. See docs/decisions/023-urls-and-owned-connections.md.
  */
+import { isIP } from "node:net";
 import { outsideContext } from "../../async-context.ts";
 import { LockError } from "../../errors.ts";
 import { backoff } from "../backoff.ts";
@@ -102,6 +103,18 @@ function load(name: Library): unknown {
 
 function ignore(): void {}
 
+/** What to ask for in TLS (SNI), so that one endpoint can stand before many servers. Addresses are no names. */
+function serverName(host: string): { servername?: string } {
+  return isIP(host) ? {} : { servername: host };
+}
+
+/** A node as others name it, to which `options` belong that depend on its host. */
+function mapped<T>(node: string, options: (host: string) => T): Address & T {
+  const colon = node.lastIndexOf(":");
+  const host = node.slice(0, colon);
+  return { host, port: Number(node.slice(colon + 1)), ...options(host) };
+}
+
 /** What is used of ioredis (5 and 6), and of iovalkey. */
 interface IoredisLibrary {
   readonly Redis: new (options: object) => IoredisOwn;
@@ -129,7 +142,7 @@ class IoredisConnection implements Connection {
     this.place = place;
     this.#own =
       place.kind === "cluster"
-        ? new library.Cluster(place.addresses, ioredisClusterOptions(place))
+        ? new library.Cluster(ioredisNodes(place), ioredisClusterOptions(place))
         : new library.Redis({ ...ioredisOptions(place), ...silentSentinels(library, place) });
     // For as long as there is this client: an error that nobody hears it prints, or it ends the process.
     this.#own.on("error", (error) => (this.complaint = error));
@@ -165,7 +178,7 @@ function ioredisOptions({ kind, addresses, path, master, db, tls, ...place }: Pl
     username: place.username,
     password: place.password,
     db,
-    ...(tls ? { tls: {} } : {}),
+    ...(tls ? { tls: kind === "server" && address ? serverName(address.host) : {} } : {}),
   };
   if (kind === "server") return { ...options, ...(path === undefined ? address : { path }) };
   return {
@@ -181,6 +194,7 @@ function ioredisOptions({ kind, addresses, path, master, db, tls, ...place }: Pl
     failoverDetector: true,
     // It is called so, and means the servers that the Sentinels name.
     enableTLSForSentinelMode: tls,
+    ...(tls ? { natMap: (node: string) => mapped(node, serverName) } : {}),
   };
 }
 
@@ -198,6 +212,10 @@ function silentSentinels({ SentinelConnector }: IoredisLibrary, { kind }: Place)
   };
 }
 
+function ioredisNodes({ addresses, tls }: Place): readonly Address[] {
+  return tls ? addresses.map((address) => ({ ...address, tls: serverName(address.host) })) : addresses;
+}
+
 function ioredisClusterOptions({ tls, username, password }: Place): object {
   return {
     lazyConnect: true,
@@ -213,8 +231,13 @@ function ioredisClusterOptions({ tls, username, password }: Place): object {
       password,
       ...(tls ? { tls: {} } : {}),
     },
-    // Certificates are for names, so names are not to be looked up before.
-    ...(tls ? { dnsLookup: (host: string, done: (error: null, host: string) => void) => done(null, host) } : {}),
+    ...(tls
+      ? {
+          // Certificates are for names, so names are not to be looked up before.
+          dnsLookup: (host: string, done: (error: null, host: string) => void) => done(null, host),
+          natMap: (node: string) => mapped(node, (host) => ({ tls: serverName(host) })),
+        }
+      : {}),
   };
 }
 
@@ -293,7 +316,8 @@ function nodeRedisClient(library: NodeRedisLibrary, place: Place): NodeRedisOwn 
   const timing = { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: backoff };
   const settings = { username, password, database: db, socket: { tls, ...timing } };
   if (kind === "server") {
-    const where = path === undefined ? addresses[0] : { path };
+    const [address] = addresses;
+    const where = address ? { ...address, ...(tls && serverName(address.host)) } : { path };
     return library.createClient({ ...settings, socket: { ...settings.socket, ...where } });
   }
   const replaceable = {
@@ -303,8 +327,9 @@ function nodeRedisClient(library: NodeRedisLibrary, place: Place): NodeRedisOwn 
     socket: { ...settings.socket, socketTimeout: SILENCE_LIMIT },
   };
   if (kind === "cluster") {
-    const rootNodes = addresses.map((address) => ({ socket: { ...address } }));
-    return library.createCluster({ rootNodes, defaults: replaceable });
+    const rootNodes = addresses.map((address) => ({ socket: { ...address, ...(tls && serverName(address.host)) } }));
+    const byName = tls ? { nodeAddressMap: (node: string) => mapped(node, serverName) } : {};
+    return library.createCluster({ rootNodes, defaults: replaceable, ...byName });
   }
   return library.createSentinel({
     name: master,
