@@ -128,7 +128,7 @@ export class RedlockScheme implements Scheme {
       throw new SchemeError("no-quorum", "Another took the lock by force at the same time. Try again.", [], true);
     }
     claim.state = "won";
-    for (const link of claim.links) link.wasAsked = true;
+    for (const link of claim.links) link.mayKnow = true;
     return { kind: "granted", fence: claim.last };
   }
 
@@ -235,7 +235,7 @@ export class RedlockScheme implements Scheme {
     // What has been asked and not sent must not come behind its release.
     if (claim.links.some(({ out }) => out && !out.isSent)) this.#fleet.flush();
     this.#claims.delete(token);
-    const nodes = claim.end().map(({ node }) => node);
+    const nodes = claim.end();
     if (nodes.length === 0) return caller.answered("gone");
     const all = { keys, token, lost, ttl: claim.request.ttl };
     this.#fleet.release(all, nodes, {

@@ -1,13 +1,16 @@
 /** One request for one lock, as it stands at all nodes: asked, entered in their queues, voted for, held, given up. */
+import type { Caller } from "../../caller.ts";
 import type { Timer } from "../../clock.ts";
-import { QueueFullError } from "../../errors.ts";
+import { QueueFullError, SchemeError } from "../../errors.ts";
 import type { NodeKeys } from "../keys.ts";
-import { CLAIM_WINDOW, EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL } from "../scheme.ts";
-import type { Answer, LockMode, Question, WaitedFor } from "../scheme.ts";
+import { CLAIM_WINDOW } from "../scheme.ts";
+import type { Answer, LockMode, Question } from "../scheme.ts";
 import type { Fleet } from "./fleet.ts";
+import { Asked, Link } from "./link.ts";
+import type { Asking, How } from "./link.ts";
 import type { Item, Node } from "./node.ts";
+import { countHolders, pending } from "./pending.ts";
 import { judgeVotes, noQuorum } from "./verdict.ts";
-import type { Said } from "./verdict.ts";
 
 /** A request with some votes and no majority asks again after that time. */
 const BID_PAUSE = 20;
@@ -15,10 +18,6 @@ const BID_PAUSE = 20;
 const CLAIM_TIME = 250;
 /** Our clock may run that much faster than a node's. */
 const RATE = 0.99;
-/** A foreign holder tells nobody when it releases. */
-const FOREIGN_POKE = 50;
-/** While no push can arrive, waiters look often enough to find a vote within its claim window. */
-const DEAF_POKE = CLAIM_WINDOW / 4;
 
 /**
  * | state  | meaning                                            | until                                       |
@@ -30,39 +29,7 @@ const DEAF_POKE = CLAIM_WINDOW / 4;
  */
 type State = "new" | "taking" | "queued" | "won" | "over";
 
-type How = "take" | "bid" | "back" | "raise";
-
-interface Refusal {
-  readonly rank: number;
-  /** Negative if its time never ends. */
-  readonly left: number;
-  readonly isForeign: boolean;
-  readonly holder: string;
-  readonly label: string;
-}
-
-/** A claim at one node. */
-class Link {
-  readonly node: Node;
-  /** The question that is out. A vote counts only in answer to the latest one. */
-  out: Asked | undefined;
-  wasAsked = false;
-  /** The number of the latest question, and when it was asked. */
-  number = 0;
-  askedAt = 0;
-  vote: { last: number; readonly until: number; readonly since: number } | undefined;
-  said: Said;
-  refusal: Refusal | undefined;
-  isFull = false;
-  /** The last fence of a vote that was pushed while the question was out. */
-  pushed: number | undefined;
-
-  constructor(node: Node) {
-    this.node = node;
-  }
-}
-
-export class Claim {
+export class Claim implements Asking {
   readonly lock: string;
   readonly token: string;
   readonly keys: NodeKeys;
@@ -86,6 +53,7 @@ export class Claim {
   /** The same for all nodes, so that they draw the same fences. */
   #proposal = 0;
   #grant: Answer | undefined;
+  #insisted = false;
 
   constructor(fleet: Fleet, request: Question, keys: NodeKeys, fences: number) {
     const { lock, token } = request;
@@ -108,8 +76,17 @@ export class Claim {
     return this.links.filter(({ vote }) => vote && vote.until > now);
   }
 
+  get isOver(): boolean {
+    return this.state === "over";
+  }
+
+  linkTo(node: Node): Link {
+    return this.links.find((link) => link.node === node) as Link;
+  }
+
   ask(question: Question): void {
     this.#request = this.#question = question;
+    this.#insisted = false;
     if (this.state === "won") return this.#askAgain();
     if (this.state === "new" && question.ticket === undefined) return this.#take();
     this.#ticket ??= Number(question.ticket);
@@ -119,8 +96,8 @@ export class Claim {
 
   /** A node has voted for it, in answer to that question. */
   pushed(node: Node, last: number, number: number): void {
-    const link = this.links.find((each) => each.node === node);
-    if (!link || link.number !== number || this.state !== "queued") return;
+    const link = this.linkTo(node);
+    if (link.number !== number || this.state !== "queued") return;
     // It overtook the answer, on a connection of its own.
     if (link.out) return void (link.pushed = last);
     this.#count(link, last);
@@ -132,10 +109,10 @@ export class Claim {
   }
 
   /** Nothing more is asked. Answers with the nodes that may know it. */
-  end(): Link[] {
+  end(): Node[] {
     this.state = "over";
     this.#timer?.cancel();
-    return this.links.filter(({ wasAsked }) => wasAsked);
+    return this.links.filter(({ mayKnow }) => mayKnow).map(({ node }) => node);
   }
 
   #take(): void {
@@ -162,7 +139,7 @@ export class Claim {
   }
 
   /** Whoever asks no longer counts on what it has there. */
-  #put(link: Link, how: How): void {
+  #put(link: Link, how: How, insists = false): void {
     link.wasAsked = true;
     if (how !== "raise") {
       link.vote = link.pushed = undefined;
@@ -170,13 +147,12 @@ export class Claim {
       link.askedAt = this.#fleet.clock.now();
     }
     link.said = link.refusal = undefined;
-    const asked = (link.out = new Asked(this, link, how, this.#words(link, how)));
+    const asked = (link.out = new Asked(this, link, how, this.#words(link, how), insists));
     const { mode, label, waiting } = this.#request;
     if (how === "raise") return link.node.ask("renew", asked);
     if (how === "take" && mode === "exclusive" && label === "" && waiting === 1 && this.#request.wait) {
       const { token, ttl } = this.#request;
       asked.args = [String(ttl), String(this.fences), token, String(this.#proposal)];
-      asked.isQuick = true;
       return link.node.ask("take", asked);
     }
     link.node.ask("ask", asked);
@@ -210,19 +186,19 @@ export class Claim {
     return this.#request.ticket === undefined;
   }
 
-  /** @internal */
-  sent(): void {
+  sent(link: Link): void {
+    link.mayKnow = true;
     this.#request.isSent = true;
   }
 
-  /** @internal */
   heard(link: Link, asked: Asked, reply: unknown): void {
     if (link.out !== asked) return;
     link.out = undefined;
-    if (this.state === "over") return;
+    link.wasLost = false;
+    if (this.isOver) return;
     if (asked.how === "raise") this.#raised(link, reply);
     else if (Array.isArray(reply) && link.pushed !== undefined) this.#count(link, link.pushed);
-    else if (Array.isArray(reply)) this.#refused(link, reply as unknown[]);
+    else if (Array.isArray(reply)) link.refused(reply as unknown[]);
     else if (Number(reply) > 0) this.#count(link, Number(reply));
     else {
       link.said = "no";
@@ -231,12 +207,15 @@ export class Claim {
     this.#judge();
   }
 
-  /** @internal */
   failed(link: Link, asked: Asked, cause: unknown): void {
     if (link.out !== asked) return;
     link.out = undefined;
     link.said = { cause };
-    if (this.state === "over") return;
+    if (this.isOver) return;
+    const isLost = asked.isSent && isUnreachable(cause) && !link.wasLost;
+    link.wasLost = isLost;
+    // A connection that broke says nothing of the server: it may be there again.
+    if (isLost) return this.#put(link, asked.how);
     this.#judge();
   }
 
@@ -251,21 +230,6 @@ export class Claim {
   #raised(link: Link, reply: unknown): void {
     if (Number(reply) === 1 && link.vote) link.vote.last = this.last;
     else link.vote = undefined;
-  }
-
-  #refused(link: Link, reply: readonly unknown[]): void {
-    link.said = "no";
-    if (reply[0] === "full") link.isFull = true;
-    else {
-      const [rank, left, foreign, holder, label] = reply;
-      link.refusal = {
-        rank: Number(rank),
-        left: Number(left),
-        isForeign: Number(foreign) === 1,
-        holder: String(holder),
-        label: String(label),
-      };
-    }
   }
 
   /** What follows from what has been said so far. */
@@ -288,7 +252,7 @@ export class Claim {
     if (this.links.filter(({ isFull }) => isFull).length >= quorum) {
       return this.#answer({ kind: "refused", error: new QueueFullError(this.lock, this.#request.maxQueue ?? 0) });
     }
-    if (failed > nodes.length - quorum && out === 0) return this.#fail();
+    if (failed > nodes.length - quorum && out === 0) return this.#insist();
     if (this.state === "taking") this.#judgeTake(votes.length, out);
     else if (votes.length + out < quorum) this.#wait(votes, out);
   }
@@ -313,38 +277,23 @@ export class Claim {
 
   /** In the queue; with some votes perhaps, which are of no use to anybody like that. */
   #wait(votes: readonly Link[], out: number): void {
-    const others = new Map<string, number>();
-    for (const { refusal } of this.links) {
-      if (refusal && refusal.holder !== "") others.set(refusal.holder, (others.get(refusal.holder) ?? 0) + 1);
-    }
-    const isHeld = Math.max(0, ...others.values()) >= this.#fleet.quorum;
+    const others = countHolders(this.links.flatMap(({ refusal }) => refusal ?? []));
+    const foreign = this.links.filter(({ refusal }) => refusal?.isForeign).length;
+    const { quorum, nodes } = this.#fleet;
+    // Other libraries take no part in bidding: while they stand in the way of a majority, nothing comes of it.
+    const isHeld = Math.max(0, ...others.values()) >= quorum || foreign > nodes.length - quorum;
     if (out === 0) this.#timer?.cancel();
     if (isHeld) for (const link of votes) if (!link.out) this.#put(link, "back");
     if (!isHeld && out === 0 && (votes.length > 0 || others.size > 1)) {
       this.#bidSoon();
     }
-    this.#answer(this.#pending(others));
+    this.#request.ticket = String(this.#ticket);
+    const refusals = this.links.flatMap(({ refusal }) => refusal ?? []);
+    this.#answer(pending(refusals, quorum, this.#fleet.hearing !== undefined));
   }
 
   #bidSoon(): void {
     this.#after(BID_PAUSE * (0.75 + Math.random() / 2), () => this.#bid());
-  }
-
-  #pending(others: ReadonlyMap<string, number>): Answer {
-    const { quorum } = this.#fleet;
-    const refusals = this.links.flatMap(({ refusal }) => refusal ?? []);
-    const lefts = refusals.map(({ left }) => (left < 0 ? Infinity : left)).sort((a, b) => a - b);
-    const rank = Math.max(0, ...refusals.map((each) => each.rank));
-    const left = lefts[Math.min(quorum, lefts.length) - 1] ?? Infinity;
-    const isForeign = refusals.some((each) => each.isForeign);
-    const spread = POKE_INTERVAL * (0.9 + 0.2 * Math.random());
-    const longest = isForeign && rank === 0 ? FOREIGN_POKE : this.#fleet.hearing === undefined ? DEAF_POKE : spread;
-    const pokeAfter = rank < FRONT ? Math.min(longest, left + EXPIRY_MARGIN + rank * FRONT_STEP) : longest;
-    const [token] = [...others].sort(([, a], [, b]) => b - a)[0] ?? [];
-    const of = refusals.find((each) => each.holder === token);
-    const holder: WaitedFor | undefined = token && of ? { token, label: of.label } : undefined;
-    this.#request.ticket = String(this.#ticket);
-    return { kind: "pending", pokeAfter, ahead: rank, ...(holder && { holder }) };
   }
 
   #win(votes: readonly Link[]): void {
@@ -367,13 +316,12 @@ export class Claim {
   #spread(ttl: number): void {
     for (const link of this.links) {
       if (link.vote?.last === this.last || link.out) continue;
-      link.wasAsked = true;
-      link.node.ask("renew", this.renewal(ttl, { answered() {}, failed() {} }));
+      link.node.ask("renew", this.renewal(link, ttl, { answered() {}, failed() {} }));
     }
   }
 
   /** What makes the lease longer at a node. */
-  renewal(ttl: number, caller: { answered(reply: unknown): void; failed(error: unknown): void }, how = ""): Item {
+  renewal(link: Link, ttl: number, caller: Caller<unknown>, how = ""): Item {
     const { token, label } = this.#request;
     const args = [
       token,
@@ -384,13 +332,15 @@ export class Claim {
       String(ttl),
       label,
     ];
-    const isOver = (): boolean => this.state === "over";
+    const isOver = (): boolean => this.isOver;
     return {
       keys: this.keys,
       args,
-      isSent: false,
       get isOver() {
         return isOver();
+      },
+      set isSent(_: boolean) {
+        link.mayKnow = true;
       },
       answered: (reply) => caller.answered(reply),
       failed: (error) => caller.failed(error),
@@ -424,10 +374,18 @@ export class Claim {
     this.#judge();
   }
 
+  /** Too few answer: before that is told, those that did not answer of late are asked whether they do by now. */
+  #insist(): void {
+    const unasked = this.links.filter(({ node }) => isUnreachable(node.trouble));
+    if (this.#insisted || unasked.length === 0) return this.#fail();
+    this.#insisted = true;
+    this.#after(this.#fleet.limit(this.#request.ttl), () => this.#timeOut());
+    for (const link of unasked) this.#put(link, this.state === "taking" ? "take" : "bid", true);
+  }
+
   #fail(): void {
     const said = this.#fleet.nodes.map((node) => {
-      const link = this.links.find((each) => each.node === node);
-      return [node.title, link?.said] as const;
+      return [node.title, this.linkTo(node).said] as const;
     });
     this.#timer?.cancel();
     const error = noQuorum(said);
@@ -453,42 +411,6 @@ export class Claim {
   }
 }
 
-/** A question that is out at one node. */
-class Asked implements Item {
-  readonly keys: NodeKeys;
-  args: readonly string[];
-  readonly how: How;
-  isQuick = false;
-  #isSent = false;
-  readonly #claim: Claim;
-  readonly #link: Link;
-
-  constructor(claim: Claim, link: Link, how: How, args: readonly string[]) {
-    this.keys = claim.keys;
-    this.args = args;
-    this.how = how;
-    this.#claim = claim;
-    this.#link = link;
-  }
-
-  get isOver(): boolean {
-    return this.#claim.state === "over";
-  }
-
-  get isSent(): boolean {
-    return this.#isSent;
-  }
-
-  set isSent(sent: boolean) {
-    this.#isSent = sent;
-    this.#claim.sent();
-  }
-
-  answered(reply: unknown): void {
-    this.#claim.heard(this.#link, this, reply);
-  }
-
-  failed(error: unknown): void {
-    this.#claim.failed(this.#link, this, error);
-  }
+function isUnreachable(trouble: unknown): boolean {
+  return trouble instanceof SchemeError && trouble.code === "unreachable";
 }

@@ -158,12 +158,8 @@ export class Fleet {
       this.nodes,
       limit,
       (node, told) => {
-        const link = claim.links.find((each) => each.node === node);
-        if (link) link.wasAsked = true;
-        node.ask(
-          "renew",
-          claim.renewal(ttl, { answered: (reply) => told(readRenewal(node, reply)), failed: told.failed }, how),
-        );
+        const hears = { answered: (reply: unknown) => told(readRenewal(node, reply)), failed: told.failed };
+        node.ask("renew", claim.renewal(claim.linkTo(node), ttl, hears, how));
       },
       (said) => {
         const verdict = judgeRenewal(said, this.nodes.length);
@@ -191,7 +187,7 @@ export class Fleet {
           else told(drops === node.driver.drops ? { kind: "no", holder: "" } : { kind: "no", holder: "unsure" });
         };
         const args = [token, lost ? "1" : "0"];
-        node.release({ keys, args, token, until, isOver: false, isSent: false, answered, failed: told.failed });
+        node.release({ keys, args, token, until, isOver: false, answered, failed: told.failed });
       },
       (said) => {
         const votes = said.map((vote) => {
@@ -217,7 +213,7 @@ export class Fleet {
     const replies = await this.askEach(true, (node) => {
       return new Promise<[Node, unknown[]]>((resolve, failed) => {
         const answered = (reply: unknown): void => resolve([node, reply as unknown[]]);
-        node.ask("seize", { keys, args, isOver: false, isSent: false, answered, failed });
+        node.ask("seize", { keys, args, isOver: false, answered, failed });
       });
     });
     const victims = new Map<string, number>();

@@ -37,6 +37,8 @@ export class Marks implements Meeting {
   /** By node that has never counted: what is wrong with it for good. */
   readonly faults: Map<Node, SchemeError> = new Map<Node, SchemeError>();
   nodes: readonly Node[] = [];
+  /** Whose run was heard when no node had a mark: until it ends, it has not forgotten. */
+  #unmarked: Promise<ReadonlyMap<Node, string>> | undefined;
   /** The longest lease that this manager has asked for. Only it knows if too few others do. */
   largestTtl: number;
 
@@ -56,7 +58,7 @@ export class Marks implements Meeting {
       return mark;
     }
     const isNew = known === undefined || known.runId !== run || known.wasMarked || Number.isNaN(known.until);
-    const until = isNew ? await this.#leaveOut(node, known) : known.until;
+    const until = isNew ? await this.#leaveOut(node, run, known) : known.until;
     this.#met.set(node, { runId: run, wasMarked: false, until });
     const left = until - this.#clock.now();
     if (left > 0) throw leftOut(left);
@@ -72,16 +74,14 @@ export class Marks implements Meeting {
   }
 
   /** Until when it may have forgotten leases. */
-  async #leaveOut(node: Node, known: Met | undefined): Promise<number> {
+  async #leaveOut(node: Node, run: string, known: Met | undefined): Promise<number> {
     if (!this.#delays || (await isDurable(node))) return -Infinity;
+    if (!known?.wasMarked && (await this.#isNewFleet(node, run))) return -Infinity;
     const askedAt = this.#clock.now();
     const others = this.nodes.filter((each) => each !== node);
     const recalls = await this.#settled(others, (each) => this.#recall(each));
     const marked = others.filter((_, i) => recalls[i] && recalls[i].mark !== "");
-    const heard = recalls.filter((each) => each !== undefined).length;
     const quorum = quorumOf(this.nodes.length);
-    // A new fleet: nobody has voted for anybody yet.
-    if (marked.length === 0 && !known?.wasMarked && heard + 1 >= quorum) return -Infinity;
     const lefts = await this.#settled(marked, (each) => this.#longestLease(each));
     const told = lefts.filter((left) => left !== undefined);
     // As many as meet every majority that it may have been part of.
@@ -94,6 +94,27 @@ export class Marks implements Meeting {
       [],
       true,
     );
+  }
+
+  /**
+   * Nobody had voted for anybody when this manager began. All nodes are judged by what they said then: another manager
+   * may mark one after the other meanwhile.
+   */
+  async #isNewFleet(node: Node, run: string): Promise<boolean> {
+    const unmarked = await (this.#unmarked ??= this.#lookForMarks());
+    if (unmarked.size === 0) this.#unmarked = undefined;
+    return unmarked.get(node) === run;
+  }
+
+  /** The run ids of all that answer, if none of them has a mark. */
+  async #lookForMarks(): Promise<ReadonlyMap<Node, string>> {
+    const said = await this.#settled(this.nodes, async (each) => {
+      const [server, { mark }] = await Promise.all([each.send(["INFO", "server"]), this.#recall(each)]);
+      return { each, mark, run: field(server, "run_id") };
+    });
+    const heard = said.filter((one) => one !== undefined);
+    const isNew = heard.length >= quorumOf(this.nodes.length) && heard.every(({ mark }) => mark === "");
+    return new Map(isNew ? heard.map(({ each, run }) => [each, run]) : []);
   }
 
   /** The highest fence or ticket that the others have seen. */

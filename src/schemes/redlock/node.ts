@@ -31,7 +31,10 @@ export interface Item extends Caller<unknown> {
   readonly args: readonly string[];
   /** Nobody wants to know any more, unless it has been sent. */
   readonly isOver: boolean;
-  isSent: boolean;
+  /** If the node did not answer of late, find out first whether it does now. */
+  readonly insists?: boolean;
+  /** Written when it is sent. */
+  isSent?: boolean;
 }
 
 /** What has been asked so far must be heard of before a lease that may be forgotten; see marks.ts. */
@@ -124,7 +127,7 @@ export class Node {
   /** Put a question. What the client may have sent to a server that has forgotten is answered with a failure. */
   ask(kind: Exclude<Kind, "release">, item: Item): void {
     if (this.#trouble === undefined && this.#silence() > SILENT_AFTER) this.#leave(silent(SILENT_AFTER));
-    if (this.#trouble !== undefined) return item.failed(this.#trouble);
+    if (this.#trouble !== undefined && item.insists !== true) return item.failed(this.#trouble);
     if (this.counts) return this.#lanes[kind](item);
     if (this.#held.length >= MOST_HELD) return item.failed(silent(SILENT_AFTER));
     this.#held.push({ run: () => !item.isOver && this.ask(kind, item), failed: (error) => item.failed(error) });
@@ -152,7 +155,6 @@ export class Node {
       keys: item.keys,
       args: item.args,
       isOver: false,
-      isSent: false,
       answered: heard,
       failed: owe,
     });
@@ -199,8 +201,8 @@ export class Node {
   /** Wait until it has heard what it is owed, within the time limit. */
   async settled(): Promise<void> {
     const end = this.#clock.now() + COMMAND_LIMIT;
-    while (this.#out.size + this.#owed.size > 0 && this.#trouble === undefined && this.#clock.now() < end) {
-      this.#pay();
+    while (this.#out.size + this.#owed.size > 0 && this.#clock.now() < end) {
+      if (this.#trouble === undefined) this.#pay();
       await new Promise<void>((resolve) => void this.#clock.after(20, resolve, true));
     }
   }
@@ -263,11 +265,12 @@ export class Node {
     this.#out.remove(call);
     const cause = schemeError(error);
     if (messageOf(error).includes("FORGOT")) this.forgot();
-    else if (cause.code === "unreachable") this.#leave(cause);
+    // Perhaps only the connection was lost: what is asked now waits until that is known.
+    else if (cause.code === "unreachable") this.forgot();
     batch.failed(cause);
   }
 
-  /** It has another mark, or none. */
+  /** It may have another mark by now, or none. */
   forgot(): void {
     this.#drops = -1;
     this.#probe();
@@ -280,7 +283,8 @@ export class Node {
     this.#probe();
   }
 
-  #probe(): void {
+  /** @param isSecond the first failed because the connection was lost on the way, which says nothing of the new one */
+  #probe(isSecond = false): void {
     if (this.#isProbing || this.#isClosed) return;
     this.#isProbing = true;
     const { drops } = this.driver;
@@ -298,6 +302,7 @@ export class Node {
       },
       (error: unknown) => {
         this.#isProbing = false;
+        if (drops !== this.driver.drops && !isSecond) return this.#probe(true);
         this.#leaveFor(schemeError(error));
       },
     );
@@ -324,8 +329,7 @@ export class Node {
     const owed = [...this.#owed];
     this.#owed.clear();
     for (const [token, { keys, args, until }] of owed) {
-      if (until > now)
-        this.release({ keys, args, token, until, isOver: false, isSent: false, answered() {}, failed() {} });
+      if (until > now) this.release({ keys, args, token, until, isOver: false, answered() {}, failed() {} });
     }
   }
 }
