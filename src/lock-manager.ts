@@ -210,7 +210,8 @@ export class LockManager {
    */
   async query(selection: Selection = "all"): Promise<LockManagerSnapshot> {
     this.#assertOpen();
-    return snapshotOf(await this.#lines.query(checkSelection(selection)));
+    const states = await this.#lines.query(checkSelection(selection));
+    return snapshotOf(states, this.#keeper.clock.micros());
   }
 
   /**
@@ -226,7 +227,7 @@ export class LockManager {
     const wanted = state.holders.filter(({ token }) => !expected || expected.includes(token));
     const holders = [];
     for (const holder of wanted) if (await this.#lines.evict(name, holder)) holders.push(holder);
-    return snapshotOf([{ ...state, holders }]).held;
+    return snapshotOf([{ ...state, holders }], this.#keeper.clock.micros()).held;
   }
 
   /**
@@ -303,6 +304,10 @@ export class LockManager {
       clock: this.#keeper.clock,
       closing: this.#closing.signal,
       lease: (name, options, verb) => this.#leaseWith(name, options, verb),
+      candidacy: (name, options) => {
+        const request = checkRequest(name, options, this.#options, "acquire");
+        return this.#lease(name, { ...request, isCandidacy: true }, asLease);
+      },
       query: (selection) => this.query(selection),
       look: async (name) => (await this.#scheme.query({ name }))[0],
     };

@@ -1,4 +1,5 @@
 /** What `query()` reports, made from what schemes know. */
+import { CANDIDATE } from "./schemes/scheme.ts";
 import type { HolderState, LockMode, LockState, WaiterState } from "./schemes/scheme.ts";
 
 /** One holder or waiter, as `query()` reports it: what the Web Locks specification names, then ours. */
@@ -11,10 +12,21 @@ export interface LockInfo {
   token: string | undefined;
   /** The human-readable holder name: the request's label, or its manager's. */
   label: string;
+  /** The manager's label, `host:pid:program` unless it was given another; "" if it is not known. */
+  clientLabel: string;
   /** A holder's fencing token, if its scheme reports it. */
   fence: number | undefined;
-  /** Milliseconds until a holder's lease ends unless renewed. */
+  /** Milliseconds until a holder's lease ends unless renewed; undefined for a waiter, and for a key that never expires. */
   remaining: number | undefined;
+  /** Milliseconds since a holder's grant, if that is known: by the server's clock, else by this machine's. */
+  held: number | undefined;
+  /**
+   * Milliseconds that a waiter has been in the queue, if its scheme reports it. If requests of another process share a
+   * place in the queue: since that place was taken.
+   */
+  waited: number | undefined;
+  /** Whether it leads an election or is a candidate (`elect`). */
+  elects: boolean;
   /** For a semaphore: how many permits it holds or wants, and how many there are. */
   permits?: number;
   limit?: number;
@@ -26,41 +38,56 @@ export interface LockManagerSnapshot {
   pending: LockInfo[];
 }
 
-export function snapshotOf(states: readonly LockState[]): LockManagerSnapshot {
-  return { held: states.flatMap(holdersOf), pending: states.flatMap(waitersOf) };
+/** @param micros this machine's clock, in microseconds since 1970 */
+export function snapshotOf(states: readonly LockState[], micros: number): LockManagerSnapshot {
+  return { held: states.flatMap((state) => holdersOf(state, micros)), pending: states.flatMap(waitersOf) };
 }
 
-function holdersOf({ lock, mode = "exclusive", limit, holders }: LockState): LockInfo[] {
-  return holders.map(({ token, fence, remaining, label, permits }: HolderState) => ({
+function holdersOf({ lock, mode = "exclusive", limit, holders }: LockState, micros: number): LockInfo[] {
+  return holders.map(({ token, fence, remaining, held, label, clientLabel = "", permits }: HolderState) => ({
     name: lock,
     mode,
     clientId: clientOf(token),
     token,
     label,
+    clientLabel,
     fence,
     remaining,
+    // A fence is the time of its grant in microseconds, unless that would be less than the one before.
+    held: held ?? (fence === undefined ? undefined : Math.max(0, Math.floor((micros - fence) / 1_000))),
+    waited: undefined,
+    elects: elects(token),
     ...share(permits, limit),
   }));
 }
 
 /** Of those who share a place in the queue, the first has its token. */
 function waitersOf({ lock, limit, waiters }: LockState): LockInfo[] {
-  return waiters.flatMap(({ token, mode, label, waiting, isBehind = false, permits }: WaiterState) =>
-    Array.from({ length: waiting }, (_, i) => ({
-      name: lock,
-      mode,
-      clientId: clientOf(token),
-      token: i > 0 || isBehind ? undefined : token,
-      label,
-      fence: undefined,
-      remaining: undefined,
-      ...share(permits, limit),
-    })),
+  return waiters.flatMap(
+    ({ token, mode, label, clientLabel = "", waited, waiting, isBehind = false, permits }: WaiterState) =>
+      Array.from({ length: waiting }, (_, i) => ({
+        name: lock,
+        mode,
+        clientId: clientOf(token),
+        token: i > 0 || isBehind ? undefined : token,
+        label,
+        clientLabel,
+        fence: undefined,
+        remaining: undefined,
+        held: undefined,
+        waited,
+        elects: elects(token),
+        ...share(permits, limit),
+      })),
   );
 }
 
 function clientOf(token: string | undefined): string {
   return token?.slice(0, token.indexOf(":")) ?? "";
+}
+
+function elects(token: string | undefined): boolean {
+  return token?.includes(`:${CANDIDATE}`) ?? false;
 }
 
 function share(permits: number | undefined, limit: number | undefined): Pick<LockInfo, "permits" | "limit"> {

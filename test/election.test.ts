@@ -220,19 +220,19 @@ describe("when things break", () => {
 /** A room whose leases and query answer what the test says. */
 function room(clock: ManualClock, answers: Partial<ElectionRoom>): ElectionRoom {
   const never = (): Promise<never> => new Promise(() => {});
-  return { clock, closing: new AbortController().signal, lease: never, query: never, ...answers };
+  return { clock, closing: new AbortController().signal, candidacy: never, query: never, ...answers };
 }
 
 describe("trouble", () => {
   const passing = new SchemeError("unreachable", "gone for now", [], true);
   const lasting = new SchemeError("not-authorized", "no", []);
-  const candidacy = { name: "scheduler", signal: undefined, ttl: 1_000, label: "" };
+  const candidate = { name: "scheduler", signal: undefined, ttl: 1_000, label: "" };
 
   test("that passes does not end a candidacy: it asks again after a second", async () => {
     const clock = new ManualClock();
     let asked = 0;
-    const lease = () => (asked++, Promise.reject(passing));
-    void campaign(room(clock, { lease }), candidacy).next();
+    const refuse = () => (asked++, Promise.reject(passing));
+    void campaign(room(clock, { candidacy: refuse }), candidate).next();
     await clock.advance(2_500);
     expect(asked).toBe(3);
   });
@@ -240,12 +240,12 @@ describe("trouble", () => {
   test("of bad timing: who is elected in the moment of the abort does not lead, and resigns", async () => {
     const locks = new TestLocks().manager();
     const leave = new AbortController();
-    const lease: ElectionRoom["lease"] = async (name) => {
+    const elected: ElectionRoom["candidacy"] = async (name) => {
       const lock = await locks.acquire(name);
       leave.abort();
       return Object.assign(lock, { guard: () => {} }) as unknown as Lease;
     };
-    const terms = campaign(room(new ManualClock(), { lease }), { ...candidacy, signal: leave.signal });
+    const terms = campaign(room(new ManualClock(), { candidacy: elected }), { ...candidate, signal: leave.signal });
     expect(await terms.next()).toEqual({ done: true, value: undefined });
     expect(await isFree(locks, "scheduler")).toBe(true);
   });
@@ -253,7 +253,7 @@ describe("trouble", () => {
   test("that lasts ends a candidacy and an observation", async () => {
     const clock = new ManualClock();
     const refuse = () => Promise.reject(lasting);
-    expect(await rejection(campaign(room(clock, { lease: refuse }), candidacy).next())).toBe(lasting);
+    expect(await rejection(campaign(room(clock, { candidacy: refuse }), candidate).next())).toBe(lasting);
     const observation = { name: "scheduler", signal: undefined, interval: 1_000 };
     expect(await rejection(leaders(room(clock, { query: refuse }), observation).next())).toBe(lasting);
   });

@@ -215,7 +215,7 @@ describe("a request", () => {
     const { manner, ...options } = defaults;
     const left = Object.fromEntries(Object.keys(options).map((name) => [name, undefined]));
     for (const given of [undefined, null, {}, left]) {
-      expect(checked(given)).toEqual({ lock: "a", manner, ...options });
+      expect(checked(given)).toEqual({ lock: "a", manner, isCandidacy: false, ...options });
     }
   });
 

@@ -1,7 +1,8 @@
 /** Looking at locks that were not made by the scheme that looks. */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LockManager, SchemeError } from "../src/index.ts";
-import { rejection, unique } from "./support/locks.ts";
+import { TestLocks } from "../src/testing.ts";
+import { enqueue, rejection, unique } from "./support/locks.ts";
 import { until } from "./support/until.ts";
 import { openWorld, type World } from "./support/worlds.ts";
 
@@ -57,4 +58,76 @@ test("a foreign holder is freed only if it is the one that was seen", async () =
     expect(await locks.forceRelease(name, [undefined])).toHaveLength(1);
     expect(await world.redis.exists(`lock:${name}`)).toBe(0);
   }
+});
+
+describe("how long", () => {
+  test("a lock has been held, and each waiter has waited, is told by the clock of scheme memory", async () => {
+    const memory = new TestLocks();
+    const locks = memory.manager();
+    await locks.acquire("a");
+    await memory.clock.advance(1_000);
+    const waiter = enqueue(memory.manager(), "a");
+    await memory.clock.advance(2_000);
+    const { held, pending } = await locks.query({ name: "a" });
+    expect([held[0]?.held, held[0]?.waited]).toEqual([3_000, undefined]);
+    expect([pending[0]?.waited, pending[0]?.held]).toEqual([2_000, undefined]);
+    void waiter.end();
+  });
+
+  test("is told by the server, to whoever looks, also of those who share a place", async () => {
+    const name = unique();
+    const other = await world.manager({ label: "other" });
+    await using _ = await lua.acquire(name);
+    const waiters = [enqueue(other, name), enqueue(other, name)];
+    const seen = () => lua.query({ name });
+    await until(async () => (await seen()).pending.length === 2, "both waited");
+    const first = await seen();
+    await until(async () => ((await seen()).held[0]?.held ?? 0) > (first.held[0]?.held ?? 0) + 20, "time passed");
+    const { held, pending } = await seen();
+    for (const { waited = 0 } of pending) {
+      expect(waited).toBeGreaterThan(first.pending[0]?.waited ?? 0);
+      expect(waited).toBeLessThanOrEqual(held[0]?.held ?? 0);
+    }
+    // The one whose own requests wait knows since when each of them does.
+    const [one, two] = (await other.query({ name })).pending.map(({ waited }) => waited ?? 0);
+    expect(one).toBeGreaterThanOrEqual(two as number);
+    await Promise.all(waiters.map((each) => (void each.end(), undefined)));
+  });
+
+  test("a lock has been held is known from the fence if the scheme does not say it", async () => {
+    const name = unique();
+    await set.once(name, { atMost: 60_000, atLeast: 60_000 }, () => {});
+    const seen = async () => (await set.query({ name })).held[0]?.held ?? 0;
+    await until(async () => (await seen()) > 20, "time passed");
+    expect(await seen()).toBeLessThan(20_000);
+  });
+});
+
+test("the manager's label is told beside the request's own", async () => {
+  const name = unique();
+  await using _ = await lua.acquire(name, { label: "invoice run" });
+  const waiter = enqueue(lua, name, { label: "next run" });
+  await until(async () => (await set.query({ name })).held[0]?.clientLabel, "the label was there");
+  await until(async () => (await lua.query({ name })).pending.length === 1, "it waited");
+  const { held, pending } = await lua.query({ name });
+  expect([held[0]?.label, held[0]?.clientLabel]).toEqual(["invoice run", "by lua"]);
+  expect([pending[0]?.label, pending[0]?.clientLabel]).toEqual(["next run", "by lua"]);
+  void waiter.end();
+});
+
+test.each(["lua", "set"])("scheme %s tells leaders and candidates from others", async (scheme) => {
+  const [name, plain] = [unique(), unique()];
+  const locks = { lua, set }[scheme] as LockManager;
+  await using _ = await locks.acquire(plain);
+  const terms = locks.elect(name);
+  await terms.next();
+  const leave = new AbortController();
+  const candidate = lua.elect(name, { signal: leave.signal }).next();
+  await until(async () => (await lua.query({ name })).pending.length === 1, "the candidate waited");
+  const { held, pending } = await lua.query({ name });
+  expect([held[0]?.elects, pending[0]?.elects]).toEqual([true, true]);
+  expect((await lua.query({ name: plain })).held[0]?.elects).toBe(false);
+  leave.abort();
+  await candidate;
+  await terms.return();
 });

@@ -27,6 +27,7 @@ import {
 import { release } from "./release.ts";
 import type { ReleaseOptions } from "./release.ts";
 import { show } from "./show.ts";
+import { addUi, ui } from "./ui.ts";
 import { assertCommand, splitWords } from "./words.ts";
 
 /** @returns the exit code; what went wrong has been said */
@@ -77,6 +78,9 @@ class Program {
     this.#addOnce();
     this.#addListings();
     this.#addRelease();
+    addUi(this.#program, async (options) => {
+      this.#status = await ui(options);
+    });
   }
 
   /** @returns the exit code */

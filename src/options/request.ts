@@ -94,6 +94,8 @@ export interface Terms {
   readonly limit: number | undefined;
   readonly reentrant: boolean;
   readonly durability: Wish | undefined;
+  /** It is a candidate's of an election. */
+  readonly isCandidacy: boolean;
   /** Take the place of exactly this grant. */
   readonly from: Grant | undefined;
 }
@@ -164,6 +166,7 @@ export function checkRequest(
     limit,
     reentrant,
     durability: wishFor(own === undefined ? manager.durability : own, Math.min(ttl, maxHold ?? ttl)),
+    isCandidacy: false,
     from: undefined,
   };
   refuseUnsupported(request, steal, ifAvailable);

@@ -9,7 +9,6 @@ import { DurabilityError, SchemeError } from "../errors.ts";
 import type { Lease } from "../leases/lease.ts";
 import { Lock } from "../lock.ts";
 import type { CheckedElection, CheckedObservation } from "../options/election.ts";
-import type { Verb } from "../options/request.ts";
 import { onAbort } from "../signals.ts";
 
 /** What an election needs to know of its manager. */
@@ -17,7 +16,7 @@ export interface ElectionRoom {
   readonly clock: Clock;
   /** Aborted when the manager is closed. */
   readonly closing: AbortSignal;
-  lease(name: string, options: object, verb: Verb): Promise<Lease | null>;
+  candidacy(name: string, options: object): Promise<Lease | null>;
   query(selection: { name: string }): Promise<{ held: Leader[] }>;
 }
 
@@ -145,7 +144,7 @@ async function elected(
   options: Omit<CheckedElection, "name">,
 ): Promise<Lock | undefined> {
   try {
-    const lease = (await room.lease(name, options, "acquire")) as Lease;
+    const lease = (await room.candidacy(name, options)) as Lease;
     lease.guard();
     return new Lock(lease);
   } catch (error) {

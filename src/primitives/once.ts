@@ -106,15 +106,18 @@ async function noteOutcome<T>(
 
 const LABELLED = /^([^]*) \((running|done|failed), started (\S+)\)$/;
 
+/** What the label of a job's lock says; undefined if the lock is no job's. */
+export function jobIn(
+  label: string,
+): { readonly by: string; readonly state: JobState; readonly started: Date } | undefined {
+  const [, by, state, started] = LABELLED.exec(label) ?? [];
+  if (by === undefined || started === undefined) return undefined;
+  return { by, state: state as JobState, started: new Date(started) };
+}
+
 async function whoElse(room: OnceRoom, name: string): Promise<(OnceResult<never> & { ran: false }) | undefined> {
   const [holder] = (await room.look(name))?.holders ?? [];
   if (!holder) return undefined;
-  const [, by = holder.label, state = "running", started] = LABELLED.exec(holder.label) ?? [];
-  return {
-    ran: false,
-    state: state as JobState,
-    by,
-    started: started === undefined ? undefined : new Date(started),
-    remaining: holder.remaining,
-  };
+  const { by, state, started } = jobIn(holder.label) ?? { by: holder.label, state: "running", started: undefined };
+  return { ran: false, state, by, started, remaining: holder.remaining };
 }

@@ -5,6 +5,7 @@
 import type { Clock } from "../clock.ts";
 import type { Send } from "../drivers/driver.ts";
 import { clientKey } from "./keys.ts";
+import type { HolderState, LockState, WaiterState } from "./scheme.ts";
 
 /** How long a label outlasts the leases it explains. */
 const LABEL_MARGIN = 60_000;
@@ -38,18 +39,34 @@ export class Clients {
     await this.#send(["DEL", key], key).catch(() => {});
   }
 
-  /** The labels of the managers that made these tokens. */
-  async labels(tokens: Iterable<string>): Promise<(token: string) => string> {
+  /** With the labels of the managers that hold and wait, as far as they are known. */
+  async labelled(states: readonly LockState[]): Promise<LockState[]> {
+    const tokens = states.flatMap(({ holders, waiters }) => [...holders, ...waiters].map(({ token }) => token));
+    const labels = await this.#labels(new Set(tokens.flatMap((token) => (token === undefined ? [] : clientOf(token)))));
+    const labelled = <T extends HolderState | WaiterState>(each: T): T => {
+      const clientLabel = labels.get(clientOf(each.token ?? "")) ?? "";
+      return { ...each, label: each.label || clientLabel, clientLabel };
+    };
+    return states.map((state) => ({
+      ...state,
+      holders: state.holders.map(labelled),
+      waiters: state.waiters.map(labelled),
+    }));
+  }
+
+  async #labels(ids: Iterable<string>): Promise<Map<string, string>> {
     const labels = new Map<string, string>();
-    const clientOf = (token: string): string => token.slice(0, token.indexOf(":"));
-    const ids = [...new Set(Array.from(tokens, clientOf))];
     await Promise.all(
-      ids.map(async (id) => {
+      Array.from(ids, async (id) => {
         const key = clientKey(this.#settings.prefix, id);
         const label = await this.#send(["GET", key], key).catch(() => undefined);
         if (label !== null && label !== undefined) labels.set(id, String(label));
       }),
     );
-    return (token) => labels.get(clientOf(token)) ?? "";
+    return labels;
   }
+}
+
+function clientOf(token: string): string {
+  return token.slice(0, token.indexOf(":"));
 }

@@ -186,15 +186,7 @@ export class LuaScheme implements Scheme {
       if (isFailure(reply) && !named && String(reply[1]).startsWith("WRONGTYPE")) return [];
       return [readState(names[i] as string, reply)];
     });
-    const tokens = states
-      .flatMap(({ holders, waiters }) => [...holders, ...waiters])
-      .flatMap(({ token }) => token ?? []);
-    const labelOf = await this.#clients.labels(tokens);
-    return states.map((state) => ({
-      ...state,
-      holders: state.holders.map((each) => ({ ...each, label: each.label || labelOf(each.token ?? "") })),
-      waiters: state.waiters.map((each) => ({ ...each, label: each.label || labelOf(each.token) })),
-    }));
+    return this.#clients.labelled(states);
   }
 
   async close(): Promise<void> {

@@ -156,8 +156,9 @@ export class MemoryScheme implements Scheme {
 
   keep({ lock: name, token, fence }: Grant, ttl: number, label: string): Promise<"released" | "gone"> {
     return this.#step(name, (lock) => {
-      if (lock.mode !== "exclusive" || lock.holders.get(token)?.fence !== fence) return "gone";
-      lock.holders.set(token, { fence, fences: 1, label, permits: undefined, expiry: this.#store.clock.now() + ttl });
+      const holder = lock.holders.get(token);
+      if (lock.mode !== "exclusive" || holder?.fence !== fence) return "gone";
+      lock.holders.set(token, { ...holder, fences: 1, label, expiry: this.#store.clock.now() + ttl });
       // The first in line counted on another time.
       this.#store.promote(lock, undefined, true);
       return "released";
@@ -225,25 +226,29 @@ export class MemoryScheme implements Scheme {
   #look(lock: LockRecord): LockState {
     const now = this.#store.clock.now();
     const limit = lock.holders.size > 0 ? lock.limit : lock.waiters.get(lock.waiters.first ?? "")?.limit;
-    const labelOf = (token: string, label: string): string =>
-      label || (this.#store.clients.get(clientOf(token))?.label ?? "");
+    const labels = (token: string, label: string): { label: string; clientLabel: string } => {
+      const clientLabel = this.#store.clients.get(clientOf(token))?.label ?? "";
+      return { label: label || clientLabel, clientLabel };
+    };
     return {
       lock: lock.name,
       mode: lock.holders.size > 0 ? lock.mode : undefined,
       ...(limit !== undefined && { limit }),
-      holders: Array.from(lock.holders, ([token, { fence, expiry, label, permits }]) => ({
+      holders: Array.from(lock.holders, ([token, { fence, since, expiry, label, permits }]) => ({
         token,
         fence,
         remaining: expiry - now,
-        label: labelOf(token, label),
+        held: now - since,
+        ...labels(token, label),
         ...(permits !== undefined && { permits }),
       })),
       waiters: Array.from(lock.waiters)
         .filter(([, { staleAt }]) => staleAt > now)
-        .map(([token, { mode, label, permits }]) => ({
+        .map(([token, { mode, since, label, permits }]) => ({
           token,
           mode,
-          label: labelOf(token, label),
+          waited: now - since,
+          ...labels(token, label),
           waiting: 1,
           ...(permits !== undefined && { permits }),
         })),

@@ -206,7 +206,7 @@ export class RedlockScheme implements Scheme {
       if (isOther && isNamed) throw notALock();
       return isOther ? [] : [majorityState(name, all, this.#fleet.quorum)];
     });
-    return this.#labelled(states);
+    return this.#clients.labelled(states);
   }
 
   async close(): Promise<void> {
@@ -282,16 +282,6 @@ export class RedlockScheme implements Scheme {
     if (claim) return claim.pushed(node, last, asked);
     // It was given up, and the node has not heard.
     this.#fleet.release({ keys: this.#keys.of(lock), token, lost: true, ttl: STALE_AFTER }, [node], NOBODY);
-  }
-
-  async #labelled(states: readonly LockState[]): Promise<LockState[]> {
-    const all = states.flatMap(({ holders, waiters }) => [...holders, ...waiters]);
-    const labelOf = await this.#clients.labels(all.flatMap(({ token }) => token ?? []));
-    return states.map((state) => ({
-      ...state,
-      holders: state.holders.map((each) => ({ ...each, label: each.label || labelOf(each.token ?? "") })),
-      waiters: state.waiters.map((each) => ({ ...each, label: each.label || labelOf(each.token) })),
-    }));
   }
 }
 

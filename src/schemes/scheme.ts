@@ -25,6 +25,8 @@ export const EXPIRY_MARGIN = 2;
 
 /** What a token looks like: `<clientId>:<counter>`, the id 128 random bits. */
 export const TOKEN: RegExp = /^[\w-]{22}:\w+$/;
+/** The counter of a candidate's token begins with this letter, which no counter contains: elections can be recognized. */
+export const CANDIDATE = "E";
 
 /** What is asked for. The token names it forever; the same request may be asked again and again. */
 export interface LockRequest {
@@ -151,6 +153,10 @@ export interface HolderState {
   /** Milliseconds until the lease ends; undefined if it never does (a foreign key without expiry). */
   readonly remaining: number | undefined;
   readonly label: string;
+  /** The label of the manager that holds it, if it is known. */
+  readonly clientLabel?: string;
+  /** Milliseconds since the grant, by the server's clock, if the scheme knows. */
+  readonly held?: number;
   /** A foreign holder's value, exactly as the key holds it. */
   readonly foreign?: string;
   /** Set for permits of a semaphore. */
@@ -161,6 +167,10 @@ export interface WaiterState {
   readonly token: string;
   readonly mode: LockMode;
   readonly label: string;
+  /** The label of the manager that waits, if it is known. */
+  readonly clientLabel?: string;
+  /** Milliseconds since it took its place in the queue, if the scheme knows. */
+  readonly waited?: number;
   /** How many requests of one process wait at this place. */
   readonly waiting: number;
   /** It waits behind the first of its process, and has no token of its own. */

@@ -195,13 +195,7 @@ export class SetScheme implements Scheme {
       typeof selection === "object" && "name" in selection
         ? [await this.#looking.one(selection.name)]
         : await this.#looking.all(await findNames(() => this.#limit.servers(), this.#prefix, selection));
-    const labelOf = await this.#clients.labels(
-      states.flatMap(({ holders }) => holders.flatMap(({ token }) => token ?? [])),
-    );
-    return states.map((state) => ({
-      ...state,
-      holders: state.holders.map((each) => ({ ...each, label: each.label || labelOf(each.token ?? "") })),
-    }));
+    return this.#clients.labelled(states);
   }
 
   async close(): Promise<void> {

@@ -300,10 +300,13 @@ export class Line implements PlaceOwner, TurnOwner {
   /** Those who wait for a turn of this process to reach them: the scheme does not know of them. */
   #followersOf(holder: HolderState): WaiterState[] {
     const turn = this.#turnOf(holder.token);
-    return Array.from(turn?.place.requests ?? [], ({ terms: { mode, label } }) => ({
+    const { clientLabel = "" } = holder;
+    return Array.from(turn?.place.requests ?? [], ({ joinedAt, terms: { mode, label } }) => ({
       token: holder.token as string,
       mode,
-      label: label || holder.label,
+      label: label || clientLabel,
+      clientLabel,
+      waited: this.clock.now() - joinedAt,
       waiting: 1,
       isBehind: true,
     }));
@@ -313,10 +316,11 @@ export class Line implements PlaceOwner, TurnOwner {
   #waitersBehind(waiter: WaiterState, place: Place | undefined): WaiterState[] {
     if (!place) return [waiter];
     const behind = place === this.#last && place.isSharable ? this.#unplaced : [];
-    return [...place.requests, ...behind].map(({ terms: { mode, label } }, i) => ({
+    return [...place.requests, ...behind].map(({ joinedAt, terms: { mode, label } }, i) => ({
       ...waiter,
       mode,
-      label: label || waiter.label,
+      label: label || waiter.clientLabel || waiter.label,
+      waited: this.clock.now() - joinedAt,
       waiting: 1,
       isBehind: i > 0,
     }));

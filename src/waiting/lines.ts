@@ -4,6 +4,7 @@ import { LockError } from "../errors.ts";
 import type { Departing, Lease } from "../leases/lease.ts";
 import type { LeaseKeeper } from "../leases/keeper.ts";
 import type { Terms } from "../options/request.ts";
+import { CANDIDATE } from "../schemes/scheme.ts";
 import type { HolderState, LockState, Scheme, Selection } from "../schemes/scheme.ts";
 import { Farewells } from "./farewells.ts";
 import { Line } from "./line.ts";
@@ -107,8 +108,8 @@ export class Lines implements Room {
     if (this.#out > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve));
   }
 
-  newToken(): string {
-    return `${this.#clientId}:${(this.#tokens++).toString(36)}`;
+  newToken(isCandidacy: boolean): string {
+    return `${this.#clientId}:${isCandidacy ? CANDIDATE : ""}${(this.#tokens++).toString(36)}`;
   }
 
   sent(): void {

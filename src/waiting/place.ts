@@ -92,7 +92,7 @@ export class Place implements Question, Standing, Queued<Place> {
     this.#owner = owner;
     this.terms = first.terms;
     this.isSingle = isSingle;
-    this.token = owner.room.newToken();
+    this.token = owner.room.newToken(first.terms.isCandidacy);
     this.join(first);
   }
 
@@ -155,8 +155,9 @@ export class Place implements Question, Standing, Queued<Place> {
   }
 
   /** Whether the request may join: one grant would do for it too, and the turn would reach it. */
-  takes({ terms: { mode, ttl, label } }: Request, turn: number): boolean {
-    const isAlike = mode === this.mode && ttl === this.ttl && label === this.label;
+  takes({ terms: { mode, ttl, label, isCandidacy } }: Request, turn: number): boolean {
+    const isAlike =
+      mode === this.mode && ttl === this.ttl && label === this.label && isCandidacy === this.terms.isCandidacy;
     return isAlike && !this.isSingle && this.isWaiting && this.requests.size < turn;
   }
 
@@ -297,7 +298,7 @@ export class Place implements Question, Standing, Queued<Place> {
     const { lock, token, ttl } = this;
     this.answeredAt = this.#clock.now();
     this.#owner.room.farewell({ lock, token }, ttl);
-    this.token = this.#owner.room.newToken();
+    this.token = this.#owner.room.newToken(this.terms.isCandidacy);
     this.#pushed = undefined;
     this.ask();
   }

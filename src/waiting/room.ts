@@ -32,7 +32,7 @@ export interface Room {
   /** How many requests of this process may follow one another on a lock before another process has its turn. */
   readonly turn: number;
   readonly isClosed: boolean;
-  newToken(): string;
+  newToken(isCandidacy: boolean): string;
   /** Something has been sent, and `close()` waits until it has been answered. */
   sent(): void;
   answered(): void;

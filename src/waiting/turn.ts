@@ -214,7 +214,7 @@ export class Turn implements Ground, Queued<Turn> {
     // The first has the token that the scheme knows; a guard must tell the others from it.
     const own = isFirst
       ? this.grant
-      : { ...this.grant, token: room.newToken(), fence: this.grant.fence + this.#handed };
+      : { ...this.grant, token: room.newToken(request.terms.isCandidacy), fence: this.grant.fence + this.#handed };
     this.#handed++;
     const lease = new Lease(room.keeper, this, own, request.terms, request.context, from);
     this.leases.add(lease);

@@ -1,6 +1,8 @@
+import { generatePage } from "../../scripts/generate-page.ts";
 import { findServerBinary } from "../../scripts/servers.ts";
 
 /** Before any worker starts, so that a missing server is one clear sentence and not a failure of every file. */
 export default async function setup(): Promise<void> {
   if (!process.env["REDIS_URL"]) await findServerBinary();
+  await generatePage();
 }

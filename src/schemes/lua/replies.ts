@@ -126,7 +126,7 @@ function unknownReply(reply: unknown): SchemeError {
 
 export function readState(lock: string, reply: unknown): LockState {
   const [kind, held, waiting, total] = checkReply(reply) as [unknown, unknown[], unknown[], unknown];
-  const waiters = rows(waiting, 4).map(readWaiter);
+  const waiters = rows(waiting, 5).map(readWaiter);
   // If nobody holds, those who wait know the limit.
   const limit = Number(readText(total)) || waiters[0]?.limit;
   const word = readText(kind);
@@ -134,13 +134,13 @@ export function readState(lock: string, reply: unknown): LockState {
     lock,
     mode: word === "" ? undefined : word === "shared" ? "shared" : "exclusive",
     ...(limit !== undefined && { limit }),
-    holders: rows(held, 5).map((row) => readHolder(row, word)),
+    holders: rows(held, 6).map((row) => readHolder(row, word)),
     waiters: waiters.map(({ waiter }) => waiter),
   };
 }
 
 function readHolder(row: unknown[], kind: string): HolderState {
-  const [token = "", fence, left, label = "", permits] = row.map(readText);
+  const [token = "", fence, left, label = "", permits, held] = row.map(readText);
   // The set scheme writes bare tokens: foreign to the queue, because it pushes nothing, but one of us.
   const isForeign = kind === "foreign" && !TOKEN.test(token);
   return {
@@ -148,15 +148,16 @@ function readHolder(row: unknown[], kind: string): HolderState {
     fence: fence === "" ? undefined : Number(fence),
     remaining: Number(left) < 0 ? undefined : Number(left),
     label,
+    ...(held !== "" && { held: Number(held) }),
     ...(isForeign && { foreign: token }),
     ...(permits !== "" && { permits: Number(permits) }),
   };
 }
 
 function readWaiter(row: unknown[]): { readonly waiter: WaiterState; readonly limit: number | undefined } {
-  const [token = "", mode = "", count, label = ""] = row.map(readText);
+  const [token = "", mode = "", count, label = "", waited] = row.map(readText);
   const [permits, limit] = mode.split("/").map(Number);
-  const waiter = { token, waiting: Number(count), label };
+  const waiter = { token, waiting: Number(count), label, waited: Number(waited) };
   if (!limit) return { waiter: { ...waiter, mode: mode as LockMode }, limit: undefined };
   return { waiter: { ...waiter, mode: "shared", permits: Number(permits) }, limit };
 }

@@ -11,6 +11,7 @@ interface Holder {
   readonly label: string;
   /** Of a semaphore. */
   readonly permits: number | undefined;
+  readonly since: number;
   readonly expiry: number;
 }
 
@@ -20,6 +21,7 @@ type Wish = Pick<LockRequest, "mode" | "ttl" | "label" | "permits" | "limit">;
 interface Waiter extends Wish {
   readonly fences: number;
   readonly ticket: number;
+  readonly since: number;
   readonly staleAt: number;
 }
 
@@ -86,7 +88,8 @@ export class MemoryStore {
     lock.mode = mode;
     lock.limit = limit;
     lock.used += permits ?? 0;
-    lock.holders.set(token, { fence, fences, label, permits, expiry: this.clock.now() + ttl });
+    const since = this.clock.now();
+    lock.holders.set(token, { fence, fences, label, permits, since, expiry: since + ttl });
     return fence;
   }
 
@@ -94,7 +97,8 @@ export class MemoryStore {
   enqueue(lock: LockRecord, request: Question, staleAt: number): string {
     const { token, mode, ttl, fences, label, permits, limit } = request;
     const ticket = Number(request.ticket ?? lock.waiters.get(token)?.ticket ?? ++this.#ticket);
-    lock.waiters.set(token, { mode, ttl, fences, label, permits, limit, ticket, staleAt });
+    const since = lock.waiters.get(token)?.since ?? this.clock.now();
+    lock.waiters.set(token, { mode, ttl, fences, label, permits, limit, ticket, since, staleAt });
     return String(ticket);
   }
 

@@ -1,0 +1,18 @@
+import { SHOWS, SORTS } from "./view.ts";
+import type { Question } from "./view.ts";
+
+const LONGEST_SEARCH = 200;
+const FEWEST_ROWS = 100;
+const MOST_ROWS = 2_000;
+
+/** What a URL asks for; what it does not say, or says wrongly, has its default. */
+export function questionIn(query: URLSearchParams): Question {
+  const count = Number(query.get("count"));
+  return {
+    search: (query.get("search") ?? "").slice(0, LONGEST_SEARCH),
+    show: SHOWS.find((each) => each === query.get("show")) ?? "all",
+    sort: SORTS.find((each) => each === query.get("sort")) ?? "attention",
+    count: Math.min(Math.max(Number.isSafeInteger(count) ? count : 0, FEWEST_ROWS), MOST_ROWS),
+    lock: query.get("lock"),
+  };
+}
