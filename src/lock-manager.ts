@@ -364,11 +364,11 @@ export class LockManager {
   }
 
   #assertSupported({ mode, permits, maxQueue, durability }: Terms): void {
-    const { name, modes, queues, proves } = this.#scheme;
+    const { name, modes, queues, hasSemaphores, proves } = this.#scheme;
     if (!proves) refuseDurability(name, durability);
-    if (queues && modes.has(mode)) return;
+    if (queues && modes.has(mode) && (hasSemaphores || permits === undefined)) return;
     const missing =
-      permits !== undefined && !queues
+      permits !== undefined && !hasSemaphores
         ? "semaphores"
         : !modes.has(mode)
           ? `${mode} locks`

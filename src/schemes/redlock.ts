@@ -188,6 +188,7 @@ export class RedlockScheme implements Scheme {
 
   async query(selection: Selection): Promise<LockState[]> {
     this.#fleet.flush();
+    await Promise.all([...this.#claims.values()].map((claim) => claim.answered()));
     const isNamed = typeof selection === "object" && "name" in selection;
     const { prefix } = this.#settings;
     const found = await this.#fleet.askEach(isNamed, (node) =>

@@ -54,6 +54,7 @@ export class Claim implements Asking {
   #proposal = 0;
   #grant: Answer | undefined;
   #insisted = false;
+  #heeding: (() => void)[] = [];
 
   constructor(fleet: Fleet, request: Question, keys: NodeKeys, fences: number) {
     const { lock, token } = request;
@@ -108,10 +109,16 @@ export class Claim implements Asking {
     else if (!this.links.some(({ out }) => out)) this.#bidSoon();
   }
 
+  /** Resolves when what was asked has been answered. */
+  async answered(): Promise<void> {
+    if (this.#question) await new Promise<void>((resolve) => this.#heeding.push(resolve));
+  }
+
   /** Nothing more is asked. Answers with the nodes that may know it. */
   end(): Node[] {
     this.state = "over";
     this.#timer?.cancel();
+    for (const heed of this.#heeding.splice(0)) heed();
     return this.links.filter(({ mayKnow }) => mayKnow).map(({ node }) => node);
   }
 
@@ -203,6 +210,8 @@ export class Claim implements Asking {
     else {
       link.said = "no";
       this.#heard.set(link, -Number(reply));
+      // It was asked before the ticket was drawn, and has not been entered.
+      if (this.state === "queued") return this.#put(link, "bid");
     }
     this.#judge();
   }
@@ -249,12 +258,14 @@ export class Claim implements Asking {
     }
     const out = this.links.filter((link) => link.out).length;
     const failed = this.links.filter(({ said }) => typeof said === "object").length;
-    if (this.links.filter(({ isFull }) => isFull).length >= quorum) {
+    const full = this.links.filter(({ isFull }) => isFull).length;
+    if (full >= quorum) {
       return this.#answer({ kind: "refused", error: new QueueFullError(this.lock, this.#request.maxQueue ?? 0) });
     }
     if (failed > nodes.length - quorum && out === 0) return this.#insist();
     if (this.state === "taking") this.#judgeTake(votes.length, out);
-    else if (votes.length + out < quorum) this.#wait(votes, out);
+    // While some say that too many wait, all are heard.
+    else if (votes.length + out < quorum && (full === 0 || out === 0)) this.#wait(votes, out);
   }
 
   #judgeTake(votes: number, out: number): void {
@@ -403,6 +414,7 @@ export class Claim implements Asking {
     const question = this.#question;
     this.#question = undefined;
     if (question) say(question);
+    for (const heed of this.#heeding.splice(0)) heed();
   }
 
   #after(delay: number, run: () => void): void {
