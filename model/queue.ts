@@ -3,7 +3,7 @@
  * that crash, nodes that forget. Fences are the other model's business (fences.ts).
  *
  * Time is not in it, only what clocks are trusted with: a node's vote ends no earlier than its client's belief in it.
- * docs/decisions/032-a-queue-over-the-quorum.md says in words what the steps below say in code.
+ * docs/decisions/041-a-queue-over-the-quorum.md says in words what the steps below say in code.
  */
 import type { Model, State } from "./explore.ts";
 

@@ -1,27 +1,110 @@
 /**
- * What holdfast reports on `node:diagnostics_channel`; it costs nothing while nobody listens: `holdfast:granted`,
- * `holdfast:released`, `holdfast:detached`, `holdfast:lost`, `holdfast:trouble`. Each grant ends with exactly one of
- * released, detached and lost.
+ * What holdfast reports on `node:diagnostics_channel`; docs/observability.md describes each event. While nobody listens
+ * it costs nothing: no message is made before a channel is known to have a subscriber.
  */
 import { AsyncResource } from "node:async_hooks";
 import { channel } from "node:diagnostics_channel";
+import { LockError, LockTimeoutError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
-import type { Grant } from "./schemes/scheme.ts";
+import type { Grant, HolderState, LockMode, LockState, SchemeName } from "./schemes/scheme.ts";
 
-/** A call to the server that failed; holdfast continues by itself. */
-export interface Trouble {
-  readonly lock: string;
-  readonly token: string;
-  readonly doing: "acquire" | "renew" | "release";
-  readonly error: unknown;
+/** The manager that an event comes from. */
+export interface Origin {
+  readonly scheme: SchemeName;
+  readonly prefix: string;
+  /** The request's label, or its manager's. */
+  readonly label: string;
 }
 
-/** The async context of a request, in which its listeners are called. Undefined if it has none. */
-export type Context = AsyncResource | undefined;
+/** What every event says. */
+export interface LockEvent extends Origin {
+  /** The lock's name. */
+  readonly name: string;
+}
+
+/** An event of a request that holds nothing. */
+export interface RequestEvent extends LockEvent {
+  readonly mode: LockMode;
+  /** Set for permits of a semaphore. */
+  readonly permits: number | undefined;
+}
+
+/** How a wait ended. */
+export interface WaitEnd {
+  /** Milliseconds since the request was made. */
+  readonly waited: number;
+  /** A `queued` event was published for the request, which ends with this event. */
+  readonly wasQueued: boolean;
+}
+
+/** An event of a grant. */
+export interface GrantEvent extends RequestEvent {
+  readonly token: string;
+  readonly fence: number;
+}
+
+/** How a hold ended. */
+export interface HoldEnd {
+  /** Milliseconds since the grant; undefined if nobody listened to any event when the lock was requested. */
+  readonly held: number | undefined;
+}
+
+/** The messages by channel. */
+export interface LockEvents {
+  "holdfast:queued": RequestEvent & {
+    /** 1 for the first in the queue; undefined if it is not known. */
+    readonly position: number | undefined;
+  };
+  "holdfast:granted": GrantEvent & WaitEnd & Pick<Grant, "durability">;
+  "holdfast:timeout": RequestEvent & WaitEnd;
+  "holdfast:aborted": RequestEvent & WaitEnd & { readonly error: unknown };
+  "holdfast:failed": RequestEvent & WaitEnd & { readonly error: unknown };
+  "holdfast:renewed": GrantEvent & {
+    /** Milliseconds until the lease ends, by this process's clock. */
+    readonly remaining: number;
+  };
+  "holdfast:released": GrantEvent & HoldEnd;
+  "holdfast:detached": GrantEvent & HoldEnd;
+  "holdfast:lost": GrantEvent &
+    HoldEnd & {
+      readonly reason: LossReason;
+      /** How long the event loop was blocked, in milliseconds, if that is why the lease could not be renewed in time. */
+      readonly blocked: number | undefined;
+    };
+  "holdfast:trouble": LockEvent & {
+    readonly token: string;
+    readonly doing: "acquire" | "renew" | "release";
+    readonly error: unknown;
+    /** The error's `code`, if it is one of ours. */
+    readonly code: string | undefined;
+  };
+  "holdfast:elected": LockEvent & { readonly token: string; readonly fence: number };
+  "holdfast:resigned": LockEvent & { readonly token: string; readonly fence: number };
+  "holdfast:forced": Omit<RequestEvent, "mode"> & {
+    readonly mode: LockMode | undefined;
+    readonly token: string | undefined;
+    readonly fence: number | undefined;
+    /** The label of the manager that took the lock away. */
+    readonly by: string;
+  };
+}
+
+/** The async context of a request, in which its listeners are called, and what its events need to remember. */
+export class RequestContext extends AsyncResource {
+  wasQueued = false;
+  grantedAt: number | undefined;
+
+  constructor() {
+    super("holdfast");
+  }
+}
+
+/** Undefined if a request has none, because nobody listens. */
+export type Context = RequestContext | undefined;
 
 /** The context that the caller runs in now. */
-export function currentContext(): AsyncResource {
-  return new AsyncResource("holdfast");
+export function currentContext(): RequestContext {
+  return new RequestContext();
 }
 
 export function inContext(context: Context, run: () => void): void {
@@ -29,36 +112,156 @@ export function inContext(context: Context, run: () => void): void {
   else run();
 }
 
-const names = ["granted", "released", "detached", "lost", "trouble"] as const;
-const channels = Object.fromEntries(names.map((name) => [name, channel(`holdfast:${name}`)])) as Record<
-  (typeof names)[number],
-  ReturnType<typeof channel>
->;
-
-function publisher(name: (typeof names)[number]): (message: object, context: Context) => void {
-  const target = channels[name];
-  return (message, context) => {
-    if (target.hasSubscribers) inContext(context, () => target.publish(message));
+/** A request, as far as its events show it. The last two are read only if somebody listens. */
+interface Asking {
+  readonly lock: string;
+  readonly terms: {
+    readonly mode: LockMode;
+    readonly permits: number | undefined;
+    readonly signal?: AbortSignal | undefined;
   };
+  readonly context: Context;
+  readonly origin: Origin;
+  readonly waited: number;
 }
 
-interface Events {
-  granted(message: Grant, context: Context): void;
-  released(message: Grant, context: Context): void;
-  detached(message: Grant, context: Context): void;
-  lost(message: Grant & { readonly reason: LossReason }, context: Context): void;
-  trouble(message: Trouble, context: Context): void;
+/** A lease, as far as its events show it. The last two are read only if somebody listens. */
+interface Holding {
+  readonly grant: Grant;
+  readonly context: Context;
+  readonly origin: Origin;
+  readonly heldFor: number | undefined;
 }
 
-export const events: Events = {
-  granted: publisher("granted"),
-  released: publisher("released"),
-  detached: publisher("detached"),
-  lost: publisher("lost"),
-  trouble: publisher("trouble"),
-};
+interface Target<Message> {
+  readonly hasSubscribers: boolean;
+  publish(message: Message): void;
+}
+
+function typed<Name extends keyof LockEvents>(name: Name): Target<LockEvents[Name]> {
+  return channel(name);
+}
+
+const queued = typed("holdfast:queued");
+const granted = typed("holdfast:granted");
+const timeout = typed("holdfast:timeout");
+const aborted = typed("holdfast:aborted");
+const failed = typed("holdfast:failed");
+const renewed = typed("holdfast:renewed");
+const released = typed("holdfast:released");
+const detached = typed("holdfast:detached");
+const lost = typed("holdfast:lost");
+const trouble = typed("holdfast:trouble");
+const elected = typed("holdfast:elected");
+const resigned = typed("holdfast:resigned");
+const forced = typed("holdfast:forced");
+
+const ofRequests = [queued, granted, timeout, aborted, failed, renewed, released, detached, lost, trouble];
 
 /** Whether anybody listens, so that requests must remember their contexts. */
 export function isHeard(): boolean {
-  return names.some((name) => channels[name].hasSubscribers);
+  for (let i = 0; i < ofRequests.length; i++) if (ofRequests[i]!.hasSubscribers) return true;
+  return false;
+}
+
+export const events = {
+  get isQueueHeard(): boolean {
+    return queued.hasSubscribers;
+  },
+
+  queued(request: Asking, position: number | undefined): void {
+    const { context } = request;
+    if (!context || context.wasQueued || !queued.hasSubscribers) return;
+    context.wasQueued = true;
+    publish(queued, { ...aboutRequest(request), position }, context);
+  },
+
+  granted(holding: Holding, request: Asking): void {
+    if (!granted.hasSubscribers) return;
+    const { durability } = holding.grant;
+    publish(granted, { ...aboutGrant(holding), ...waitOf(request), durability }, request.context);
+  },
+
+  /** A request is over without a grant. */
+  ended(request: Asking, error: unknown): void {
+    const { terms, context } = request;
+    if (error instanceof LockTimeoutError) {
+      if (timeout.hasSubscribers) publish(timeout, { ...aboutRequest(request), ...waitOf(request) }, context);
+      return;
+    }
+    const end = terms.signal?.aborted && terms.signal.reason === error ? aborted : failed;
+    if (end.hasSubscribers) publish(end, { ...aboutRequest(request), ...waitOf(request), error }, context);
+  },
+
+  renewed(holding: Holding & { readonly remaining: number }): void {
+    if (!renewed.hasSubscribers) return;
+    publish(renewed, { ...aboutGrant(holding), remaining: holding.remaining }, holding.context);
+  },
+
+  released(holding: Holding): void {
+    if (released.hasSubscribers) publish(released, endOf(holding), holding.context);
+  },
+
+  detached(holding: Holding): void {
+    if (detached.hasSubscribers) publish(detached, endOf(holding), holding.context);
+  },
+
+  lost(holding: Holding, reason: LossReason, blocked: number | undefined): void {
+    if (lost.hasSubscribers) publish(lost, { ...endOf(holding), reason, blocked }, holding.context);
+  },
+
+  /** A call to the server failed; holdfast continues by itself. */
+  trouble(
+    doing: "acquire" | "renew" | "release",
+    error: unknown,
+    { lock, token }: { readonly lock: string; readonly token: string },
+    from: { readonly origin: Origin },
+    context: Context,
+  ): void {
+    if (!trouble.hasSubscribers) return;
+    const code = error instanceof LockError ? error.code : undefined;
+    publish(trouble, { name: lock, token, ...from.origin, doing, error, code }, context);
+  },
+
+  elected(term: { readonly name: string; readonly token: string; readonly fence: number }, origin: Origin): void {
+    if (elected.hasSubscribers) publish(elected, aboutTerm(term, origin), undefined);
+  },
+
+  resigned(term: { readonly name: string; readonly token: string; readonly fence: number }, origin: Origin): void {
+    if (resigned.hasSubscribers) publish(resigned, aboutTerm(term, origin), undefined);
+  },
+
+  /** @param origin the manager that took the lock away */
+  forced({ lock, mode }: Pick<LockState, "lock" | "mode">, holder: HolderState, origin: Origin): void {
+    if (!forced.hasSubscribers) return;
+    const { permits, token, fence, label } = holder;
+    publish(forced, { name: lock, mode, permits, token, fence, ...origin, label, by: origin.label }, undefined);
+  },
+};
+
+function publish<Message>(target: Target<Message>, message: NoInfer<Message>, context: Context): void {
+  inContext(context, () => target.publish(message));
+}
+
+function aboutRequest({ lock, terms, origin }: Asking): RequestEvent {
+  return { name: lock, mode: terms.mode, permits: terms.permits, ...origin };
+}
+
+function waitOf({ waited, context }: Asking): WaitEnd {
+  return { waited, wasQueued: context?.wasQueued ?? false };
+}
+
+function aboutGrant({ grant: { lock, mode, permits, token, fence }, origin }: Holding): GrantEvent {
+  return { name: lock, mode, permits, token, fence, ...origin };
+}
+
+function endOf(holding: Holding): GrantEvent & HoldEnd {
+  return { ...aboutGrant(holding), held: holding.heldFor };
+}
+
+function aboutTerm(
+  term: { readonly name: string; readonly token: string; readonly fence: number },
+  origin: Origin,
+): LockEvents["holdfast:elected"] {
+  return { name: term.name, token: term.token, fence: term.fence, ...origin };
 }

@@ -5,15 +5,16 @@ import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
 import { Connections } from "./drivers/url/connect.ts";
 import { areUrls } from "./drivers/url/url.ts";
-import { LockError, notOverNodes, quote, unsupported } from "./errors.ts";
+import { LockError, notOverNodes, quote } from "./errors.ts";
+import { events } from "./events.ts";
 import { LeaseKeeper } from "./leases/keeper.ts";
-import type { DetachedLock, Holding, Lease } from "./leases/lease.ts";
+import type { DetachedLock } from "./leases/detached-lock.ts";
+import type { Holding, Lease } from "./leases/lease.ts";
 import { Lock } from "./lock.ts";
 import { checkAttach } from "./options/attach.ts";
 import type { AttachOptions } from "./options/attach.ts";
 import { checkClose } from "./options/close.ts";
 import type { CloseOptions } from "./options/close.ts";
-import { refuseDurability } from "./options/durability.ts";
 import { checkElection, checkObservation } from "./options/election.ts";
 import type { ElectOptions, ObserveOptions } from "./options/election.ts";
 import { checkManagerOptions } from "./options/manager.ts";
@@ -42,13 +43,14 @@ import { obtainAll, SeveralLocks } from "./primitives/several.ts";
 import { openScheme } from "./schemes/index.ts";
 import { MemoryStore } from "./schemes/memory.ts";
 import type { Scheme, Selection } from "./schemes/scheme.ts";
+import { assertSupported } from "./schemes/supported.ts";
 import { throwIfAborted } from "./signals.ts";
 import { snapshotOf } from "./snapshot.ts";
 import type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 import { Lines } from "./waiting/lines.ts";
 
-/** Options of one request without those that say how to wait. */
-export type TryOptions = Omit<LockOptions, "ifAvailable" | "signal" | "waitTimeout" | "maxQueue" | "onWait">;
+/** Options of `tryAcquire`. Those about waiting (`signal`, `maxQueue`, `onWait`) need a `waitTimeout`. */
+export type TryOptions = Omit<LockOptions, "ifAvailable">;
 
 /**
  * Takes, waits for and releases locks. Its `request` and `query` are those of the Web Locks API, for all processes
@@ -90,7 +92,8 @@ export class LockManager {
     this.#scheme = openScheme(this.#connections?.client ?? client, this.#options, settings);
     this.#keeper = new LeaseKeeper(clock);
     const turn = this.#scheme.hasTurns ? this.#options.turn : 1;
-    this.#lines = new Lines(this.#scheme, clock, this.#keeper, { clientId, turn });
+    const origin = { scheme: this.#scheme.name, prefix: this.#options.prefix, label: this.#label };
+    this.#lines = new Lines(this.#scheme, clock, this.#keeper, { clientId, turn, origin });
     this.#waits = plainTerms(this.#options, "acquire");
     this.#tries = plainTerms(this.#options, "tryAcquire");
     // Last, so that a constructor that throws has opened nothing.
@@ -163,7 +166,12 @@ export class LockManager {
     return this.#acquire("acquire", name, options) as Promise<Lock | SeveralLocks>;
   }
 
-  /** Take the lock if that is possible at once, else null. */
+  /**
+   * Take the lock if that is possible at once, or within `waitTimeout` milliseconds if you give one; otherwise resolve to
+   * null.
+   *
+   * @throws what `acquire` rejects with; `LockTimeoutError` only if the time is up while the server fails
+   */
   tryAcquire(name: string, options?: TryOptions): Promise<Lock | null>;
   tryAcquire(names: readonly string[], options?: TryOptions): Promise<SeveralLocks | null>;
   tryAcquire(name: string | readonly string[], options?: TryOptions): Promise<Lock | SeveralLocks | null> {
@@ -226,7 +234,11 @@ export class LockManager {
     if (!state) return [];
     const wanted = state.holders.filter(({ token }) => !expected || expected.includes(token));
     const holders = [];
-    for (const holder of wanted) if (await this.#lines.evict(name, holder)) holders.push(holder);
+    for (const holder of wanted) {
+      if (!(await this.#lines.evict(name, holder))) continue;
+      holders.push(holder);
+      events.forced(state, holder, this.#lines.origin);
+    }
     return snapshotOf([{ ...state, holders }], this.#keeper.clock.micros()).held;
   }
 
@@ -302,6 +314,7 @@ export class LockManager {
   get #room(): ElectionRoom & OnceRoom {
     return {
       clock: this.#keeper.clock,
+      origin: this.#lines.origin,
       closing: this.#closing.signal,
       lease: (name, options, verb) => this.#leaseWith(name, options, verb),
       candidacy: (name, options) => {
@@ -313,7 +326,7 @@ export class LockManager {
     };
   }
 
-  /** Null if it may not wait and the lock is busy. Rejects, and never throws. */
+  /** Null if it is a try and the lock is busy. Rejects, and never throws. */
   #acquire(verb: Verb, name: unknown, given: unknown): Promise<Lock | SeveralLocks | null> {
     try {
       if (!Array.isArray(name)) return this.#obtain(verb, name, given, asLock);
@@ -358,24 +371,9 @@ export class LockManager {
 
   #lease<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
     this.#assertOpen();
-    this.#assertSupported(terms);
+    assertSupported(this.#scheme, terms);
     throwIfAborted(terms.signal);
     return this.#lines.obtain(lock, terms, as);
-  }
-
-  #assertSupported({ mode, permits, maxQueue, durability }: Terms): void {
-    const { name, modes, queues, hasSemaphores, proves } = this.#scheme;
-    if (!proves) refuseDurability(name, durability);
-    if (queues && modes.has(mode) && (hasSemaphores || permits === undefined)) return;
-    const missing =
-      permits !== undefined && !hasSemaphores
-        ? "semaphores"
-        : !modes.has(mode)
-          ? `${mode} locks`
-          : maxQueue !== undefined && !queues
-            ? "queue, so no maxQueue"
-            : undefined;
-    if (missing) throw unsupported(`The scheme "${name}" has no ${missing}`, 'Use the scheme "lua".');
   }
 
   #assertOpen(): void {

@@ -1,7 +1,7 @@
 /** User code that blocks the event loop as soon as it holds: no lock is lost for that. */
 import { describe, expect, test } from "vitest";
 import type { Lock } from "../src/index.ts";
-import { hold, unique } from "./support/locks.ts";
+import { hold, unique, waiting as queued } from "./support/locks.ts";
 import { openStage } from "./support/stage.ts";
 
 const clients = ["ioredis 6", "node-redis 6"] as const;
@@ -22,7 +22,9 @@ describe.concurrent.each(clients)("on %s", (on) => {
       await lock.extend();
       return lock.held;
     };
-    const request = (await stage.manager({ on })).request(name, work);
+    const locks = await stage.manager({ on });
+    const request = locks.request(name, work);
+    await queued(locks, name, 1);
     await holder.end();
     expect(await request).toBe(true);
   });

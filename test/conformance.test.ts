@@ -44,6 +44,18 @@ describe.each(places)("$title", ({ scheme, open }) => {
     expect(await a.tryAcquire(name)).toBeNull();
   });
 
+  test("tryAcquire with waitTimeout resolves to null when the time is up, and to the lock if it is free before", async () => {
+    const name = unique();
+    const lock = await a.acquire(name);
+    expect(await b.tryAcquire(name, { waitTimeout: 60 })).toBeNull();
+    expect(await a.tryAcquire(name, { waitTimeout: 60 })).toBeNull();
+    expect(await b.tryAcquire(name, { waitTimeout: 0 })).toBeNull();
+    expect(await b.tryAcquire([name, unique()], { waitTimeout: 60 })).toBeNull();
+    const later = b.tryAcquire(name, { waitTimeout: 60_000 });
+    await lock.release();
+    expect(await (await later)?.release()).toBe(true);
+  });
+
   test("counting under contention loses nothing", async () => {
     const name = unique();
     let count = 0;

@@ -220,7 +220,8 @@ describe("when things break", () => {
 /** A room whose leases and query answer what the test says. */
 function room(clock: ManualClock, answers: Partial<ElectionRoom>): ElectionRoom {
   const never = (): Promise<never> => new Promise(() => {});
-  return { clock, closing: new AbortController().signal, candidacy: never, query: never, ...answers };
+  const origin = { scheme: "memory", prefix: "lock:", label: "" } as const;
+  return { clock, origin, closing: new AbortController().signal, candidacy: never, query: never, ...answers };
 }
 
 describe("trouble", () => {

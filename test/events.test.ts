@@ -1,55 +1,142 @@
-/** What is published on node:diagnostics_channel about a grant: how it began, and how it ended, once. */
+/** What is published on node:diagnostics_channel about requests and grants: how each begins, and how it ends, once. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LockManager } from "../src/index.ts";
 import { LockLostError } from "../src/index.ts";
+import type { LockEvents, LockManager } from "../src/index.ts";
 import type { Finishing } from "./support/stage.ts";
 import { rejection, unique } from "./support/locks.ts";
 import { until } from "./support/until.ts";
 import { type World, schemes } from "./support/worlds.ts";
 
-const kinds = ["granted", "released", "detached", "lost"] as const;
+const kinds = [
+  "queued",
+  "granted",
+  "timeout",
+  "aborted",
+  "failed",
+  "renewed",
+  "released",
+  "detached",
+  "lost",
+  "elected",
+  "resigned",
+  "forced",
+] as const;
+
+type Event = { kind: string } & Partial<LockEvents["holdfast:queued"]> &
+  Partial<LockEvents["holdfast:granted"]> &
+  Partial<LockEvents["holdfast:lost"]>;
+
+/** What is reported of one lock from now on. */
+function reported(t: Finishing, name: string): Event[] {
+  const seen: Event[] = [];
+  for (const kind of kinds) {
+    const listen = (message: unknown): void => {
+      const event = message as Event;
+      if (event.name === name) seen.push({ ...event, kind });
+    };
+    subscribe(`holdfast:${kind}`, listen);
+    t.onTestFinished(() => void unsubscribe(`holdfast:${kind}`, listen));
+  }
+  return seen;
+}
+
+const kindsOf = (seen: readonly Event[]): string[] => seen.map(({ kind }) => kind);
 
 describe.each(schemes)("$title", ({ scheme, open }) => {
   let world: World;
   let locks: LockManager;
   beforeAll(async () => {
     world = await open();
-    locks = await world.manager();
+    locks = await world.manager({ label: "us" });
   });
   afterAll(() => world.close());
 
-  /** What is reported of one lock from now on: what happened, and the fence. */
-  function reported(t: Finishing, name: string): [string, number][] {
-    const seen: [string, number][] = [];
-    for (const kind of kinds) {
-      const listen = (message: unknown): void => {
-        const { lock, fence } = message as { lock: string; fence: number };
-        if (lock === name) seen.push([kind, fence]);
-      };
-      subscribe(`holdfast:${kind}`, listen);
-      t.onTestFinished(() => void unsubscribe(`holdfast:${kind}`, listen));
-    }
-    return seen;
-  }
-
-  test("a lock that is given back was granted and released", async (t) => {
+  test("a lock that is given back was granted and released, and both say which lock of whom", async (t) => {
     const name = unique();
     const seen = reported(t, name);
     const lock = await locks.acquire(name);
     await lock.release();
     await lock.release();
+    const { fence, token } = lock;
+    const about = { name, mode: "exclusive", permits: undefined, token, fence, scheme, prefix: "lock:", label: "us" };
     expect(seen).toEqual([
-      ["granted", lock.fence],
-      ["released", lock.fence],
+      { kind: "granted", ...about, waited: expect.any(Number), wasQueued: false, durability: undefined },
+      { kind: "released", ...about, held: expect.any(Number) },
     ]);
+  });
+
+  test("the label of an event is the request's, if it has one", async (t) => {
+    const name = unique();
+    const seen = reported(t, name);
+    await (await locks.acquire(name, { label: "a job" })).release();
+    expect(seen.map(({ label }) => label)).toEqual(["a job", "a job"]);
+  });
+
+  test("a request that waits is queued once, and then granted", async (t) => {
+    const name = unique();
+    const seen = reported(t, name);
+    const lock = await (await world.manager()).acquire(name);
+    const waits = locks.acquire(name);
+    await until(() => kindsOf(seen).includes("queued"), "it is queued");
+    await lock.release();
+    const second = await waits;
+    await second.release();
+    // The next holder may begin before the former one hears that its release has arrived.
+    const ours = seen.filter(({ kind, label }) => label === "us" && kind !== "renewed");
+    expect(kindsOf(ours)).toEqual(["queued", "granted", "released"]);
+    expect(seen.find(({ kind }) => kind === "queued")?.position).toBe(scheme === "set" ? undefined : 1);
+    expect(seen.findLast(({ kind }) => kind === "granted")).toMatchObject({ wasQueued: true, fence: second.fence });
+  });
+
+  test("each of many requests that wait in one process is queued once and granted once", async (t) => {
+    const name = unique();
+    const lock = await (await world.manager()).acquire(name);
+    const seen = reported(t, name);
+    const count = (kind: string): number => kindsOf(seen).filter((each) => each === kind).length;
+    const all = Array.from({ length: 20 }, () => locks.request(name, () => {}));
+    await until(() => count("queued") === 20, "all are queued");
+    await lock.release();
+    await Promise.all(all);
+    // The holder that they waited for is released, too.
+    expect([count("queued"), count("granted"), count("released")]).toEqual([20, 20, 21]);
+    expect(seen.filter(({ kind, wasQueued }) => kind === "granted" && !wasQueued)).toEqual([]);
+  });
+
+  test("a wait ends with timeout, aborted or failed, as its promise does", async (t) => {
+    const name = unique();
+    const lock = await locks.acquire(name);
+    const seen = reported(t, name);
+    const ends = (): string[] => kindsOf(seen).filter((kind) => !["queued", "renewed"].includes(kind));
+    await rejection(locks.acquire(name, { waitTimeout: 60 }));
+    await locks.tryAcquire(name, { waitTimeout: 60 });
+    const stop = new AbortController();
+    const aborted = locks.acquire(name, { signal: stop.signal });
+    await until(() => kindsOf(seen).filter((kind) => kind === "queued").length === 3, "all were queued");
+    stop.abort("enough");
+    await rejection(aborted);
+    const closing = await world.manager();
+    const closed = closing.acquire(name);
+    await until(() => kindsOf(seen).filter((kind) => kind === "queued").length === 4, "it is queued");
+    await Promise.all([closing.close(), rejection(closed)]);
+    expect(ends()).toEqual(["timeout", "timeout", "aborted", "failed"]);
+    expect(seen.filter(({ wasQueued }) => wasQueued === false)).toEqual([]);
+    await lock.release();
+  });
+
+  test("an extension is reported as renewed", async (t) => {
+    const name = unique();
+    const seen = reported(t, name);
+    await using lock = await locks.acquire(name);
+    await lock.extend();
+    expect(seen.at(-1)).toMatchObject({ kind: "renewed", token: lock.token, remaining: expect.any(Number) });
   });
 
   test("a lock that was lost is not released too, whatever its holder does then", async (t) => {
     const name = unique();
     const seen = reported(t, name);
     const request = locks.request(name, { ttl: 500 }, async (lock) => {
-      await (await world.manager()).forceRelease(name);
+      await (await world.manager({ label: "them" })).forceRelease(name);
       await lock.extend().catch(() => {});
       await until(() => !lock.held, "it was lost");
       await lock.release();
@@ -57,23 +144,55 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     // A theft is an AbortError by the specification; what only a renewal finds out is a loss.
     const error = await rejection(request);
     expect(error instanceof LockLostError || (error as Error).name === "AbortError").toBe(true);
-    expect(seen.map(([kind]) => kind)).toEqual(["granted", "lost"]);
+    expect(kindsOf(seen).toSorted()).toEqual(["forced", "granted", "lost"]);
+    const { token } = seen[0]!;
+    expect(seen.find(({ kind }) => kind === "forced")).toMatchObject({ by: "them", mode: "exclusive", token });
+    expect(seen.find(({ kind }) => kind === "lost")).toMatchObject({ held: expect.any(Number), blocked: undefined });
+  });
+
+  test("a lease that ends because the event loop was blocked is lost with how long that was", async (t) => {
+    const name = unique();
+    const seen = reported(t, name);
+    const lock = await locks.acquire(name, { ttl: 100 });
+    const end = performance.now() + 300;
+    while (performance.now() < end);
+    await until(() => !lock.held, "it was lost");
+    const lost = seen.find(({ kind }) => kind === "lost");
+    expect(lost?.reason).toBe("expired");
+    expect(lost?.blocked).toBeGreaterThan(100);
+    expect((lost?.held ?? 0) >= (lost?.blocked ?? 0)).toBe(true);
   });
 
   test.skipIf(scheme !== "lua")(
     "a lock that is handed over was detached, and its heir has a grant of its own",
     async (t) => {
       const name = unique();
-      const seen = reported(t, name);
       const lock = await locks.acquire(name);
+      const seen = reported(t, name);
       const heir = await locks.attach(await lock.detach());
-      await heir?.release();
-      expect(seen).toEqual([
-        ["granted", lock.fence],
+      await heir.release();
+      expect(seen.filter(({ kind }) => kind !== "renewed").map(({ kind, fence }) => [kind, fence])).toEqual([
         ["detached", lock.fence],
-        ["granted", heir?.fence],
-        ["released", heir?.fence],
+        ["granted", heir.fence],
+        ["released", heir.fence],
       ]);
     },
   );
+
+  test("a leader is elected, and resigns when it leaves its term, or loses it", async (t) => {
+    const name = unique();
+    const seen = reported(t, name);
+    for await (const term of locks.elect(name, { label: "one" })) {
+      expect(seen.at(-1)).toMatchObject({ kind: "elected", token: term.token, fence: term.fence, label: "one" });
+      break;
+    }
+    expect(kindsOf(seen)).toEqual(["granted", "elected", "released", "resigned"]);
+    for await (const term of locks.elect(name)) {
+      await locks.forceRelease(name);
+      await until(() => !term.held || scheme === "set", "it was lost");
+      break;
+    }
+    const last = kindsOf(seen).slice(4);
+    expect(last.filter((kind) => kind === "resigned" || kind === "lost")).toEqual(["lost"]);
+  });
 });

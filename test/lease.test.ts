@@ -1,7 +1,7 @@
 /** Leases against a scheme that the test answers for, with time that moves by hand. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { LockLostError, SchemeError } from "../src/errors.ts";
-import { drift } from "../src/leases/lease.ts";
+import { drift } from "../src/leases/deadline.ts";
 import { Lock } from "../src/lock.ts";
 import { ManualClock } from "../src/testing.ts";
 import { rejection } from "./support/locks.ts";

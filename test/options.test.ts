@@ -165,14 +165,14 @@ describe("a request", () => {
     expect(sent).toEqual([]);
   });
 
-  test("tryAcquire refuses waitTimeout and signal, for it never waits", async () => {
+  test("tryAcquire without waitTimeout refuses the options about waiting, because it never waits", async () => {
     const { client, sent } = recording();
     const locks = new LockManager(client);
     const tryWith = (options: object) => rejection(Reflect.apply(locks.tryAcquire, locks, ["name", options]));
     expectRefusal(
-      await tryWith({ waitTimeout: 5 }),
+      await tryWith({ maxQueue: 5 }),
       "TypeError",
-      "tryAcquire() never waits, so it cannot take waitTimeout",
+      "tryAcquire() without waitTimeout never waits, so it cannot take maxQueue",
     );
     expectDOMException(await tryWith({ signal: new AbortController().signal }), "NotSupportedError");
     expect(sent).toEqual([]);
@@ -215,7 +215,7 @@ describe("a request", () => {
     const { manner, ...options } = defaults;
     const left = Object.fromEntries(Object.keys(options).map((name) => [name, undefined]));
     for (const given of [undefined, null, {}, left]) {
-      expect(checked(given)).toEqual({ lock: "a", manner, isCandidacy: false, ...options });
+      expect(checked(given)).toEqual({ lock: "a", manner, isTry: false, isCandidacy: false, ...options });
     }
   });
 

@@ -215,8 +215,8 @@ describe("bad input", () => {
     expect(check).toThrow(says);
   });
 
-  test("tryAcquire knows neither", async () => {
-    const error = await rejection(new TestLocks().manager().tryAcquire("a", { maxQueue: 1 } as never));
-    expect((error as Error).message).toBe("tryAcquire() never waits, so it cannot take maxQueue.");
+  test("tryAcquire without waitTimeout takes neither", async () => {
+    const error = await rejection(new TestLocks().manager().tryAcquire("a", { maxQueue: 1 }));
+    expect((error as Error).message).toBe("tryAcquire() without waitTimeout never waits, so it cannot take maxQueue.");
   });
 });

@@ -19,7 +19,7 @@ delete process.env["HOLDFAST_INHERITED"];
 /** In ascending order. */
 export const inheritedDescriptors: readonly number[] = wasLaunched ? descriptors.map(Number) : findDescriptors();
 
-/** Whoever started holdfast wants these to do nothing. */
+/** The signals that the parent process made holdfast ignore. */
 export const ignoredSignals: ReadonlySet<NodeJS.Signals> = new Set([...readMask(), ...ignoredByNohup()]);
 
 /** Ignore them again. Not SIGCHLD: Node needs it, and it does nothing by itself. */

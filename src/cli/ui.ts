@@ -1,4 +1,4 @@
-/** `holdfast ui`: the dashboard, for whoever knows the secret in its URL. */
+/** `holdfast ui`: the dashboard, for those who know the secret in its URL. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -22,7 +22,7 @@ export interface UiOptions extends ConnectionOptions {
 }
 
 const HELP = `
-The page is for whoever has its URL: that contains a secret, which is random
+Anyone who has the page's URL can see it: the URL contains a secret, which is random
 unless HOLDFAST_UI_SECRET sets it (16 to 200 letters, digits, "-" and "_").
 Beyond this machine (--host) it must be set, and the traffic is plain HTTP: put
 a proxy with TLS in front of it, or use an SSH tunnel instead.

@@ -2,22 +2,14 @@ import type { Wish } from "../durability.ts";
 import { LockLostError, released } from "../errors.ts";
 import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
-import type { Context } from "../events.ts";
+import type { Context, Origin } from "../events.ts";
 import { duration, SHORTEST_TTL } from "../options/checks.ts";
-import type { Extension, Grant, LockMode, Release } from "../schemes/scheme.ts";
+import type { Extension, Grant, Release } from "../schemes/scheme.ts";
+import { deadline } from "./deadline.ts";
+import type { DetachedLock } from "./detached-lock.ts";
 import type { LeaseKeeper } from "./keeper.ts";
 import { Loss } from "./loss.ts";
 import type { Scheduled } from "./schedule.ts";
-
-/** How much earlier than the server's our deadline comes, for a lease of that length: clocks run at different speeds. */
-export function drift(ttl: number): number {
-  return ttl * 0.01 + 2;
-}
-
-/** Our own deadline for a lease that a server keeps until `grantedUntil`, and that was surely running at `from`. */
-export function deadline(grantedUntil: number, from: number): number {
-  return grantedUntil - drift(grantedUntil - from);
-}
 
 /** A lease is renewed when a third of its time has gone, and tried again after a twelfth while that fails. */
 const RENEW_AFTER = 1 / 3;
@@ -54,18 +46,6 @@ export interface Holding {
   detach(): Promise<DetachedLock>;
 }
 
-/** A lock between two processes: plain data, to be sent in any way. Nobody renews it; whoever attaches it holds it. */
-export interface DetachedLock {
-  readonly name: string;
-  readonly mode: LockMode;
-  readonly token: string;
-  readonly fence: number;
-  /** The ttl that the lock was requested with, in milliseconds. */
-  readonly ttl: number;
-  /** Milliseconds until the lease ends, when it was detached. */
-  readonly remaining: number;
-}
-
 /** A lock that outlasts its holder: until then a release leaves it held, under that label. */
 export interface Kept {
   readonly until: number;
@@ -87,6 +67,7 @@ export interface Departing {
 export interface Ground {
   /** As the scheme knows it. */
   readonly grant: Grant;
+  readonly origin: Origin;
   /** The scheme keeps it at least until then, by our clock. */
   readonly grantedUntil: number;
   /** Make it last at least until then, by our clock. */
@@ -166,6 +147,16 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   /** Neither released nor lost, as far as has been noticed. */
   get isRunning(): boolean {
     return this.#state === "running";
+  }
+
+  get origin(): Origin {
+    return this.#ground.origin;
+  }
+
+  /** Milliseconds since the grant; undefined if nobody listened to events when it was requested. */
+  get heldFor(): number | undefined {
+    const grantedAt = this.context?.grantedAt;
+    return grantedAt === undefined ? undefined : this.#now() - grantedAt;
   }
 
   /** When the keeper must look at this lease next. */
@@ -258,7 +249,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#state = "released";
     this.#keeper.forget(this);
     this.#ground.detach(this);
-    events.detached(this.grant, this.context);
+    events.detached(this);
     return { name: lock, mode, token, fence, ttl: this.ttl, remaining };
   }
 
@@ -277,7 +268,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   departed(outcome: Departure): void {
     if (this.#state !== "released") return;
     const wasHeld = outcome !== "gone";
-    if (wasHeld) events.released(this.grant, this.context);
+    if (wasHeld) events.released(this);
     else {
       this.#state = "running";
       this.lose("expired");
@@ -290,7 +281,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#state = "lost";
     const { lock, fence } = this.grant;
     this.#keeper.forget(this);
-    events.lost({ ...this.grant, reason }, this.context);
+    events.lost(this, reason, options.blocked);
     this.#whenLost().tell(new LockLostError(lock, fence, reason, options));
     this.#ground.leave(this);
   }
@@ -325,6 +316,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#deadline = Math.max(this.#deadline, this.#atMost(deadline(grantedUntil, askedAt)));
     if (this.#renew) this.#renewAt = askedAt + this.ttl * RENEW_AFTER;
     this.#keeper.reschedule(this);
+    events.renewed(this);
   }
 
   notExtended(error: unknown): void {
@@ -333,7 +325,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#trouble = error;
     const pause = Math.min(this.ttl * RETRY_AFTER, Math.max(this.remaining * RETRY_SOON, SHORTEST_RETRY));
     if (this.#renew) this.#renewAt = this.#now() + pause;
-    events.trouble({ lock: this.grant.lock, token: this.grant.token, doing: "renew", error }, this.context);
+    events.trouble("renew", error, this.grant, this, this.context);
     this.#keeper.reschedule(this);
   }
 

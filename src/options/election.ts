@@ -8,7 +8,7 @@ export interface ElectOptions {
   signal?: AbortSignal | undefined;
   /** How soon a crashed leader is replaced, at the latest (default: the manager's, at least 50). */
   ttl?: number | undefined;
-  /** Who leads, for people who look (default: the manager's). */
+  /** Who leads, shown to people (default: the manager's). */
   label?: string | undefined;
 }
 

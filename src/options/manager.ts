@@ -14,7 +14,7 @@ export interface ManagerOptions {
    * nothing else, where an array of clients is given.
    */
   scheme?: "lua" | "set" | "redlock" | undefined;
-  /** Who holds, for people who look (default `host:pid:program`). */
+  /** Who holds, shown to people (default `host:pid:program`). */
   label?: string | undefined;
   /**
    * Scheme `redlock`: how long one server may take to vote (default: a twentieth of the ttl, but at least 100 or a

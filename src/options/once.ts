@@ -10,7 +10,7 @@ export interface OnceOptions {
   atLeast?: number | undefined;
   /** How soon after a crash the job may be run again, but for `atLeast` (default: the manager's, at least 50). */
   ttl?: number | undefined;
-  /** Who runs it, for people who look (default: the manager's). */
+  /** Who runs it, shown to people (default: the manager's). */
   label?: string | undefined;
 }
 

@@ -26,13 +26,16 @@ export interface LockOptions {
   signal?: AbortSignal | undefined;
   /** How long a grant lasts without renewal (default: the manager's, at least 50). */
   ttl?: number | undefined;
-  /** Give up after this long with `LockTimeoutError` (default: wait for ever; 0: try once). */
+  /**
+   * Give up after this long: `tryAcquire` resolves to `null`, all others reject with `LockTimeoutError` (default: wait
+   * indefinitely, but `tryAcquire` not at all; 0: try once).
+   */
   waitTimeout?: number | undefined;
   /** Renew the lease while the lock is held (default true). */
   renew?: boolean | undefined;
   /** However often renewed, the lease ends this long after the grant (default: no cap, at least 50). */
   maxHold?: number | undefined;
-  /** Who holds, for people who look (default: the manager's). */
+  /** Who holds, shown to people (default: the manager's). */
   label?: string | undefined;
   /**
    * Reject with `QueueFullError`, and never enter the queue, where more than so many wait already (default: no bound;
@@ -84,6 +87,8 @@ export interface Terms {
   readonly ttl: number;
   /** 0: it tries once, and fails as one that has waited does. */
   readonly waitTimeout: number | undefined;
+  /** It resolves to null if the lock is busy until its time is up; otherwise it rejects. */
+  readonly isTry: boolean;
   readonly renew: boolean;
   readonly maxHold: number | undefined;
   readonly label: string;
@@ -142,7 +147,8 @@ export function checkRequest(
   const given = dictionary(options, "options");
   onlyAmong(given, REQUEST_OPTIONS);
   const permits = checkPermits(given, limit);
-  const ifAvailable = Boolean(given["ifAvailable"]) || (verb === "tryAcquire" && !given["steal"]);
+  const triesOnce = verb === "tryAcquire" && !given["steal"] && given["waitTimeout"] === undefined;
+  const ifAvailable = Boolean(given["ifAvailable"]) || triesOnce;
   const mode = limit ? "shared" : (oneOf(given["mode"], "mode", ["exclusive", "shared"]) ?? "exclusive");
   const signal = abortSignal(given["signal"]);
   const steal = Boolean(given["steal"]);
@@ -159,6 +165,7 @@ export function checkRequest(
     signal,
     ttl: Math.min(ttl, maxHold ?? ttl),
     ...waiting,
+    isTry: ifAvailable || verb === "tryAcquire",
     renew,
     maxHold,
     label: label(given["label"]) ?? "",
@@ -216,7 +223,7 @@ function checkWaiting(
     const never = steal
       ? "A request with steal"
       : verb === "tryAcquire"
-        ? "tryAcquire()"
+        ? "tryAcquire() without waitTimeout"
         : "A request with ifAvailable";
     throw new TypeError(`${never} never waits, so it cannot take ${waits}.`);
   }

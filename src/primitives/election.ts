@@ -6,6 +6,8 @@
 import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import { DurabilityError, SchemeError } from "../errors.ts";
+import { events } from "../events.ts";
+import type { Origin } from "../events.ts";
 import type { Lease } from "../leases/lease.ts";
 import { Lock } from "../lock.ts";
 import type { CheckedElection, CheckedObservation } from "../options/election.ts";
@@ -14,6 +16,7 @@ import { onAbort } from "../signals.ts";
 /** What an election needs to know of its manager. */
 export interface ElectionRoom {
   readonly clock: Clock;
+  readonly origin: Origin;
   /** Aborted when the manager is closed. */
   readonly closing: AbortSignal;
   candidacy(name: string, options: object): Promise<Lease | null>;
@@ -34,12 +37,14 @@ export interface Leader {
 /** The time of one leader. */
 export class Term {
   readonly #lock: Lock;
+  readonly #origin: Origin;
   readonly #over = new AbortController();
   readonly #stops: readonly (() => void)[];
 
   /** @internal */
-  constructor(lock: Lock, signal: AbortSignal | undefined) {
+  constructor(lock: Lock, origin: Origin, signal: AbortSignal | undefined) {
     this.#lock = lock;
+    this.#origin = origin;
     const all = [lock.signal, signal];
     this.#stops = all.map((end) => onAbort(end, () => this.#over.abort(end?.reason)));
     const ended = all.find((end) => end?.aborted);
@@ -79,7 +84,7 @@ export class Term {
   async resign(): Promise<void> {
     for (const stop of this.#stops) stop();
     this.#over.abort(new DOMException("The term was resigned.", "AbortError"));
-    await this.#lock.release();
+    if (await this.#lock.release()) events.resigned(this, this.#origin);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -101,7 +106,9 @@ export function campaign(room: ElectionRoom, { name, ...options }: CheckedElecti
         return;
       }
       if (!lock) continue;
-      const term = new Term(lock, signal);
+      const origin = options.label ? { ...room.origin, label: options.label } : room.origin;
+      const term = new Term(lock, origin, signal);
+      events.elected(term, origin);
       try {
         yield term;
       } finally {

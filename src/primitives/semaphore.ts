@@ -5,14 +5,11 @@ import type { Verb } from "../options/request.ts";
 import type { SemaphoreOptions } from "../options/semaphore.ts";
 import { holdDuring } from "./hold.ts";
 
-/** Asks the manager for permits. Null if it may not wait and there are too few. */
+/** Asks the manager for permits. Null if it is a try and there are too few. */
 type Obtain = (verb: Verb, options: unknown) => Promise<Lease | null>;
 
-/** Options of `tryAcquire`, which never waits. */
-export type TrySemaphoreOptions = Omit<
-  SemaphoreOptions,
-  "ifAvailable" | "signal" | "waitTimeout" | "maxQueue" | "onWait"
->;
+/** Options of `tryAcquire`. Those about waiting (`signal`, `maxQueue`, `onWait`) need a `waitTimeout`. */
+export type TrySemaphoreOptions = Omit<SemaphoreOptions, "ifAvailable">;
 
 /**
  * A limited number of permits, held by many at a time. Each holder has its own lease, so the permits of one that crashes
@@ -59,7 +56,7 @@ export class Semaphore {
     return new Lock((await this.#obtain("acquire", options)) as Lease);
   }
 
-  /** Take permits if that is possible at once, else null. */
+  /** Take permits if that is possible at once, or within `waitTimeout`; otherwise resolve to null. */
   async tryAcquire(options?: TrySemaphoreOptions): Promise<Lock | null> {
     const lease = await this.#obtain("tryAcquire", options);
     return lease && new Lock(lease);

@@ -113,19 +113,22 @@ export class SeveralLocks {
   }
 }
 
-/** Null if one is busy and the request may not wait. When it rejects, or is null, nothing waits, and what was held is given back. */
+/** Null if the request is a try, and one is busy until its time is up. When it rejects, or is null, nothing waits, and what was held is given back. */
 export async function obtainAll(room: SeveralRoom, requests: readonly CheckedRequest[]): Promise<Holding[] | null> {
-  const [{ waitTimeout, signal, ttl, renew, maxHold }] = requests as [CheckedRequest];
+  const [{ waitTimeout, isTry, signal, ttl, renew, maxHold }] = requests as [CheckedRequest];
   const held: Holding[] = [];
   /** Ends the wait as a whole: with the user's signal, at the end of its time, or if one is lost while others wait. */
   const end = new AbortController();
   const stop = onAbort(signal, () => end.abort(signal?.reason));
   const granted = new AbortController();
   let waitsFor = "";
+  let isTimeUp = false;
   if (waitTimeout) {
-    void pause(room.clock, waitTimeout, granted.signal, end.signal).then(() =>
-      end.abort(new LockTimeoutError(waitsFor, waitTimeout, "another client holds it, or the server has not answered")),
-    );
+    void pause(room.clock, waitTimeout, granted.signal, end.signal).then(() => {
+      if (granted.signal.aborted || end.signal.aborted) return;
+      isTimeUp = true;
+      end.abort(new LockTimeoutError(waitsFor, waitTimeout, "another client holds it, or the server has not answered"));
+    });
   }
   // Until all are granted each is renewed, and its time does not count.
   const terms = { renew: true, maxHold: undefined, signal: end.signal };
@@ -148,6 +151,7 @@ export async function obtainAll(room: SeveralRoom, requests: readonly CheckedReq
   } catch (error) {
     // A server that does not answer must not hold up the news.
     void releaseAll(held);
+    if (isTry && isTimeUp) return null;
     throw error;
   } finally {
     stop();

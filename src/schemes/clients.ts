@@ -1,5 +1,5 @@
 /**
- * Who the managers are: each one's label, kept under a key of its own beside the locks, for people who look.
+ * Who the managers are: each one's label, kept under a key of its own beside the locks, shown to people.
  * Nothing depends on it; where the server refuses it, labels are empty.
  */
 import type { Clock } from "../clock.ts";

@@ -1,7 +1,7 @@
 /**
  * The `redlock` scheme: locks over several independent masters. A lock is held by whoever a majority of them votes for.
  * https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/#the-redlock-algorithm, with what it lacks:
- * fences that grow, and a queue on every node (docs/decisions/032-a-queue-over-the-quorum.md).
+ * fences that grow, and a queue on every node (docs/decisions/041-a-queue-over-the-quorum.md).
  *
  * The path of an acquire (redlock/claim.ts):
  *

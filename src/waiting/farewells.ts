@@ -2,6 +2,7 @@ import { report } from "../caller.ts";
 import type { Timer } from "../clock.ts";
 import { SchemeError } from "../errors.ts";
 import { events } from "../events.ts";
+import type { Origin } from "../events.ts";
 import type { Departing, Departure, Kept } from "../leases/lease.ts";
 import type { Farewell, Grant, LockMode, Release } from "../schemes/scheme.ts";
 import type { Manner, Over, Room } from "./room.ts";
@@ -22,6 +23,10 @@ export class Farewells {
 
   constructor(room: Room) {
     this.#room = room;
+  }
+
+  get origin(): Origin {
+    return this.#room.origin;
   }
 
   say(over: Over, ttl: number, departing?: Departing, manner: Manner = NO_MANNER): void {
@@ -118,7 +123,7 @@ class Saying implements Farewell {
   }
 
   failed(error: unknown): void {
-    events.trouble({ lock: this.lock, token: this.token, doing: "release", error }, undefined);
+    events.trouble("release", error, this, this.#farewells, undefined);
     // What the server refuses for good it will refuse again.
     const isLasting = error instanceof SchemeError && !error.transient;
     this.#tell(isLasting ? "unsure" : "unheard");

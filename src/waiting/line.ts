@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { events } from "../events.ts";
 import type { Granted, HolderState, LockState, WaiterState } from "../schemes/scheme.ts";
 import { isPassing, mayWait, Place } from "./place.ts";
 import type { PlaceOwner } from "./place.ts";
@@ -58,6 +59,7 @@ export class Line implements PlaceOwner, TurnOwner {
     if (mayWait(request.terms)) this.#queue(request);
     else this.#open(request, true, undefined);
     this.#proceed();
+    if (!request.place && !request.isOver) events.queued(request, undefined);
   }
 
   left(request: Request): void {

@@ -1,6 +1,7 @@
 import { outsideContext } from "../async-context.ts";
 import type { Clock } from "../clock.ts";
 import { LockError } from "../errors.ts";
+import type { Origin } from "../events.ts";
 import type { Departing, Lease } from "../leases/lease.ts";
 import type { LeaseKeeper } from "../leases/keeper.ts";
 import type { Terms } from "../options/request.ts";
@@ -28,6 +29,7 @@ export class Lines implements Room {
   readonly clock: Clock;
   readonly keeper: LeaseKeeper;
   readonly turn: number;
+  readonly origin: Origin;
   readonly #clientId: string;
   readonly #lines = new Map<string, Line>();
   readonly #farewells: Farewells;
@@ -39,11 +41,17 @@ export class Lines implements Room {
   /** In order: those who begin at the end of this turn of the event loop, or once they are ready. */
   readonly #beginning: Beginning[] = [];
 
-  constructor(scheme: Scheme, clock: Clock, keeper: LeaseKeeper, settings: { clientId: string; turn: number }) {
+  constructor(
+    scheme: Scheme,
+    clock: Clock,
+    keeper: LeaseKeeper,
+    settings: { clientId: string; turn: number; origin: Origin },
+  ) {
     this.scheme = scheme;
     this.clock = clock;
     this.keeper = keeper;
     this.turn = settings.turn;
+    this.origin = settings.origin;
     this.#clientId = settings.clientId;
     this.#farewells = new Farewells(this);
     scheme.listen({

@@ -3,13 +3,15 @@ import type { Clock, Timer } from "../clock.ts";
 import type { Wish } from "../durability.ts";
 import { SchemeError } from "../errors.ts";
 import { events } from "../events.ts";
-import { deadline } from "../leases/lease.ts";
+import type { Origin } from "../events.ts";
+import { deadline } from "../leases/deadline.ts";
 import type { Terms } from "../options/request.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, STALE_AFTER } from "../schemes/scheme.ts";
 import type { Answer, Granted, LockMode, Question, WaitedFor } from "../schemes/scheme.ts";
 import { Queue } from "../queue.ts";
 import type { Queued } from "../queue.ts";
 import type { Request, Standing } from "./request.ts";
+import { originOf } from "./room.ts";
 import type { Room } from "./room.ts";
 import { Trouble } from "./trouble.ts";
 
@@ -100,6 +102,10 @@ export class Place implements Question, Standing, Queued<Place> {
     return this.#owner.lock;
   }
 
+  get origin(): Origin {
+    return originOf(this.#owner.room, this.terms.label);
+  }
+
   get mode(): LockMode {
     return this.terms.mode;
   }
@@ -164,6 +170,7 @@ export class Place implements Question, Standing, Queued<Place> {
   join(request: Request): void {
     request.place = this;
     this.requests.add(request);
+    if (this.state === "queued") events.queued(request, undefined);
     this.countChanged();
   }
 
@@ -234,7 +241,7 @@ export class Place implements Question, Standing, Queued<Place> {
 
   failed(error: unknown): void {
     this.#trouble = new Trouble(error, this.askedAt, this.#trouble);
-    events.trouble({ lock: this.lock, token: this.token, doing: "acquire", error }, this.requests.first?.context);
+    events.trouble("acquire", error, this, this, this.requests.first?.context);
     this.#owner.failed(this, error);
     this.state = "queued";
     if (!isPassing(error)) this.#giveUp(error);
@@ -305,6 +312,7 @@ export class Place implements Question, Standing, Queued<Place> {
 
   #pending(pokeAfter: number, ahead: number | undefined, holder: WaitedFor | undefined): void {
     this.holder = holder;
+    if (events.isQueueHeard) this.#reportQueued(ahead);
     this.#tell(ahead, holder);
     // What `onWait` did may have ended it.
     if (this.state !== "queued") return;
@@ -354,6 +362,15 @@ export class Place implements Question, Standing, Queued<Place> {
     this.#due = due;
     this.#timer?.cancel();
     this.#timer = this.#clock.after(delay, () => this.ask(), true);
+  }
+
+  /** All who wait here have the same rank among the waiters of other processes, so only the first one's is exact. */
+  #reportQueued(ahead: number | undefined): void {
+    const { first } = this.requests;
+    for (const request of Array.from(this.requests)) {
+      const isFirst = request === first;
+      events.queued(request, isFirst && ahead !== undefined ? ahead + 1 : undefined);
+    }
   }
 
   #tell(ahead: number | undefined, holder: WaitedFor | undefined): void {

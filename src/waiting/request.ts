@@ -1,17 +1,20 @@
 import type { Clock, Timer } from "../clock.ts";
 import { LockTimeoutError } from "../errors.ts";
-import { currentContext, inContext, isHeard } from "../events.ts";
-import type { Context } from "../events.ts";
+import { currentContext, events, inContext, isHeard } from "../events.ts";
+import type { Context, Origin } from "../events.ts";
 import type { Lease } from "../leases/lease.ts";
 import type { Terms, Wait } from "../options/request.ts";
 import type { WaitedFor } from "../schemes/scheme.ts";
 import { onAbort } from "../signals.ts";
 import type { Queued } from "../queue.ts";
+import { originOf } from "./room.ts";
+import type { Room } from "./room.ts";
 
 /** The line that a request waits in. */
 interface Waits {
   readonly lock: string;
   readonly clock: Clock;
+  readonly room: Pick<Room, "origin">;
   /** The request is over without a grant. */
   left(request: Request): void;
   /** Why it has not been granted yet, to complete the error of a timeout. */
@@ -42,7 +45,7 @@ export class Request implements Queued<Request> {
   isOver = false;
   readonly #line: Waits;
   readonly #as: (lease: Lease) => unknown;
-  /** What `as` makes of the lease; null if the request may not wait, and the lock is busy. */
+  /** What `as` makes of the lease; null if the request is a try, and the lock is busy. */
   readonly outcome: Promise<unknown>;
   #resolve!: (given: unknown) => void;
   #reject!: (error: unknown) => void;
@@ -66,9 +69,23 @@ export class Request implements Queued<Request> {
     if (waitTimeout) this.#endAt(this.joinedAt + waitTimeout, waitTimeout);
   }
 
+  get lock(): string {
+    return this.#line.lock;
+  }
+
+  get origin(): Origin {
+    return originOf(this.#line.room, this.terms.label);
+  }
+
+  /** Milliseconds since it was made. */
+  get waited(): number {
+    return this.#line.clock.now() - this.joinedAt;
+  }
+
   /** It holds from now on, and its code begins as soon as it may. */
   granted(): void {
     this.#finish();
+    if (this.context) this.context.grantedAt = this.#line.clock.now();
   }
 
   begin(lease: Lease): void {
@@ -77,16 +94,18 @@ export class Request implements Queued<Request> {
 
   /** The lock is busy, and the request may not wait. */
   busy(): void {
-    const { waitTimeout } = this.terms;
     const { reason } = this.#line.whyNot(this);
     if (!this.#finish()) return;
-    if (waitTimeout === 0) this.#reject(new LockTimeoutError(this.#line.lock, 0, reason));
-    else this.#resolve(null);
+    if (this.terms.isTry) return this.#resolve(null);
+    const error = new LockTimeoutError(this.#line.lock, 0, reason);
+    events.ended(this, error);
+    this.#reject(error);
   }
 
   /** Over without a grant. */
   end(error: unknown): void {
     if (!this.#finish()) return;
+    events.ended(this, error);
     this.#reject(error);
     this.#line.left(this);
   }
@@ -120,6 +139,8 @@ export class Request implements Queued<Request> {
     const look = (): void => {
       if (clock.now() < end) return this.#endAt(end, timeout);
       const { reason, cause } = this.#line.whyNot(this);
+      // A server that fails is no busy lock.
+      if (this.terms.isTry && cause === undefined) this.#resolve(null);
       this.end(new LockTimeoutError(lock, timeout, reason, { cause }));
     };
     this.#timer = clock.after(end - clock.now(), look, true);

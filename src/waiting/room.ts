@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import type { Origin } from "../events.ts";
 import type { LeaseKeeper } from "../leases/keeper.ts";
 import type { Departing, Kept, Lease } from "../leases/lease.ts";
 import type { LockMode, Scheme } from "../schemes/scheme.ts";
@@ -32,6 +33,8 @@ export interface Room {
   /** How many requests of this process may follow one another on a lock before another process has its turn. */
   readonly turn: number;
   readonly isClosed: boolean;
+  /** What its events say of the manager. */
+  readonly origin: Origin;
   newToken(isCandidacy: boolean): string;
   /** Something has been sent, and `close()` waits until it has been answered. */
   sent(): void;
@@ -50,4 +53,9 @@ export interface Room {
   farewell(over: Over, ttl: number, departing?: Departing, manner?: Manner): void;
   /** Nobody of this process holds the line's lock or waits for it any more. */
   empty(line: { readonly lock: string }): void;
+}
+
+/** What the events of a request with that label say. */
+export function originOf({ origin }: Pick<Room, "origin">, label: string): Origin {
+  return label ? { ...origin, label } : origin;
 }

@@ -3,7 +3,9 @@ import type { Timer } from "../clock.ts";
 import { unsupported } from "../errors.ts";
 import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
-import { drift, Lease } from "../leases/lease.ts";
+import type { Origin } from "../events.ts";
+import { drift } from "../leases/deadline.ts";
+import { Lease } from "../leases/lease.ts";
 import type { Extending, Ground } from "../leases/lease.ts";
 import type { Extension, Grant, Granted } from "../schemes/scheme.ts";
 import { Extensions } from "./extensions.ts";
@@ -11,6 +13,7 @@ import type { Place } from "./place.ts";
 import { Queue } from "../queue.ts";
 import type { Queued } from "../queue.ts";
 import type { Request } from "./request.ts";
+import { originOf } from "./room.ts";
 import type { Room } from "./room.ts";
 
 /** After that time a turn hands the lock to nobody else, in milliseconds: slow work alternates between processes. */
@@ -77,6 +80,10 @@ export class Turn implements Ground, Queued<Turn> {
     this.#confirmedAt = from;
     this.#fences = requests.size;
     this.#hearing = owner.room.scheme.hearing(lock);
+  }
+
+  get origin(): Origin {
+    return originOf(this.#owner.room, this.place.label);
   }
 
   /** Everybody begins who may now. */
@@ -193,6 +200,7 @@ export class Turn implements Ground, Queued<Turn> {
   #limit(): void {
     const { clock } = this.#owner.room;
     this.#endsAt = clock.now() + TURN_TIME;
+    if (events.isQueueHeard) for (const request of Array.from(this.place.requests)) events.queued(request, undefined);
     this.#timer = clock.after(TURN_TIME, () => this.#putBack(), true);
   }
 
@@ -219,7 +227,7 @@ export class Turn implements Ground, Queued<Turn> {
     const lease = new Lease(room.keeper, this, own, request.terms, request.context, from);
     this.leases.add(lease);
     room.keeper.add(lease);
-    events.granted(own, request.context);
+    events.granted(lease, request);
     const isWhole = !isPushed && this.grantedUntil - from >= ttl - drift(ttl);
     // Written or answered: either way it will have arrived if this process is blocked by its own code now.
     const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(own.lock)]);

@@ -171,6 +171,21 @@ describe.concurrent("when the server breaks connections", () => {
     await warmUp(locks);
     expect(rejections).toEqual([]);
   });
+
+  test.for(clientNames)("a connection for WATCH that broke while nobody used it fails no call (%s)", async (on, t) => {
+    const stage = await openStage(t);
+    const locks = await stage.manager({ on, scheme: "set" });
+    await warmUp(locks);
+    const name = unique();
+    const lock = await locks.acquire(name);
+    const idle = (await connections(stage.redis)).filter(({ cmd }) => /exec|unwatch|watch/i.test(cmd ?? ""));
+    t.skip(idle.length === 0, "This server compares and deletes by itself: no WATCH is needed.");
+    for (const { id } of idle) await stage.redis.client("KILL", "ID", id!);
+    // The client hears that the connection is closed before it hears the answers to what was sent later.
+    for (let i = 0; i < 3; i++) await locks.query();
+    expect(await locks.forceRelease(name)).toHaveLength(1);
+    expect(await lock.release()).toBe(false);
+  });
 });
 
 describe.concurrent("a client that was set up in its own way gets pushes, and gives back what it took:", () => {

@@ -22,7 +22,7 @@ const schemes = ["lua", "set"] as const;
 const everywhere = schemes.flatMap((scheme) => clientNames.map((on) => ({ scheme, on })));
 
 interface Trouble {
-  readonly lock: string;
+  readonly name: string;
   readonly doing: string;
   readonly error: SchemeError;
 }
@@ -31,7 +31,7 @@ interface Trouble {
 function troubles(t: Finishing, name: string): Trouble[] {
   const seen: Trouble[] = [];
   const see = (message: unknown): void => {
-    if ((message as Trouble).lock === name) seen.push(message as Trouble);
+    if ((message as Trouble).name === name) seen.push(message as Trouble);
   };
   subscribe("holdfast:trouble", see);
   t.onTestFinished(() => void unsubscribe("holdfast:trouble", see));

@@ -21,7 +21,8 @@ export interface Leases {
 
 export function startLeases(scheme: Scheme, clock: Clock): Leases {
   const keeper = new LeaseKeeper(clock);
-  const room = new Lines(scheme, clock, keeper, { clientId: "client", turn: 1 });
+  const origin = { scheme: scheme.name, prefix: "lock:", label: "test" };
+  const room = new Lines(scheme, clock, keeper, { clientId: "client", turn: 1, origin });
   const nothing = (): void => {};
   const owner: PlaceOwner & TurnOwner = {
     lock: "a",
@@ -34,7 +35,7 @@ export function startLeases(scheme: Scheme, clock: Clock): Leases {
     putBack: nothing,
     ended: nothing,
   };
-  const line = { lock: "a", clock, left: nothing, whyNot: () => ({ reason: "" }) };
+  const line = { lock: "a", clock, room, left: nothing, whyNot: () => ({ reason: "" }) };
   return {
     keeper,
     room,

@@ -255,7 +255,8 @@ describe("nothing is left", () => {
       return places.length === 3 ? ["--no-such-option", "1"] : [];
     };
     await expect(startReplicated(2, { args })).rejects.toThrow("no-such-option");
-    expect(places).toHaveLength(3);
+    // A server whose port was taken by then is started once more.
+    expect(places.length).toBeGreaterThanOrEqual(3);
     expect(places.filter(({ dir }) => existsSync(dir))).toEqual([]);
   });
 

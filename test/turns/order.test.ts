@@ -1,7 +1,7 @@
 /** Local turns: who is served when, and with what. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Lock, LockOptions } from "../../src/index.ts";
-import { drift } from "../../src/leases/lease.ts";
+import { drift } from "../../src/leases/deadline.ts";
 import { TurnsStage, type TurnsStore, down } from "../support/turns.ts";
 
 vi.mock("../../src/schemes/index.ts", () => ({

@@ -1,7 +1,7 @@
 /**
  * Whether a node remembers. Each has a mark, with the run id of the server that was marked. Who finds it missing or that
  * of another run leaves the node out until every lease is over that it may have forgotten, which the others know, and
- * marks it again. No uptime and no wall clock is in that: docs/decisions/033-nodes-that-forgot.md
+ * marks it again. No uptime and no wall clock is in that: docs/decisions/042-nodes-that-forgot.md
  */
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../../clock.ts";

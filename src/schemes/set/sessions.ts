@@ -34,7 +34,7 @@ export class Sessions {
     while (pool.count === MOST_SESSIONS && pool.idle.length === 0) {
       await new Promise<void>((resolve) => pool.waiting.push(resolve));
     }
-    let session = pool.idle.pop();
+    let session = takeIdle(pool);
     if (!session) pool.count++;
     try {
       session ??= await this.#driver.session(key);
@@ -73,10 +73,20 @@ export class Sessions {
   }
 }
 
+/** One that works, as far as its client has noticed. A connection that broke while nobody used it is nobody's failure. */
+function takeIdle(pool: Pool): Driver | undefined {
+  for (let session = pool.idle.pop(); session; session = pool.idle.pop()) {
+    if (session.drops === 0 && session.complaint === undefined) return session;
+    pool.count--;
+    session.close();
+  }
+  return undefined;
+}
+
 /** It is our own connection that broke, not the user's: the next call opens another. */
 function broken(error: unknown): SchemeError {
   const failure = schemeError(error);
   if (failure.code !== "unreachable") return failure;
-  const message = `The connection for WATCH broke: ${messageOf(failure.cause)}.`;
+  const message = `The connection for WATCH broke: ${messageOf(failure.cause).replace(/\.$/, "")}.`;
   return new SchemeError("unreachable", message, failure.causes, true);
 }

@@ -1,0 +1,252 @@
+/**
+ * What the server has granted, as its keys show it behind each command: which grants it keeps and until when, whether
+ * fences grow from grant to grant, and whether anybody was let in before those who stood in line.
+ */
+import type { Executed } from "../server/server.ts";
+import type { SimulatedServer } from "../server/server.ts";
+import { FREE } from "../server/states.ts";
+import type { HolderRecord, LockRecord } from "../server/states.ts";
+import type { World } from "../world/world.ts";
+import type { Cause } from "./attempt.ts";
+import type { History } from "./history.ts";
+import type { Verdict } from "./verdict.ts";
+
+/** Times are the server's wall clock's. */
+export interface ServerGrant {
+  readonly lock: string;
+  readonly token: string;
+  /** Undefined as long as only its holder knows it (scheme `set`). */
+  fence: number | undefined;
+  /** The end of the lease, as the server had it last. */
+  expiry: number;
+  /** The server keeps it, as far as its time is not over. */
+  isKept: boolean;
+  /** Why the server lost it though its time was not over, and nobody gave it back. */
+  lost: Cause | undefined;
+  /** The first was the earliest. */
+  readonly order: number;
+}
+
+interface LockBook {
+  record: LockRecord;
+  /** When nobody held it any more, in the world's time, as far as commands have shown. */
+  freeSince: number;
+  readonly kept: Map<string, ServerGrant>;
+  lastFence: number;
+}
+
+/** What a command may do to a lock beside giving it to whoever stands first in line. */
+const BY_FORCE = new Set(["steal", "handover"]);
+
+export class Ledger {
+  readonly #world: World;
+  readonly #history: History;
+  readonly #verdict: Verdict;
+  readonly #scriptOf: (command: readonly string[]) => string | undefined;
+  readonly #alias: (text: string) => string;
+  readonly #isForcing: (client: string, lock: string) => boolean;
+  readonly #books = new Map<string, LockBook>();
+  readonly #grants = new Map<string, ServerGrant>();
+  /** By lock, in the order in which they were granted. */
+  readonly #orders = new Map<string, ServerGrant[]>();
+  #count = 0;
+  /** When somebody last lost a lock that he had every right to, by lock. */
+  readonly takenAt: Map<string, number> = new Map();
+  /** The largest fence so far. */
+  #highest = 0;
+  /** Up to this one fences may fall: the counter was lost while the clock, which was set back, was behind it. */
+  #mayFallTo = 0;
+  /** Commands that the server has carried out. */
+  commands = 0;
+
+  constructor(
+    world: World,
+    history: History,
+    verdict: Verdict,
+    scriptOf: (command: readonly string[]) => string | undefined,
+    alias: (text: string) => string,
+    isForcing: (client: string, lock: string) => boolean,
+  ) {
+    this.#world = world;
+    this.#history = history;
+    this.#verdict = verdict;
+    this.#scriptOf = scriptOf;
+    this.#alias = alias;
+    this.#isForcing = isForcing;
+  }
+
+  executed({ server, session, commands, replies, published, records }: Executed): void {
+    this.commands += commands.length;
+    const names = commands.map((command) => this.#scriptOf(command) ?? command[0] ?? "");
+    this.#tell(session.client, commands, names, replies);
+    const isByForce = names.some((name) => BY_FORCE.has(name));
+    // The scheme `set` has no script that says so.
+    const isSteal = (lock: string): boolean =>
+      names.includes("steal") || (names.includes("MULTI") && this.#isForcing(session.client, lock));
+    for (const [lock, record] of records) {
+      const cause = isSteal(lock) ? "stolen" : undefined;
+      this.#update(server, lock, record, { isByForce, isLook: false, cause });
+    }
+    for (const { text } of published) this.#history.add(server.name, () => `publishes ${this.#alias(text)}`);
+  }
+
+  /** The server has been looked at, because something was done to it from outside. */
+  looked(server: SimulatedServer, records: ReadonlyMap<string, LockRecord>, cause: Cause | undefined): void {
+    for (const [lock, record] of records) this.#update(server, lock, record, { isByForce: true, isLook: true, cause });
+  }
+
+  /** The server's clock has jumped forward: leases end early, until they are renewed. */
+  jumped(server: SimulatedServer, by: number): void {
+    const before = server.wall() - by;
+    for (const { kept } of this.#books.values()) {
+      for (const grant of kept.values()) if (grant.expiry > before) grant.lost ??= "clock jumped";
+    }
+  }
+
+  /** The server has forgotten its counter. Its time replaces that, unless it was set back and has not caught up. */
+  forgot(server: SimulatedServer): void {
+    if (server.wall() * 1_000 <= this.#highest) this.#mayFallTo = Math.max(this.#mayFallTo, this.#highest);
+  }
+
+  #fencesFall(text: string, fence: number): void {
+    if (fence <= this.#mayFallTo) this.#verdict.except("clock jumped", text);
+    else this.#verdict.fail("growing fences", text);
+  }
+
+  grantOf(lock: string, token: string, fence: number): ServerGrant | undefined {
+    const exact = this.#grants.get(`${lock} ${token} ${fence}`) ?? this.#grants.get(`${lock} ${token} undefined`);
+    if (exact) return exact;
+    // One grant carries several fences in a row, for those of one process that follow one another.
+    const client = token.slice(0, token.indexOf(":"));
+    return this.#orders
+      .get(lock)
+      ?.findLast((grant) => grant.fence !== undefined && grant.fence <= fence && grant.token.startsWith(client));
+  }
+
+  /** Its holder says which fence it has. */
+  learnFence(grant: ServerGrant, fence: number): void {
+    if (grant.fence !== undefined) return;
+    grant.fence = fence;
+    this.#highest = Math.max(this.#highest, fence);
+    for (const other of this.#orders.get(grant.lock) ?? []) {
+      if (other === grant || other.fence === undefined) continue;
+      const isRight = other.order < grant.order ? other.fence < fence : other.fence > fence;
+      if (isRight) continue;
+      const order = other.order < grant.order ? "before" : "after";
+      const text = `${this.#alias(grant.token)} has ${fence}; ${this.#alias(other.token)}, granted ${order} it, ${other.fence}`;
+      this.#fencesFall(`${grant.lock}: ${text}`, Math.min(fence, other.fence));
+    }
+  }
+
+  /** The lock's record when it was last looked at. */
+  recordOf(lock: string): LockRecord {
+    return this.#bookOf(lock).record;
+  }
+
+  /** Since when nobody has held it, in the world's time; Infinity if somebody does. */
+  freeSince(server: SimulatedServer, lock: string): number {
+    const { record, freeSince } = this.#bookOf(lock);
+    if (record.holders.length === 0) return freeSince;
+    const expiry = Math.max(...record.holders.map((holder) => holder.expiry));
+    const time = server.timeOf(expiry);
+    return time <= this.#world.now ? time : Infinity;
+  }
+
+  #update(
+    server: SimulatedServer,
+    lock: string,
+    record: LockRecord,
+    how: { readonly isByForce: boolean; readonly isLook: boolean; readonly cause: Cause | undefined },
+  ): void {
+    const book = this.#bookOf(lock);
+    const now = server.wall();
+    const before = book.record;
+    // Of several that were let in in one step, the server knows them by their ends.
+    const inOrder = [...record.holders].sort((a, b) => (a.fence ?? 0) - (b.fence ?? 0));
+    const holders = new Map(inOrder.map((holder) => [keyOf(lock, holder), holder]));
+    for (const [key, grant] of book.kept) {
+      if (holders.has(key)) continue;
+      book.kept.delete(key);
+      grant.isKept = false;
+      // What is lost by a holder's own release is no loss, and an end in time none either.
+      if (grant.expiry > now) {
+        if (how.cause !== undefined) {
+          grant.lost ??= how.cause;
+          this.takenAt.set(lock, this.#world.now);
+        }
+        grant.expiry = Math.min(grant.expiry, now);
+      }
+    }
+    for (const [key, holder] of holders) {
+      if (record.kind === "foreign") continue;
+      const grant = this.#grants.get(key) ?? this.#granted(lock, holder, before, record, how);
+      book.kept.set(key, grant);
+      // Set back in time it may end earlier than it was said to.
+      if (how.isLook && holder.expiry < grant.expiry) grant.lost ??= how.cause;
+      else if (!how.isLook && holder.expiry > grant.expiry) grant.lost = undefined;
+      grant.expiry = holder.expiry;
+      grant.isKept = true;
+    }
+    if (record.holders.length === 0 && before.holders.length > 0) {
+      const ended = server.timeOf(Math.max(...before.holders.map(({ expiry }) => expiry)));
+      book.freeSince = Math.min(this.#world.now, ended);
+    }
+    book.record = record;
+  }
+
+  #granted(
+    lock: string,
+    holder: HolderRecord,
+    before: LockRecord,
+    after: LockRecord,
+    how: { readonly isByForce: boolean },
+  ): ServerGrant {
+    const { token, fence, expiry } = holder;
+    const grant: ServerGrant = { lock, token, fence, expiry, isKept: true, lost: undefined, order: this.#count++ };
+    this.#grants.set(keyOf(lock, holder), grant);
+    const all = this.#orders.get(lock) ?? [];
+    this.#orders.set(lock, all);
+    all.push(grant);
+    const who = this.#alias(token);
+    this.#history.add("", () => `  ${lock} is granted to ${who}, fence ${fence}`);
+    const book = this.#bookOf(lock);
+    if (fence !== undefined) {
+      if (fence <= book.lastFence)
+        this.#fencesFall(`${lock}: ${who} is granted ${fence} after ${book.lastFence}`, fence);
+      this.#highest = Math.max(this.#highest, fence);
+      book.lastFence = Math.max(book.lastFence, fence);
+    }
+    if (how.isByForce) return grant;
+    const place = before.queue.findIndex(([queued]) => queued === token);
+    const earlier = before.queue.slice(0, place < 0 ? undefined : place).map(([queued]) => queued);
+    const still = new Set(after.queue.map(([queued]) => queued));
+    const overtaken = earlier.filter((queued) => still.has(queued));
+    if (overtaken.length === 0) return grant;
+    this.#verdict.fail(
+      "order on the server",
+      `${lock}: ${who} was let in before ${overtaken.map(this.#alias).join(", ")}`,
+    );
+    return grant;
+  }
+
+  #bookOf(lock: string): LockBook {
+    let book = this.#books.get(lock);
+    if (!book) this.#books.set(lock, (book = { record: FREE, freeSince: 0, kept: new Map(), lastFence: 0 }));
+    return book;
+  }
+
+  #tell(client: string, commands: Executed["commands"], names: readonly string[], replies: Executed["replies"]): void {
+    for (const [i, command] of commands.entries()) {
+      const reply = replies[i];
+      this.#history.add(client, () => {
+        const words = names[i] === command[0] ? command.slice(1) : command.slice(3);
+        const answer = reply instanceof Error ? reply.message : JSON.stringify(reply);
+        return this.#alias(`${names[i]} ${words.join(" ")} → ${answer}`);
+      });
+    }
+  }
+}
+
+function keyOf(lock: string, { token, fence }: HolderRecord): string {
+  return `${lock} ${token} ${fence}`;
+}

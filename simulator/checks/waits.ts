@@ -1,0 +1,129 @@
+/**
+ * Who waits, and whether each is served: nobody may wait for long for a lock that nobody holds, and in one process
+ * nobody may be overtaken.
+ */
+import type { SimulatedServer } from "../server/server.ts";
+import type { World } from "../world/world.ts";
+import type { Attempt } from "./attempt.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Verdict } from "./verdict.ts";
+
+/** How often it is looked whether anybody waits in vain, in milliseconds. */
+const LOOK_EVERY = 1_000;
+
+export interface WaitTerms {
+  /** For how long a live waiter may wait at most for a lock that nobody has held since then, in milliseconds. */
+  bound(attempt: Attempt, since: number): number;
+  /** Whether one process serves its own in the order in which they asked. */
+  readonly isOrdered: boolean;
+  /** Since when nothing has gone wrong for a client, in the world's time; Infinity if something does now. */
+  quietSince(attempt: Attempt): number;
+}
+
+export class Waits {
+  readonly #world: World;
+  readonly #server: SimulatedServer;
+  readonly #verdict: Verdict;
+  readonly #ledger: Ledger;
+  readonly #terms: WaitTerms;
+  readonly #open = new Set<Attempt>();
+  readonly #blamed = new Set<Attempt>();
+  /** When a request that shares turns last began, by process and lock. */
+  readonly #turns = new Map<string, number>();
+
+  constructor(world: World, server: SimulatedServer, verdict: Verdict, ledger: Ledger, terms: WaitTerms) {
+    this.#world = world;
+    this.#server = server;
+    this.#verdict = verdict;
+    this.#ledger = ledger;
+    this.#terms = terms;
+  }
+
+  /** What programs have begun and not ended. */
+  get open(): readonly Attempt[] {
+    return [...this.#open].filter(({ by }) => !by.process.isDead);
+  }
+
+  /** Whether a program of this process takes that lock by force just now. */
+  isForcing(process: string, lock: string): boolean {
+    for (const { operation, by } of this.#open) {
+      const isForce = operation.do === "steal" || operation.do === "force";
+      if (isForce && by.process.name === process && operation.locks.includes(lock)) return true;
+    }
+    return false;
+  }
+
+  asked(attempt: Attempt): void {
+    this.#open.add(attempt);
+  }
+
+  begun(attempt: Attempt): void {
+    if (++attempt.begun > 1)
+      this.#verdict.fail("runs once", `${attempt.label} of ${attempt.by.name} ran ${attempt.begun} times`);
+    if (!this.#terms.isOrdered) return;
+    for (const other of this.#open) {
+      if (other.id >= attempt.id) break;
+      if (!isOvertaken(other, attempt) || this.#mayOvertake(attempt, other)) continue;
+      this.#verdict.fail("order in a process", `${other.label} of ${other.by.name} was overtaken by ${attempt.label}`);
+    }
+    if (isPlain(attempt) && !standsAlone(attempt)) this.#turns.set(turnOf(attempt), attempt.by.process.time);
+  }
+
+  /** A request that stands alone may be served before an older one, if a turn came since and did not reach that one. */
+  #mayOvertake(attempt: Attempt, other: Attempt): boolean {
+    if (!standsAlone(attempt) || standsAlone(other)) return false;
+    return (this.#turns.get(turnOf(other)) ?? -Infinity) >= other.askedAt;
+  }
+
+  settled(attempt: Attempt): void {
+    attempt.settledAt = this.#world.now;
+    this.#open.delete(attempt);
+  }
+
+  /** Look now and then, until the end. */
+  watch(end: number): void {
+    const next = this.#world.now + LOOK_EVERY;
+    if (next > end) return;
+    this.#world.at(next, () => {
+      this.#look();
+      this.watch(end);
+    });
+  }
+
+  #look(): void {
+    const { now } = this.#world;
+    for (const attempt of this.#open) {
+      if (!attempt.isWaiting || this.#blamed.has(attempt)) continue;
+      const [lock = ""] = attempt.operation.locks;
+      const free = this.#ledger.freeSince(this.#server, lock);
+      const since = Math.max(free, attempt.askedAt, this.#terms.quietSince(attempt));
+      if (now - since <= this.#terms.bound(attempt, since)) continue;
+      this.#blamed.add(attempt);
+      const waited = ((now - since) / 1_000).toFixed(1);
+      this.#verdict.fail(
+        "service",
+        `${attempt.by.name}${attempt.label} has waited ${waited} s for ${lock}, which nobody holds`,
+      );
+    }
+  }
+}
+
+/** Whether they are alike, and the other asked first and waits still. */
+function isOvertaken(other: Attempt, attempt: Attempt): boolean {
+  if (other.by !== attempt.by || !other.isWaiting || !isPlain(other) || !isPlain(attempt)) return false;
+  return other.operation.locks[0] === attempt.operation.locks[0] && other.askedAt < attempt.askedAt;
+}
+
+function isPlain({ operation }: Attempt): boolean {
+  const { do: verb, mode = "exclusive", locks } = operation;
+  return (verb === "request" || verb === "acquire") && mode === "exclusive" && locks.length === 1;
+}
+
+/** Whether it takes a place in the queue for itself, and no turn. */
+function standsAlone({ operation, by }: Attempt): boolean {
+  return by.turn === 1 || operation.watches === true || operation.maxQueue !== undefined;
+}
+
+function turnOf({ by, operation }: Attempt): string {
+  return `${by.id} ${operation.locks[0]}`;
+}

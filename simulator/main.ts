@@ -1,0 +1,27 @@
+/**
+ * `npm run simulate -- --seed S --hours H`: true managers on a true server, in virtual time, with faults by seed. Prints
+ * the time line of the first seed that breaks a promise, and ends with 1 then.
+ *
+ *     --scheme lua,set   which schemes take turns (default: both)
+ *     --faults N         faults in an hour (default: drawn by seed)
+ *     --mistake NAME     with this mistake planted in the scripts
+ *     --history          show the first run's time line in any case
+ */
+import { parseArgs } from "node:util";
+import { installBuiltins } from "./world/builtins.ts";
+
+installBuiltins();
+const { plant } = await import("./mistakes/mistakes.ts");
+const { simulate } = await import("./run/simulate.ts");
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: String(Date.now()) },
+    hours: { type: "string", default: "10" },
+    scheme: { type: "string", default: "lua,set" },
+    faults: { type: "string" },
+    mistake: { type: "string" },
+    history: { type: "boolean", default: false },
+  },
+});
+if (values.mistake !== undefined) plant(values.mistake);
+process.exitCode = (await simulate(values)) ? 0 : 1;

@@ -1,0 +1,200 @@
+/** Draws a plan from a seed. Each part has chances of its own, so that leaving one out changes no other. */
+import type { Random } from "../world/random.ts";
+import { Random as Chances } from "../world/random.ts";
+import { LIMIT, LOCKS } from "./plan.ts";
+import type { ClientPlan, Deed, Fault, Operation, Plan, SchemeUnderTest, Step, Verb } from "./plan.ts";
+
+const MINUTE = 60_000;
+
+export interface PlanTerms {
+  readonly seed: string;
+  readonly scheme: SchemeUnderTest;
+  readonly clients?: number;
+  /** In milliseconds. */
+  readonly length?: number;
+  /** How many faults in an hour; 0 for none. */
+  readonly faults?: number;
+}
+
+export function drawPlan({ seed, scheme, clients: size = 5, length = 10 * MINUTE, faults }: PlanTerms): Plan {
+  const chances = new Chances(seed);
+  const names = Array.from({ length: size }, (_, i) => String.fromCharCode(65 + i));
+  const clients = names.map((name) => drawClient(name, chances.fork(name)));
+  const world = chances.fork("world");
+  // Some runs are calm and busy, others are stormy.
+  const pause = world.spread(8_000, 120_000);
+  const perHour = faults ?? (world.chance(0.15) ? 0 : world.spread(6, 200));
+  const steps: Step[] = [];
+  for (const name of names) {
+    const own = chances.fork(`steps of ${name}`);
+    for (let at = own.between(0, pause); at < length; at += own.between(0, 2 * pause)) {
+      const burst = own.chance(0.15) ? 2 + own.below(6) : 1;
+      const first = drawOperation(own, scheme, name, names);
+      for (let i = 0; i < burst; i++) {
+        // Those who ask at once mostly ask for the same.
+        const operation = i === 0 || own.chance(0.7) ? first : drawOperation(own, scheme, name, names);
+        steps.push({ at: at + i * own.between(0, 3), client: name, operation });
+      }
+    }
+  }
+  const storm = chances.fork("storm");
+  const every = 3_600_000 / perHour;
+  for (let at = storm.between(0, 2 * every); at < length; at += storm.between(0, 2 * every)) {
+    steps.push({ at, trouble: drawFault(storm, names) });
+  }
+  steps.sort((a, b) => a.at - b.at);
+  const serverRate = world.between(0.9995, 1.0005);
+  return { seed, scheme, serverRate, snapshotEvery: world.spread(500, 20_000), clients, length, steps };
+}
+
+function drawClient(name: string, chances: Random): ClientPlan {
+  return {
+    name,
+    rate: chances.between(0.999, 1.001),
+    offset: chances.between(-5_000, 5_000),
+    latency: chances.spread(0.1, 20),
+    jitter: chances.spread(0.1, 5),
+    policy: chances.pick(["resend", "reject"] as const),
+    tellsServer: chances.chance(0.8),
+    turn: chances.pick([1, 16, 16, 3]),
+    hitches: chances.chance(0.2) ? chances.spread(1e-4, 1e-2) : 0,
+  };
+}
+
+const VERBS: Readonly<Record<SchemeUnderTest, Partial<Record<Verb, number>>>> = {
+  lua: {
+    request: 8,
+    acquire: 6,
+    try: 3,
+    steal: 0.5,
+    permits: 5,
+    several: 2,
+    reenter: 1,
+    elect: 2,
+    once: 1,
+    "hand over": 1,
+    query: 1,
+    force: 0.3,
+    close: 0.2,
+  },
+  set: {
+    request: 8,
+    acquire: 6,
+    try: 3,
+    steal: 0.5,
+    several: 2,
+    reenter: 1,
+    elect: 2,
+    once: 1,
+    query: 1,
+    force: 0.3,
+    close: 0.2,
+  },
+};
+
+function drawOperation(chances: Random, scheme: SchemeUnderTest, name: string, names: readonly string[]): Operation {
+  const verb = chances.weighted(VERBS[scheme]);
+  const hold = chances.spread(1, 8_000);
+  const ttl = chances.chance(0.3) ? 30_000 : Math.round(chances.spread(50, 60_000));
+  const base = { do: verb, hold, ttl, locks: [chances.pick(["a", "b"])] };
+  switch (verb) {
+    case "request":
+    case "acquire":
+      return { ...base, ...drawWait(chances, scheme), ...drawDeed(chances, scheme, verb) };
+    case "try":
+      return { ...base, ...drawDeed(chances, scheme, verb) };
+    case "permits":
+      return { ...base, ...drawWait(chances, scheme), mode: "shared", locks: ["s"], permits: 1 + chances.below(LIMIT) };
+    case "several":
+      return { ...base, locks: ["a", "b", "j"].filter(() => chances.chance(0.8)).concat("j") };
+    case "reenter":
+      return { ...base, locks: ["b"] };
+    case "elect":
+      return { ...base, locks: ["e"] };
+    case "once":
+      return { ...base, locks: ["j"], atLeast: chances.spread(1, 10_000) };
+    case "hand over":
+      return { ...base, heir: chances.pick(names.filter((other) => other !== name)), travel: chances.spread(1, 3_000) };
+    case "steal":
+    case "query":
+    case "force":
+    case "close":
+      return { ...base, locks: [chances.pick(["a", "b", "e"])], hold: Math.min(hold, 5_000) };
+  }
+}
+
+/** How it waits, if it waits otherwise than for as long as it takes. */
+function drawWait(chances: Random, scheme: SchemeUnderTest): Partial<Operation> {
+  const wait: { -readonly [K in keyof Operation]?: Operation[K] } = {};
+  if (scheme === "lua" && chances.chance(0.25)) wait.mode = "shared";
+  if (chances.chance(0.2)) wait.waitTimeout = chances.chance(0.2) ? 0 : Math.round(chances.spread(1, 30_000));
+  if (chances.chance(0.1)) wait.abortAfter = chances.spread(1, 10_000);
+  if (chances.chance(0.1)) wait.maxHold = Math.round(chances.spread(50, 20_000));
+  if (chances.chance(0.1)) wait.renew = false;
+  if (scheme === "lua" && chances.chance(0.1)) wait.maxQueue = chances.below(4);
+  if (chances.chance(0.1)) wait.watches = true;
+  if (chances.chance(0.1)) wait.label = "night";
+  return wait;
+}
+
+function drawDeed(chances: Random, scheme: SchemeUnderTest, verb: Verb): Partial<Operation> {
+  if (!chances.chance(0.25)) return {};
+  const deeds: Partial<Record<Deed, number>> = { extend: 3, throw: 1, block: 1 };
+  if (scheme === "lua") deeds.downgrade = 2;
+  if (verb !== "request") deeds.forget = 1;
+  const deed = chances.weighted(deeds);
+  return deed === "block" ? { deed, blockFor: chances.spread(10, 5_000) } : { deed };
+}
+
+function drawFault(chances: Random, names: readonly string[]): Fault {
+  const client = chances.pick(names);
+  const fault = chances.weighted({
+    crash: 4,
+    freeze: 4,
+    sleep: 1,
+    stall: 3,
+    slow: 2,
+    break: 8,
+    restart: 3,
+    "freeze server": 2,
+    "clock jump": 1,
+    "out of memory": 0.7,
+    "read only": 0.7,
+    loading: 0.7,
+    "forget scripts": 1,
+    "foreign holder": 1.5,
+    delete: 1,
+  });
+  switch (fault) {
+    case "crash":
+      return { fault, client, silent: chances.chance(0.3), back: chances.spread(10, 60_000) };
+    case "freeze":
+    case "sleep":
+    case "stall":
+      return { fault, client, time: chances.spread(1, 30_000) };
+    case "slow":
+      return { fault, client, time: chances.spread(100, 30_000), factor: chances.spread(2, 50) };
+    case "break": {
+      const which = chances.pick(["commands", "pushes", "all", "all"] as const);
+      const deafFor = chances.chance(0.5) ? 0 : chances.spread(1, 2_000);
+      const clientNotices = chances.chance(0.7) ? chances.spread(0.1, 100) : chances.spread(100, 20_000);
+      const serverNotices = chances.chance(0.7) ? chances.spread(0.1, 100) : chances.spread(100, 60_000);
+      return { fault, client, which, deafFor, clientNotices: Math.max(clientNotices, deafFor), serverNotices };
+    }
+    case "restart":
+      return { fault, memory: chances.pick(["kept", "lost", "old"] as const), down: chances.spread(50, 20_000) };
+    case "clock jump":
+      return { fault, by: (chances.chance(0.5) ? 1 : -1) * chances.spread(1, 60_000) };
+    case "freeze server":
+    case "out of memory":
+    case "read only":
+    case "loading":
+      return { fault, time: chances.spread(10, 8_000) };
+    case "forget scripts":
+      return { fault };
+    case "foreign holder":
+      return { fault, lock: chances.pick(["a", "b", "e"]), hold: chances.spread(50, 10_000) };
+    case "delete":
+      return { fault, lock: chances.pick(LOCKS) };
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * What has gone wrong for whom and when, so that nobody is blamed for what follows from that. An error is excused only
+ * if something explains it that happened to this very client, lock or server in the time in which it could matter.
+ */
+import { LockLostError } from "../../src/errors.ts";
+import { drift } from "../../src/leases/deadline.ts";
+import type { Attempt } from "../checks/attempt.ts";
+import type { Ledger } from "../checks/ledger.ts";
+import { atMostOf, Thrown } from "../load/program.ts";
+import type { Operation } from "../plan/plan.ts";
+import type { World } from "../world/world.ts";
+
+/** A call fails this long at most after its cause has passed: a reconnection, and the time limit of the call. */
+const LINGER = 12_000;
+/** A waiter in the queue is patient for 30 s, and the time limit of a call comes on top. */
+const PATIENCE = 40_000;
+/** A dead waiter stands in the queue for 15 s after its last sign of life, and a poke comes within 5.5 s. */
+const FELT_FOR = 21_000;
+/** What timers, a loop's other callbacks and questions that wait for each other may cost, in milliseconds. */
+const SLACK = 20;
+/** A renewal is due after a third of the ttl. */
+const FOR_RENEWAL = 2 / 3;
+
+interface Trouble {
+  /** Undefined: all of them. */
+  readonly client: string | undefined;
+  readonly from: number;
+  until: number;
+}
+
+export class Excuses {
+  readonly #world: World;
+  readonly #ledger: () => Ledger;
+  readonly #troubles: Trouble[] = [];
+  #upsetAt = -Infinity;
+  /** Clients whose connection is down now. */
+  readonly #down = new Map<string, Trouble>();
+
+  constructor(world: World, ledger: () => Ledger) {
+    this.#world = world;
+    this.#ledger = ledger;
+  }
+
+  /** The client's connection is down. */
+  disturb(client: string): void {
+    if (!this.#down.has(client)) this.#down.set(client, this.#add(client, Infinity));
+  }
+
+  /** Its connection is up again. */
+  settle(client: string): void {
+    const trouble = this.#down.get(client);
+    if (trouble) trouble.until = this.#world.now;
+    this.#down.delete(client);
+  }
+
+  /** Something goes wrong for the client until then. */
+  disturbUntil(client: string, time: number): void {
+    this.#add(client, time);
+  }
+
+  /** Something goes wrong for all of them until then. */
+  disturbAll(time: number): void {
+    this.#add(undefined, time);
+  }
+
+  /** Something goes wrong that fails no call, but may keep waiters waiting. */
+  upset(): void {
+    this.#upsetAt = this.#world.now;
+  }
+
+  /** Whether nothing had gone wrong for anybody by then, for so long that nobody could feel it any more. */
+  isCalmAt(time: number): boolean {
+    const last = Math.max(this.#upsetAt, ...this.#troubles.map(({ until }) => until));
+    return time >= last + FELT_FOR;
+  }
+
+  /** Since when nothing has gone wrong for it; Infinity while its connection is down. */
+  quietSince(client: string): number {
+    let since = 0;
+    for (const trouble of this.#of(client)) since = Math.max(since, trouble.until);
+    return since;
+  }
+
+  /** Whether the program had to reckon with that error. */
+  cover(attempt: Attempt, error: unknown): boolean {
+    const { waitTimeout, maxQueue, deed } = attempt.operation;
+    if (error instanceof Thrown) return deed === "throw";
+    const loss = lossIn(error);
+    if (loss) return this.#coversLoss(attempt, loss);
+    const { name, code = "" } = error as { name?: string; code?: string };
+    if (name === "LockTimeoutError") return waitTimeout !== undefined && this.#hasWaited(attempt, waitTimeout);
+    if (name === "QueueFullError") return maxQueue !== undefined;
+    if (name === "AbortError") return attempt.abortedAt !== undefined;
+    if (code === "closed") return attempt.by.isClosed;
+    const now = attempt.by.process.time;
+    if (code === "too-slow") {
+      const time = ttlOf(attempt) - drift(ttlOf(attempt));
+      return this.#isDelayed(attempt, time, attempt.askedAt, now);
+    }
+    if (name !== "SchemeError") return false;
+    return this.#isTroubled(attempt, Math.max(attempt.askedAt, now - PATIENCE) - LINGER, now);
+  }
+
+  /** A healthy client of a healthy server loses no lease before its time. */
+  #coversLoss(attempt: Attempt, { reason }: LockLostError): boolean {
+    const { by, operation, holds } = attempt;
+    const { now } = this.#world;
+    if (reason === "closed") return by.isClosed;
+    const isTaken = holds.some(({ terms: { lock, token, fence } }) => this.#ledger().grantOf(lock, token, fence)?.lost);
+    // What was lost before the program heard that it had it, in a request for several, is not among its holds.
+    const isTakenBefore =
+      holds.length === 0 && operation.locks.some((lock) => this.#lastTaken(lock) >= attempt.askedAt);
+    if (isTaken || isTakenBefore) return true;
+    if (reason === "stolen") return false;
+    // What its program has limited ends in time.
+    if (operation.renew === false || longestHold(operation) < Infinity) return this.#isOver(attempt);
+    if (this.#endedOnLeaving(attempt)) return true;
+    const ttl = ttlOf(attempt);
+    const at = Math.min(now, ...holds.map((hold) => hold.deadlineTime));
+    return this.#isDelayed(attempt, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
+  }
+
+  /** Scheme `set` needs up to eight round trips for a process's first release, and renews nothing meanwhile. */
+  #endedOnLeaving({ holds, by }: Attempt): boolean {
+    const left = holds.map((hold) => hold.deadlineTime - hold.endedAt);
+    return left.length > 0 && left.every((time) => time > 0 && time <= 16 * by.latency);
+  }
+
+  #lastTaken(lock: string): number {
+    return this.#ledger().takenAt.get(lock) ?? -Infinity;
+  }
+
+  /** Its ttl or maxHold has gone by since it began, as far as that can be seen from outside. */
+  #isOver(attempt: Attempt): boolean {
+    const time = ttlOf(attempt);
+    const early = drift(time) + this.#roundTrips(attempt) + SLACK;
+    const held = Math.max(0, ...attempt.holds.map((hold) => hold.process.time - hold.beganAt));
+    return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, this.#world.now);
+  }
+
+  /** Whether something explains that an answer took longer than that. */
+  #isDelayed(attempt: Attempt, time: number, from: number, until: number): boolean {
+    const { process } = attempt.by;
+    const delay = this.#roundTrips(attempt) + process.blockedBetween(from, until) + SLACK;
+    return delay >= time || this.#isTroubled(attempt, from, until);
+  }
+
+  /** Two of them: the second if the server does not know the script, or a question waits for the answer before it. */
+  #roundTrips({ by }: Attempt): number {
+    return 4 * by.latency;
+  }
+
+  #hasWaited(attempt: Attempt, time: number): boolean {
+    const { process } = attempt.by;
+    return process.local(process.time) - process.local(attempt.askedAt) >= time - 1;
+  }
+
+  #isTroubled(attempt: Attempt, from: number, until: number): boolean {
+    return this.#of(attempt.by.name).some((trouble) => trouble.from <= until && trouble.until >= from);
+  }
+
+  #of(client: string): Trouble[] {
+    const name = client.replace(/'+$/, "");
+    return this.#troubles.filter((trouble) => trouble.client === undefined || trouble.client === name);
+  }
+
+  #add(client: string | undefined, until: number): Trouble {
+    const trouble = { client, from: this.#world.now, until };
+    this.#troubles.push(trouble);
+    return trouble;
+  }
+}
+
+/** The Web Locks API wants an AbortError for a theft. */
+function lossIn(error: unknown): LockLostError | undefined {
+  if (error instanceof LockLostError) return error;
+  return error instanceof DOMException && error.cause instanceof LockLostError ? error.cause : undefined;
+}
+
+/** For how long a lease of the attempt is asked for. */
+function ttlOf({ operation }: Attempt): number {
+  return Math.min(operation.ttl ?? 30_000, longestHold(operation));
+}
+
+/** After what time its lease is over though it is renewed. */
+function longestHold(operation: Operation): number {
+  return operation.do === "once" ? atMostOf(operation) : (operation.maxHold ?? Infinity);
+}

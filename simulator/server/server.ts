@@ -1,0 +1,226 @@
+import type { Connection, Message, Request } from "../network/connection.ts";
+import { Pipe } from "../network/pipe.ts";
+import { EPOCH } from "../world/process.ts";
+import type { World } from "../world/world.ts";
+import type { RealServer, Snapshot } from "./real.ts";
+import { Session } from "./session.ts";
+import { looksAt, readRecords } from "./states.ts";
+import type { LockRecord } from "./states.ts";
+import type { Published, Reply } from "./wire.ts";
+
+/** One write of a client, as it was carried out. */
+export interface Executed {
+  readonly server: SimulatedServer;
+  readonly session: Session;
+  readonly commands: readonly (readonly string[])[];
+  readonly replies: readonly Reply[];
+  readonly published: readonly Published[];
+  /** What the server holds afterwards of each lock that the commands name. */
+  readonly records: ReadonlyMap<string, LockRecord>;
+}
+
+/** Who follows what servers do. */
+export interface Observer {
+  executed(what: Executed): void;
+  /** A message to a subscriber will not arrive, because its connection has broken. */
+  pushLost(server: SimulatedServer, published: Published): void;
+}
+
+/** Which keys belong to which lock. */
+export interface KnownLocks {
+  /** The lock whose own key it is. */
+  lockOf(key: string): string | undefined;
+  /** Its key, that of its holders, that of its queue. */
+  keysOf(lock: string): readonly string[];
+}
+
+/** A server as the world sees it: real state, and a clock, sessions and troubles that the simulator decides. */
+export class SimulatedServer {
+  readonly name: string;
+  readonly #world: World;
+  readonly #locks: KnownLocks;
+  readonly #observer: Observer;
+  real: RealServer;
+  readonly #sessions = new Map<Session, Connection>();
+  readonly #subscribers = new Map<string, Set<Session>>();
+  /** What has arrived and waits for the server to get round to it. */
+  readonly #inbox: Pipe<() => Promise<void>>;
+  isDown = false;
+  /** Milliseconds of its wall clock in one of the world, and how far it is ahead. */
+  rate = 1;
+  #offset = 0;
+  /** Answers a command in the server's place. */
+  trouble: ((command: readonly string[]) => Error | undefined) | undefined;
+  /** Its sessions that have no wire of their own use this one instead: that of an account with fewer rights. */
+  account: { exchange(commands: readonly (readonly string[])[]): Promise<Reply[]> } | undefined;
+
+  constructor(world: World, name: string, real: RealServer, locks: KnownLocks, observer: Observer) {
+    this.#world = world;
+    this.name = name;
+    this.real = real;
+    this.#locks = locks;
+    this.#observer = observer;
+    this.#inbox = new Pipe(
+      world,
+      () => 0,
+      (run) => run(),
+    );
+  }
+
+  /** Milliseconds since 1970 on its wall clock. */
+  wall(time = this.#world.now): number {
+    return EPOCH + this.#offset + time * this.rate;
+  }
+
+  /** When its wall clock will show that, unless it jumps. */
+  timeOf(wall: number): number {
+    return (wall - EPOCH - this.#offset) / this.rate;
+  }
+
+  jump(by: number): void {
+    this.#offset += by;
+  }
+
+  /** As SIGSTOP, for that long. */
+  freeze(time: number): void {
+    this.#inbox.hold(this.#world.now + time);
+  }
+
+  accept(connection: Connection, send: (message: Message) => boolean): Session | undefined {
+    if (this.isDown) return undefined;
+    const lose = (messages: readonly Message[]): void => {
+      for (const each of messages) if (each.kind === "published") this.#observer.pushLost(this, each);
+    };
+    const session = new Session(this, connection.client, send, lose);
+    this.#sessions.set(session, connection);
+    const greet = async (): Promise<void> => {
+      if (connection.purpose === "session") session.wire = await this.real.open();
+      send({ kind: "ready", server: this.real.id });
+    };
+    this.#inbox.send(greet, this.#world.now);
+    return session;
+  }
+
+  receive(session: Session, request: Request): void {
+    this.#inbox.send(() => this.#execute(session, request), this.#world.now);
+  }
+
+  /** The process of the server ends: all its connections with it. */
+  async stop(clientNotices: () => number): Promise<void> {
+    this.isDown = true;
+    for (const [session, connection] of this.#sessions) {
+      connection.breakOff({ deafFor: 0, clientNotices: clientNotices(), serverNotices: 0 });
+      await this.forget(session);
+    }
+  }
+
+  /** It runs again, as another process, and holds exactly this. */
+  async start(real: RealServer, snapshot: Snapshot): Promise<void> {
+    this.real = real;
+    this.trouble = undefined;
+    this.#setClock();
+    await real.restore(snapshot);
+    await real.exchange([["SCRIPT", "FLUSH"]]);
+    this.isDown = false;
+  }
+
+  async snapshot(): Promise<Snapshot> {
+    this.#setClock();
+    return this.real.snapshot();
+  }
+
+  /** Without a client: what an administrator does. */
+  admin(...command: string[]): Promise<Reply[]> {
+    this.#setClock();
+    return this.real.exchange([command]);
+  }
+
+  /** What it holds of all these locks. */
+  async look(locks: readonly string[]): Promise<Map<string, LockRecord>> {
+    this.#setClock();
+    const replies = await this.real.exchange(locks.flatMap((lock) => looksAt(this.#locks.keysOf(lock))));
+    const records = readRecords(replies, this.wall());
+    return new Map(locks.map((lock, i) => [lock, records[i] as LockRecord]));
+  }
+
+  async forget(session: Session): Promise<void> {
+    if (!this.#sessions.delete(session)) return;
+    session.isOpen = false;
+    for (const channel of session.channels) await this.#unsubscribe(session, channel);
+    if (session.wire) this.real.leave(session.wire);
+  }
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  #setClock(): void {
+    this.real.setClock(this.wall() * 1_000);
+  }
+
+  async #execute(session: Session, { commands }: Request): Promise<void> {
+    if (!session.isOpen) return;
+    this.#setClock();
+    const troubles = commands.map((command) => this.trouble?.(command));
+    if (troubles.some((error) => error !== undefined)) {
+      const replies = troubles.map((error) => error ?? new Error("ERR another command of this write was refused"));
+      session.send({ kind: "replies", replies });
+      return;
+    }
+    const [[verb, channel = ""] = []] = commands;
+    if (verb === "SUBSCRIBE") await this.#subscribe(session, channel);
+    else if (verb === "UNSUBSCRIBE") await this.#unsubscribe(session, channel);
+    else return this.#run(session, commands);
+    session.send({ kind: "replies", replies: [channel] });
+  }
+
+  async #run(session: Session, commands: Request["commands"]): Promise<void> {
+    const locks = this.#named(commands);
+    const looks = locks.flatMap((lock) => looksAt(this.#locks.keysOf(lock)));
+    const wire = session.wire ?? this.account;
+    // Whatever the commands have published arrives before the reply to what is sent behind them.
+    const replies = wire
+      ? [...(await wire.exchange(commands)), ...(await this.real.exchange([...looks, ["PING"]]))]
+      : await this.real.exchange([...commands, ...looks, ["PING"]]);
+    const found = readRecords(replies.slice(commands.length, -1), this.wall());
+    const records = new Map(locks.map((lock, i) => [lock, found[i] as LockRecord]));
+    const published = this.real.takePublished();
+    const own = replies.slice(0, commands.length);
+    this.#observer.executed({ server: this, session, commands, replies: own, published, records });
+    for (const message of published) this.#publish(message);
+    session.send({ kind: "replies", replies: own });
+  }
+
+  #publish(published: Published): void {
+    for (const session of this.#subscribers.get(published.channel) ?? []) {
+      if (!session.send({ kind: "published", ...published })) this.#observer.pushLost(this, published);
+    }
+  }
+
+  #named(commands: Request["commands"]): string[] {
+    const locks = new Set<string>();
+    for (const command of commands) {
+      for (const word of command) {
+        const lock = this.#locks.lockOf(word);
+        if (lock !== undefined) locks.add(lock);
+      }
+    }
+    return [...locks];
+  }
+
+  async #subscribe(session: Session, channel: string): Promise<void> {
+    session.channels.add(channel);
+    let subscribers = this.#subscribers.get(channel);
+    if (!subscribers) this.#subscribers.set(channel, (subscribers = new Set()));
+    subscribers.add(session);
+    if (subscribers.size === 1) await this.real.exchange([["SUBSCRIBE", channel]]);
+  }
+
+  async #unsubscribe(session: Session, channel: string): Promise<void> {
+    session.channels.delete(channel);
+    const subscribers = this.#subscribers.get(channel);
+    if (!subscribers?.delete(session) || subscribers.size > 0) return;
+    this.#subscribers.delete(channel);
+    await this.real.exchange([["UNSUBSCRIBE", channel]]);
+  }
+}

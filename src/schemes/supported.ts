@@ -1,0 +1,20 @@
+import { unsupported } from "../errors.ts";
+import { refuseDurability } from "../options/durability.ts";
+import type { Terms } from "../options/request.ts";
+import type { Scheme } from "./scheme.ts";
+
+/** Refuse what the scheme does not have, before anything is sent. */
+export function assertSupported({ name, modes, queues, hasSemaphores, proves }: Scheme, terms: Terms): void {
+  const { mode, permits, maxQueue, durability } = terms;
+  if (!proves) refuseDurability(name, durability);
+  if (queues && modes.has(mode) && (hasSemaphores || permits === undefined)) return;
+  const missing =
+    permits !== undefined && !hasSemaphores
+      ? "semaphores"
+      : !modes.has(mode)
+        ? `${mode} locks`
+        : maxQueue !== undefined && !queues
+          ? "queue, so no maxQueue"
+          : undefined;
+  if (missing) throw unsupported(`The scheme "${name}" has no ${missing}`, 'Use the scheme "lua".');
+}
