@@ -20,6 +20,7 @@ import { report } from "../caller.ts";
 import type { Caller } from "../caller.ts";
 import type { Clock } from "../clock.ts";
 import type { Driver } from "../drivers/driver.ts";
+import { COMMAND_LIMIT } from "../drivers/time-limit.ts";
 import { SchemeError, notOverNodes } from "../errors.ts";
 import { Clients } from "./clients.ts";
 import { Keys, nameOfKey, nodeKeys } from "./keys.ts";
@@ -191,7 +192,7 @@ export class RedlockScheme implements Scheme {
     await Promise.all([...this.#claims.values()].map((claim) => claim.answered()));
     const isNamed = typeof selection === "object" && "name" in selection;
     const { prefix } = this.#settings;
-    const found = await this.#fleet.askEach(isNamed, (node) =>
+    const found = await this.#fleet.askEach(isNamed ? COMMAND_LIMIT : undefined, (node) =>
       findNames(() => Promise.resolve([(command) => node.send(command)]), prefix, selection),
     );
     const names = [...new Set(found.flat())].sort();
@@ -200,7 +201,7 @@ export class RedlockScheme implements Scheme {
       return [key, holders, queue, waiters];
     });
     const looks =
-      names.length > 0 ? await this.#fleet.askEach(true, (node) => node.run(lua.look, { keys, args: [] })) : [];
+      names.length > 0 ? await this.#fleet.askEach(COMMAND_LIMIT, (node) => node.run(lua.look, { keys, args: [] })) : [];
     const states = names.flatMap((name, i) => {
       const all = looks.map((each) => readLook(checkReply(each[i])));
       const isOther = all.some(({ kind }) => kind === "other");

@@ -46,7 +46,7 @@ export class Nodes {
 
   /** The same, with the means to end its clients as a process does that has nothing more to do. */
   async open({ on = "ioredis 6", settings, ...options }: NodesCast = {}): Promise<Opened> {
-    const retry = on === "node-redis 6" ? {} : { retryStrategy: () => 20 };
+    const retry = on === "node-redis 6" ? { socket: { reconnectStrategy: 20 } } : { retryStrategy: () => 20 };
     const connect = ({ url }: Proxy) => connectClient(on, url, { ...retry, ...settings });
     const connected = await Promise.all(this.proxies.map(connect));
     const manager = new Manager(

@@ -10,7 +10,7 @@ import { Asked, Link } from "./link.ts";
 import type { Asking, How } from "./link.ts";
 import type { Item, Node } from "./node.ts";
 import { countHolders, pending } from "./pending.ts";
-import { judgeVotes, noQuorum } from "./verdict.ts";
+import { DECIDED_WITHIN, judgeVotes, noQuorum } from "./verdict.ts";
 
 /** A request with some votes and no majority asks again after that time. */
 const BID_PAUSE = 20;
@@ -99,11 +99,11 @@ export class Claim implements Asking {
   pushed(node: Node, last: number, number: number): void {
     const link = this.linkTo(node);
     if (link.number !== number || this.state !== "queued") return;
-    // It overtook the answer, on a connection of its own.
-    if (link.out) return void (link.pushed = last);
-    this.#count(link, last);
+    // A question whose answer has not been heard may be sent again by its client, and then gives this vote up.
+    if (link.out) return void (link.isOvertaken = true);
+    if (link.said === "no") this.#count(link, last, "bid");
     const votes = this.#votes;
-    const isFresh = votes.every(({ vote }) => (vote?.until ?? 0) - this.#fleet.clock.now() > CLAIM_TIME);
+    const isFresh = link.vote && votes.every(({ vote }) => (vote?.until ?? 0) - this.#fleet.clock.now() > CLAIM_TIME);
     if (!isFresh && !this.links.some(({ out }) => out)) this.#bid();
     else if (votes.length >= this.#fleet.quorum) this.#judge();
     else if (!this.links.some(({ out }) => out)) this.#bidSoon();
@@ -126,6 +126,11 @@ export class Claim implements Asking {
     this.state = "taking";
     this.#proposal = this.#fleet.propose();
     const { quorum } = this.#fleet;
+    // Its lease is counted from this question on, so votes in answer to an earlier one would end before it.
+    for (const link of this.links) {
+      link.vote = link.out = undefined;
+      link.wasAsked = false;
+    }
     for (const link of this.links.slice(0, quorum)) this.#put(link, "take");
     this.#after(this.#fleet.patience(this.#request.ttl), () => {
       for (const { node, out } of this.links) if (out) this.#fleet.lags(node);
@@ -149,12 +154,13 @@ export class Claim implements Asking {
   #put(link: Link, how: How, insists = false): void {
     link.wasAsked = true;
     if (how !== "raise") {
-      link.vote = link.pushed = undefined;
+      link.vote = undefined;
+      link.isOvertaken = false;
       link.number = ++this.#numbers;
       link.askedAt = this.#fleet.clock.now();
     }
     link.said = link.refusal = undefined;
-    const asked = (link.out = new Asked(this, link, how, this.#words(link, how), insists));
+    const asked = (link.out = new Asked(this, link, how, this.#words(link, how), insists, this.last));
     const { mode, label, waiting } = this.#request;
     if (how === "raise") return link.node.ask("renew", asked);
     if (how === "take" && mode === "exclusive" && label === "" && waiting === 1 && this.#request.wait) {
@@ -203,10 +209,10 @@ export class Claim implements Asking {
     link.out = undefined;
     link.wasLost = false;
     if (this.isOver) return;
-    if (asked.how === "raise") this.#raised(link, reply);
-    else if (Array.isArray(reply) && link.pushed !== undefined) this.#count(link, link.pushed);
+    if (asked.how === "raise") this.#raised(link, asked, reply);
+    else if (Array.isArray(reply) && link.isOvertaken) return this.#put(link, "bid");
     else if (Array.isArray(reply)) link.refused(reply as unknown[]);
-    else if (Number(reply) > 0) this.#count(link, Number(reply));
+    else if (Number(reply) > 0) this.#count(link, Number(reply), asked.how);
     else {
       link.said = "no";
       this.#heard.set(link, -Number(reply));
@@ -228,16 +234,16 @@ export class Claim implements Asking {
     this.#judge();
   }
 
-  #count(link: Link, last: number): void {
-    const window = this.state === "taking" ? this.#request.ttl : Math.min(this.#request.ttl, CLAIM_WINDOW);
+  #count(link: Link, last: number, how: How): void {
+    const window = Math.min(this.#request.ttl, how === "take" ? DECIDED_WITHIN : CLAIM_WINDOW);
     link.said = "yes";
     link.refusal = undefined;
     link.vote = { last, since: link.askedAt, until: link.askedAt + window * RATE };
     this.#heard.set(link, 0);
   }
 
-  #raised(link: Link, reply: unknown): void {
-    if (Number(reply) === 1 && link.vote) link.vote.last = this.last;
+  #raised(link: Link, asked: Asked, reply: unknown): void {
+    if (Number(reply) === 1 && link.vote) link.vote.last = asked.last;
     else link.vote = undefined;
   }
 

@@ -12,11 +12,13 @@ import type { Claim } from "./claim.ts";
 import { Marks } from "./marks.ts";
 import { Node } from "./node.ts";
 import type { NodeSettings } from "./node.ts";
-import { judgeRelease, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
+import { DECIDED_WITHIN, judgeRelease, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
 import type { RenewalVote, Said } from "./verdict.ts";
 
 /** The first request waits no longer than this for nodes to say who they are. */
 const INTRODUCTION = 250;
+/** And meets those that do not count yet again after that time, in milliseconds. */
+const RETRY = 20;
 /** Who did not answer in time is not asked first for that long. */
 const LAGGING = 10_000;
 /** A majority may take that many times what it usually takes before the rest is asked, too; in milliseconds at least. */
@@ -132,7 +134,7 @@ export class Fleet {
   /** How long a node may take to answer. */
   limit(ttl: number): number {
     const limit = this.#settings.nodeTimeout ?? Math.min(COMMAND_LIMIT, Math.max(ttl / 20, 100));
-    return Math.max(10, Math.min(limit, ttl / 4));
+    return Math.max(10, Math.min(limit, ttl / 4, DECIDED_WITHIN));
   }
 
   /** Before anything is asked for that lasts that long. Undefined if there is nothing to wait for. */
@@ -210,7 +212,7 @@ export class Fleet {
     const proposal = String(this.propose());
     const expected = holder?.foreign ?? holder?.token ?? "";
     const args = [token, String(ttl), proposal, label, expected, String(holder?.fence ?? "")];
-    const replies = await this.askEach(true, (node) => {
+    const replies = await this.askEach(DECIDED_WITHIN, (node) => {
       return new Promise<[Node, unknown[]]>((resolve, failed) => {
         const answered = (reply: unknown): void => resolve([node, reply as unknown[]]);
         node.ask("seize", { keys, args, isOver: false, answered, failed });
@@ -223,12 +225,12 @@ export class Fleet {
   }
 
   /** What each node answers, of those that do soon; at least a majority, or it fails. */
-  async askEach<T>(isQuick: boolean, ask: (node: Node) => Promise<T>): Promise<T[]> {
+  async askEach<T>(limit: number | undefined, ask: (node: Node) => Promise<T>): Promise<T[]> {
     const answers = new Map<Node, T>();
     const said = new Map<Node, Said>();
     let timer: Timer | undefined;
     await new Promise<void>((resolve) => {
-      if (isQuick) timer = this.clock.after(COMMAND_LIMIT, resolve, true);
+      if (limit !== undefined) timer = this.clock.after(limit, resolve, true);
       const done = (): void => {
         if (said.size === this.nodes.length) resolve();
         if (answers.size === this.quorum) {
@@ -303,6 +305,7 @@ export class Fleet {
     caller: Caller<R>,
   ): void {
     const said = new Map<Node, RenewalVote & { readonly cause?: unknown }>();
+    const askedAt = this.clock.now();
     let isOver = false;
     const end = (): void => {
       isOver = true;
@@ -336,7 +339,9 @@ export class Fleet {
     );
     for (const node of nodes) {
       const told = ((vote: RenewalVote & { readonly cause?: unknown }) => {
-        if (!said.has(node)) said.set(node, vote);
+        // What is heard later counts no more, even if this process was blocked and the timer is behind.
+        const isLate = this.clock.now() > askedAt + limit;
+        if (!said.has(node)) said.set(node, isLate ? { kind: "failed", cause: this.late(limit) } : vote);
         look();
       }) as Told;
       told.failed = (cause) => told({ kind: "failed", cause });
@@ -356,18 +361,29 @@ export class Fleet {
 
   /** Ask the nodes who they are, before anything is sent that could be left behind. */
   async #introduce(ttl: number): Promise<void> {
+    const end = this.clock.now() + Math.min(INTRODUCTION, this.limit(ttl));
+    const isLate = (): boolean => this.clock.now() >= end;
+    // Another manager may just be marking a new fleet.
+    for (;;) {
+      await this.#meet(end - this.clock.now());
+      for (const fault of this.#marks.faults.values()) throw fault;
+      this.#isIntroduced = this.nodes.filter(({ counts }) => counts).length >= this.quorum;
+      if (this.#isIntroduced || isLate()) break;
+      await new Promise<void>((resolve) => void this.clock.after(RETRY, resolve, true));
+    }
+    this.#look();
+  }
+
+  async #meet(limit: number): Promise<void> {
     const meetings = this.nodes.map((node) => node.met());
     for (const meeting of meetings) meeting.catch(() => {});
     await new Promise<void>((resolve) => {
-      const timer = this.clock.after(Math.min(INTRODUCTION, this.limit(ttl)), resolve, true);
+      const timer = this.clock.after(limit, resolve, true);
       void Promise.allSettled(meetings).then(() => {
         timer.cancel();
         resolve();
       });
     });
-    for (const fault of this.#marks.faults.values()) throw fault;
-    this.#look();
-    this.#isIntroduced = this.nodes.filter(({ counts }) => counts).length >= this.quorum;
   }
 }
 

@@ -23,8 +23,8 @@ export class Link {
   said: Said;
   refusal: Refusal | undefined;
   isFull = false;
-  /** The last fence of a vote that was pushed while the question was out. */
-  pushed: number | undefined;
+  /** A vote was pushed in answer to the question that is out. */
+  isOvertaken = false;
 
   constructor(node: Node) {
     this.node = node;
@@ -61,17 +61,20 @@ export class Asked implements Item {
   args: readonly string[];
   readonly how: How;
   readonly insists: boolean;
+  /** The last fence of the grant in sight, that a raise brings to the node. */
+  readonly last: number;
   #isSent = false;
   readonly #claim: Asking;
   readonly #link: Link;
 
-  constructor(claim: Asking, link: Link, how: How, args: readonly string[], insists: boolean) {
+  constructor(claim: Asking, link: Link, how: How, args: readonly string[], insists: boolean, last: number) {
     this.keys = claim.keys;
     this.args = args;
     this.how = how;
     this.#claim = claim;
     this.#link = link;
     this.insists = insists;
+    this.last = last;
   }
 
   get isOver(): boolean {

@@ -6,10 +6,10 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../../clock.ts";
 import { SchemeError } from "../../errors.ts";
-import { nodeKey, scanPattern } from "../keys.ts";
+import { nameOfKey, nodeKey, scanPattern } from "../keys.ts";
 import type { Meeting, Node } from "./node.ts";
 import * as lua from "./scripts.generated.ts";
-import { quorumOf } from "./verdict.ts";
+import { DECIDED_WITHIN, quorumOf } from "./verdict.ts";
 
 /** This many keys are looked at in one call. */
 const STEP = 1_000;
@@ -22,11 +22,18 @@ interface Remembered {
 
 /** What is known of one node. */
 interface Met {
-  runId: string;
-  /** It had a mark when we met. */
-  wasMarked: boolean;
-  /** Its votes count only then, by our clock. */
-  until: number;
+  readonly run: string;
+  /** It has counted, here, at some time. */
+  hasCounted: boolean;
+  /** It was found not to remember. */
+  absence: Absence | undefined;
+}
+
+/** By our clock. */
+interface Absence {
+  readonly noticedAt: number;
+  /** When the last lease is over that it may have forgotten; undefined until the other nodes have told. */
+  until: number | undefined;
 }
 
 export class Marks implements Meeting {
@@ -39,7 +46,7 @@ export class Marks implements Meeting {
   nodes: readonly Node[] = [];
   /** Whose run was heard when no node had a mark: until it ends, it has not forgotten. */
   #unmarked: Promise<ReadonlyMap<Node, string>> | undefined;
-  /** The longest lease that this manager has asked for. Only it knows if too few others do. */
+  /** The longest lease that this manager has asked for. It must do if too few other nodes can tell. */
   largestTtl: number;
 
   constructor(clock: Clock, settings: { prefix: string; delayRestarted: boolean; ttl: number }) {
@@ -51,49 +58,50 @@ export class Marks implements Meeting {
 
   /** The mark that its votes must carry. Rejects if they do not count now. */
   async meet(node: Node): Promise<string> {
-    const known = this.#met.get(node);
-    const [run, { mark, run: marked }] = await Promise.all([this.#identify(node), this.#recall(node)]);
-    if (mark !== "" && marked === run) {
-      this.#met.set(node, { runId: run, wasMarked: true, until: -Infinity });
-      return mark;
-    }
-    const isNew = known === undefined || known.runId !== run || known.wasMarked || Number.isNaN(known.until);
-    const until = isNew ? await this.#leaveOut(node, run, known) : known.until;
-    this.#met.set(node, { runId: run, wasMarked: false, until });
-    const left = until - this.#clock.now();
-    if (left > 0) throw leftOut(left);
+    const [met, { mark, run }] = await Promise.all([this.#identify(node), this.#recall(node)]);
+    if (mark !== "" && run === met.run) return this.#counts(met, mark);
+    met.absence ??= { noticedAt: this.#clock.now(), until: undefined };
+    met.absence.until ??= await this.#endOf(met.absence, node, met, mark);
+    const left = met.absence.until - this.#clock.now();
+    if (left > 0) throw leftOut(`for another ${Math.ceil(left)} ms`);
     const fresh = randomUUID();
     const floor = await this.#floorFor(node);
     const [isMarked] = await node.run(lua.mark, {
       keys: [nodeKey(this.#prefix)],
-      args: [mark, fresh, run, String(floor)],
+      args: [mark, fresh, met.run, String(floor)],
     });
+    // Another manager was faster, or it was restarted again.
     if (Number(isMarked) !== 1) return this.meet(node);
-    this.#met.set(node, { runId: run, wasMarked: true, until: -Infinity });
-    return fresh;
+    return this.#counts(met, fresh);
   }
 
-  /** Until when it may have forgotten leases. */
-  async #leaveOut(node: Node, run: string, known: Met | undefined): Promise<number> {
-    if (!this.#delays || (await isDurable(node))) return -Infinity;
-    if (!known?.wasMarked && (await this.#isNewFleet(node, run))) return -Infinity;
-    const askedAt = this.#clock.now();
+  #counts(met: Met, mark: string): string {
+    met.hasCounted = true;
+    met.absence = undefined;
+    return mark;
+  }
+
+  /** When the last lease is over that it may have forgotten. Rejects while that cannot be said. */
+  async #endOf({ noticedAt }: Absence, node: Node, met: Met, mark: string): Promise<number> {
+    if (!this.#delays) return -Infinity;
+    // If it writes every change to its disk first, and has that disk.
+    if (mark !== "" && (await isDurable(node))) return -Infinity;
+    if (!met.hasCounted && (await this.#isNewFleet(node, met.run))) return -Infinity;
+    // A lease that its vote from before helped to decide is known to others after that time, however slow they are.
+    const decidedAt = noticedAt + DECIDED_WITHIN;
+    if (this.#clock.now() < decidedAt) throw leftOut("until the others have told which");
     const others = this.nodes.filter((each) => each !== node);
-    const recalls = await this.#settled(others, (each) => this.#recall(each));
-    const marked = others.filter((_, i) => recalls[i] && recalls[i].mark !== "");
-    const quorum = quorumOf(this.nodes.length);
-    const lefts = await this.#settled(marked, (each) => this.#longestLease(each));
+    const lefts = await this.#settled(others, (each) => this.#longestLease(each));
     const told = lefts.filter((left) => left !== undefined);
+    const now = this.#clock.now();
     // As many as meet every majority that it may have been part of.
-    if (told.length >= Math.min(others.length, this.nodes.length - quorum + 1) && others.length > 0)
-      return askedAt + Math.max(...told) + this.#clock.now() - askedAt;
-    if (known?.wasMarked) return askedAt + this.largestTtl;
-    throw new SchemeError(
-      "unreachable",
-      "It may have forgotten leases, and too few of the other nodes answer to tell how long they last.",
-      [],
-      true,
-    );
+    if (told.length >= this.#enoughOf(others)) return now + Math.max(...told);
+    if (now >= decidedAt + this.largestTtl) return now;
+    throw leftOut("because too few of the other nodes can tell which");
+  }
+
+  #enoughOf(others: readonly Node[]): number {
+    return Math.max(1, Math.min(others.length, this.nodes.length - quorumOf(this.nodes.length) + 1));
   }
 
   /**
@@ -117,11 +125,13 @@ export class Marks implements Meeting {
     return new Map(isNew ? heard.map(({ each, run }) => [each, run]) : []);
   }
 
-  /** The highest fence or ticket that the others have seen. */
+  /** The highest fence or ticket that the others have seen; if too few can tell, our clock must do. */
   async #floorFor(node: Node): Promise<number> {
     const others = this.nodes.filter((each) => each !== node);
     const recalls = await this.#settled(others, (each) => this.#recall(each));
-    return Math.max(0, ...recalls.map((each) => each?.high ?? 0));
+    const told = recalls.filter((each) => each !== undefined && each.mark !== "") as Remembered[];
+    const least = told.length >= this.#enoughOf(others) ? 0 : Math.floor(this.#clock.micros());
+    return Math.max(least, ...told.map(({ high }) => high));
   }
 
   #settled<T>(nodes: readonly Node[], ask: (node: Node) => Promise<T>): Promise<(T | undefined)[]> {
@@ -138,13 +148,14 @@ export class Marks implements Meeting {
 
   /** Milliseconds that the longest lease has left that the node knows: its locks' keys say so. */
   async #longestLease(node: Node): Promise<number> {
+    const [server, { mark, run }] = await Promise.all([node.send(["INFO", "server"]), this.#recall(node)]);
+    if (mark === "" || run !== field(server, "run_id")) throw leftOut("itself");
     let longest = 0;
     let cursor = "0";
-    const sibling = /(:(holders|fence|queue|waiters|node)|client:[\w-]{22})$/;
     do {
       const reply = await node.send(["SCAN", cursor, "MATCH", scanPattern(this.#prefix), "COUNT", String(STEP)]);
       const [next, keys] = reply as [unknown, unknown[]];
-      const locks = keys.map(String).filter((key) => !sibling.test(key));
+      const locks = keys.map(String).filter((key) => nameOfKey(this.#prefix, key) !== undefined && !isQueue(key));
       const lefts = await Promise.all(locks.map((key) => node.send(["PTTL", key])));
       longest = Math.max(longest, ...lefts.map(Number));
       cursor = String(next);
@@ -152,24 +163,26 @@ export class Marks implements Meeting {
     return longest;
   }
 
-  /** The run id of its server. Rejects if that is a replica, or another node's, too. */
-  async #identify(node: Node): Promise<string> {
+  /** Which server it is. Rejects if that is a replica, or another node's, too. */
+  async #identify(node: Node): Promise<Met> {
     const info = (section: string): Promise<unknown> => node.send(["INFO", section]);
     const [server, replication] = await Promise.all([info("server"), info("replication")]);
     const run = field(server, "run_id");
-    if (field(replication, "role") === "slave") throw this.#fault(node, isReplica(node));
-    const twin =
-      run === "" ? undefined : this.nodes.find((each) => each !== node && this.#met.get(each)?.runId === run);
-    if (twin) throw this.#fault(node, isTwice(node, twin));
-    this.faults.delete(node);
-    // At once: another node must not be met as the same server meanwhile.
     const known = this.#met.get(node);
-    if (known?.runId !== run) this.#met.set(node, { runId: run, wasMarked: known?.wasMarked ?? false, until: NaN });
-    return run;
+    if (field(replication, "role") === "slave") throw this.#fault(node, known, isReplica(node));
+    const twin = run === "" ? undefined : this.nodes.find((each) => each !== node && this.#met.get(each)?.run === run);
+    if (twin) throw this.#fault(node, known, isTwice(node, twin));
+    this.faults.delete(node);
+    if (known?.run === run) return known;
+    const met: Met = { run, hasCounted: known?.hasCounted ?? false, absence: undefined };
+    // At once: another node must not be met as the same server meanwhile.
+    this.#met.set(node, met);
+    return met;
   }
 
-  #fault(node: Node, error: SchemeError): SchemeError {
-    this.faults.set(node, error);
+  /** Once it has counted, it is one vote less, and nothing that the user must mend before anything works. */
+  #fault(node: Node, known: Met | undefined, error: SchemeError): SchemeError {
+    if (!known?.hasCounted) this.faults.set(node, error);
     return error;
   }
 }
@@ -184,9 +197,13 @@ async function isDurable(node: Node): Promise<boolean> {
   return value("appendonly") === "yes" && value("appendfsync") === "always";
 }
 
-function leftOut(left: number): SchemeError {
-  const message = `It was restarted, may have forgotten leases, and is left out for another ${Math.ceil(left)} ms (delayRestarted).`;
+function leftOut(forHowLong: string): SchemeError {
+  const message = `It was restarted, may have forgotten leases, and is left out ${forHowLong} (delayRestarted).`;
   return new SchemeError("server", message, [], true);
+}
+
+function isQueue(key: string): boolean {
+  return key.endsWith(":queue");
 }
 
 function isReplica(node: Node): SchemeError {

@@ -3,6 +3,12 @@ import { messageOf } from "../../drivers/server-errors.ts";
 import { QuorumError, SchemeError } from "../../errors.ts";
 import type { NodeVote } from "../../errors.ts";
 
+/**
+ * Answers count together only if their questions were asked within that time, in milliseconds: then every lease that a
+ * node had a part in is known to the others that long after the node has forgotten it.
+ */
+export const DECIDED_WITHIN = 2_000;
+
 /** That many nodes are a majority. Any two majorities share a node. */
 export function quorumOf(nodes: number): number {
   return Math.floor(nodes / 2) + 1;

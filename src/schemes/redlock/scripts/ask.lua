@@ -8,7 +8,10 @@ if not is_known then error({ err = 'FORGOT' }) end
 load(lock)
 if how == 'take' then
   local record = vote_of(lock, token)
-  if record then return last_of(record) end
+  if record then
+    lengthen(lock, token, tonumber(ttl))
+    return last_of(record)
+  end
   local queued = call('EXISTS', lock.queue) == 1
   if queued then
     promote(lock)

@@ -99,6 +99,19 @@ local function admit(lock, token, mode, ttl, record)
   lock.kind = 'shared'
 end
 
+-- Let the token's lease last at least that long from now. It needs no memory: at its limit a server refuses what does.
+local function lengthen(lock, token, ttl)
+  if lock.kind == 'exclusive' then
+    if call('PTTL', lock.key) < ttl then call('PEXPIRE', lock.key, digits(ttl)) end
+    return
+  end
+  local expiry = max(now + ttl, tonumber(call('ZSCORE', lock.key, token)))
+  local latest = max(expiry, tonumber(call('ZRANGE', lock.key, -1, -1, 'WITHSCORES')[2]))
+  call('PEXPIREAT', lock.key, digits(latest))
+  call('PEXPIREAT', lock.holders, digits(latest))
+  call('ZADD', lock.key, digits(expiry), token)
+end
+
 -- Vote for the token: draw fences, from the proposal on if that is above all that there were. Answers the last of them.
 local function vote(lock, token, mode, ttl, fences, proposal, label)
   local before = count_of(lock)

@@ -7,21 +7,13 @@
 
 load(lock)
 local record = vote_of(lock, token)
-local number, mine = tonumber(last), digits(tonumber(ttl))
+local number = tonumber(last)
 if record then
   local _, drawn, before = match(record, RECORD)
   -- It is not ours any more if others drew fences between our grant and this vote.
   if tonumber(before) > number then return 0 end
-  -- First what needs no memory: at its limit a server refuses the rest, unless the script has written already.
-  if lock.kind == 'exclusive' then
-    if call('PTTL', lock.key) < tonumber(ttl) then call('PEXPIRE', lock.key, mine) end
-  else
-    local expiry = max(now + ttl, tonumber(call('ZSCORE', lock.key, token)))
-    local latest = max(expiry, tonumber(call('ZRANGE', lock.key, -1, -1, 'WITHSCORES')[2]))
-    call('PEXPIREAT', lock.key, digits(latest))
-    call('PEXPIREAT', lock.holders, digits(latest))
-    call('ZADD', lock.key, digits(expiry), token)
-  end
+  -- The first write: once a script has written, a server at its memory limit does not refuse the rest of it.
+  lengthen(lock, token, tonumber(ttl))
   local left = call('PTTL', lock.counter)
   if left < ttl + COUNTER_MARGIN then call('PEXPIRE', lock.counter, digits(ttl + COUNTER_MARGIN)) end
   local text = fence .. '#' .. last .. '#' .. before .. '#' .. label

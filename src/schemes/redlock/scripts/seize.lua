@@ -8,7 +8,10 @@ if not is_known then error({ err = 'FORGOT' }) end
 load(lock)
 -- A repeated call must not rob anybody.
 local record = token ~= '' and vote_of(lock, token)
-if record then return { last_of(record) } end
+if record then
+  lengthen(lock, token, tonumber(ttl))
+  return { last_of(record) }
+end
 
 local victims = {}
 if lock.kind == 'shared' then

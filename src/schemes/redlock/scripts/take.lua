@@ -25,10 +25,12 @@ for i = 1, count do
     end
   end
   if not reply then
-    -- Asked for the second time, by a client that was disconnected?
+    -- Asked for the second time, after a failure or by a client that was disconnected?
     local value = pcall_redis('GET', key[i])
     local holder, last = string.match(type(value) == 'string' and value or '', '^([^#]+)#%d+#(%d+)#')
-    reply = holder == token[i] and tonumber(last) or -1 - high
+    local is_ours = holder == token[i]
+    if is_ours and call('PTTL', key[i]) < tonumber(ttl) then call('PEXPIRE', key[i], ttl) end
+    reply = is_ours and tonumber(last) or -1 - high
   end
   replies[i] = reply
 end
