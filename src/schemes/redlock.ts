@@ -16,7 +16,6 @@
  *
  * Any library that does `SET key token NX PX` on the same nodes excludes us and we it.
  */
-import { report } from "../caller.ts";
 import type { Caller } from "../caller.ts";
 import type { Clock } from "../clock.ts";
 import type { Driver } from "../drivers/driver.ts";
@@ -201,7 +200,9 @@ export class RedlockScheme implements Scheme {
       return [key, holders, queue, waiters];
     });
     const looks =
-      names.length > 0 ? await this.#fleet.askEach(COMMAND_LIMIT, (node) => node.run(lua.look, { keys, args: [] })) : [];
+      names.length > 0
+        ? await this.#fleet.askEach(COMMAND_LIMIT, (node) => node.run(lua.look, { keys, args: [] }))
+        : [];
     const states = names.flatMap((name, i) => {
       const all = looks.map((each) => readLook(checkReply(each[i])));
       const isOther = all.some(({ kind }) => kind === "other");

@@ -6,10 +6,11 @@ import type { NodeKeys } from "../keys.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { Answer, LockMode, Question } from "../scheme.ts";
 import type { Fleet } from "./fleet.ts";
-import { Asked, Link } from "./link.ts";
+import { Asked, Link, Renewal } from "./link.ts";
 import type { Asking, How } from "./link.ts";
 import type { Item, Node } from "./node.ts";
 import { countHolders, pending } from "./pending.ts";
+import { tooLate } from "./poll.ts";
 import { DECIDED_WITHIN, judgeVotes, noQuorum } from "./verdict.ts";
 
 /** A request with some votes and no majority asks again after that time. */
@@ -161,42 +162,25 @@ export class Claim implements Asking {
     }
     link.said = link.refusal = undefined;
     const asked = (link.out = new Asked(this, link, how, this.#words(link, how), insists, this.last));
-    const { mode, label, waiting } = this.#request;
-    if (how === "raise") return link.node.ask("renew", asked);
-    if (how === "take" && mode === "exclusive" && label === "" && waiting === 1 && this.#request.wait) {
-      const { token, ttl } = this.#request;
-      asked.args = [String(ttl), String(this.fences), token, String(this.#proposal)];
-      return link.node.ask("take", asked);
-    }
-    link.node.ask("ask", asked);
+    if (how === "raise") link.node.ask("renew", asked);
+    else link.node.ask(how === "take" && isPlain(this.#request) ? "take" : "ask", asked);
   }
 
   #words(link: Link, how: How): string[] {
-    const { token, mode, ttl, label, waiting, maxQueue } = this.#request;
-    if (how === "raise") {
-      const window = String(Math.min(ttl, CLAIM_WINDOW));
-      return [token, "", mode, String(this.last - this.fences + 1), String(this.last), window, label];
-    }
-    const most = this.#grantless && maxQueue !== undefined ? String(maxQueue) : "";
-    return [
-      token,
-      how,
-      mode,
-      String(ttl),
-      String(this.fences),
-      String(this.#proposal),
-      String(this.#ticket ?? 0),
-      String(link.number),
-      String(waiting),
-      link.node.listens ? "1" : "0",
-      most,
-      label,
-    ];
+    const { token, mode, ttl, label, waiting, maxQueue, wait, ticket } = this.#request;
+    if (how === "raise") return this.#lease(Math.min(ttl, CLAIM_WINDOW));
+    if (how === "take" && isPlain(this.#request)) return [ttl, this.fences, token, this.#proposal].map(String);
+    // Who has been told that it waits is not refused any more.
+    const most = wait && ticket === undefined ? (maxQueue ?? "") : "";
+    const listens = link.node.listens ? 1 : 0;
+    const asked = [this.fences, this.#proposal, this.#ticket ?? 0, link.number, waiting, listens, most];
+    return [token, how, mode, ttl, ...asked, label].map(String);
   }
 
-  /** It has not been told yet that it waits. */
-  get #grantless(): boolean {
-    return this.#request.ticket === undefined;
+  /** Its lease, as `renew` takes it. */
+  #lease(ttl: number, how = ""): string[] {
+    const first = this.last - this.fences + 1;
+    return [this.token, how, how || this.mode, first, this.last, ttl, this.#request.label].map(String);
   }
 
   sent(link: Link): void {
@@ -339,29 +323,7 @@ export class Claim implements Asking {
 
   /** What makes the lease longer at a node. */
   renewal(link: Link, ttl: number, caller: Caller<unknown>, how = ""): Item {
-    const { token, label } = this.#request;
-    const args = [
-      token,
-      how,
-      how || this.mode,
-      String(this.last - this.fences + 1),
-      String(this.last),
-      String(ttl),
-      label,
-    ];
-    const isOver = (): boolean => this.isOver;
-    return {
-      keys: this.keys,
-      args,
-      get isOver() {
-        return isOver();
-      },
-      set isSent(_: boolean) {
-        link.mayKnow = true;
-      },
-      answered: (reply) => caller.answered(reply),
-      failed: (error) => caller.failed(error),
-    };
+    return new Renewal(this, link, this.#lease(ttl, how), caller);
   }
 
   /** It was granted, and asks again because that was long ago. */
@@ -385,7 +347,7 @@ export class Claim implements Asking {
       if (!link.out) continue;
       link.out = undefined;
       const limit = this.#fleet.limit(this.#request.ttl);
-      link.said = { cause: this.#fleet.late(limit) };
+      link.said = { cause: tooLate(limit) };
       this.#fleet.lags(link.node);
     }
     this.#judge();
@@ -401,9 +363,7 @@ export class Claim implements Asking {
   }
 
   #fail(): void {
-    const said = this.#fleet.nodes.map((node) => {
-      return [node.title, this.linkTo(node).said] as const;
-    });
+    const said = this.#fleet.nodes.map((node) => [node.title, this.linkTo(node).said] as const);
     this.#timer?.cancel();
     const error = noQuorum(said);
     if (this.state === "taking") this.state = "new";
@@ -427,6 +387,11 @@ export class Claim implements Asking {
     this.#timer?.cancel();
     this.#timer = this.#fleet.clock.after(delay, run, true);
   }
+}
+
+/** What the script `take` is for. */
+function isPlain({ mode, label, waiting, wait }: Question): boolean {
+  return mode === "exclusive" && label === "" && waiting === 1 && wait;
 }
 
 function isUnreachable(trouble: unknown): boolean {

@@ -12,8 +12,10 @@ import type { Claim } from "./claim.ts";
 import { Marks } from "./marks.ts";
 import { Node } from "./node.ts";
 import type { NodeSettings } from "./node.ts";
+import { failing, poll } from "./poll.ts";
+import type { Heard, Judge, Vote } from "./poll.ts";
 import { DECIDED_WITHIN, judgeRelease, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
-import type { RenewalVote, Said } from "./verdict.ts";
+import type { Said } from "./verdict.ts";
 
 /** The first request waits no longer than this for nodes to say who they are. */
 const INTRODUCTION = 250;
@@ -45,9 +47,6 @@ export interface FleetEvents {
   /** The claim was refused, and must be dropped everywhere. */
   refused(claim: Claim): void;
 }
-
-/** What each node said to one question, until that decides it. */
-type Judge<R> = (said: readonly (RenewalVote & { readonly cause?: unknown })[]) => R | undefined;
 
 export class Fleet {
   readonly nodes: readonly Node[];
@@ -120,11 +119,6 @@ export class Fleet {
     this.#laggingUntil = node.lagsUntil = this.clock.now() + LAGGING;
   }
 
-  /** What a node took too long for. */
-  late(limit: number): SchemeError {
-    return new SchemeError("unreachable", `No answer within ${Math.round(limit)} ms.`, [], true);
-  }
-
   /** How long a majority may take before the rest is asked. */
   patience(ttl: number): number {
     const usual = Math.max(LEAST_PATIENCE, PATIENCE * this.#usual);
@@ -159,8 +153,8 @@ export class Fleet {
     this.#poll(
       this.nodes,
       limit,
-      (node, told) => {
-        const hears = { answered: (reply: unknown) => told(readRenewal(node, reply)), failed: told.failed };
+      (node, heard) => {
+        const hears = { answered: (reply: unknown) => heard(readRenewal(node, reply)), failed: failing(heard) };
         node.ask("renew", claim.renewal(claim.linkTo(node), ttl, hears, how));
       },
       (said) => {
@@ -182,14 +176,14 @@ export class Fleet {
     this.#poll<Release>(
       nodes,
       COMMAND_LIMIT,
-      (node, told) => {
+      (node, heard) => {
         const { drops } = node.driver;
         const answered = (reply: unknown): void => {
-          if (Number(reply) === 1) told({ kind: "yes" });
-          else told(drops === node.driver.drops ? { kind: "no", holder: "" } : { kind: "no", holder: "unsure" });
+          if (Number(reply) === 1) heard({ kind: "yes" });
+          else heard(drops === node.driver.drops ? { kind: "no", holder: "" } : { kind: "no", holder: "unsure" });
         };
         const args = [token, lost ? "1" : "0"];
-        node.release({ keys, args, token, until, isOver: false, answered, failed: told.failed });
+        node.release({ keys, args, token, until, isOver: false, answered, failed: failing(heard) });
       },
       (said) => {
         const votes = said.map((vote) => {
@@ -231,7 +225,7 @@ export class Fleet {
     let timer: Timer | undefined;
     await new Promise<void>((resolve) => {
       if (limit !== undefined) timer = this.clock.after(limit, resolve, true);
-      const done = (): void => {
+      const judge = (): void => {
         if (said.size === this.nodes.length) resolve();
         if (answers.size === this.quorum) {
           timer?.cancel();
@@ -240,17 +234,11 @@ export class Fleet {
       };
       for (const node of this.nodes) {
         const asking = node.trouble === undefined ? ask(node) : Promise.reject(schemeError(node.trouble));
-        asking.then(
-          (answer) => {
-            answers.set(node, answer);
-            said.set(node, "yes");
-            done();
-          },
-          (error: unknown) => {
-            said.set(node, { cause: schemeError(error) });
-            done();
-          },
+        const heard = asking.then(
+          (answer) => answers.set(node, answer) && said.set(node, "yes"),
+          (error: unknown) => said.set(node, { cause: schemeError(error) }),
         );
+        void heard.then(judge);
       }
     });
     timer?.cancel();
@@ -300,54 +288,11 @@ export class Fleet {
   #poll<R>(
     nodes: readonly Node[],
     limit: number,
-    ask: (node: Node, told: Told) => void,
+    ask: (node: Node, heard: Heard) => void,
     judge: Judge<R>,
     caller: Caller<R>,
   ): void {
-    const said = new Map<Node, RenewalVote & { readonly cause?: unknown }>();
-    const askedAt = this.clock.now();
-    let isOver = false;
-    const end = (): void => {
-      isOver = true;
-      timer.cancel();
-    };
-    const look = (): void => {
-      if (isOver) return;
-      const verdict = judge([...said.values()]);
-      if (verdict !== undefined) {
-        end();
-        return caller.answered(verdict);
-      }
-      if (said.size < nodes.length) return;
-      end();
-      caller.failed(
-        noQuorum(
-          this.nodes.map((node) => {
-            const vote = said.get(node);
-            return [node.title, vote?.kind === "failed" ? { cause: schemeError(vote.cause) } : vote?.kind] as const;
-          }),
-        ),
-      );
-    };
-    const timer = this.clock.after(
-      limit,
-      () => {
-        for (const node of nodes) if (!said.has(node)) said.set(node, { kind: "failed", cause: this.late(limit) });
-        look();
-      },
-      true,
-    );
-    for (const node of nodes) {
-      const told = ((vote: RenewalVote & { readonly cause?: unknown }) => {
-        // What is heard later counts no more, even if this process was blocked and the timer is behind.
-        const isLate = this.clock.now() > askedAt + limit;
-        if (!said.has(node)) said.set(node, isLate ? { kind: "failed", cause: this.late(limit) } : vote);
-        look();
-      }) as Told;
-      told.failed = (cause) => told({ kind: "failed", cause });
-      ask(node, told);
-    }
-    look();
+    poll({ nodes, all: this.nodes, limit, clock: this.clock }, ask, judge, caller);
   }
 
   #look(): void {
@@ -387,12 +332,7 @@ export class Fleet {
   }
 }
 
-interface Told {
-  (vote: RenewalVote & { readonly cause?: unknown }): void;
-  failed(cause: unknown): void;
-}
-
-function readRenewal(node: Node, reply: unknown): RenewalVote & { readonly cause?: unknown } {
+function readRenewal(node: Node, reply: unknown): Vote {
   if (Number(reply) === 1) return { kind: "yes" };
   if (Number(reply) === 2) {
     node.forgot();

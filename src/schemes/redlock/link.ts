@@ -1,4 +1,5 @@
 /** One request at one node: what was asked there, what the node said, and the vote that counts. */
+import type { Caller } from "../../caller.ts";
 import type { NodeKeys } from "../keys.ts";
 import type { Item, Node } from "./node.ts";
 import type { Refusal } from "./pending.ts";
@@ -58,7 +59,7 @@ export interface Asking {
 /** A question that is out at one node. */
 export class Asked implements Item {
   readonly keys: NodeKeys;
-  args: readonly string[];
+  readonly args: readonly string[];
   readonly how: How;
   readonly insists: boolean;
   /** The last fence of the grant in sight, that a raise brings to the node. */
@@ -96,5 +97,42 @@ export class Asked implements Item {
 
   failed(error: unknown): void {
     this.#claim.failed(this.#link, this, error);
+  }
+}
+
+/** A lease is made longer at one node. */
+export class Renewal implements Item {
+  readonly keys: NodeKeys;
+  readonly args: readonly string[];
+  readonly #claim: Asking;
+  readonly #link: Link;
+  readonly #caller: Caller<unknown>;
+
+  constructor(claim: Asking, link: Link, args: readonly string[], caller: Caller<unknown>) {
+    this.keys = claim.keys;
+    this.args = args;
+    this.#claim = claim;
+    this.#link = link;
+    this.#caller = caller;
+  }
+
+  get isOver(): boolean {
+    return this.#claim.isOver;
+  }
+
+  get isSent(): boolean {
+    return this.#link.mayKnow;
+  }
+
+  set isSent(_: boolean) {
+    this.#link.mayKnow = true;
+  }
+
+  answered(reply: unknown): void {
+    this.#caller.answered(reply);
+  }
+
+  failed(error: unknown): void {
+    this.#caller.failed(error);
   }
 }

@@ -12,7 +12,7 @@ import { Batches, inRuns } from "../batches.ts";
 import { channelPrefix, nodeKey } from "../keys.ts";
 import type { NodeKeys } from "../keys.ts";
 import { Batch } from "../lua/calls.ts";
-import * as lua from "./scripts.generated.ts";
+import { ask, release, renew, seize, take } from "./scripts.generated.ts";
 
 /** A node whose oldest question has not been answered for this long is asked nothing more until it answers a probe. */
 const SILENT_AFTER = 500;
@@ -49,6 +49,14 @@ export interface NodeSettings {
 }
 
 type Kind = "take" | "ask" | "renew" | "release" | "seize";
+
+const SCRIPTS: Record<Kind, Script<ScriptStrings, ScriptStrings>> = {
+  take,
+  ask,
+  renew,
+  release,
+  seize,
+};
 
 export class Node {
   /** How it is called in messages. */
@@ -233,7 +241,7 @@ export class Node {
       const channel = kind === "take" ? [] : [this.#channel];
       const mark = kind === "release" ? [] : [this.#mark];
       const head = [...mark, ...channel, ...common];
-      const call = new ScriptCall(lua[kind], 1 + width * items.length, head.length + args.length);
+      const call = new ScriptCall(SCRIPTS[kind], 1 + width * items.length, head.length + args.length);
       call.add(this.#node);
       for (const { keys } of items) {
         if (kind === "take") call.addAll([keys[0], keys[1], keys[3]]);
