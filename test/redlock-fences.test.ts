@@ -5,13 +5,12 @@ import { FenceModel, type Terms } from "../model/fences.ts";
 import { judgeRelease, judgeRenewal, judgeVotes, quorumOf } from "../src/schemes/redlock/verdict.ts";
 import { openNodes } from "./support/nodes.ts";
 
-const cases: [string, Terms][] = [["votes are given back", { proposals: [[3], [2]], givingBack: 1 }]];
+const cases: [string, Terms][] = [["clocks differ", { proposals: [[3], [2]] }]];
 
+const oldData: Terms = { proposals: [[3], [1]], forgetting: 1, later: [1] };
 const mistakes: [string, Terms][] = [
-  [
-    "a vote that was given back still counts",
-    { proposals: [[1, 3], [2]], givingBack: 1, mistakes: { countsGivenBack: true } },
-  ],
+  ["a node that forgot has no floor", { ...oldData, mistakes: { noFloor: true } }],
+  ["a node that forgot counts at once", { ...oldData, mistakes: { noWait: true } }],
 ];
 
 describe("in every state of three nodes and two requests", () => {

@@ -207,7 +207,7 @@ export class RedlockScheme implements Scheme {
       const all = looks.map((each) => readLook(checkReply(each[i])));
       const isOther = all.some(({ kind }) => kind === "other");
       if (isOther && isNamed) throw notALock();
-      return isOther ? [] : [majorityState(name, all, this.#fleet.quorum)];
+      return isOther ? [] : [majorityState(name, all, this.#fleet.nodes.length)];
     });
     return this.#clients.labelled(states);
   }

@@ -273,7 +273,8 @@ describe.concurrent("a lost key", () => {
     const nodes = await openNodes(t);
     const [a, b] = [await nodes.manager(), await nodes.manager()];
     const name = unique();
-    const lock = await a.acquire(name);
+    // Who has waited listens, and extends whenever it is heard again: that would put the key back.
+    const lock = (await a.tryAcquire(name)) as Lock;
     await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
     await Promise.all(nodes.redis.map((redis) => redis.del(`lock:${name}`)));
     const next = await b.acquire(name);
@@ -427,6 +428,65 @@ describe.concurrent("a restarted node", () => {
   });
 });
 
+describe.concurrent("a node that forgot without a restart", () => {
+  test("does not count at once, though it writes every change to its disk: it lost that", async (t) => {
+    const nodes = await openNodes(t, 3, { args: ["--appendonly", "yes", "--appendfsync", "always"] });
+    const [a, b] = [await nodes.manager(), await nodes.manager()];
+    await (await b.acquire(unique())).release();
+    const name = unique();
+    const lock = await a.acquire(name, { ttl: 2_500, renew: false });
+    await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
+    // As if the third had never been reached: with the second, it were a majority.
+    await nodes.redis[2]!.del(`lock:${name}`);
+    await nodes.redis[1]!.flushall();
+    const next = await b.acquire(name);
+    expect(lock.held).toBe(false);
+    expect(next.fence).toBeGreaterThan(lock.fence);
+    await next.release();
+    await nodes.cleared();
+  });
+});
+
+describe.concurrent("a majority that forgot", () => {
+  test("counts again for a manager that begins later, when its own ttl is over", async (t) => {
+    const nodes = await openNodes(t);
+    const { locks, end } = await nodes.open();
+    await (await locks.acquire(unique())).release();
+    await locks.close();
+    end();
+    await Promise.all([nodes.servers[0]!.restart(), nodes.servers[1]!.restart()]);
+    const later = await nodes.manager({ ttl: 1_000 });
+    const lock = await later.acquire(unique());
+    expect(lock.held).toBe(true);
+    await lock.release();
+    await nodes.cleared();
+  });
+});
+
+describe.concurrent("a vote", () => {
+  test("that a request is given for the second time lasts its whole ttl again", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager({ ttl: 10_000 });
+    await (await locks.acquire(unique())).release();
+    await nodes.cleared();
+    await Promise.all([nodes.proxies[0]!.refuse(), nodes.proxies[1]!.refuse()]);
+    const name = unique();
+    const waiter = enqueue(locks, name);
+    const left = (): Promise<number> => nodes.redis[2]!.pttl(`lock:${name}`);
+    let least = Infinity;
+    const isLonger = async (): Promise<boolean> => {
+      const now = await left();
+      if (now > 0) least = Math.min(least, now);
+      return now > least + 20;
+    };
+    await until(isLonger, "its lease on the third was longer than before");
+    await Promise.all([nodes.proxies[0]!.heal(), nodes.proxies[1]!.heal()]);
+    await waiter.granted;
+    await waiter.end();
+    await nodes.cleared();
+  });
+});
+
 describe.concurrent("steal and forceRelease", () => {
   test("take the lock on a majority, and the holder is told at once by the nodes", async (t) => {
     const nodes = await openNodes(t);
@@ -573,6 +633,8 @@ describe.concurrent("bad input", () => {
       const manager = async (...urls: string[]): Promise<LockManager> => {
         const connected = await Promise.all(urls.map((url) => connectClient(on, url)));
         t.onTestFinished(() => connected.forEach(({ end }) => end()));
+        // All must have been met when the first lock is asked for.
+        await Promise.all(connected.map(({ client }) => (client as Redis).ping()));
         return new LockManager(connected.map(({ client }) => client));
       };
       const twice = await rejection((await manager(first, second, first)).acquire(unique()));

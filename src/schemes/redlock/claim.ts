@@ -278,18 +278,17 @@ export class Claim implements Asking {
 
   /** In the queue; with some votes perhaps, which are of no use to anybody like that. */
   #wait(votes: readonly Link[], out: number): void {
-    const others = countHolders(this.links.flatMap(({ refusal }) => refusal ?? []));
-    const foreign = this.links.filter(({ refusal }) => refusal?.isForeign).length;
+    const refusals = this.links.flatMap(({ refusal }) => refusal ?? []);
+    const others = countHolders(refusals);
+    const foreign = refusals.filter(({ isForeign }) => isForeign).length;
+    const shared = refusals.filter(({ isShared }) => isShared).length;
     const { quorum, nodes } = this.#fleet;
     // Other libraries take no part in bidding: while they stand in the way of a majority, nothing comes of it.
-    const isHeld = Math.max(0, ...others.values()) >= quorum || foreign > nodes.length - quorum;
+    const isHeld = Math.max(shared, ...others.values()) >= quorum || foreign > nodes.length - quorum;
     if (out === 0) this.#timer?.cancel();
     if (isHeld) for (const link of votes) if (!link.out) this.#put(link, "back");
-    if (!isHeld && out === 0 && (votes.length > 0 || others.size > 1)) {
-      this.#bidSoon();
-    }
+    if (!isHeld && out === 0 && (votes.length > 0 || others.size > 1)) this.#bidSoon();
     this.#request.ticket = String(this.#ticket);
-    const refusals = this.links.flatMap(({ refusal }) => refusal ?? []);
     this.#answer(pending(refusals, quorum, this.#fleet.hearing !== undefined));
   }
 

@@ -18,7 +18,7 @@ import { DECIDED_WITHIN, judgeRelease, judgeRenewal, judgeVotes, noQuorum, quoru
 import type { Said } from "./verdict.ts";
 
 /** The first request waits no longer than this for nodes to say who they are. */
-const INTRODUCTION = 250;
+const INTRODUCTION = 1_000;
 /** And meets those that do not count yet again after that time, in milliseconds. */
 const RETRY = 20;
 /** Who did not answer in time is not asked first for that long. */

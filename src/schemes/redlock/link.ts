@@ -34,13 +34,14 @@ export class Link {
   /** Its question was answered with what keeps the node from voting for it. */
   refused(reply: readonly unknown[]): void {
     this.said = "no";
-    const [rank, left, foreign, holder, label] = reply;
+    const [rank, left, kind, holder, label] = reply;
     this.isFull = rank === "full";
     if (this.isFull) return;
     this.refusal = {
       rank: Number(rank),
       left: Number(left),
-      isForeign: Number(foreign) === 1,
+      isForeign: Number(kind) === 1,
+      isShared: Number(kind) === 2,
       holder: String(holder),
       label: String(label),
     };

@@ -1,6 +1,7 @@
 /** What the nodes tell of one lock, put together. */
 import { TOKEN } from "../scheme.ts";
 import type { HolderState, LockMode, LockState, WaiterState } from "../scheme.ts";
+import { quorumOf } from "./verdict.ts";
 
 /** One node's answer. */
 export interface Look {
@@ -31,15 +32,18 @@ export function readLook(reply: unknown): Look {
 }
 
 /** A lock is held by whoever holds it on a majority of all nodes, for as long as it is a majority; likewise who waits. */
-export function majorityState(lock: string, looks: readonly Look[], quorum: number): LockState {
+export function majorityState(lock: string, looks: readonly Look[], nodes: number): LockState {
+  const quorum = quorumOf(nodes);
   const byHolder = group(looks.flatMap(({ holders }) => holders));
   const byWaiter = group(looks.flatMap(({ waiters }) => waiters));
   const holders: HolderState[] = [];
   for (const [token, its] of byHolder) if (its.length >= quorum) holders.push(holderOf(token, its, quorum));
   const held = new Set(holders.map(({ token }) => token));
+  // Some nodes have not answered, and may be among those that know it.
+  const least = Math.max(1, quorum - (nodes - looks.length));
   // Who has the vote of a minority waits there no more, and yet waits.
   const waiters = [...byWaiter].filter(
-    ([token, its]) => !held.has(token) && its.length + (byHolder.get(token)?.length ?? 0) >= quorum,
+    ([token, its]) => !held.has(token) && its.length + (byHolder.get(token)?.length ?? 0) >= least,
   );
   const inOrder = waiters.map(([, its]) => its[0] as (typeof its)[number]).sort((a, b) => a.ticket - b.ticket);
   const isShared = looks.some(

@@ -58,7 +58,11 @@ export class Marks implements Meeting {
 
   /** The mark that its votes must carry. Rejects if they do not count now. */
   async meet(node: Node): Promise<string> {
-    const [met, { mark, run }] = await Promise.all([this.#identify(node), this.#recall(node)]);
+    const recalling = this.#recall(node);
+    // Who it is comes first: a replica that is being filled answers nothing else.
+    recalling.catch(() => {});
+    const met = await this.#identify(node);
+    const { mark, run } = await recalling;
     if (mark !== "" && run === met.run) return this.#counts(met, mark);
     met.absence ??= { noticedAt: this.#clock.now(), until: undefined };
     met.absence.until ??= await this.#endOf(met.absence, node, met, mark);

@@ -80,6 +80,8 @@ export class Node {
   #isProbing = false;
   #pause = FIRST_PAUSE;
   #timer: Timer | undefined;
+  #silence: Timer | undefined;
+  #isSilent = false;
   /** Asked before it was met. */
   #held: { run(): void; failed(error: unknown): void }[] = [];
   /** By token: what it must drop. */
@@ -124,7 +126,7 @@ export class Node {
 
   /** It does not answer. */
   get isSilent(): boolean {
-    return this.#silence() > SILENT_AFTER;
+    return this.#isSilent;
   }
 
   /** True while its pushes arrive. */
@@ -134,7 +136,6 @@ export class Node {
 
   /** Put a question. What the client may have sent to a server that has forgotten is answered with a failure. */
   ask(kind: Exclude<Kind, "release">, item: Item): void {
-    if (this.#trouble === undefined && this.#silence() > SILENT_AFTER) this.#leave(silent(SILENT_AFTER));
     if (this.#trouble !== undefined && item.insists !== true) return item.failed(this.#trouble);
     if (this.counts) return this.#lanes[kind](item);
     if (this.#held.length >= MOST_HELD) return item.failed(silent(SILENT_AFTER));
@@ -156,7 +157,6 @@ export class Node {
       }
       item.failed(error);
     };
-    if (this.#trouble === undefined && this.#silence() > SILENT_AFTER) this.#leave(silent(SILENT_AFTER));
     if (this.#trouble !== undefined) return owe(this.#trouble);
     const heard = (reply: unknown): void => item.answered(reply);
     this.#lanes.release({
@@ -218,14 +218,22 @@ export class Node {
   close(): void {
     this.#isClosed = true;
     this.#timer?.cancel();
+    this.#silence?.cancel();
     this.#owed.clear();
     this.#subscription?.close();
     this.limit.close();
     this.driver.close();
   }
 
-  #silence(): number {
-    return this.#out.first ? this.#clock.now() - this.#out.first.sentAt : 0;
+  /** A timer, because this process may have been blocked: then it reads first what arrived meanwhile. */
+  #heed(): void {
+    this.#silence ??= this.#clock.after(SILENT_AFTER, () => {
+      this.#silence = undefined;
+      const { first } = this.#out;
+      this.#isSilent = first !== undefined && this.#clock.now() - first.sentAt >= SILENT_AFTER;
+      if (this.#isSilent && this.#trouble === undefined) this.#leave(silent(SILENT_AFTER));
+      if (first && !this.#isClosed) this.#heed();
+    });
   }
 
   readonly #send =
@@ -256,6 +264,7 @@ export class Node {
   /** @internal */
   sent(call: Call): void {
     this.#out.add(call);
+    this.#heed();
   }
 
   /** @internal An answer counts only if it comes from the server that we know. */

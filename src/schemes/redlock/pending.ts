@@ -13,6 +13,7 @@ export interface Refusal {
   /** Negative if its time never ends. */
   readonly left: number;
   readonly isForeign: boolean;
+  readonly isShared: boolean;
   readonly holder: string;
   readonly label: string;
 }

@@ -2,7 +2,7 @@
 -- 'back' (wait, but let another have it now). Who waits gives up the vote that it had: the node decides anew.
 -- KEYS node | key, counter, holders, queue, waiters
 -- ARGV mark, channel | token, how, mode, ttl, fences, proposal, ticket, asked, waiting, listens, most, label
--- RETURNS the last fence of the vote | -(1 + the highest number that the node has seen) not at once | {rank, milliseconds until a holder's time ends or -1, foreign, holder, its label} | {'full'}
+-- RETURNS the last fence of the vote | -(1 + the highest number that the node has seen) not at once | {rank, milliseconds until a holder's time ends or -1, 1 foreign or 2 shared or 0, exclusive holder, its label} | {'full'}
 
 if not is_known then error({ err = 'FORGOT' }) end
 load(lock)
@@ -38,7 +38,7 @@ local held = lock.kind == 'exclusive'
 return {
   call('ZRANK', lock.queue, token) or 0,
   time_left(lock),
-  lock.kind == 'foreign' and 1 or 0,
+  lock.kind == 'foreign' and 1 or lock.kind == 'shared' and 2 or 0,
   held and lock.token or '',
   held and select(4, match(lock.record, RECORD)) or '',
 }
