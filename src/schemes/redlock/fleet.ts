@@ -1,4 +1,5 @@
 /** The nodes of one manager, and how all of them are asked about a lease. */
+import { report } from "../../caller.ts";
 import type { Caller } from "../../caller.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import type { Driver, Send } from "../../drivers/driver.ts";
@@ -246,14 +247,18 @@ export class Fleet {
     return [...answers.values()];
   }
 
-  /** Send to all nodes that answer; the first answer that is one. Null if there is none. */
-  readonly broadcast: Send = (command) =>
-    Promise.any(
-      this.nodes.map(async (node) => {
-        if (!node.counts) throw new Error("it is not asked");
-        return (await node.send(command)) ?? Promise.reject(new Error("nothing there"));
-      }),
-    ).catch(() => null);
+  /** Send to all nodes that count; the first answer that is one. Null if a majority, or all that answer, have none. */
+  readonly broadcast: Send = (command) => {
+    const asked = this.nodes.filter(({ counts }) => counts);
+    return new Promise((resolve) => {
+      let none = this.nodes.length - asked.length;
+      const heard = (answer: unknown): void => {
+        if (answer !== null || ++none >= this.quorum) resolve(answer);
+      };
+      for (const node of asked) report(node.send(command), { answered: heard, failed: () => heard(null) });
+      if (asked.length === 0) resolve(null);
+    });
+  };
 
   flush(): void {
     for (const node of this.nodes) node.flush();
