@@ -2,7 +2,8 @@ import { configDefaults, defineConfig } from "vitest/config";
 
 // What takes minutes has a command of its own: npm run test:topologies, npm run test:package.
 const long = process.env["HOLDFAST_LONG"] === undefined ? ["test/topologies/**"] : [];
-const packaging = process.env["HOLDFAST_PACKAGE"] === undefined ? ["test/package/**"] : [];
+const packaging =
+  process.env["HOLDFAST_PACKAGE"] === undefined ? ["test/package/**", "test/nestjs/**"] : ["test/nestjs/app/**"];
 
 export default defineConfig({
   test: {

@@ -9,6 +9,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { describeServers, fetchServers, serverNames } from "./fetch-servers.ts";
+import { type Failure, readReport } from "./test-report.ts";
 
 const run = promisify(execFile);
 
@@ -23,25 +24,9 @@ const suites = ["conformance", "compare", "set", "web-locks", "once", "hand-over
 const tests = "^(?!in this process|Postgres|.*web locks)|lua on ioredis 6.? web locks";
 const suiteTimeoutMs = 4 * 60_000;
 
-/** What is read of the report that vitest's json reporter writes. */
-interface Report {
-  readonly numPassedTests: number;
-  readonly testResults: readonly {
-    readonly name: string;
-    readonly status: string;
-    readonly message: string;
-    readonly assertionResults: readonly {
-      readonly fullName: string;
-      readonly status: string;
-      readonly failureMessages?: readonly string[];
-    }[];
-  }[];
-}
-
 interface Outcome {
   readonly passed: number;
-  /** What failed, and how. */
-  readonly failures: string[];
+  readonly failures: readonly Failure[];
 }
 
 async function testOn(binary: string, reportFile: string): Promise<Outcome> {
@@ -54,20 +39,9 @@ async function testOn(binary: string, reportFile: string): Promise<Outcome> {
     const { killed, stdout, stderr } = error as { killed?: boolean; stdout?: string; stderr?: string };
     end = `${killed ? `Not at an end after ${suiteTimeoutMs / 1000} s.` : "vitest failed."}\n${stdout ?? ""}${stderr ?? ""}`;
   }
-  const { passed, failures } = read(await readFile(reportFile, "utf8").catch(() => undefined));
-  return { passed, failures: end !== undefined && failures.length === 0 ? [end] : failures };
-}
-
-/** A file that fails outside its tests (an import, a hook) has no failed test: it counts as one failure here. */
-function read(text: string | undefined): Outcome {
-  if (!text) return { passed: 0, failures: [] };
-  const { numPassedTests, testResults } = JSON.parse(text) as Report;
-  const failures = testResults.flatMap(({ name, status, message, assertionResults }) => {
-    const failed = assertionResults.filter((each) => each.status === "failed");
-    if (status === "failed" && failed.length === 0) return [`${name}\n${message}`];
-    return failed.map(({ fullName, failureMessages = [] }) => [fullName, ...failureMessages].join("\n"));
-  });
-  return { passed: numPassedTests, failures };
+  const { passed, failures } = readReport(await readFile(reportFile, "utf8").catch(() => ""));
+  if (end !== undefined && failures.length === 0) return { passed, failures: [{ title: binary, message: end }] };
+  return { passed, failures };
 }
 
 async function main(): Promise<void> {
@@ -86,7 +60,7 @@ async function main(): Promise<void> {
     const started = performance.now();
     const { passed, failures } = await testOn(server.binary, join(reports, `${server.name}.json`));
     const failed = failures.length;
-    for (const failure of failures) console.log(`${failure}\n`);
+    for (const { title, message } of failures) console.log(`${title}\n${message}\n`);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const title = `${server.product} ${server.version} (${server.name})`.padEnd(40);
     console.log(`${failed > 0 ? "✗" : "✓"} ${title}  ${passed} passed, ${failed} failed  ${seconds} s`);

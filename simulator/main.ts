@@ -2,6 +2,8 @@
  * `npm run simulate -- --seed S --hours H`: true managers on a true server, in virtual time, with faults by seed. Prints
  * the time line of the first seed that breaks a promise, and ends with 1 then.
  *
+ *     --minutes N        for so many real minutes, instead of --hours
+ *     --results FILE     add a line of JSON with the figures to this file
  *     --scheme lua,set   which schemes take turns (default: both)
  *     --faults N         faults in an hour (default: drawn by seed)
  *     --mistake NAME     with this mistake planted in the scripts
@@ -16,7 +18,9 @@ const { simulate } = await import("./run/simulate.ts");
 const { values } = parseArgs({
   options: {
     seed: { type: "string", default: String(Date.now()) },
-    hours: { type: "string", default: "10" },
+    hours: { type: "string" },
+    minutes: { type: "string" },
+    results: { type: "string" },
     scheme: { type: "string", default: "lua,set" },
     faults: { type: "string" },
     mistake: { type: "string" },

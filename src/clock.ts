@@ -18,11 +18,13 @@ export interface Clock {
   /** Microseconds since 1970, as far as this machine knows. Floors fences; never measures a duration. */
   micros(): number;
   /**
-   * Call `run` once, after at least `delay` milliseconds, in no request's async context.
+   * Call `run` once, after at least `delay` milliseconds, in no request's async context. It is given the time when the
+   * timer fired: what had arrived by then has been read since. What is late must be judged by that time, because user
+   * code may have blocked the event loop in between.
    *
    * @param isAwaited whether the process must stay alive for it (default false)
    */
-  after(delay: number, run: () => void, isAwaited?: boolean): Timer;
+  after(delay: number, run: (firedAt: number) => void, isAwaited?: boolean): Timer;
 }
 
 /** setTimeout runs at once what is further away than this; a longer wait is taken in steps by its caller. */
@@ -38,7 +40,7 @@ export const systemClock: Clock = {
   after(delay, run, isAwaited = false) {
     let immediate: NodeJS.Immediate | undefined;
     // The process may have been blocked. What arrived meanwhile is read before anything is judged to be late.
-    const late = (): void => void (immediate = setImmediate(run));
+    const late = (): void => void (immediate = setImmediate(run, performance.now()));
     const timer = outsideContext(() => setTimeout(late, Math.min(Math.max(0, Math.ceil(delay)), LONGEST_TIMER)));
     // Timers are numbers in some environments (jsdom), and then cannot be unreferenced.
     if (!isAwaited) (timer as Partial<NodeJS.Timeout>).unref?.();

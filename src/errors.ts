@@ -20,6 +20,10 @@ export type LockErrorCode =
   | "queue-full"
   /** The name is in use as something else: as a lock, as a semaphore, or as one with another limit. */
   | "mismatch"
+  /** The computation of a shared value failed, in another call of `share`. */
+  | "compute-failed"
+  /** A shared value is larger than `maxSize`. */
+  | "too-large"
   /** No client library is installed to open a URL with. */
   | "no-client"
   | SchemeErrorCode;
@@ -52,6 +56,8 @@ export type SchemeErrorCode =
   | "same-server"
   /** Too few replicas, or no disk, acknowledged a grant or its extension in time. */
   | "not-durable"
+  /** The server may delete locks that are held when its memory is full. Only ever reported, on `holdfast:trouble`. */
+  | "evicts"
   /** The server cannot say how durable a write is, or must not say it to this user. */
   | "no-wait"
   /** Anything else the server or the client said. */
@@ -65,6 +71,11 @@ export class LockError extends Error {
   constructor(code: LockErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
+  }
+
+  /** Where the documentation says what to do: a page of this package, and the code's heading on it. */
+  get help(): string {
+    return `holdfast/docs/troubleshooting.md#${this.code}`;
   }
 }
 

@@ -6,6 +6,7 @@ import { AsyncResource } from "node:async_hooks";
 import { channel } from "node:diagnostics_channel";
 import { LockError, LockTimeoutError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
+import { isTraced } from "./request-trace.ts";
 import type { Grant, HolderState, LockMode, LockState, SchemeName } from "./schemes/scheme.ts";
 
 /** The manager that an event comes from. */
@@ -49,6 +50,28 @@ export interface HoldEnd {
   readonly held: number | undefined;
 }
 
+/** How a request came out. `busy`: it was a try, and somebody else holds the lock. */
+export type RequestOutcome = "granted" | "busy" | "timeout" | "aborted" | "failed";
+
+/**
+ * The message of the tracing channel `holdfast:request`: the same object for a request's start and its end. What its
+ * start does not know is undefined then.
+ */
+export interface RequestTrace extends RequestEvent {
+  /** How many requests of this process waited for the lock already when this one was made. */
+  readonly ahead: number;
+  /** Where it stood when it began to wait: 1 for the first in the queue. Undefined if it did not wait, or it is not known. */
+  position: number | undefined;
+  /** Milliseconds from the request to its end. */
+  waited: number | undefined;
+  outcome: RequestOutcome | undefined;
+  /** The grant's, if it was granted. */
+  token: string | undefined;
+  fence: number | undefined;
+  /** What the request rejects with. */
+  error: unknown;
+}
+
 /** The messages by channel. */
 export interface LockEvents {
   "holdfast:queued": RequestEvent & {
@@ -73,7 +96,8 @@ export interface LockEvents {
     };
   "holdfast:trouble": LockEvent & {
     readonly token: string;
-    readonly doing: "acquire" | "renew" | "release";
+    /** `examine`: it concerns the server and all locks there, so `name` and `token` are empty. */
+    readonly doing: "acquire" | "renew" | "release" | "examine";
     readonly error: unknown;
     /** The error's `code`, if it is one of ours. */
     readonly code: string | undefined;
@@ -84,7 +108,7 @@ export interface LockEvents {
     readonly mode: LockMode | undefined;
     readonly token: string | undefined;
     readonly fence: number | undefined;
-    /** The label of the manager that took the lock away. */
+    /** The label of the manager, or of the request with `steal`, that took the lock away. */
     readonly by: string;
   };
 }
@@ -93,6 +117,9 @@ export interface LockEvents {
 export class RequestContext extends AsyncResource {
   wasQueued = false;
   grantedAt: number | undefined;
+  trace: RequestTrace | undefined;
+  /** It has begun to wait, as far as the trace knows. */
+  hasPosition = false;
 
   constructor() {
     super("holdfast");
@@ -160,36 +187,50 @@ const ofRequests = [queued, granted, timeout, aborted, failed, renewed, released
 
 /** Whether anybody listens, so that requests must remember their contexts. */
 export function isHeard(): boolean {
+  if (isTraced()) return true;
   for (let i = 0; i < ofRequests.length; i++) if (ofRequests[i]!.hasSubscribers) return true;
   return false;
 }
 
 export const events = {
   get isQueueHeard(): boolean {
-    return queued.hasSubscribers;
+    return queued.hasSubscribers || isTraced();
   },
 
   queued(request: Asking, position: number | undefined): void {
     const { context } = request;
+    if (context?.trace && !context.hasPosition) {
+      context.hasPosition = true;
+      context.trace.position = position;
+    }
     if (!context || context.wasQueued || !queued.hasSubscribers) return;
     context.wasQueued = true;
     publish(queued, { ...aboutRequest(request), position }, context);
   },
 
   granted(holding: Holding, request: Asking): void {
+    complete(request, "granted", holding.grant);
     if (!granted.hasSubscribers) return;
     const { durability } = holding.grant;
     publish(granted, { ...aboutGrant(holding), ...waitOf(request), durability }, request.context);
+  },
+
+  /** A try found the lock busy. */
+  busy(request: Asking): void {
+    complete(request, "busy");
   },
 
   /** A request is over without a grant. */
   ended(request: Asking, error: unknown): void {
     const { terms, context } = request;
     if (error instanceof LockTimeoutError) {
+      complete(request, "timeout");
       if (timeout.hasSubscribers) publish(timeout, { ...aboutRequest(request), ...waitOf(request) }, context);
       return;
     }
-    const end = terms.signal?.aborted && terms.signal.reason === error ? aborted : failed;
+    const isAborted = terms.signal?.aborted && terms.signal.reason === error;
+    complete(request, isAborted ? "aborted" : "failed");
+    const end = isAborted ? aborted : failed;
     if (end.hasSubscribers) publish(end, { ...aboutRequest(request), ...waitOf(request), error }, context);
   },
 
@@ -210,9 +251,13 @@ export const events = {
     if (lost.hasSubscribers) publish(lost, { ...endOf(holding), reason, blocked }, holding.context);
   },
 
+  get isTroubleHeard(): boolean {
+    return trouble.hasSubscribers;
+  },
+
   /** A call to the server failed; holdfast continues by itself. */
   trouble(
-    doing: "acquire" | "renew" | "release",
+    doing: LockEvents["holdfast:trouble"]["doing"],
     error: unknown,
     { lock, token }: { readonly lock: string; readonly token: string },
     from: { readonly origin: Origin },
@@ -231,11 +276,16 @@ export const events = {
     if (resigned.hasSubscribers) publish(resigned, aboutTerm(term, origin), undefined);
   },
 
-  /** @param origin the manager that took the lock away */
-  forced({ lock, mode }: Pick<LockState, "lock" | "mode">, holder: HolderState, origin: Origin): void {
+  /** @param origin of who took the lock away, by `forceRelease` or, in that context, by a request with `steal` */
+  forced(
+    { lock, mode }: Pick<LockState, "lock" | "mode">,
+    holder: Pick<HolderState, "permits" | "token" | "fence" | "label">,
+    origin: Origin,
+    context: Context,
+  ): void {
     if (!forced.hasSubscribers) return;
     const { permits, token, fence, label } = holder;
-    publish(forced, { name: lock, mode, permits, token, fence, ...origin, label, by: origin.label }, undefined);
+    publish(forced, { name: lock, mode, permits, token, fence, ...origin, label, by: origin.label }, context);
   },
 };
 
@@ -245,6 +295,12 @@ function publish<Message>(target: Target<Message>, message: NoInfer<Message>, co
 
 function aboutRequest({ lock, terms, origin }: Asking): RequestEvent {
   return { name: lock, mode: terms.mode, permits: terms.permits, ...origin };
+}
+
+/** What the trace of a request does not know at its start. */
+function complete(request: Asking, outcome: RequestOutcome, grant?: Grant): void {
+  const trace = request.context?.trace;
+  if (trace) Object.assign(trace, { waited: request.waited, outcome, token: grant?.token, fence: grant?.fence });
 }
 
 function waitOf({ waited, context }: Asking): WaitEnd {

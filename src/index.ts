@@ -1,5 +1,4 @@
 export { LockManager } from "./lock-manager.ts";
-export type { TryOptions } from "./lock-manager.ts";
 export type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 export { Lock } from "./lock.ts";
 export { Term } from "./primitives/election.ts";
@@ -12,10 +11,21 @@ export type { AttachOptions } from "./options/attach.ts";
 export type { DurabilityOptions } from "./options/durability.ts";
 export type { ElectOptions } from "./options/election.ts";
 export type { OnceOptions } from "./options/once.ts";
-export type { GrantEvent, HoldEnd, LockEvent, LockEvents, Origin, RequestEvent, WaitEnd } from "./events.ts";
-export type { LockOptions } from "./options/request.ts";
+export type {
+  GrantEvent,
+  HoldEnd,
+  LockEvent,
+  LockEvents,
+  Origin,
+  RequestEvent,
+  RequestOutcome,
+  RequestTrace,
+  WaitEnd,
+} from "./events.ts";
+export type { LockOptions, TryOptions } from "./options/request.ts";
 export type { ManagerOptions } from "./options/manager.ts";
 export type { ObserveOptions } from "./options/election.ts";
+export type { Codec, ShareOptions } from "./options/share.ts";
 export type { SemaphoreOptions } from "./options/semaphore.ts";
 export { Semaphore } from "./primitives/semaphore.ts";
 export type { TrySemaphoreOptions } from "./primitives/semaphore.ts";

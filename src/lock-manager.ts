@@ -1,6 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { hostname } from "node:os";
-import { basename } from "node:path";
 import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
 import { Connections } from "./drivers/url/connect.ts";
@@ -9,7 +7,8 @@ import { LockError, notOverNodes, quote } from "./errors.ts";
 import { events } from "./events.ts";
 import { LeaseKeeper } from "./leases/keeper.ts";
 import type { DetachedLock } from "./leases/detached-lock.ts";
-import type { Holding, Lease } from "./leases/lease.ts";
+import type { Holding } from "./leases/holding.ts";
+import type { Lease } from "./leases/lease.ts";
 import { Lock } from "./lock.ts";
 import { checkAttach } from "./options/attach.ts";
 import type { AttachOptions } from "./options/attach.ts";
@@ -29,28 +28,29 @@ import {
   checkRequests,
   plainTerms,
 } from "./options/request.ts";
-import type { CheckedRequest, LockOptions, Terms, Verb } from "./options/request.ts";
+import type { CheckedRequest, LockOptions, Terms, TryOptions, Verb } from "./options/request.ts";
 import { checkSelection } from "./options/selection.ts";
 import { checkLimit } from "./options/semaphore.ts";
+import { checkShare } from "./options/share.ts";
+import type { ShareOptions } from "./options/share.ts";
 import { campaign, leaders } from "./primitives/election.ts";
 import type { ElectionRoom, Leader, Term } from "./primitives/election.ts";
+import type { FlightRoom } from "./primitives/flight.ts";
 import { holdDuring } from "./primitives/hold.ts";
 import { once } from "./primitives/once.ts";
 import type { OnceResult, OnceRoom } from "./primitives/once.ts";
 import { Part, Reentrancy, within } from "./primitives/reentrancy.ts";
 import { Semaphore } from "./primitives/semaphore.ts";
 import { obtainAll, SeveralLocks } from "./primitives/several.ts";
+import { Sharing } from "./primitives/share.ts";
 import { openScheme } from "./schemes/index.ts";
 import { MemoryStore } from "./schemes/memory.ts";
 import type { Scheme, Selection } from "./schemes/scheme.ts";
-import { assertSupported } from "./schemes/supported.ts";
+import { assertShares, assertSupported } from "./schemes/supported.ts";
 import { throwIfAborted } from "./signals.ts";
 import { snapshotOf } from "./snapshot.ts";
 import type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 import { Lines } from "./waiting/lines.ts";
-
-/** Options of `tryAcquire`. Those about waiting (`signal`, `maxQueue`, `onWait`) need a `waitTimeout`. */
-export type TryOptions = Omit<LockOptions, "ifAvailable">;
 
 /**
  * Takes, waits for and releases locks. Its `request` and `query` are those of the Web Locks API, for all processes
@@ -58,7 +58,6 @@ export type TryOptions = Omit<LockOptions, "ifAvailable">;
  */
 export class LockManager {
   readonly #options: CheckedManagerOptions;
-  readonly #label: string;
   /** Those that we opened ourselves, for URLs. */
   readonly #connections: Connections | undefined;
   readonly #scheme: Scheme;
@@ -68,6 +67,7 @@ export class LockManager {
   readonly #waits: Terms;
   readonly #tries: Terms;
   #reentrancy: Reentrancy | undefined;
+  #sharing: Sharing | undefined;
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
 
@@ -87,12 +87,12 @@ export class LockManager {
     this.#connections = areUrls(client) ? new Connections(client) : undefined;
     const clock = client instanceof MemoryStore ? client.clock : systemClock;
     const clientId = randomBytes(16).toString("base64url");
-    this.#label = this.#options.label ?? defaultLabel();
-    const settings = { clientId, label: this.#label, clock };
+    const { prefix, label } = this.#options;
+    const settings = { clientId, label, clock };
     this.#scheme = openScheme(this.#connections?.client ?? client, this.#options, settings);
     this.#keeper = new LeaseKeeper(clock);
     const turn = this.#scheme.hasTurns ? this.#options.turn : 1;
-    const origin = { scheme: this.#scheme.name, prefix: this.#options.prefix, label: this.#label };
+    const origin = { scheme: this.#scheme.name, prefix, label };
     this.#lines = new Lines(this.#scheme, clock, this.#keeper, { clientId, turn, origin });
     this.#waits = plainTerms(this.#options, "acquire");
     this.#tries = plainTerms(this.#options, "tryAcquire");
@@ -237,7 +237,7 @@ export class LockManager {
     for (const holder of wanted) {
       if (!(await this.#lines.evict(name, holder))) continue;
       holders.push(holder);
-      events.forced(state, holder, this.#lines.origin);
+      events.forced(state, holder, this.#lines.origin, undefined);
     }
     return snapshotOf([{ ...state, holders }], this.#keeper.clock.micros()).held;
   }
@@ -277,7 +277,23 @@ export class LockManager {
   async once<T>(name: string, options: OnceOptions, job: (lock: Lock) => T): Promise<OnceResult<Awaited<T>>> {
     checkCallback(job);
     if (this.#scheme.name === "redlock") throw notOverNodes("keep a lock for longer than its holder lives");
-    return once(this.#room, checkOnce(name, options, { ...this.#options, label: this.#label }), job);
+    return once(this.#room, checkOnce(name, options, this.#options), job);
+  }
+
+  /**
+   * Compute a value once for all who ask at about the same time, in all processes. One computes, under the lock of that
+   * name; the others wait, and get its value, or learn that it failed. Each gets a copy that has been encoded and decoded.
+   *
+   * @throws what `compute` throws here, `LockError` `compute-failed` if it threw elsewhere, `too-large`, or `unsupported`
+   *   by schemes that keep no values; what `request` rejects with
+   */
+  async share<T>(name: string, options: ShareOptions<T>, compute: (lock: Lock) => T | PromiseLike<T>): Promise<T> {
+    checkCallback(compute, "compute");
+    const checked = checkShare(name, options, this.#options);
+    assertShares(this.#scheme);
+    this.#assertOpen();
+    this.#sharing ??= new Sharing(this.#room);
+    return (await this.#sharing.share({ ...checked, compute })) as T;
   }
 
   /**
@@ -310,13 +326,16 @@ export class LockManager {
     }
   }
 
-  /** What elections and jobs need of us. */
-  get #room(): ElectionRoom & OnceRoom {
+  /** What elections, jobs and shared computations need of us. */
+  get #room(): ElectionRoom & OnceRoom & FlightRoom {
     return {
       clock: this.#keeper.clock,
       origin: this.#lines.origin,
+      label: this.#options.label,
       closing: this.#closing.signal,
-      lease: (name, options, verb) => this.#leaseWith(name, options, verb),
+      job: (name, options) => this.#leaseWith(name, options, "tryAcquire"),
+      lease: (request) => this.#lease(request.lock, request, asLease),
+      recall: (name) => this.#lines.recall(name),
       candidacy: (name, options) => {
         const request = checkRequest(name, options, this.#options, "acquire");
         return this.#lease(name, { ...request, isCandidacy: true }, asLease);
@@ -379,10 +398,6 @@ export class LockManager {
   #assertOpen(): void {
     if (this.#closed) throw new LockError("closed", "This LockManager has been closed. Make a new one.");
   }
-}
-
-function defaultLabel(): string {
-  return `${hostname()}:${process.pid}:${basename(process.argv[1] ?? process.title)}`.slice(0, 256).toWellFormed();
 }
 
 function asLock(holding: Holding): Lock {

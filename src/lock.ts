@@ -1,7 +1,7 @@
 import type { Durability } from "./durability.ts";
 import type { LockMode } from "./schemes/scheme.ts";
 import type { DetachedLock } from "./leases/detached-lock.ts";
-import type { Holding } from "./leases/lease.ts";
+import type { Holding } from "./leases/holding.ts";
 
 /** What a holder is given. It says whether the lock is still held; it is never an object to lock. */
 export class Lock {

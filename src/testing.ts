@@ -8,7 +8,7 @@ import { MemoryStore } from "./schemes/memory.ts";
 /** A clock that moves only when told to. */
 export class ManualClock implements Clock {
   #now = 0;
-  readonly #timers = new Set<{ readonly at: number; readonly run: () => void }>();
+  readonly #timers = new Set<{ readonly at: number; readonly run: (firedAt: number) => void }>();
 
   now(): number {
     return this.#now;
@@ -18,7 +18,7 @@ export class ManualClock implements Clock {
     return 1e15 + this.#now * 1000;
   }
 
-  after(delay: number, run: () => void): Timer {
+  after(delay: number, run: (firedAt: number) => void): Timer {
     const timer = { at: this.#now + Math.max(0, delay), run };
     this.#timers.add(timer);
     return { cancel: () => void this.#timers.delete(timer) };
@@ -38,7 +38,7 @@ export class ManualClock implements Clock {
       if (!next) break;
       this.#timers.delete(next);
       this.#now = Math.max(this.#now, next.at);
-      next.run();
+      next.run(this.#now);
       await settled();
     }
     this.#now = end;

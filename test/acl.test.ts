@@ -48,6 +48,7 @@ test("an account with the documented rules can do all that the scheme lua does, 
   await first.end();
   await Promise.all(waiters.map(async (waiter) => (await waiter).release()));
   await doTheRest(a, b, name);
+  expect(await a.share(unique(), { ttl: 1_000 }, () => 7)).toBe(7);
   expect(await denied(), "what was refused").toEqual([]);
 });
 

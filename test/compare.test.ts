@@ -265,6 +265,37 @@ describe.each(clientNames)(`${atHand.product} ${atHand.version} on %s`, (clientN
     expect((await commandsUsed())["watch"]).toBe(2);
   });
 
+  test("WATCH: who gives up while another of its process holds does not keep the renewal waiting", async () => {
+    const compare = watching(await openDriver());
+    const key = unique("key");
+    await redis.set(key, "holder", "PX", 10_000);
+    await redis.config("RESETSTAT");
+    const left = Array.from({ length: 5 }, (_, i) => compare.delete(key, `waiter ${i}`));
+    expect(await compare.extend(key, "holder", 60_000)).toBe(true);
+    expect(await Promise.all(left)).toEqual([false, false, false, false, false]);
+    expect((await commandsUsed())["watch"]).toBe(1);
+    expect(await redis.get(key)).toBe("holder");
+    expect(await redis.pttl(key)).toBeGreaterThan(50_000);
+  });
+
+  test.skipIf(isNative)(
+    "WATCH: its connection is open before a short lease has to be renewed or released",
+    async () => {
+      const { client, end } = await openClient(clientName, server.url);
+      onTestFinished(end);
+      const locks = new LockManager(client, { scheme: "set" });
+      await redis.config("RESETSTAT");
+      const before = Number(/connected_clients:(\d+)/.exec(await redis.info("clients"))![1]);
+      const lock = await locks.acquire(unique(), { renew: false });
+      const opened = async (): Promise<boolean> =>
+        Number(/connected_clients:(\d+)/.exec(await redis.info("clients"))![1]) > before;
+      await until(opened, "the connection for WATCH was open");
+      expect((await commandsUsed())["watch"]).toBeUndefined();
+      await lock.release();
+      await locks.close();
+    },
+  );
+
   test(`the set scheme uses ${best.toUpperCase()}${isNative ? " and no WATCH" : ""}`, async () => {
     const { client, end } = await openClient(clientName, server.url);
     onTestFinished(end);

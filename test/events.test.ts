@@ -1,8 +1,9 @@
 /** What is published on node:diagnostics_channel about requests and grants: how each begins, and how it ends, once. */
-import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { channel, subscribe, tracingChannel, unsubscribe } from "node:diagnostics_channel";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LockLostError } from "../src/index.ts";
-import type { LockEvents, LockManager } from "../src/index.ts";
+import type { LockEvents, LockManager, RequestTrace } from "../src/index.ts";
 import type { Finishing } from "./support/stage.ts";
 import { rejection, unique } from "./support/locks.ts";
 import { until } from "./support/until.ts";
@@ -38,6 +39,21 @@ function reported(t: Finishing, name: string): Event[] {
     subscribe(`holdfast:${kind}`, listen);
     t.onTestFinished(() => void unsubscribe(`holdfast:${kind}`, listen));
   }
+  return seen;
+}
+
+/** What the tracing channel says of one lock from now on: at each step, what the message says then. */
+function traced(t: Finishing, name: string): { step: string; trace: RequestTrace; then: RequestTrace }[] {
+  const seen: { step: string; trace: RequestTrace; then: RequestTrace }[] = [];
+  const note = (step: string) => (message: unknown) => {
+    const trace = message as RequestTrace;
+    if (trace.name === name) seen.push({ step, trace, then: { ...trace } });
+  };
+  const steps = ["start", "end", "asyncStart", "asyncEnd", "error"] as const;
+  const listeners = Object.fromEntries(steps.map((step) => [step, note(step)]));
+  const requests = tracingChannel("holdfast:request");
+  requests.subscribe(listeners as never);
+  t.onTestFinished(() => requests.unsubscribe(listeners as never));
   return seen;
 }
 
@@ -161,6 +177,75 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     expect(lost?.reason).toBe("expired");
     expect(lost?.blocked).toBeGreaterThan(100);
     expect((lost?.held ?? 0) >= (lost?.blocked ?? 0)).toBe(true);
+  });
+
+  test("a request is traced from its start to its grant, in one message", async (t) => {
+    const name = unique();
+    const seen = traced(t, name);
+    await using lock = await locks.acquire(name, { label: "a job" });
+    expect(seen.map(({ step }) => step)).toEqual(["start", "end", "asyncStart", "asyncEnd"]);
+    expect(new Set(seen.map(({ trace }) => trace)).size).toBe(1);
+    const about = { name, mode: "exclusive", permits: undefined, scheme, prefix: "lock:", label: "a job", ahead: 0 };
+    const unknown = { position: undefined, waited: undefined, outcome: undefined, token: undefined, fence: undefined };
+    expect(seen[0]?.then).toEqual({ ...about, ...unknown, error: undefined });
+    const { token, fence } = lock;
+    const granted = { position: undefined, waited: expect.any(Number), outcome: "granted", token, fence };
+    expect(seen.at(-1)?.then).toEqual({ ...about, ...granted, error: undefined });
+  });
+
+  test("the trace of a request says how many were before it, and how it came out", async (t) => {
+    const name = unique();
+    const holder = await (await world.manager()).acquire(name);
+    const seen = traced(t, name);
+    const last = (): RequestTrace => seen.findLast(({ step }) => step === "asyncEnd")!.then;
+    await locks.tryAcquire(name);
+    expect(last()).toMatchObject({ outcome: "busy", ahead: 0, error: undefined });
+    const stop = new AbortController();
+    const first = locks.acquire(name, { signal: stop.signal });
+    const error = await rejection(locks.acquire(name, { waitTimeout: 60 }));
+    expect(last()).toMatchObject({ outcome: "timeout", ahead: 1, error });
+    expect(last().waited).toBeGreaterThanOrEqual(60);
+    expect(seen.map(({ step }) => step).filter((step) => step === "error")).toHaveLength(1);
+    await until(() => scheme === "set" || seen.some(({ trace }) => trace.position === 1), "the first is in the queue");
+    stop.abort("enough");
+    await rejection(first);
+    expect(last()).toMatchObject({ outcome: "aborted", error: "enough" });
+    const closing = await world.manager();
+    const closed = closing.acquire(name);
+    await Promise.all([closing.close(), rejection(closed)]);
+    expect(last()).toMatchObject({ outcome: "failed", error: { code: "closed" } });
+    await holder.release();
+  });
+
+  test("a store that is bound to the start of a trace is set in what reports the request", async (t) => {
+    const name = unique();
+    const store = new AsyncLocalStorage<string>();
+    const start = channel("tracing:holdfast:request:start");
+    start.bindStore(store, () => "a span");
+    t.onTestFinished(() => void start.unbindStore(store));
+    const stores: (string | undefined)[] = [];
+    const listen = (message: unknown): void => {
+      if ((message as { name: string }).name === name) stores.push(store.getStore());
+    };
+    subscribe("holdfast:granted", listen);
+    t.onTestFinished(() => void unsubscribe("holdfast:granted", listen));
+    await (await locks.acquire(name)).release();
+    expect([stores, store.getStore()]).toEqual([["a span"], undefined]);
+  });
+
+  test("a theft is reported as forced, with whom it was taken from and by whom", async (t) => {
+    const name = unique();
+    const seen = reported(t, name);
+    const lock = await locks.acquire(name, { renew: false });
+    await using thief = await (await world.manager()).acquire(name, { steal: true, label: "a thief" });
+    const { token } = lock;
+    const forced = seen.filter(({ kind }) => kind === "forced");
+    expect(forced).toMatchObject([
+      { by: "a thief", token, ...((scheme === "lua" || scheme === "memory") && { fence: lock.fence }) },
+    ]);
+    await thief.release();
+    await (await locks.acquire(name, { steal: true })).release();
+    expect(seen.filter(({ kind }) => kind === "forced")).toHaveLength(1);
   });
 
   test.skipIf(scheme !== "lua")(

@@ -37,6 +37,7 @@ test.concurrent.each([
     "semaphore",
     /^at most 4 of 4 permits were in use\nwaits as number 1\nthe line is full\nreaders are let in: true\n$/,
   ],
+  ["share", /^refreshing\n301 callers, 1 token\none failed, and 2 were told: compute-failed\n$/],
   ["once", /^a report, fence \d{16}\ndone by machine one\ndone by machine one\n$/],
 ])("examples/%s.ts", async (name, says) => {
   const env = { ...process.env, REDIS_URL: server.url };

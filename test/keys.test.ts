@@ -1,7 +1,16 @@
 /** Keys of different names never meet, are read back into names, and stay together in a Cluster. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { clientKey, counterKey, Homes, lockKey, lockKeys, nameOfKey, scanPattern } from "../src/schemes/keys.ts";
+import {
+  clientKey,
+  counterKey,
+  Homes,
+  lockKey,
+  lockKeys,
+  nameOfKey,
+  scanPattern,
+  valueKey,
+} from "../src/schemes/keys.ts";
 import { checkManagerOptions } from "../src/options/manager.ts";
 import { Glob } from "../src/schemes/glob.ts";
 
@@ -18,6 +27,7 @@ const pieces = fc.array(
     ":queue",
     ":waiters",
     ":set",
+    ":shared-value",
     "\uffff",
     "\uffff007d",
     "007d",
@@ -53,7 +63,8 @@ const prefix = fc
 
 /** Names made from a name so that their keys might meet. */
 function lookalikes(each: string, one: string): string[] {
-  const keys = [...lockKeys(each, one), ...lockKeys("", one), clientKey(each, clientId)];
+  const values = [valueKey(each, one), valueKey("", one)];
+  const keys = [...lockKeys(each, one), ...lockKeys("", one), ...values, clientKey(each, clientId)];
   const made = keys.flatMap((key) => [key, key.startsWith(each) ? key.slice(each.length) : key]);
   return [...made, `{${one}}`, `${one}:queue`, `${one}:set`, `${one}}`, one.slice(1), one.slice(0, -1), `\uffff${one}`];
 }
@@ -93,7 +104,13 @@ describe("whatever the names", () => {
             home.counter,
             home.setCounter,
           ]);
-          const keys = [...names.flatMap((which) => lockKeys(each, which)), ...counters, clientKey(each, clientId)];
+          const values = names.map((which) => valueKey(each, which));
+          const keys = [
+            ...names.flatMap((which) => lockKeys(each, which)),
+            ...values,
+            ...counters,
+            clientKey(each, clientId),
+          ];
           expect(new Set(keys).size).toBe(keys.length);
         }
       }),
@@ -104,7 +121,7 @@ describe("whatever the names", () => {
   test("every key survives the way to the server: it is UTF-8, so no two become the same bytes", () => {
     fc.assert(
       fc.property(prefix, name, (each, one) => {
-        for (const key of lockKeys(each, one)) expect(Buffer.from(key).toString()).toBe(key);
+        for (const key of [...lockKeys(each, one), valueKey(each, one)]) expect(Buffer.from(key).toString()).toBe(key);
       }),
     );
   });
@@ -129,8 +146,8 @@ describe("whatever the names", () => {
       fc.property(prefix, name, (each, one) => {
         const [, holders, , waiters] = lockKeys(each, one);
         const { setCounter } = new Homes(each, true).of(one);
-        for (const key of [holders, waiters, counterKey(each), setCounter, clientKey(each, clientId)])
-          expect(nameOfKey(each, key)).toBeUndefined();
+        const others = [counterKey(each), setCounter, clientKey(each, clientId), valueKey(each, one)];
+        for (const key of [holders, waiters, ...others]) expect(nameOfKey(each, key)).toBeUndefined();
       }),
     );
   });
@@ -138,7 +155,7 @@ describe("whatever the names", () => {
   test("all keys of a lock share a slot of a Cluster", () => {
     fc.assert(
       fc.property(prefix, name, (each, one) => {
-        const slots = new Set(lockKeys(each, one).map(slotOf));
+        const slots = new Set([...lockKeys(each, one), valueKey(each, one)].map(slotOf));
         expect(slots.size).toBe(1);
       }),
       { numRuns: 5_000 },

@@ -209,6 +209,20 @@ describe("renewal", () => {
     expect(scheme.extends.count).toBe(1);
   });
 
+  test("asked for late, and answered with stolen behind the deadline, is no theft: the loop was blocked", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start();
+    const { signal } = lease;
+    const now = vi.spyOn(clock, "now").mockReturnValue(DEADLINE - 1);
+    await clock.advance(RENEWAL);
+    expect(scheme.extends.count).toBe(1);
+    now.mockReturnValue(DEADLINE + 1);
+    scheme.extends.last.answer("stolen");
+    await clock.advance(0);
+    now.mockRestore();
+    expect(signal.reason).toMatchObject({ reason: "expired", blocked: DEADLINE - 1 - RENEWAL });
+  });
+
   test("never happens with renew: false", async () => {
     const { clock, scheme, start } = setUp();
     start({ renew: false });

@@ -44,10 +44,13 @@ test("the code compiles", async () => {
 });
 
 test("each recipe reports a lock that was taken by force", async () => {
-  expect(files).toHaveLength(4);
+  expect(files).toHaveLength(5);
   const program = ["--import", "tsx", join(folder, "use.ts")];
   const { stdout, stderr } = await run(process.execPath, program, { cwd: root });
   expect(stderr).toMatch(/^lost invoice:42 after [\d.]+ ms: stolen/);
+  expect(stdout).toMatch(
+    /^invoice:42: granted after [\d.]+ ms; began as number undefined in the queue, 0 ahead here$/m,
+  );
   expect(stdout).toContain('lock_wait_seconds_count{group="invoice:*"} 1');
   expect(stdout).toContain('lock_losses_total{reason="stolen"} 1');
   expect(stdout).toMatch(/"name":"invoice:42".*"reason":"stolen".*"msg":"lost a lock"/);

@@ -17,7 +17,9 @@ beforeAll(async () => {
   folder = mkdtempSync(join(root, ".cache", "readme-"));
   const blocks = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)];
   expect(blocks.length).toBeGreaterThan(5);
-  writeFileSync(join(folder, "tour.ts"), blocks.map(([, code]) => code).join("\n"));
+  // What the first example calls, and the README leaves to its reader.
+  const given = "const addUp = async (signal: AbortSignal) => (signal.aborted ? 0 : 42);";
+  writeFileSync(join(folder, "tour.ts"), [given, ...blocks.map(([, code]) => code)].join("\n"));
   writeFileSync(
     join(folder, "tsconfig.json"),
     JSON.stringify({ extends: "../../tsconfig.json", include: ["tour.ts"] }),

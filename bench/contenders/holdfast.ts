@@ -59,6 +59,7 @@ async function sessionOf(client: Client, options?: ConstructorParameters<typeof 
         return () => permit.release();
       },
       open,
+      share: (name, ttl, compute) => locks.share(name, { ttl }, compute),
       elect: (name, ttl) => locks.elect(name, { ttl }),
       async remaining(name) {
         const [holder] = (await locks.query({ name })).held;

@@ -28,6 +28,8 @@ export interface Extras {
   subscribe?(channel: string, heard: () => void): Promise<unknown>;
   /** Waits for one of so many permits. */
   acquirePermit?(name: string, limit: number, ttl: number): Promise<Release>;
+  /** A value that is computed once for all who ask. */
+  share?<T>(name: string, ttl: number, compute: () => Promise<T>): Promise<T>;
   /** A term each time that this process leads. */
   elect?(name: string, ttl: number): AsyncIterable<{ resign: Release }>;
   /** Milliseconds until the lease of the lock's holder ends. */

@@ -58,6 +58,12 @@ export class Server {
     return Number((await this.#info()).get("used_memory"));
   }
 
+  /** How often that command has run. */
+  async calls(command: string): Promise<number> {
+    const stats = await this.#redis.info("commandstats");
+    return Number(new RegExp(`^cmdstat_${command}:calls=(\\d+)`, "m").exec(stats)?.[1] ?? 0);
+  }
+
   async expiredKeys(): Promise<number> {
     return Number((await this.#info()).get("expired_keys"));
   }

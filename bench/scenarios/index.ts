@@ -8,6 +8,7 @@ import { openLoop } from "./open-loop.ts";
 import { pair1, pair256 } from "./pair.ts";
 import { redlockNodes } from "./redlock-nodes.ts";
 import { semaphore } from "./semaphore.ts";
+import { share } from "./share.ts";
 import { takeover } from "./takeover.ts";
 import { topologies } from "./topologies.ts";
 import { waiting } from "./waiting.ts";
@@ -22,6 +23,7 @@ export const scenarios: readonly Scenario[] = [
   waiting,
   held,
   semaphore,
+  share,
   takeover,
   redlockNodes,
   topologies,

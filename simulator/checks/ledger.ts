@@ -33,8 +33,14 @@ interface LockBook {
   freeSince: number;
   readonly kept: Map<string, ServerGrant>;
   lastFence: number;
+  /** When its leases were lengthened, in the world's time: the latest few. */
+  readonly renewals: number[];
+  /** The places that tokens have had in the queue. */
+  readonly tickets: Map<string, number>;
 }
 
+/** How many renewals of a lock are remembered. */
+const RENEWALS = 100;
 /** What a command may do to a lock beside giving it to whoever stands first in line. */
 const BY_FORCE = new Set(["steal", "handover"]);
 
@@ -152,6 +158,11 @@ export class Ledger {
     return time <= this.#world.now ? time : Infinity;
   }
 
+  /** How often its leases were lengthened since then, as far as that is remembered. */
+  renewalsSince(lock: string, time: number): number {
+    return this.#bookOf(lock).renewals.filter((at) => at >= time).length;
+  }
+
   #update(
     server: SimulatedServer,
     lock: string,
@@ -184,6 +195,7 @@ export class Ledger {
       // Set back in time it may end earlier than it was said to.
       if (how.isLook && holder.expiry < grant.expiry) grant.lost ??= how.cause;
       else if (!how.isLook && holder.expiry > grant.expiry) grant.lost = undefined;
+      if (holder.expiry > grant.expiry && book.renewals.push(this.#world.now) > RENEWALS) book.renewals.shift();
       grant.expiry = holder.expiry;
       grant.isKept = true;
     }
@@ -191,6 +203,7 @@ export class Ledger {
       const ended = server.timeOf(Math.max(...before.holders.map(({ expiry }) => expiry)));
       book.freeSince = Math.min(this.#world.now, ended);
     }
+    for (const [token, ticket] of record.queue) book.tickets.set(token, ticket);
     book.record = record;
   }
 
@@ -217,8 +230,9 @@ export class Ledger {
       book.lastFence = Math.max(book.lastFence, fence);
     }
     if (how.isByForce) return grant;
-    const place = before.queue.findIndex(([queued]) => queued === token);
-    const earlier = before.queue.slice(0, place < 0 ? undefined : place).map(([queued]) => queued);
+    // Whoever was let in and came too late brings the ticket back that it had.
+    const ticket = book.tickets.get(token) ?? Infinity;
+    const earlier = before.queue.filter(([, other]) => other < ticket).map(([queued]) => queued);
     const still = new Set(after.queue.map(([queued]) => queued));
     const overtaken = earlier.filter((queued) => still.has(queued));
     if (overtaken.length === 0) return grant;
@@ -231,7 +245,11 @@ export class Ledger {
 
   #bookOf(lock: string): LockBook {
     let book = this.#books.get(lock);
-    if (!book) this.#books.set(lock, (book = { record: FREE, freeSince: 0, kept: new Map(), lastFence: 0 }));
+    if (!book)
+      this.#books.set(
+        lock,
+        (book = { record: FREE, freeSince: 0, kept: new Map(), lastFence: 0, renewals: [], tickets: new Map() }),
+      );
     return book;
   }
 

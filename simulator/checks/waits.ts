@@ -16,6 +16,8 @@ export interface WaitTerms {
   bound(attempt: Attempt, since: number): number;
   /** Whether one process serves its own in the order in which they asked. */
   readonly isOrdered: boolean;
+  /** Whether a client may have missed that it was let in, and so have let others go first. */
+  mayHaveMissed(attempt: Attempt): boolean;
   /** Since when nothing has gone wrong for a client, in the world's time; Infinity if something does now. */
   quietSince(attempt: Attempt): number;
 }
@@ -69,9 +71,13 @@ export class Waits {
     if (isPlain(attempt) && !standsAlone(attempt)) this.#turns.set(turnOf(attempt), attempt.by.process.time);
   }
 
-  /** A request that stands alone may be served before an older one, if a turn came since and did not reach that one. */
+  /**
+   * A request that stands alone may be served before an older one, if a turn came since and did not reach that one, or
+   * if that one stands alone as well and did not come when it was let in.
+   */
   #mayOvertake(attempt: Attempt, other: Attempt): boolean {
-    if (!standsAlone(attempt) || standsAlone(other)) return false;
+    if (!standsAlone(attempt)) return false;
+    if (standsAlone(other)) return this.#terms.mayHaveMissed(other);
     return (this.#turns.get(turnOf(other)) ?? -Infinity) >= other.askedAt;
   }
 

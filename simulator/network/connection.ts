@@ -82,12 +82,11 @@ export class Connection {
     world.at(world.now + clientNotices, () => process.receive(() => this.#closed("Socket closed unexpectedly")));
   }
 
-  #arrive(request: Request): void | Promise<void> {
+  #arrive(request: Request): void {
     if (this.#session) return this.server.receive(this.#session, request);
     const down = (message: Message): boolean => this.#down.send(message, this.#link.world.now);
     this.#session = this.server.accept(this, down);
     if (!this.#session) down({ kind: "refused" });
-    return undefined;
   }
 
   #hear(message: Message): void {

@@ -9,14 +9,14 @@ interface Under<T> {
 export class Pipe<T> {
   readonly #world: World;
   readonly #latency: () => number;
-  readonly #deliver: (message: T) => void | Promise<void>;
+  readonly #deliver: (message: T) => void;
   readonly #under: Under<T>[] = [];
   #last = 0;
   #heldUntil = 0;
   #isCut = false;
   #isArmed = false;
 
-  constructor(world: World, latency: () => number, deliver: (message: T) => void | Promise<void>) {
+  constructor(world: World, latency: () => number, deliver: (message: T) => void) {
     this.#world = world;
     this.#latency = latency;
     this.#deliver = deliver;
@@ -49,14 +49,13 @@ export class Pipe<T> {
     this.#world.at(Math.max(first.arrival, this.#heldUntil), () => this.#arrive());
   }
 
-  #arrive(): void | Promise<void> {
+  #arrive(): void {
     this.#isArmed = false;
     const [first] = this.#under;
-    if (!first) return undefined;
+    if (!first) return;
     if (this.#heldUntil > this.#world.now) return this.#arm();
     this.#under.shift();
-    const pending = this.#deliver(first.message);
+    this.#deliver(first.message);
     this.#arm();
-    return pending;
   }
 }

@@ -7,7 +7,7 @@ import { drift } from "../../src/leases/deadline.ts";
 import type { Attempt } from "../checks/attempt.ts";
 import type { Ledger } from "../checks/ledger.ts";
 import { atMostOf, Thrown } from "../load/program.ts";
-import type { Operation } from "../plan/plan.ts";
+import type { Operation, SchemeUnderTest } from "../plan/plan.ts";
 import type { World } from "../world/world.ts";
 
 /** A call fails this long at most after its cause has passed: a reconnection, and the time limit of the call. */
@@ -16,10 +16,21 @@ const LINGER = 12_000;
 const PATIENCE = 40_000;
 /** A dead waiter stands in the queue for 15 s after its last sign of life, and a poke comes within 5.5 s. */
 const FELT_FOR = 21_000;
+/** For how long whoever is let in is waited for, unless its ttl is shorter. */
+export const CLAIM = 1_000;
 /** What timers, a loop's other callbacks and questions that wait for each other may cost, in milliseconds. */
 const SLACK = 20;
 /** A renewal is due after a third of the ttl. */
 const FOR_RENEWAL = 2 / 3;
+/**
+ * How many messages a grant may need, there and back: a second question if the server did not know the script, if it
+ * waited for the answer before it, or if the first fence of scheme `set` came without a floor.
+ */
+const GRANT = 4;
+/** And a renewal. Scheme `set` needs two round trips, WATCH and EXEC, and waits for those of the batch that is out. */
+const MESSAGES: Readonly<Record<SchemeUnderTest, number>> = { lua: 4, set: 8 };
+/** So many times scheme `set` looks before it gives up a key that changes all the time. */
+const MOST_ATTEMPTS = 30;
 
 interface Trouble {
   /** Undefined: all of them. */
@@ -30,14 +41,16 @@ interface Trouble {
 
 export class Excuses {
   readonly #world: World;
+  readonly #scheme: SchemeUnderTest;
   readonly #ledger: () => Ledger;
   readonly #troubles: Trouble[] = [];
   #upsetAt = -Infinity;
   /** Clients whose connection is down now. */
   readonly #down = new Map<string, Trouble>();
 
-  constructor(world: World, ledger: () => Ledger) {
+  constructor(world: World, scheme: SchemeUnderTest, ledger: () => Ledger) {
     this.#world = world;
+    this.#scheme = scheme;
     this.#ledger = ledger;
   }
 
@@ -81,6 +94,13 @@ export class Excuses {
     return since;
   }
 
+  /** Whether something kept it, in the time in which it could be felt, from coming when it was let in. */
+  mayHaveMissed(attempt: Attempt): boolean {
+    const { time } = attempt.by.process;
+    const from = Math.max(attempt.askedAt, time - FELT_FOR);
+    return this.#isDelayed(attempt, GRANT * attempt.by.latency, Math.min(ttlOf(attempt), CLAIM), from, time);
+  }
+
   /** Whether the program had to reckon with that error. */
   cover(attempt: Attempt, error: unknown): boolean {
     const { waitTimeout, maxQueue, deed } = attempt.operation;
@@ -95,9 +115,10 @@ export class Excuses {
     const now = attempt.by.process.time;
     if (code === "too-slow") {
       const time = ttlOf(attempt) - drift(ttlOf(attempt));
-      return this.#isDelayed(attempt, time, attempt.askedAt, now);
+      return this.#isDelayed(attempt, GRANT * attempt.by.latency, time, attempt.askedAt, now);
     }
     if (name !== "SchemeError") return false;
+    if (this.#neverStandsStill(attempt, error as Error)) return true;
     return this.#isTroubled(attempt, Math.max(attempt.askedAt, now - PATIENCE) - LINGER, now);
   }
 
@@ -113,41 +134,38 @@ export class Excuses {
     if (isTaken || isTakenBefore) return true;
     if (reason === "stolen") return false;
     // What its program has limited ends in time.
-    if (operation.renew === false || longestHold(operation) < Infinity) return this.#isOver(attempt);
-    if (this.#endedOnLeaving(attempt)) return true;
+    if (this.#isOver(attempt, longestHold(operation))) return true;
+    if (operation.renew === false) return this.#isOver(attempt, ttlOf(attempt));
     const ttl = ttlOf(attempt);
     const at = Math.min(now, ...holds.map((hold) => hold.deadlineTime));
-    return this.#isDelayed(attempt, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
+    const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
+    return this.#isDelayed(attempt, renewal, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
   }
 
-  /** Scheme `set` needs up to eight round trips for a process's first release, and renews nothing meanwhile. */
-  #endedOnLeaving({ holds, by }: Attempt): boolean {
-    const left = holds.map((hold) => hold.deadlineTime - hold.endedAt);
-    return left.length > 0 && left.every((time) => time > 0 && time <= 16 * by.latency);
+  /** WATCH finds that the key was touched each time, if its holder renews it more often than WATCH and EXEC travel. */
+  #neverStandsStill({ operation, askedAt }: Attempt, { message }: Error): boolean {
+    if (operation.do !== "force" || this.#scheme !== "set" || !message.includes("changes all the time")) return false;
+    return operation.locks.some((lock) => this.#ledger().renewalsSince(lock, askedAt) >= MOST_ATTEMPTS);
   }
 
   #lastTaken(lock: string): number {
     return this.#ledger().takenAt.get(lock) ?? -Infinity;
   }
 
-  /** Its ttl or maxHold has gone by since it began, as far as that can be seen from outside. */
-  #isOver(attempt: Attempt): boolean {
-    const time = ttlOf(attempt);
-    const early = drift(time) + this.#roundTrips(attempt) + SLACK;
-    const held = Math.max(0, ...attempt.holds.map((hold) => hold.process.time - hold.beganAt));
-    return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, this.#world.now);
+  /** That time has gone by since it was granted, as far as that can be seen from outside. */
+  #isOver(attempt: Attempt, time: number): boolean {
+    const { now } = this.#world;
+    if (time === Infinity) return false;
+    const { process, latency } = attempt.by;
+    const early = drift(time) + GRANT * latency + SLACK + process.blockedBetween(now - time, now);
+    const held = Math.max(0, ...attempt.holds.map((hold) => process.time - hold.beganAt));
+    return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, now);
   }
 
-  /** Whether something explains that an answer took longer than that. */
-  #isDelayed(attempt: Attempt, time: number, from: number, until: number): boolean {
+  /** Whether something explains that an answer took longer than the time. @param alone how long it takes on a good day */
+  #isDelayed(attempt: Attempt, alone: number, time: number, from: number, until: number): boolean {
     const { process } = attempt.by;
-    const delay = this.#roundTrips(attempt) + process.blockedBetween(from, until) + SLACK;
-    return delay >= time || this.#isTroubled(attempt, from, until);
-  }
-
-  /** Two of them: the second if the server does not know the script, or a question waits for the answer before it. */
-  #roundTrips({ by }: Attempt): number {
-    return 4 * by.latency;
+    return alone + process.blockedBetween(from, until) + SLACK >= time || this.#isTroubled(attempt, from, until);
   }
 
   #hasWaited(attempt: Attempt, time: number): boolean {

@@ -19,14 +19,12 @@ import { SimulatedServer } from "../server/server.ts";
 import { Process } from "../world/process.ts";
 import { Random } from "../world/random.ts";
 import { World } from "../world/world.ts";
-import { Excuses } from "./excuses.ts";
+import { CLAIM, Excuses } from "./excuses.ts";
 import { Trouble } from "./trouble.ts";
 
 const PREFIX = "lock:";
 /** How long waiters may wait for a lock that nobody holds, whatever went wrong: a poke, and a reconnection before it. */
 const SERVICE: Readonly<Record<Plan["scheme"], number>> = { lua: 10_000, set: 6_000 };
-/** If nothing did: whoever is let in and has just left keeps the lock for the claim window; then there are 4 L. */
-const CLAIM = 1_000;
 /** When all is quiet: everything is served and over by then, whatever the ttls. */
 const AFTERMATH = 15 * 60_000;
 /** Keys of those who died are gone by then: the longest ttl, a label's margin, the queue's own. */
@@ -64,7 +62,7 @@ export class Fleet {
   readonly server: SimulatedServer;
   readonly ledger: Ledger;
   readonly machines = new Map<string, Machine>();
-  readonly excuses: Excuses = new Excuses(this.world, () => this.ledger);
+  readonly excuses: Excuses;
   readonly #plan: Plan;
   readonly #beliefs: Beliefs;
   readonly #waits: Waits;
@@ -72,10 +70,13 @@ export class Fleet {
   /** Client ids and what they are called in a history. */
   readonly #aliases = new Map<string, string>();
   #attempts = 0;
+  /** All managers are being closed: nobody comes back. */
+  #isLeaving = false;
 
   /** @param real two servers, of which one runs at a time: a restart is the other's start */
   constructor(plan: Plan, real: readonly [RealServer, RealServer]) {
     this.#plan = plan;
+    this.excuses = new Excuses(this.world, plan.scheme, () => this.ledger);
     this.#random = new Random(`${plan.seed}/run`);
     const locks = { lockOf, keysOf };
     this.server = new SimulatedServer(this.world, "s1", real[0], locks, {
@@ -90,6 +91,7 @@ export class Fleet {
     this.#waits = new Waits(this.world, this.server, this.verdict, this.ledger, {
       bound: (attempt, since) => this.#bound(attempt, since),
       isOrdered: plan.scheme === "lua",
+      mayHaveMissed: (attempt) => this.excuses.mayHaveMissed(attempt),
       quietSince: ({ by }) => this.excuses.quietSince(by.name),
     });
     this.#trouble = new Trouble(this, real, plan.snapshotEvery);
@@ -97,10 +99,10 @@ export class Fleet {
 
   readonly #trouble: Trouble;
 
-  async run(): Promise<Outcome> {
+  run(): Outcome {
     const { world, server } = this;
     const { length, steps, clients } = this.#plan;
-    await server.start(server.real, []);
+    server.start(server.real, []);
     for (const plan of clients) this.#boot(plan, 0);
     for (const step of steps) {
       world.at(step.at, () => {
@@ -110,8 +112,8 @@ export class Fleet {
     }
     this.#trouble.prepare(steps);
     this.#waits.watch(length + AFTERMATH);
-    await world.run(length);
-    const hours = (await this.#finish()) / HOUR;
+    world.run(length);
+    const hours = this.#finish() / HOUR;
     const { commands } = this.ledger;
     const { count: holds, writes } = this.#beliefs;
     const { verdict, history } = this;
@@ -130,26 +132,29 @@ export class Fleet {
     machine.leave();
     const serverNotices = silent ? 120_000 : machine.link.latency();
     machine.link.breakAll({ deafFor: 0, clientNotices: 0, serverNotices });
-    this.world.at(this.world.now + back, () => this.#boot(machine.plan, machine.lives));
+    this.world.at(this.world.now + back, () => {
+      if (!this.#isLeaving) this.#boot(machine.plan, machine.lives);
+    });
   }
 
   /** Let all programs end, and look for what is left. @returns how long that took, without the wait for keys to expire */
-  async #finish(): Promise<number> {
+  #finish(): number {
     const { world, history } = this;
     history.add("", "quiet from now on");
     this.#trouble.end();
     for (let waited = 0; waited < AFTERMATH && this.#waits.open.length > 0; waited += 10_000) {
-      await world.run(world.now + 10_000);
+      world.run(world.now + 10_000);
     }
     const length = world.now;
     for (const attempt of this.#waits.open) {
       this.verdict.fail("service", `${attempt.by.name}${attempt.label} was never served`);
     }
+    this.#isLeaving = true;
     for (const { process, programs } of this.machines.values()) {
       const program = programs.at(-1);
       if (!process.isDead && program?.isClosed === false) process.receive(() => void program.close(5_000));
     }
-    await world.run(world.now + 30_000);
+    world.run(world.now + 30_000);
     for (const machine of this.machines.values()) {
       if (machine.process.isDead) continue;
       machine.process.receive(() => {
@@ -157,21 +162,21 @@ export class Fleet {
         machine.driver.end();
       });
     }
-    await world.run(world.now + KEYS_LAST);
+    world.run(world.now + KEYS_LAST);
     for (const { process, link } of this.machines.values()) {
       if (process.isDead) continue;
       const left = process.pendingTimers > 0 ? [`${process.pendingTimers} timers`] : [];
       if (link.connections.size > 0) left.push(`${link.connections.size} connections`);
       if (left.length > 0) this.verdict.fail("nothing is left", `${process.name} has ${left.join(" and ")}`);
     }
-    await this.#lookForKeys([`${PREFIX}:fence`, `${PREFIX}:set:fence`], "after all have gone");
-    await world.run(world.now + HOUR);
-    await this.#lookForKeys([], "an hour later");
+    this.#lookForKeys([`${PREFIX}:fence`, `${PREFIX}:set:fence`], "after all have gone");
+    world.run(world.now + HOUR);
+    this.#lookForKeys([], "an hour later");
     return length;
   }
 
-  async #lookForKeys(allowed: readonly string[], when: string): Promise<void> {
-    const [keys] = await this.server.admin("KEYS", "*");
+  #lookForKeys(allowed: readonly string[], when: string): void {
+    const [keys] = this.server.admin("KEYS", "*");
     const left = (keys as string[]).filter((key) => !allowed.includes(key)).sort();
     if (left.length > 0) this.verdict.fail("nothing is left", `${this.#alias(left.join(", "))} ${when}`);
   }
@@ -179,6 +184,7 @@ export class Fleet {
   #bound({ by }: Attempt, since: number): number {
     const { scheme } = this.#plan;
     if (scheme !== "lua" || !this.excuses.isCalmAt(since)) return SERVICE[scheme];
+    // Whoever is let in and has just left keeps the lock for the claim window; then there are 4 L.
     return CLAIM + 4 * by.latency + by.process.blockedBetween(since, this.world.now);
   }
 

@@ -1,63 +1,54 @@
-/** Runs one seed after the other until enough hours have been simulated, and says what that has shown. */
-import type { Cause } from "../checks/attempt.ts";
+/** Runs one seed after the other until enough has been simulated, and says what that has shown. */
+import { appendFile } from "node:fs/promises";
 import { drawPlan } from "../plan/draw.ts";
 import type { Plan, SchemeUnderTest } from "../plan/plan.ts";
 import { RealServer } from "../server/real.ts";
 import { Fleet } from "./fleet.ts";
 import type { Outcome } from "./fleet.ts";
+import { Tally } from "./tally.ts";
 
 export interface SimulateTerms {
   readonly seed: string;
-  readonly hours: string;
+  /** When it is enough: after so many virtual hours, or real minutes. */
+  readonly hours?: string | undefined;
+  readonly minutes?: string | undefined;
   readonly scheme: string;
   readonly faults?: string | undefined;
   /** Show the time line of the first run, also if nothing is wrong with it. */
   readonly history: boolean;
+  /** A file to which a line with the figures is added. */
+  readonly results?: string | undefined;
 }
 
 /** @returns false if a rule was broken */
-export async function simulate({ seed, hours: wanted, scheme, faults, history }: SimulateTerms): Promise<boolean> {
+export async function simulate(terms: SimulateTerms): Promise<boolean> {
+  const { seed, scheme, faults, history, results } = terms;
   const schemes = scheme.split(",") as SchemeUnderTest[];
-  const exceptions = new Map<Cause, number>();
-  const sum = { hours: 0, commands: 0, holds: 0, accepted: 0, refused: 0, runs: 0 };
-  const cpu = process.cpuUsage();
-  const began = performance.now();
   await using servers = await Servers.start();
-  while (sum.hours < Number(wanted)) {
-    const terms = {
-      seed: sum.runs === 0 ? seed : `${seed}.${sum.runs}`,
-      scheme: schemes[sum.runs % schemes.length] ?? "lua",
+  const tally = new Tally();
+  let broken: Outcome | undefined;
+  while (!broken && !isEnough(tally, terms)) {
+    const run = {
+      seed: tally.runs === 0 ? seed : `${seed}.${tally.runs}`,
+      scheme: schemes[tally.runs % schemes.length] ?? "lua",
     };
-    const plan = drawPlan(faults === undefined ? terms : { ...terms, faults: Number(faults) });
-    const outcome = await servers.run(plan);
-    sum.runs++;
-    sum.hours += outcome.hours;
-    sum.commands += outcome.commands;
-    sum.holds += outcome.holds;
-    sum.accepted += outcome.writes.accepted;
-    sum.refused += outcome.writes.refused;
-    for (const [cause, count] of outcome.verdict.exceptions)
-      exceptions.set(cause, (exceptions.get(cause) ?? 0) + count);
-    if (outcome.verdict.violations.length > 0 || history) {
-      report(outcome);
-      if (outcome.verdict.violations.length > 0) return false;
-      if (history) break;
-    }
+    const outcome = await servers.run(drawPlan(faults === undefined ? run : { ...run, faults: Number(faults) }));
+    tally.add(outcome);
+    if (outcome.verdict.violations.length > 0) broken = outcome;
+    if (broken || history) report(outcome);
+    if (history) break;
   }
-  const { user, system } = process.cpuUsage(cpu);
-  const minutes = (user + system) / 60e6;
-  const real = (performance.now() - began) / 60e3;
-  const figures = [
-    `${sum.runs} runs, ${sum.hours.toFixed(1)} virtual hours, ${sum.commands} commands, ${sum.holds} holders,`,
-    `${sum.accepted} guarded writes accepted and ${sum.refused} refused`,
-  ];
-  console.log(figures.join(" "));
-  const counted = [...exceptions].map(([cause, count]) => `${cause} ${count}`).join(", ");
-  console.log(`exceptions of the published list: ${counted || "none"}`);
-  console.log(
-    `${(sum.hours / minutes).toFixed(0)} virtual hours a minute of this process's CPU, ${(sum.hours / real).toFixed(0)} a minute`,
-  );
-  return true;
+  if (!history) for (const line of tally.lines) console.log(line);
+  if (broken) report(broken, true);
+  if (results !== undefined) {
+    const figures = { seed, schemes, server: servers.version, ...tally.figures, broken: broken?.verdict.violations };
+    await appendFile(results, `${JSON.stringify(figures)}\n`);
+  }
+  return !broken;
+}
+
+function isEnough(tally: Tally, { hours, minutes }: SimulateTerms): boolean {
+  return minutes === undefined ? tally.hours >= Number(hours ?? 10) : tally.realMinutes >= Number(minutes);
 }
 
 /** The two servers that all runs use, one after the other. */
@@ -72,8 +63,21 @@ export class Servers {
     return new Servers([await RealServer.start("one"), await RealServer.start("two")]);
   }
 
+  get version(): string {
+    return this.#real[0].version;
+  }
+
+  /** In a callback of the event loop: from inside a promise, no promise of the fleet could be waited for. */
   run(plan: Plan): Promise<Outcome> {
-    return new Fleet(plan, this.#real).run();
+    return new Promise((resolve, reject) => {
+      setImmediate(() => {
+        try {
+          resolve(new Fleet(plan, this.#real).run());
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
   }
 
   async stop(): Promise<void> {
@@ -85,8 +89,9 @@ export class Servers {
   }
 }
 
-function report({ plan, history, verdict }: Outcome): void {
-  for (const line of history.lines) console.log(line);
+/** @param isShort without the time line */
+function report({ plan, history, verdict }: Outcome, isShort = false): void {
+  if (!isShort) for (const line of history.lines) console.log(line);
   console.log(`seed ${plan.seed}, scheme ${plan.scheme}`);
   for (const { rule, text } of verdict.violations) console.log(`broken: ${rule}: ${text}`);
 }

@@ -43,8 +43,8 @@ export class Trouble {
     const { world, server } = this.#victims;
     for (const step of steps) {
       if (!("trouble" in step) || step.trouble.fault !== "restart" || step.trouble.memory !== "old") continue;
-      world.at(step.at - this.#snapshotEvery, async () => {
-        if (!server.isDown) this.#snapshot = await server.snapshot();
+      world.at(step.at - this.#snapshotEvery, () => {
+        if (!server.isDown) this.#snapshot = server.snapshot();
       });
     }
   }
@@ -56,7 +56,7 @@ export class Trouble {
     for (const { process } of machines.values()) process.thaw();
   }
 
-  async strike(fault: Fault): Promise<void> {
+  strike(fault: Fault): void {
     const { history, machines, excuses } = this.#victims;
     excuses.upset();
     const { fault: name, ...terms } = fault;
@@ -67,7 +67,7 @@ export class Trouble {
       return;
     }
     if (this.#victims.server.isDown) return;
-    await this.#strikeServer(fault);
+    this.#strikeServer(fault);
   }
 
   #strikeClient(
@@ -101,7 +101,7 @@ export class Trouble {
     }
   }
 
-  async #strikeServer(fault: Exclude<Fault, { readonly client: string }>): Promise<void> {
+  #strikeServer(fault: Exclude<Fault, { readonly client: string }>): void {
     const { world, server, excuses, ledger } = this.#victims;
     const { now } = world;
     switch (fault.fault) {
@@ -123,34 +123,34 @@ export class Trouble {
         world.at(now + fault.time, () => void (server.trouble = undefined));
         return;
       case "forget scripts":
-        await server.admin("SCRIPT", "FLUSH");
+        server.admin("SCRIPT", "FLUSH");
         return;
       case "foreign holder":
-        await server.admin("SET", `lock:${fault.lock}`, "somebody else", "NX", "PX", String(Math.ceil(fault.hold)));
+        server.admin("SET", `lock:${fault.lock}`, "somebody else", "NX", "PX", String(Math.ceil(fault.hold)));
         return this.#look(undefined);
       case "delete":
-        await server.admin("DEL", `lock:${fault.lock}`);
+        server.admin("DEL", `lock:${fault.lock}`);
         return this.#look("deleted");
     }
   }
 
-  async #restart(memory: "kept" | "lost" | "old", down: number): Promise<void> {
+  #restart(memory: "kept" | "lost" | "old", down: number): void {
     const { world, server, excuses, ledger } = this.#victims;
     excuses.disturbAll(world.now + down + RECONNECTION);
-    const kept = await server.snapshot();
-    await server.stop(() => 1);
+    const kept = server.snapshot();
+    server.stop(() => 1);
     const snapshot = memory === "kept" ? kept : memory === "lost" ? [] : this.#snapshot;
     const next = server.real === this.#real[0] ? this.#real[1] : this.#real[0];
-    world.at(world.now + down, async () => {
-      await server.start(next, snapshot);
+    world.at(world.now + down, () => {
+      server.start(next, snapshot);
       if (memory !== "kept") ledger.forgot(server);
-      await this.#look("memory lost");
+      this.#look("memory lost");
     });
   }
 
-  async #look(cause: Cause | undefined): Promise<void> {
+  #look(cause: Cause | undefined): void {
     const { ledger, server } = this.#victims;
-    ledger.looked(server, await server.look(LOCKS), cause);
+    ledger.looked(server, server.look(LOCKS), cause);
   }
 }
 

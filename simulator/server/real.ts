@@ -14,26 +14,40 @@ import type { Published, Reply } from "./wire.ts";
 
 const run = promisify(execFile);
 
+/** How many connections may watch keys at once, also those whose end the server has not noticed yet. */
+const SESSIONS = 32;
+
 /** Keys with their values, as DUMP has them, and when they expire by the server's clock. */
 export type Snapshot = readonly { readonly key: string; readonly value: string; readonly expiry: number }[];
 
 export class RealServer {
   /** What the server says that it is: the beginning of its run id. */
   readonly id: string;
+  /** For people: what it is, and which version. */
+  readonly version: string;
   readonly #server: Server;
   readonly #folder: string;
   readonly #clock: number;
   readonly #wire: Wire;
+  /** For values as they are. */
+  readonly #bytes: Wire;
   readonly #buffer = Buffer.alloc(8);
-  /** Connections with a state of their own. */
-  readonly #sessions = new Set<Wire>();
+  /** Connections that can have a state of their own; and those of them that nobody uses. */
+  readonly #sessions: readonly Wire[];
+  readonly #idle: Wire[];
 
-  private constructor(server: Server, folder: string, clock: number, wire: Wire, id: string) {
+  private constructor(server: Server, folder: string, clock: number, wires: readonly Wire[], info: string) {
+    const [wire, bytes, ...sessions] = wires as [Wire, Wire, ...Wire[]];
     this.#server = server;
     this.#folder = folder;
     this.#clock = clock;
     this.#wire = wire;
-    this.id = id;
+    this.#bytes = bytes;
+    this.#sessions = sessions;
+    this.#idle = [...sessions];
+    this.id = /run_id:([0-9a-f]{8})/.exec(info)?.[1] ?? "";
+    const valkey = /valkey_version:(\S+)/.exec(info)?.[1];
+    this.version = valkey === undefined ? `Redis ${/redis_version:(\S+)/.exec(info)?.[1]}` : `Valkey ${valkey}`;
   }
 
   /** @param name seeds what is random in it */
@@ -48,13 +62,14 @@ export class RealServer {
     const script = `#!/bin/sh\nexec env ${environment} ${await findServerBinary()} "$@"\n`;
     await writeFile(launcher, script, { mode: 0o755 });
     const server = await startServer({ binary: launcher, args: ["--hz", "1", "--maxmemory-policy", "noeviction"] });
-    const wire = await Wire.open(server.socketPath);
-    const [info] = await wire.exchange([
+    const { socketPath: path } = server;
+    const wires = [await Wire.open(path), await Wire.open(path, "latin1")];
+    while (wires.length < 2 + SESSIONS) wires.push(await Wire.open(path));
+    const [info] = (wires[0] as Wire).exchange([
       ["INFO", "server"],
       ["DEBUG", "SET-ACTIVE-EXPIRE", "0"],
     ]);
-    const id = /run_id:([0-9a-f]{8})/.exec(String(info))?.[1] ?? "";
-    return new RealServer(server, folder, clock, wire, id);
+    return new RealServer(server, folder, clock, wires, String(info));
   }
 
   /** @param micros since 1970 */
@@ -63,7 +78,7 @@ export class RealServer {
   }
 
   /** One after the other, with nothing in between. */
-  exchange(commands: readonly (readonly string[])[]): Promise<Reply[]> {
+  exchange(commands: readonly (readonly string[])[]): Reply[] {
     return this.#wire.exchange(commands);
   }
 
@@ -72,37 +87,31 @@ export class RealServer {
     return this.#wire.published.splice(0);
   }
 
-  async open(): Promise<Wire> {
-    const wire = await Wire.open(this.#server.socketPath);
-    this.#sessions.add(wire);
+  open(): Wire {
+    const wire = this.#idle.shift();
+    if (!wire) throw new RangeError(`More than ${SESSIONS} connections watch keys at once. Open more of them.`);
     return wire;
   }
 
   leave(wire: Wire): void {
-    this.#sessions.delete(wire);
-    wire.close();
+    wire.exchange([["RESET"], ["HELLO", "3"]]);
+    this.#idle.push(wire);
   }
 
-  async snapshot(): Promise<Snapshot> {
-    const wire = await Wire.open(this.#server.socketPath, "latin1");
-    const [found] = (await wire.exchange([["KEYS", "*"]])) as [string[]];
+  snapshot(): Snapshot {
+    const wire = this.#bytes;
+    const [found] = wire.exchange([["KEYS", "*"]]) as [string[]];
     const keys = [...found].sort();
-    const replies =
-      keys.length === 0
-        ? []
-        : await wire.exchange(
-            keys.flatMap((key) => [
-              ["DUMP", key],
-              ["PEXPIRETIME", key],
-            ]),
-          );
-    wire.close();
+    const commands = keys.flatMap((key) => [
+      ["DUMP", key],
+      ["PEXPIRETIME", key],
+    ]);
+    const replies = wire.exchange(commands);
     return keys.map((key, i) => ({ key, value: String(replies[2 * i]), expiry: Number(replies[2 * i + 1]) }));
   }
 
   /** It holds exactly this. What has expired by its clock is gone. */
-  async restore(snapshot: Snapshot): Promise<void> {
-    const wire = await Wire.open(this.#server.socketPath, "latin1");
+  restore(snapshot: Snapshot): void {
     const commands = snapshot.map(({ key, value, expiry }) => [
       "RESTORE",
       key,
@@ -110,15 +119,13 @@ export class RealServer {
       value,
       "ABSTTL",
     ]);
-    const replies = await wire.exchange([["FLUSHALL"], ...commands]);
-    wire.close();
+    const replies = this.#bytes.exchange([["FLUSHALL"], ...commands]);
     const failed = replies.find((reply) => reply instanceof Error);
     if (failed) throw failed;
   }
 
   async stop(): Promise<void> {
-    this.#wire.close();
-    for (const wire of this.#sessions) wire.close();
+    for (const wire of [this.#wire, this.#bytes, ...this.#sessions]) wire.close();
     closeSync(this.#clock);
     await this.#server.stop();
     await rm(this.#folder, { recursive: true, force: true });

@@ -44,7 +44,7 @@ export class SimulatedServer {
   readonly #sessions = new Map<Session, Connection>();
   readonly #subscribers = new Map<string, Set<Session>>();
   /** What has arrived and waits for the server to get round to it. */
-  readonly #inbox: Pipe<() => Promise<void>>;
+  readonly #inbox: Pipe<() => void>;
   isDown = false;
   /** Milliseconds of its wall clock in one of the world, and how far it is ahead. */
   rate = 1;
@@ -52,7 +52,7 @@ export class SimulatedServer {
   /** Answers a command in the server's place. */
   trouble: ((command: readonly string[]) => Error | undefined) | undefined;
   /** Its sessions that have no wire of their own use this one instead: that of an account with fewer rights. */
-  account: { exchange(commands: readonly (readonly string[])[]): Promise<Reply[]> } | undefined;
+  account: { exchange(commands: readonly (readonly string[])[]): Reply[] } | undefined;
 
   constructor(world: World, name: string, real: RealServer, locks: KnownLocks, observer: Observer) {
     this.#world = world;
@@ -93,8 +93,8 @@ export class SimulatedServer {
     };
     const session = new Session(this, connection.client, send, lose);
     this.#sessions.set(session, connection);
-    const greet = async (): Promise<void> => {
-      if (connection.purpose === "session") session.wire = await this.real.open();
+    const greet = (): void => {
+      if (connection.purpose === "session") session.wire = this.real.open();
       send({ kind: "ready", server: this.real.id });
     };
     this.#inbox.send(greet, this.#world.now);
@@ -106,47 +106,47 @@ export class SimulatedServer {
   }
 
   /** The process of the server ends: all its connections with it. */
-  async stop(clientNotices: () => number): Promise<void> {
+  stop(clientNotices: () => number): void {
     this.isDown = true;
     for (const [session, connection] of this.#sessions) {
       connection.breakOff({ deafFor: 0, clientNotices: clientNotices(), serverNotices: 0 });
-      await this.forget(session);
+      this.forget(session);
     }
   }
 
   /** It runs again, as another process, and holds exactly this. */
-  async start(real: RealServer, snapshot: Snapshot): Promise<void> {
+  start(real: RealServer, snapshot: Snapshot): void {
     this.real = real;
     this.trouble = undefined;
     this.#setClock();
-    await real.restore(snapshot);
-    await real.exchange([["SCRIPT", "FLUSH"]]);
+    real.restore(snapshot);
+    real.exchange([["SCRIPT", "FLUSH"]]);
     this.isDown = false;
   }
 
-  async snapshot(): Promise<Snapshot> {
+  snapshot(): Snapshot {
     this.#setClock();
     return this.real.snapshot();
   }
 
   /** Without a client: what an administrator does. */
-  admin(...command: string[]): Promise<Reply[]> {
+  admin(...command: string[]): Reply[] {
     this.#setClock();
     return this.real.exchange([command]);
   }
 
   /** What it holds of all these locks. */
-  async look(locks: readonly string[]): Promise<Map<string, LockRecord>> {
+  look(locks: readonly string[]): Map<string, LockRecord> {
     this.#setClock();
-    const replies = await this.real.exchange(locks.flatMap((lock) => looksAt(this.#locks.keysOf(lock))));
+    const replies = this.real.exchange(locks.flatMap((lock) => looksAt(this.#locks.keysOf(lock))));
     const records = readRecords(replies, this.wall());
     return new Map(locks.map((lock, i) => [lock, records[i] as LockRecord]));
   }
 
-  async forget(session: Session): Promise<void> {
+  forget(session: Session): void {
     if (!this.#sessions.delete(session)) return;
     session.isOpen = false;
-    for (const channel of session.channels) await this.#unsubscribe(session, channel);
+    for (const channel of session.channels) this.#unsubscribe(session, channel);
     if (session.wire) this.real.leave(session.wire);
   }
 
@@ -158,7 +158,7 @@ export class SimulatedServer {
     this.real.setClock(this.wall() * 1_000);
   }
 
-  async #execute(session: Session, { commands }: Request): Promise<void> {
+  #execute(session: Session, { commands }: Request): void {
     if (!session.isOpen) return;
     this.#setClock();
     const troubles = commands.map((command) => this.trouble?.(command));
@@ -168,20 +168,20 @@ export class SimulatedServer {
       return;
     }
     const [[verb, channel = ""] = []] = commands;
-    if (verb === "SUBSCRIBE") await this.#subscribe(session, channel);
-    else if (verb === "UNSUBSCRIBE") await this.#unsubscribe(session, channel);
+    if (verb === "SUBSCRIBE") this.#subscribe(session, channel);
+    else if (verb === "UNSUBSCRIBE") this.#unsubscribe(session, channel);
     else return this.#run(session, commands);
     session.send({ kind: "replies", replies: [channel] });
   }
 
-  async #run(session: Session, commands: Request["commands"]): Promise<void> {
+  #run(session: Session, commands: Request["commands"]): void {
     const locks = this.#named(commands);
     const looks = locks.flatMap((lock) => looksAt(this.#locks.keysOf(lock)));
     const wire = session.wire ?? this.account;
     // Whatever the commands have published arrives before the reply to what is sent behind them.
     const replies = wire
-      ? [...(await wire.exchange(commands)), ...(await this.real.exchange([...looks, ["PING"]]))]
-      : await this.real.exchange([...commands, ...looks, ["PING"]]);
+      ? [...wire.exchange(commands), ...this.real.exchange([...looks, ["PING"]])]
+      : this.real.exchange([...commands, ...looks, ["PING"]]);
     const found = readRecords(replies.slice(commands.length, -1), this.wall());
     const records = new Map(locks.map((lock, i) => [lock, found[i] as LockRecord]));
     const published = this.real.takePublished();
@@ -208,19 +208,19 @@ export class SimulatedServer {
     return [...locks];
   }
 
-  async #subscribe(session: Session, channel: string): Promise<void> {
+  #subscribe(session: Session, channel: string): void {
     session.channels.add(channel);
     let subscribers = this.#subscribers.get(channel);
     if (!subscribers) this.#subscribers.set(channel, (subscribers = new Set()));
     subscribers.add(session);
-    if (subscribers.size === 1) await this.real.exchange([["SUBSCRIBE", channel]]);
+    if (subscribers.size === 1) this.real.exchange([["SUBSCRIBE", channel]]);
   }
 
-  async #unsubscribe(session: Session, channel: string): Promise<void> {
+  #unsubscribe(session: Session, channel: string): void {
     session.channels.delete(channel);
     const subscribers = this.#subscribers.get(channel);
     if (!subscribers?.delete(session) || subscribers.size > 0) return;
     this.#subscribers.delete(channel);
-    await this.real.exchange([["UNSUBSCRIBE", channel]]);
+    this.real.exchange([["UNSUBSCRIBE", channel]]);
   }
 }

@@ -29,7 +29,7 @@ export class Session {
   }
 
   /** The server has noticed. */
-  close(): Promise<void> {
-    return this.server.forget(this);
+  close(): void {
+    this.server.forget(this);
   }
 }

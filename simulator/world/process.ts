@@ -1,4 +1,3 @@
-import { setImmediate as realImmediate } from "node:timers";
 import type { Event, World } from "./world.ts";
 import type { Random } from "./random.ts";
 
@@ -28,13 +27,11 @@ function enter(process: Process): void {
   current = process;
 }
 
-// Taken before anybody replaces it.
-const immediate = realImmediate;
-
-/** Resolves when everything has run that the callback before it has started: ticks, then promises. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => immediate(resolve));
-}
+/**
+ * Runs what the callback before it has started: ticks, then promises. Node does that when a callback of its own event
+ * loop ends; to go through that loop each time would be most of the simulator's work.
+ */
+const settle = (process as unknown as { readonly _tickCallback: () => void })["_tickCallback"];
 
 export interface ProcessTimer {
   readonly due: number;
@@ -256,7 +253,7 @@ export class Process {
   }
 
   /** One callback, with everything that follows from it. */
-  async #step(): Promise<void> {
+  #step(): void {
     this.#wake = undefined;
     if (this.#state !== "running") return;
     const run = this.#next();
@@ -266,11 +263,11 @@ export class Process {
       enter(this);
       try {
         run();
-        await settled();
+        settle();
         if (this.onStep) {
           const timers = this.#timers.length;
           this.onStep(wasInput);
-          if (wasInput || timers !== this.#timers.length) await settled();
+          if (wasInput || timers !== this.#timers.length) settle();
         }
       } finally {
         current = undefined;

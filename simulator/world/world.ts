@@ -10,9 +10,9 @@ class Entry implements Event {
   readonly at: number;
   /** Of two events at the same time, the one that was planned first happens first. */
   readonly order: number;
-  run: (() => void | Promise<void>) | undefined;
+  run: (() => void) | undefined;
 
-  constructor(at: number, order: number, run: () => void | Promise<void>) {
+  constructor(at: number, order: number, run: () => void) {
     this.at = at;
     this.order = order;
     this.run = run;
@@ -29,21 +29,20 @@ export class World {
   readonly #heap: Entry[] = [];
   #count = 0;
 
-  at(time: number, run: () => void | Promise<void>): Event {
+  at(time: number, run: () => void): Event {
     const entry = new Entry(Math.max(time, this.now), this.#count++, run);
     this.#heap.push(entry);
     this.#up(this.#heap.length - 1);
     return entry;
   }
 
-  /** Let everything happen that is due until then. What returns a promise is waited for before time goes on. */
-  async run(end: number): Promise<void> {
+  /** Let everything happen that is due until then. */
+  run(end: number): void {
     for (let first = this.#heap[0]; first && first.at <= end; first = this.#heap[0]) {
       this.#pop();
       if (!first.run) continue;
       this.now = first.at;
-      const pending = first.run();
-      if (pending) await pending;
+      first.run();
     }
     this.now = Math.max(this.now, end);
   }

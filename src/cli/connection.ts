@@ -103,7 +103,7 @@ function serversOf({ redis }: ConnectionOptions): string | readonly string[] {
 }
 
 /** @throws CliError for URLs that cannot be used, and for a client library that does not load */
-function connectionsFor(options: ConnectionOptions): Connections {
+export function connectionsFor(options: ConnectionOptions): Connections {
   const servers = serversOf(options);
   try {
     parseUrls(servers);
@@ -130,7 +130,7 @@ function managerFor({ client }: Connections, options: ManagerOptions): LockManag
  *
  * @throws CliError
  */
-async function firstContact(connections: readonly Connection[], interrupted?: AbortSignal): Promise<void> {
+export async function firstContact(connections: readonly Connection[], interrupted?: AbortSignal): Promise<void> {
   const waiting = new Set(connections);
   const failed = new Map<Connection, unknown>();
   let [timer, onAbort]: [NodeJS.Timeout | undefined, () => void] = [undefined, () => {}];

@@ -33,6 +33,8 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
     const [name = "The name"] = /"(?:[^"\\]|\\.)*"/.exec(message) ?? [];
     return usage(`${name} is in use as a semaphore, so it cannot be a lock. Use another name.`);
   },
+  "compute-failed": ({ message }) => unexpected(message),
+  "too-large": ({ message }) => unexpected(message),
   "no-client": ({ message, cause }) =>
     // If a library is installed and does not load, the message says why.
     unavailable(cause === undefined ? NO_CLIENT : message),
@@ -43,6 +45,7 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   "read-only": AS_DIAGNOSED,
   loading: AS_DIAGNOSED,
   "out-of-memory": AS_DIAGNOSED,
+  evicts: AS_DIAGNOSED,
   "wrong-type": "Something else is stored under this name. Use another name or --prefix.",
   "client-busy": "Something else uses holdfast's connection. Check what stands between holdfast and the server.",
   "wrong-database": "Use a database that the server has and that its account may SELECT: redis://host/0.",

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { CliError } from "./cli-error.ts";
+import { addDoctor, doctor } from "./doctor.ts";
 import { parseDuration } from "./durations.ts";
 import { elect } from "./elect.ts";
 import { exec } from "./exec.ts";
@@ -78,6 +79,9 @@ class Program {
     this.#addOnce();
     this.#addListings();
     this.#addRelease();
+    addDoctor(this.#program, async (options) => {
+      this.#status = await doctor(options);
+    });
     addUi(this.#program, async (options) => {
       this.#status = await ui(options);
     });

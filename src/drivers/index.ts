@@ -14,10 +14,20 @@ import type { NodeRedisClient, NodeRedisCluster, NodeRedisPool, NodeRedisSentine
 import { NodeRedisPoolDriver } from "./node-redis/pool.ts";
 import { NodeRedisSentinelDriver } from "./node-redis/sentinel.ts";
 import { share } from "./shared.ts";
+import { UpstashDriver } from "./upstash/client.ts";
+import { isUpstash } from "./upstash/library.ts";
+import type { UpstashClient } from "./upstash/library.ts";
 
 /** A Redis client that holdfast knows how to drive, recognised by its shape. */
 export type RedisClient =
-  IoredisClient | IoredisCluster | GlideClient | NodeRedisClient | NodeRedisCluster | NodeRedisPool | NodeRedisSentinel;
+  | IoredisClient
+  | IoredisCluster
+  | GlideClient
+  | NodeRedisClient
+  | NodeRedisCluster
+  | NodeRedisPool
+  | NodeRedisSentinel
+  | UpstashClient;
 
 /** What a user of a driver needs that costs something. */
 export interface DriverTerms {
@@ -40,6 +50,7 @@ export function driverFor(client: unknown, { watchServer = false }: DriverTerms 
 
 /** Undefined if the client is of no known kind. */
 function opener(client: object): (() => Driver) | undefined {
+  if (isUpstash(client)) return () => new UpstashDriver(client);
   const keyPrefix = prefixOf(client);
   if (isIoredisCluster(client)) return () => new IoredisClusterDriver(client, keyPrefix);
   if (isIoredis(client)) return () => new IoredisDriver(client, keyPrefix);
@@ -67,7 +78,7 @@ function notKnown(client: unknown): TypeError {
   }
   return new TypeError(
     "Expected a Redis client: of ioredis 5 or 6 or iovalkey (new Redis(), new Cluster()), of node-redis 5 or 6 " +
-      "(createClient(), createClientPool(), createCluster(), createSentinel()), or a GlideClient or GlideClusterClient " +
-      `of @valkey/valkey-glide 2.3 or newer; got ${show(client)}. Without a client, locks are kept within this process.`,
+      "(createClient(), createClientPool(), createCluster(), createSentinel()), a GlideClient or GlideClusterClient " +
+      `of @valkey/valkey-glide 2.3 or newer, or a Redis of @upstash/redis; got ${show(client)}. Without a client, locks are kept within this process.`,
   );
 }

@@ -16,3 +16,20 @@ export async function databaseOf(send: (command: readonly string[]) => Promise<u
   const [, number] = / db=(\d+)/.exec(String(info)) ?? [];
   return number === undefined ? undefined : Number(number);
 }
+
+/** What a server does when its memory is full. */
+export interface Eviction {
+  readonly policy: string;
+  /** Bytes; 0 if there is no limit, so that nothing is ever evicted. */
+  readonly limit: number;
+  /** It deletes keys that have a ttl, as every lock has: true of all policies but `noeviction`. */
+  readonly takesLocks: boolean;
+}
+
+/** @param field of its answer to INFO memory @returns undefined if it does not say (Redis has since 4.0) */
+export function evictionIn(field: (name: string) => string | undefined): Eviction | undefined {
+  const policy = field("maxmemory_policy");
+  if (!policy) return undefined;
+  const limit = Number(field("maxmemory") ?? 0);
+  return { policy, limit, takesLocks: limit > 0 && policy !== "noeviction" };
+}

@@ -64,10 +64,10 @@ export class TimeLimit {
   #arm(): void {
     const { first } = this.#calls;
     if (!first) return;
-    this.#timer = this.#clock.after(first.end - this.#clock.now(), () => {
+    this.#timer = this.#clock.after(first.end - this.#clock.now(), (firedAt) => {
       this.#timer = undefined;
       for (const call of this.#calls) {
-        if (call.end > this.#clock.now()) break;
+        if (call.end > firedAt) break;
         this.isSilent = true;
         call.failed(undefined);
       }

@@ -71,7 +71,7 @@ export class Wait implements Waiter {
       look();
     });
     if (isWoken && this.#members.length > 1) {
-      await new Promise<void>((resolve) => void systemClock.after(Math.random() * SPREAD, resolve, true));
+      await new Promise<void>((resolve) => void systemClock.after(Math.random() * SPREAD, () => resolve(), true));
     }
     return isWoken;
   }

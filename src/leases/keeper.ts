@@ -8,8 +8,8 @@ interface Keepable extends Scheduled {
   readonly isRunning: boolean;
   /** Somebody's code runs under it. */
   readonly isGuarded: boolean;
-  /** Its time has come. */
-  look(now: number): void;
+  /** Its time has come. What had arrived when the timer fired has been read. */
+  look(firedAt: number): void;
   /** The manager is being closed. */
   close(): void;
   lose(reason: LossReason): void;
@@ -61,7 +61,7 @@ export class LeaseKeeper {
       let timer: Timer | undefined;
       await new Promise<void>((resolve) => {
         this.#allEnded = resolve;
-        timer = this.clock.after(timeout, resolve, true);
+        timer = this.clock.after(timeout, () => resolve(), true);
       });
       timer?.cancel();
     }
@@ -74,15 +74,14 @@ export class LeaseKeeper {
     if (first >= this.#timerAt) return;
     this.#timer?.cancel();
     this.#timerAt = first;
-    this.#timer = this.clock.after(first - this.clock.now(), () => this.#look());
+    this.#timer = this.clock.after(first - this.clock.now(), (firedAt) => this.#look(firedAt));
   }
 
-  #look(): void {
+  #look(firedAt: number): void {
     this.#timerAt = Infinity;
-    const now = this.clock.now();
-    for (let lease = this.#schedule.first; lease && lease.due <= now; lease = this.#schedule.first) {
+    for (let lease = this.#schedule.first; lease && lease.due <= firedAt; lease = this.#schedule.first) {
       this.#schedule.remove(lease);
-      lease.look(now);
+      lease.look(firedAt);
       if (lease.isRunning) this.#schedule.add(lease);
     }
     this.#arm();

@@ -4,9 +4,10 @@ import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
 import type { Context, Origin } from "../events.ts";
 import { duration, SHORTEST_TTL } from "../options/checks.ts";
-import type { Extension, Grant, Release } from "../schemes/scheme.ts";
+import type { Extension, Grant, Leaving, LeftValue, Release } from "../schemes/scheme.ts";
 import { deadline } from "./deadline.ts";
 import type { DetachedLock } from "./detached-lock.ts";
+import type { Holding } from "./holding.ts";
 import type { LeaseKeeper } from "./keeper.ts";
 import { Loss } from "./loss.ts";
 import type { Scheduled } from "./schedule.ts";
@@ -26,24 +27,6 @@ export interface LeaseTerms {
   readonly maxHold: number | undefined;
   /** Who must have each extension before it counts. */
   readonly durability: Wish | undefined;
-}
-
-/** What a holder has: a lease, or a part in one. */
-export interface Holding {
-  readonly grant: Grant;
-  readonly held: boolean;
-  readonly remaining: number;
-  readonly signal: AbortSignal;
-  /** Set once the lease has been lost. */
-  readonly error: LockLostError | undefined;
-  /** Called at once when the lease is lost; at most one listener. */
-  onLost(listener: (error: LockLostError) => void): void;
-  /** Somebody's code runs under it until it is released: `close()` waits for that. */
-  guard(): void;
-  extend(ttl?: number): Promise<void>;
-  release(): Promise<boolean>;
-  downgrade(): Promise<void>;
-  detach(): Promise<DetachedLock>;
 }
 
 /** A lock that outlasts its holder: until then a release leaves it held, under that label. */
@@ -74,6 +57,8 @@ export interface Ground {
   extend(until: number, caller: Extending): void;
   /** This lease is about to be shared. */
   downgrade(): Promise<Extension>;
+  /** Leave a value for those who wait. */
+  share(value: LeftValue, ttl: number): Promise<Leaving>;
   /** @throws LockError `unsupported` if other leases stand on it */
   assertDetaches(): void;
   /** The lease is over and stays with the scheme. */
@@ -233,9 +218,15 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#assertHeld();
     if (this.grant.mode === "shared") return;
     const extension = await this.#ground.downgrade();
-    if (extension !== "extended") this.lose(extension === "stolen" ? "stolen" : "expired");
+    if (extension !== "extended") this.refused(extension);
     this.#assertHeld();
     this.grant = { ...this.grant, mode: "shared" };
+  }
+
+  /** Leave a value for those who wait, and for who asks within `ttl`. If the lock is no longer held, the lease is lost. */
+  async share(value: Omit<LeftValue, "fence">, ttl: number): Promise<void> {
+    const leaving = await this.#ground.share({ ...value, fence: this.grant.fence }, ttl);
+    if (leaving === "gone") this.lose("expired");
   }
 
   /** Stop keeping the lease, which lasts its whole time from now, without giving it back. */
@@ -286,6 +277,13 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#ground.leave(this);
   }
 
+  /** The scheme knows the grant no longer. Another may have been granted the lock since the lease ended: that is no theft. */
+  refused(extension: Extension): void {
+    const now = this.#now();
+    if (this.#state === "running" && now >= this.#deadline) this.#expire(now);
+    else this.lose(extension === "stolen" ? "stolen" : "expired");
+  }
+
   /** The manager is being closed: whoever works under the lease should end. */
   close(): void {
     if (this.#state !== "running") return;
@@ -294,10 +292,10 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   }
 
   /** Its time has come, and what arrived by then has been read: renew it, or end it. */
-  look(now: number): void {
-    if (now >= this.#deadline) return this.#expire(now);
-    if (now < this.#renewAt || this.#asked > 0) return;
-    this.#late = now - this.#renewAt;
+  look(firedAt: number): void {
+    if (firedAt >= this.#deadline) return this.#expire(this.#now());
+    if (firedAt < this.#renewAt || this.#asked > 0) return;
+    this.#late = this.#now() - this.#renewAt;
     this.#prolong(this.ttl, this);
   }
 

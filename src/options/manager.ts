@@ -1,3 +1,5 @@
+import { hostname } from "node:os";
+import { basename } from "node:path";
 import type { SchemeName } from "../schemes/scheme.ts";
 import { count, dictionary, duration, flag, label, oneOf, onlyAmong, SHORTEST_TTL, show } from "./checks.ts";
 import { checkDurability, wishFor } from "./durability.ts";
@@ -52,7 +54,7 @@ export interface CheckedManagerOptions {
   readonly prefix: string;
   readonly ttl: number;
   readonly scheme: SchemeName | undefined;
-  readonly label: string | undefined;
+  readonly label: string;
   readonly nodeTimeout: number | undefined;
   readonly delayRestarted: boolean | undefined;
   readonly turn: number;
@@ -81,7 +83,7 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
   if (!prefix.isWellFormed() || /[{}]/.test(prefix.replace(/^[^{}]*\{[^{}]+\}[^{}]*$/, ""))) {
     throw new TypeError(`Expected prefix to hold no brace, or one hash tag such as "{app}:"; got ${show(prefix)}.`);
   }
-  if (/:(holders|fence|queue|waiters)$/.test(prefix)) {
+  if (/:(holders|fence|queue|waiters|shared-value)$/.test(prefix)) {
     throw new TypeError(`Expected prefix not to end like a key of holdfast's own; got ${show(prefix)}.`);
   }
   const ttl = duration(given["ttl"], "ttl", SHORTEST_TTL) ?? 30_000;
@@ -95,11 +97,15 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
     ttl,
     durability,
     scheme: oneOf(given["scheme"], "scheme", ["memory", "set", "lua", "redlock"]),
-    label: label(given["label"]),
+    label: label(given["label"]) ?? defaultLabel(),
     nodeTimeout: duration(given["nodeTimeout"], "nodeTimeout", 1),
     delayRestarted: flag(given["delayRestarted"], "delayRestarted"),
     turn: count(given["turn"], "turn", LONGEST_TURN) ?? 16,
   };
+}
+
+function defaultLabel(): string {
+  return `${hostname()}:${process.pid}:${basename(process.argv[1] ?? process.title)}`.slice(0, 256).toWellFormed();
 }
 
 /** @throws TypeError where an option was given that only the scheme redlock knows */

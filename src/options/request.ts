@@ -59,6 +59,9 @@ export interface LockOptions {
   durability?: DurabilityOptions | null | undefined;
 }
 
+/** Options of `tryAcquire`. Those about waiting (`signal`, `maxQueue`, `onWait`) need a `waitTimeout`. */
+export type TryOptions = Omit<LockOptions, "ifAvailable">;
+
 /** How it stands with a request that waits. */
 export interface Wait {
   /** 1 for the first in line. Undefined where the scheme has no queue. */
@@ -287,9 +290,9 @@ export function checkName(name: unknown): string {
 }
 
 /** @throws TypeError if it is no function. */
-export function checkCallback(callback: unknown): void {
+export function checkCallback(callback: unknown, what = "the callback"): void {
   if (typeof callback !== "function") {
-    throw new TypeError(`Expected the callback to be a function; got ${show(callback)}.`);
+    throw new TypeError(`Expected ${what} to be a function; got ${show(callback)}.`);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { LockLostError } from "../errors.ts";
-import type { Holding } from "../leases/lease.ts";
+import type { Holding } from "../leases/holding.ts";
 
 /** Settles as `run` does, and releases then; rejects if the lock was lost under a callback that succeeded. */
 export function holdDuring<T>(

@@ -7,14 +7,13 @@ import type { Clock } from "../clock.ts";
 import type { Lease } from "../leases/lease.ts";
 import { Lock } from "../lock.ts";
 import type { CheckedOnce } from "../options/once.ts";
-import type { Verb } from "../options/request.ts";
 import type { LockState } from "../schemes/scheme.ts";
 import { holdDuring } from "./hold.ts";
 
 /** What a run-once job needs to know of its manager. */
 export interface OnceRoom {
   readonly clock: Clock;
-  lease(name: string, terms: { ttl: number; maxHold: number; label: string }, verb: Verb): Promise<Lease | null>;
+  job(name: string, terms: { ttl: number; maxHold: number; label: string }): Promise<Lease | null>;
   look(name: string): Promise<LockState | undefined>;
 }
 
@@ -53,7 +52,7 @@ export async function once<T>(
     const started = new Date();
     const labelled = (state: JobState): string =>
       `${label.slice(0, 200).toWellFormed()} (${state}, started ${started.toISOString()})`;
-    const lease = await room.lease(name, { ttl, maxHold: atMost, label: labelled("running") }, "tryAcquire");
+    const lease = await room.job(name, { ttl, maxHold: atMost, label: labelled("running") });
     if (lease) {
       await keepOthersOut(room, lease, atLeast, labelled);
       const lock = new Lock(lease);

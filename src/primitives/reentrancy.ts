@@ -7,7 +7,8 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { meets } from "../durability.ts";
 import { LockError, quote, released } from "../errors.ts";
 import type { LockLostError } from "../errors.ts";
-import type { Holding, Lease } from "../leases/lease.ts";
+import type { Holding } from "../leases/holding.ts";
+import type { Lease } from "../leases/lease.ts";
 import type { CheckedRequest } from "../options/request.ts";
 import type { Grant } from "../schemes/scheme.ts";
 

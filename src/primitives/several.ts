@@ -8,7 +8,7 @@ import type { Clock } from "../clock.ts";
 import { LockTimeoutError } from "../errors.ts";
 import type { LockLostError } from "../errors.ts";
 import { Lease } from "../leases/lease.ts";
-import type { Holding } from "../leases/lease.ts";
+import type { Holding } from "../leases/holding.ts";
 import type { CheckedRequest } from "../options/request.ts";
 import type { LockMode } from "../schemes/scheme.ts";
 import { onAbort, throwIfAborted } from "../signals.ts";

@@ -54,6 +54,11 @@ export class Batches {
     return add;
   }
 
+  /** Resolves when all that has been gathered so far has been sent: with the turn, so that it still shares calls. */
+  sent(): Promise<void> {
+    return new Promise((resolve) => process.nextTick(resolve));
+  }
+
   /** Send all that has been gathered. */
   flush(): void {
     if (this.#size === 0) return;

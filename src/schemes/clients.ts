@@ -4,22 +4,35 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Send } from "../drivers/driver.ts";
+import type { Origin } from "../events.ts";
+import { EvictionReport } from "./eviction.ts";
 import { clientKey } from "./keys.ts";
 import type { HolderState, LockState, WaiterState } from "./scheme.ts";
 
 /** How long a label outlasts the leases it explains. */
 const LABEL_MARGIN = 60_000;
 
+export interface ClientSettings {
+  readonly prefix: string;
+  readonly clientId: string;
+  readonly label: string;
+  /** Of what is reported; nothing is without it. */
+  readonly origin?: Origin;
+}
+
 export class Clients {
   readonly #send: Send;
   readonly #clock: Clock;
-  readonly #settings: { readonly prefix: string; readonly clientId: string; readonly label: string };
+  readonly #settings: ClientSettings;
+  readonly #eviction: EvictionReport;
   #announcedUntil = -Infinity;
 
-  constructor(send: Send, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
+  /** @param servers each that keeps locks */
+  constructor(send: Send, clock: Clock, settings: ClientSettings, servers: () => Promise<readonly Send[]>) {
     this.#send = send;
     this.#clock = clock;
     this.#settings = settings;
+    this.#eviction = new EvictionReport(servers, settings.origin);
   }
 
   /** See to it that our label lasts at least ttl milliseconds from now. Sends one command a minute at most. */
@@ -27,6 +40,7 @@ export class Clients {
     const now = this.#clock.now();
     if (this.#announcedUntil >= now + ttl) return;
     this.#announcedUntil = now + ttl + LABEL_MARGIN;
+    this.#eviction.look();
     const { prefix, clientId, label } = this.#settings;
     const key = clientKey(prefix, clientId);
     this.#send(["SET", key, label, "PX", String(ttl + LABEL_MARGIN)], key).catch(() => {});

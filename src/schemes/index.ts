@@ -22,7 +22,8 @@ export interface SchemeSettings {
 /** @throws TypeError when client and scheme do not fit, or the client is of no known kind. */
 export function openScheme(client: unknown, options: CheckedManagerOptions, settings: SchemeSettings): Scheme {
   const { scheme, prefix, durability } = options;
-  const terms = { prefix, clientId: settings.clientId, label: settings.label };
+  const { clientId, label } = settings;
+  const terms = { prefix, clientId, label };
   if (!Array.isArray(client)) refuseNodeOptions(options);
   if (client === undefined) {
     if (scheme && scheme !== "memory") {
@@ -45,7 +46,11 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
     const { ttl, nodeTimeout, delayRestarted = true } = options;
     const drivers = nodeDrivers(client);
     const nodes = { ttl, nodeTimeout, delayRestarted, prefix: `${drivers[0]?.keyPrefix}${prefix}` };
-    return new RedlockScheme(drivers, settings.clock, { ...terms, ...nodes });
+    return new RedlockScheme(drivers, settings.clock, {
+      ...terms,
+      ...nodes,
+      origin: { scheme: "redlock", prefix, label },
+    });
   }
   if (scheme === "redlock") {
     throw new TypeError(
@@ -54,7 +59,14 @@ export function openScheme(client: unknown, options: CheckedManagerOptions, sett
   }
   if (scheme === "memory") throw new TypeError('Expected no client for the scheme "memory"; got one. Leave it out.');
   const driver = driverFor(client);
-  const own = { ...terms, prefix: driver.keyPrefix + prefix };
+  const origin = { scheme: scheme ?? ("lua" as const), prefix, label };
+  const own = { ...terms, prefix: driver.keyPrefix + prefix, origin };
+  if (scheme === "set" && driver.client === "upstash") {
+    driver.close();
+    throw new TypeError(
+      'Expected another client for the scheme "set", which needs WATCH; got @upstash/redis. Leave scheme out.',
+    );
+  }
   if (scheme === "set") return new SetScheme(driver, settings.clock, own);
   return new LuaScheme(driver, settings.clock, own);
 }
@@ -65,6 +77,11 @@ function nodeDrivers(clients: readonly unknown[]): Driver[] {
   try {
     for (const client of new Set(clients)) drivers.push(driverFor(client, { watchServer: true }));
     checkNodes(clients, drivers);
+    if (drivers.some(({ client }) => client === "upstash")) {
+      throw new TypeError(
+        "Expected clients with connections of their own for Redlock; got @upstash/redis, which uses HTTP.",
+      );
+    }
     return drivers;
   } catch (error) {
     for (const driver of drivers) driver.close();

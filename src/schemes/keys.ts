@@ -11,7 +11,13 @@
 export type LockKeys = [key: string, holders: string, queue: string, waiters: string];
 
 const ESCAPE = "\uffff";
+<<<<<<< HEAD
 const SIBLING = /:(holders|fence|queue|waiters|node)$/;
+=======
+const SIBLING = /:(holders|fence|queue|waiters)$/;
+/** Values that are shared lie beside their lock. Only in a slot chosen by a hash tag could a lock's own key look so. */
+const VALUE = ":shared-value";
+>>>>>>> main
 const CLIENT = /^client:[\w-]{22}$/;
 const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 const HASH_TAG = /^[^{]*\{[^}]+\}/;
@@ -31,10 +37,19 @@ export function lockKey(prefix: string, name: string): string {
     encoded = encoded.replaceAll("}", escaped("}"));
   const full = prefix + encoded;
   // The last, because the counter of `a{b}:set` would be the second counter of `a{b}`.
-  if (SIBLING.test(full) || CLIENT.test(encoded) || (encoded.includes("}") && full.endsWith(":set")))
+  if (
+    SIBLING.test(full) ||
+    CLIENT.test(encoded) ||
+    isValueKey(full) ||
+    (encoded.includes("}") && full.endsWith(":set"))
+  )
     encoded = encoded.slice(0, -1) + escaped(encoded.slice(-1));
   // A key without a single character would leave its siblings without a hash tag.
   return prefix + encoded || ESCAPE;
+}
+
+function isValueKey(key: string): boolean {
+  return key.endsWith(VALUE) && key.includes("}");
 }
 
 /** What all keys of the lock have in common; it makes them share a slot. */
@@ -43,12 +58,21 @@ function base(key: string): string {
 }
 
 /** A name that may need more than to be written behind its prefix. */
+<<<<<<< HEAD
 const ODD = /[\uffff\ud800-\udfff{}]|(holders|fence|queue|waiters|node)$|^client:|^$/;
+=======
+const ODD = /[\uffff\ud800-\udfff{}]|(holders|fence|queue|waiters|shared-value)$|^client:|^$/;
+>>>>>>> main
 
 export function lockKeys(prefix: string, name: string): LockKeys {
   const key = ODD.test(name) ? lockKey(prefix, name) : prefix + name;
   const shared = base(key);
   return [key, `${shared}:holders`, `${shared}:queue`, `${shared}:waiters`];
+}
+
+/** Where what a holder shares with those who wait is kept. */
+export function valueKey(prefix: string, name: string): string {
+  return `${base(lockKey(prefix, name))}${VALUE}`;
 }
 
 /**
@@ -147,7 +171,7 @@ export function nameOfKey(prefix: string, found: string): string | undefined {
     key = inner?.startsWith(prefix) ? inner : shared;
   }
   if (key === ESCAPE && prefix === "") return "";
-  if (!key.startsWith(prefix) || CLIENT.test(key.slice(prefix.length))) return undefined;
+  if (isValueKey(found) || !key.startsWith(prefix) || CLIENT.test(key.slice(prefix.length))) return undefined;
   return key
     .slice(prefix.length)
     .replace(/\uffff([0-9a-f]{4})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));

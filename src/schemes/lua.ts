@@ -18,14 +18,16 @@ import { assureGrant } from "./assure.ts";
 import { inRuns } from "./batches.ts";
 import { Channels } from "./channels.ts";
 import { Clients } from "./clients.ts";
+import type { ClientSettings } from "./clients.ts";
 import { Homes, nameOfKey } from "./keys.ts";
 import type { Home } from "./keys.ts";
 import { Calls } from "./lua/calls.ts";
 import { Extensions } from "./lua/extensions.ts";
 import { granted, Questions } from "./lua/questions.ts";
 import { Releases } from "./lua/releases.ts";
-import { checkReply, isFailure, readExtension, readNumber, readState, readText, refusalOf } from "./lua/replies.ts";
+import { checkReply, isFailure, readExtension, readNumber, readState, readVictims, refusalOf } from "./lua/replies.ts";
 import * as scripts from "./lua/scripts.generated.ts";
+import { Values } from "./lua/values.ts";
 import { findNames } from "./scan.ts";
 import { STALE_AFTER } from "./scheme.ts";
 import type {
@@ -34,14 +36,18 @@ import type {
   Farewell,
   Grant,
   HolderState,
+  Leaving,
+  LeftValue,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
   Question,
+  Recalled,
   Release,
   Scheme,
   Selection,
+  Victim,
 } from "./scheme.ts";
 
 /** What a push says: what, a number, fences, when the waiter asked last, token, key. */
@@ -70,16 +76,17 @@ export class LuaScheme implements Scheme {
   readonly #extensions: Extensions;
   readonly #releases: Releases;
   readonly #questions: Questions;
+  readonly #values: Values;
   #listener: PushListener | undefined;
 
-  constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
+  constructor(driver: Driver, clock: Clock, settings: ClientSettings) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
     this.#own = new Homes(settings.prefix, false).of("");
     this.#calls = new Calls(driver, clock, settings.prefix);
     const { limit } = this.#calls;
     this.#send = (command, key) => limit.guard(driver.send(command, key));
-    this.#clients = new Clients(this.#send, clock, settings);
+    this.#clients = new Clients(this.#send, clock, settings, () => limit.servers());
     this.#channels = new Channels(driver, clock, settings.clientId, {
       message: (text) => this.#hear(text),
       up: (homes) => this.#missed(homes),
@@ -88,6 +95,7 @@ export class LuaScheme implements Scheme {
     this.#extensions = new Extensions(this.#calls);
     this.#releases = new Releases(this.#calls);
     this.#questions = new Questions(this.#calls, this.#channels);
+    this.#values = new Values(this.#calls, settings.prefix);
   }
 
   listen(listener: PushListener): void {
@@ -99,9 +107,9 @@ export class LuaScheme implements Scheme {
     return generation === undefined ? undefined : generation + this.#driver.drops;
   }
 
-  written(lock: string): Promise<void> {
-    this.#calls.batches.flush();
-    return this.#driver.written(this.#calls.keys.of(lock)[0]);
+  async written(lock: string): Promise<void> {
+    await this.#calls.batches.sent();
+    await this.#driver.written(this.#calls.keys.of(lock)[0]);
   }
 
   acquire(question: Question): void {
@@ -118,7 +126,8 @@ export class LuaScheme implements Scheme {
     const [reply, reached] = await this.#steal(lock, [token, String(ttl), label, "", "1"], durability);
     const error = refusalOf(reply, request);
     if (error) return { kind: "refused", error };
-    return assureGrant(request, granted(readNumber(reply[1]), 1, reached));
+    const victims = readVictims(reply[2]);
+    return assureGrant(request, { ...granted(readNumber(reply[1]), 1, reached), victims });
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
@@ -177,6 +186,15 @@ export class LuaScheme implements Scheme {
     return assureGrant(heir, granted(drawn, 1, reachedIn(replies, heir.durability)));
   }
 
+  /** Not proven: a replica that has missed it makes whoever is next compute the value again. */
+  share(grant: Grant, value: LeftValue, ttl: number): Promise<Leaving> {
+    return this.#values.share(grant, value, ttl);
+  }
+
+  recall(lock: string): Promise<Recalled | undefined> {
+    return this.#values.recall(lock);
+  }
+
   async query(selection: Selection): Promise<LockState[]> {
     this.#calls.batches.flush();
     const names = await findNames(() => this.#calls.limit.servers(), this.#prefix, selection);
@@ -220,19 +238,15 @@ export class LuaScheme implements Scheme {
     const item = { keys: this.#calls.keys.of(lock), args };
     const replies = await this.#calls.run(scripts.steal, this.#calls.granting(lock), item, proofOf(wish));
     const reply = checkReply(replies[0]) as unknown[];
-    const victims = (reply[2] as unknown[] | undefined) ?? [];
     if (this.#calls.homes.of(lock).lock !== undefined) {
       // Before the thief continues, and perhaps gives the lock back: by then it would look as if it had ended by itself.
-      const told = [];
-      for (let i = 0; i < victims.length; i += 2)
-        told.push(this.#tellLoss(lock, readText(victims[i]), readText(victims[i + 1])));
-      await Promise.all(told);
+      await Promise.all(readVictims(reply[2]).map((victim) => this.#tellLoss(lock, victim)));
     }
     return [reply, reachedIn(replies, wish)];
   }
 
   /** In a Cluster. Who misses it learns by its next renewal. Never rejects. */
-  async #tellLoss(lock: string, token: string, fence: string): Promise<void> {
+  async #tellLoss(lock: string, { token = "", fence = 0 }: Victim): Promise<void> {
     const [key] = this.#calls.keys.of(lock);
     const channel = this.#own.channel + token.slice(0, token.indexOf(":"));
     const message = `lost ${fence} 0 0 ${token} ${key}`;

@@ -19,11 +19,14 @@ import type {
   Farewell,
   Grant,
   HolderState,
+  Leaving,
+  LeftValue,
   LockMode,
   LockRequest,
   LockState,
   PushListener,
   Question,
+  Recalled,
   Release,
   Scheme,
   Selection,
@@ -108,10 +111,12 @@ export class MemoryScheme implements Scheme {
       }
       const other = this.#store.mismatch(lock, undefined);
       if (other) return { kind: "refused", error: mismatch(name, undefined, other.limit) };
-      for (let victim = lock.holders.first; victim !== undefined; victim = lock.holders.first) {
-        this.#takeAway(lock, victim);
-      }
-      return { kind: "granted", fence: this.#store.grant(lock, token, { mode: "exclusive", ttl, label }) };
+      const victims = Array.from(lock.holders, ([victim, { fence, label: whose }]) => {
+        return { token: victim, fence, label: whose };
+      });
+      for (const victim of victims) this.#takeAway(lock, victim.token);
+      const fence = this.#store.grant(lock, token, { mode: "exclusive", ttl, label });
+      return { kind: "granted", fence, victims };
     });
   }
 
@@ -176,6 +181,17 @@ export class MemoryScheme implements Scheme {
       this.#store.promote(lock, undefined, true);
       return { kind: "granted", fence: granted };
     });
+  }
+
+  share({ lock: name, token, fence }: Grant, value: LeftValue, ttl: number): Promise<Leaving> {
+    return this.#step(name, (lock) => {
+      if (lock.mode !== "exclusive" || lock.holders.get(token)?.fence !== fence) return "gone";
+      return this.#store.values.leave(this.#prefix + name, value, ttl) ? "left" : "late";
+    });
+  }
+
+  recall(name: string): Promise<Recalled | undefined> {
+    return Promise.resolve(this.#store.values.recall(this.#prefix + name));
   }
 
   evict(name: string, holder: HolderState): Promise<boolean> {

@@ -23,6 +23,12 @@ export const FRONT_STEP = 5;
 /** A lease has certainly ended this many milliseconds after its time. */
 export const EXPIRY_MARGIN = 2;
 
+/**
+ * For how long a holder's value stays for those who waited, in milliseconds: a waiter that lives has been granted the
+ * lock, or has asked for it again, by then.
+ */
+export const KEEP_VALUE: number = STALE_AFTER;
+
 /** What a token looks like: `<clientId>:<counter>`, the id 128 random bits. */
 export const TOKEN: RegExp = /^[\w-]{22}:\w+$/;
 /** The counter of a candidate's token begins with this letter, which no counter contains: elections can be recognized. */
@@ -83,6 +89,17 @@ export interface Granted {
   readonly until?: number;
   /** Who has the grant, if the request required that somebody has. */
   readonly durability?: Durability | undefined;
+  /** Whom it was stolen from, as far as the scheme knows. */
+  readonly victims?: readonly Victim[];
+}
+
+/** A holder whose lock was stolen. */
+export interface Victim {
+  /** Undefined for a foreign holder. */
+  readonly token: string | undefined;
+  readonly fence: number | undefined;
+  /** The request's own label; "" if it has none, or it is not known. */
+  readonly label: string;
 }
 
 export type Answer =
@@ -113,6 +130,23 @@ export type Extension = "extended" | "gone" | "stolen";
 
 /** How a release came out: "gone" if it did not hold; "unsure" if so, but the call may have run twice. */
 export type Release = "released" | "gone" | "unsure";
+
+/** What the holder of a lock leaves for those who wait for it. */
+export interface LeftValue {
+  /** That of the holder. */
+  readonly fence: number;
+  /** The text says why there is no value. */
+  readonly isFailure: boolean;
+  readonly text: string;
+}
+
+export interface Recalled extends LeftValue {
+  /** It is for those too who ask only now. */
+  readonly isFresh: boolean;
+}
+
+/** How it came out to leave a value: "gone" if the grant no longer holds, "late" if a later holder's value is there. */
+export type Leaving = "left" | "gone" | "late";
 
 /** A request that is over, as much as is known of it, and who hears that the scheme has heard. */
 export interface Farewell extends Caller<Release> {
@@ -234,6 +268,14 @@ export interface Scheme {
   assertHandsOver?(): void;
   /** Grant the lock to the heir in place of exactly this grant, with a new fence, in one step. "busy" if it holds no more. */
   handOver(grant: Grant, heir: LockRequest): Promise<Answer>;
+  /**
+   * Leave a value beside the lock: for all who ask within `ttl` milliseconds, and for those who waited for
+   * {@link KEEP_VALUE} longer. Only while exactly this exclusive grant holds, and never in place of a larger fence's.
+   * Absent, with `recall`, if values cannot be kept.
+   */
+  share?(grant: Grant, value: LeftValue, ttl: number): Promise<Leaving>;
+  /** What was left last beside the lock, if it is still there. */
+  recall?(lock: string): Promise<Recalled | undefined>;
   /** Take the lock from exactly this holder, and notify its process. False if it no longer holds. */
   evict(lock: string, holder: HolderState): Promise<boolean>;
   query(selection: Selection): Promise<LockState[]>;

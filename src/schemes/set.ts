@@ -24,13 +24,16 @@ import { TimeLimit } from "../drivers/time-limit.ts";
 import type { Durability, Wish } from "../durability.ts";
 import { assureExtension, assureGrant } from "./assure.ts";
 import { Clients } from "./clients.ts";
+import type { ClientSettings } from "./clients.ts";
 import { Homes, lockKey, lockKeys } from "./keys.ts";
 import { findNames } from "./scan.ts";
+import { TOKEN } from "./scheme.ts";
 import type {
   Answer,
   Extension,
   Farewell,
   Grant,
+  Granted,
   HolderState,
   LockMode,
   LockRequest,
@@ -40,6 +43,7 @@ import type {
   Release,
   Scheme,
   Selection,
+  Victim,
 } from "./scheme.ts";
 import type { Compare, Compared } from "./set/compare.ts";
 import { Grants } from "./set/grants.ts";
@@ -69,13 +73,13 @@ export class SetScheme implements Scheme {
   #compare: Compare | undefined;
   #finding: Promise<Compare> | undefined;
 
-  constructor(driver: Driver, clock: Clock, settings: { prefix: string; clientId: string; label: string }) {
+  constructor(driver: Driver, clock: Clock, settings: ClientSettings) {
     this.#driver = driver;
     this.#prefix = settings.prefix;
     this.#homes = new Homes(settings.prefix, driver.isCluster);
     this.#limit = new TimeLimit(clock, driver);
     this.#send = (command, key) => this.#limit.guard(driver.send(command, key));
-    this.#clients = new Clients(this.#send, clock, settings);
+    this.#clients = new Clients(this.#send, clock, settings, () => this.#limit.servers());
     this.#grants = new Grants(driver, clock, this.#limit);
     this.#looking = new Looking(driver, this.#limit, settings.prefix, this.#homes);
   }
@@ -119,9 +123,11 @@ export class SetScheme implements Scheme {
   async #steal(request: LockRequest): Promise<Answer> {
     // SET takes the place of whatever is there; what is no lock must stay.
     const key = lockKey(this.#prefix, request.lock);
-    await this.#send(["GET", key], key).catch((error: unknown) => this.#assertShared(request.lock, key, error));
+    const before = await this.#send(["GET", key], key).catch((error: unknown) =>
+      this.#assertShared(request.lock, key, error).then(() => null),
+    );
     const taken = await this.#take(request, "steal", 1);
-    return taken.fence === undefined ? { kind: "busy" } : granted(taken);
+    return taken.fence === undefined ? { kind: "busy" } : { ...granted(taken), victims: victimsIn(before, request) };
   }
 
   extend(grant: Grant, ttl: number, wish: Wish | undefined, caller: Caller<Extension>): void {
@@ -210,8 +216,11 @@ export class SetScheme implements Scheme {
     const { lock, token, ttl, durability } = request;
     this.#clients.announce(ttl);
     const key = lockKey(this.#prefix, lock);
+    // Found out on the way, so that the first renewal or release takes no longer than all others.
+    if (!this.#compare) this.#comparing().catch(() => {});
     const taken = await this.#grants.take({ key, home: this.#homes.of(lock), manner, token, ttl, fences, durability });
     if ("refusal" in taken) await this.#assertShared(lock, key, taken.refusal);
+    if (taken.fence !== undefined) this.#compare?.prepare(key);
     return taken;
   }
 
@@ -246,10 +255,18 @@ export class SetScheme implements Scheme {
   }
 }
 
+/** Who held at the last look before the theft. A repeated attempt may find the thief itself. */
+function victimsIn(reply: unknown, { token }: LockRequest): Victim[] {
+  const value = textOf(reply, "GET");
+  if (value === null || value === token) return [];
+  const [holder = "", , label = ""] = value.split("#");
+  return [{ token: TOKEN.test(holder) ? holder : undefined, fence: undefined, label }];
+}
+
 function granted(
   { fence, until, durability }: { fence: number; until?: number; durability: Durability | undefined },
   fences = 1,
-): Answer {
+): Granted {
   return { kind: "granted", fence, fences, ...(until !== undefined && { until }), ...(durability && { durability }) };
 }
 

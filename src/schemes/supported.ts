@@ -1,4 +1,4 @@
-import { unsupported } from "../errors.ts";
+import { notOverNodes, unsupported } from "../errors.ts";
 import { refuseDurability } from "../options/durability.ts";
 import type { Terms } from "../options/request.ts";
 import type { Scheme } from "./scheme.ts";
@@ -17,4 +17,12 @@ export function assertSupported({ name, modes, queues, hasSemaphores, proves }: 
           ? "queue, so no maxQueue"
           : undefined;
   if (missing) throw unsupported(`The scheme "${name}" has no ${missing}`, 'Use the scheme "lua".');
+}
+
+/** Refuse to share values where none are kept. */
+export function assertShares(scheme: Scheme): void {
+  const { name } = scheme;
+  if (scheme.recall) return;
+  if (name === "redlock") throw notOverNodes("share a value");
+  throw unsupported(`The scheme "${name}" cannot share a value`, 'Use the scheme "lua".');
 }

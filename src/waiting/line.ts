@@ -1,4 +1,4 @@
-import type { Clock } from "../clock.ts";
+import type { Clock, Timer } from "../clock.ts";
 import { events } from "../events.ts";
 import type { Granted, HolderState, LockState, WaiterState } from "../schemes/scheme.ts";
 import { isPassing, mayWait, Place } from "./place.ts";
@@ -9,6 +9,12 @@ import type { Request } from "./request.ts";
 import type { Room } from "./room.ts";
 import { Turn } from "./turn.ts";
 import type { TurnOwner } from "./turn.ts";
+
+/**
+ * How long a new turn may keep the next question of this process back, in milliseconds. If the turn ends by then, the
+ * question leaves with the release, and is granted at once if nobody else waits.
+ */
+const HELD_BACK = 5;
 
 /**
  * The requests of this process for one lock, in order: the unit of waiting. It alone asks the scheme, by opening places
@@ -37,6 +43,9 @@ export class Line implements PlaceOwner, TurnOwner {
   #asked: Place | undefined;
   /** Requests are being moved: what that changes is looked at when all are where they belong. */
   #isPaused = false;
+  /** Until when a turn keeps the next question back, by our clock, and the timer that ends it. */
+  #heldBackUntil = 0;
+  #holdBack: Timer | undefined;
   /** What must come behind the opening question. */
   #behind: (() => void)[] | undefined;
 
@@ -75,9 +84,11 @@ export class Line implements PlaceOwner, TurnOwner {
     let surplus: Request[] | undefined;
     while (place.requests.size > fences) (surplus ??= []).unshift(place.release());
     // Those that it was taken from hear of it before it begins, and not only when the report arrives.
-    if (place.terms.manner === "steal") this.#rob(grant.fence);
+    if (place.terms.manner === "steal") this.#rob(grant, place);
     const turn = new Turn(this, place, grant, from);
     this.#turns.add(turn);
+    // What waits for its turn here must find the questions before it sent.
+    if (!this.#behind) this.#heldBackUntil = this.clock.now() + HELD_BACK;
     if (surplus) this.putBack(surplus);
     turn.begin();
     this.#proceed();
@@ -128,7 +139,13 @@ export class Line implements PlaceOwner, TurnOwner {
 
   ended(turn: Turn): void {
     this.#turns.remove(turn);
-    this.#proceed();
+    this.#goOn();
+  }
+
+  /** How many requests of this process wait. */
+  get waiting(): number {
+    const places = [...this.#places, ...Array.from(this.#turns, ({ place }) => place)];
+    return places.reduce((sum, { requests }) => sum + requests.size, this.#unplaced.size);
   }
 
   waitingAt(place: Place): number {
@@ -137,6 +154,7 @@ export class Line implements PlaceOwner, TurnOwner {
 
   /** Call `run` once what was asked before is in the scheme's queue, or answered. */
   inOrder(run: () => void): void {
+    if (this.#holdBack) this.#goOn();
     if (this.#opening) (this.#behind ??= []).push(run);
     else run();
   }
@@ -207,8 +225,8 @@ export class Line implements PlaceOwner, TurnOwner {
   #proceed(ranks: readonly (string | undefined)[] = [], least = 0): void {
     if (this.#isPaused) return;
     if (this.#unplaced.first) this.#openPlaces(ranks, least);
-    while (this.#fresh && !this.#opening) {
-      const place = this.#fresh;
+    for (let place = this.#fresh; place && !this.#opening; place = this.#fresh) {
+      if (this.#isHeldBack(place)) break;
       this.#fresh = place.behind;
       const opens = this.#places.size === 1 && this.#turns.size === 0;
       if (opens) this.#opening = place;
@@ -222,7 +240,25 @@ export class Line implements PlaceOwner, TurnOwner {
     }
     if (this.#places.size > 0 || this.#turns.size > 0 || this.#unplaced.size > 0) return;
     this.#asked = undefined;
+    this.#holdBack?.cancel();
+    this.#holdBack = undefined;
     this.room.empty(this);
+  }
+
+  /** Only the next turn waits for the present one: what must be in the queue by itself is asked at once. */
+  #isHeldBack(place: Place): boolean {
+    const isNextTurn = place.isSharable && !place.behind && this.#heldBackUntil > 0;
+    const left = isNextTurn ? this.#heldBackUntil - this.clock.now() : 0;
+    if (left > 0) this.#holdBack ??= this.clock.after(left, () => this.#goOn(), true);
+    return left > 0;
+  }
+
+  /** Nothing is held back any more. */
+  #goOn(): void {
+    this.#heldBackUntil = 0;
+    this.#holdBack?.cancel();
+    this.#holdBack = undefined;
+    this.#proceed();
   }
 
   #openPlaces(ranks: readonly (string | undefined)[], least: number): void {
@@ -276,8 +312,10 @@ export class Line implements PlaceOwner, TurnOwner {
     return standsAlone(request.terms, this.room.turn);
   }
 
-  #rob(fence: number): void {
+  #rob({ fence, victims = [] }: Granted, { lock, origin, requests }: Place): void {
     for (const turn of Array.from(this.#turns)) if (turn.grant.fence < fence) turn.lose("stolen");
+    const robbed = { lock, mode: victims.length > 1 ? ("shared" as const) : undefined };
+    for (const victim of victims) events.forced(robbed, victim, origin, requests.first?.context);
   }
 
   #placeOf(token: string): Place | undefined {

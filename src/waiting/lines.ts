@@ -1,16 +1,18 @@
 import { outsideContext } from "../async-context.ts";
 import type { Clock } from "../clock.ts";
 import { LockError } from "../errors.ts";
-import type { Origin } from "../events.ts";
+import type { Origin, RequestTrace } from "../events.ts";
 import type { Departing, Lease } from "../leases/lease.ts";
 import type { LeaseKeeper } from "../leases/keeper.ts";
 import type { Terms } from "../options/request.ts";
+import { isTraced, traced } from "../request-trace.ts";
 import { CANDIDATE } from "../schemes/scheme.ts";
-import type { HolderState, LockState, Scheme, Selection } from "../schemes/scheme.ts";
+import type { HolderState, LockState, Recalled, Scheme, Selection } from "../schemes/scheme.ts";
 import { Farewells } from "./farewells.ts";
 import { Line } from "./line.ts";
 import { mayWait } from "./place.ts";
 import { Request } from "./request.ts";
+import { originOf } from "./room.ts";
 import type { Manner, Over, Room } from "./room.ts";
 
 /** So many lines are kept when nobody is in them: making one anew costs more. */
@@ -73,7 +75,16 @@ export class Lines implements Room {
    */
   obtain<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
     const line = this.#lineOf(lock);
-    const request = new Request(line, terms, as);
+    if (!isTraced()) return this.#request(line, terms, as);
+    const { mode, permits, label } = terms;
+    const open = { position: undefined, waited: undefined, outcome: undefined, token: undefined, fence: undefined };
+    const about = { name: lock, mode, permits, ...originOf(this, label), ahead: line.waiting };
+    const trace: RequestTrace = { ...about, ...open, error: undefined };
+    return traced(trace, () => this.#request(line, terms, as, trace));
+  }
+
+  #request<T>(line: Line, terms: Terms, as: (lease: Lease) => T, trace?: RequestTrace): Promise<T | null> {
+    const request = new Request(line, terms, as, trace);
     if (mayWait(terms)) line.add(request);
     else line.inOrder(() => (this.isClosed ? request.end(closed()) : line.add(request)));
     return request.outcome as Promise<T | null>;
@@ -89,6 +100,16 @@ export class Lines implements Room {
       const line = this.#lines.get(state.lock);
       return line ? line.complete(state) : state;
     });
+  }
+
+  /** What a holder left for those who wait. `close()` waits for the answer. */
+  async recall(lock: string): Promise<Recalled | undefined> {
+    this.sent();
+    try {
+      return await this.scheme.recall?.(lock);
+    } finally {
+      this.answered();
+    }
   }
 
   /** Take the lock from exactly this holder. False if it no longer holds. */

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../clock.ts";
 import { LockTimeoutError } from "../errors.ts";
 import { currentContext, events, inContext, isHeard } from "../events.ts";
-import type { Context, Origin } from "../events.ts";
+import type { Context, Origin, RequestTrace } from "../events.ts";
 import type { Lease } from "../leases/lease.ts";
 import type { Terms, Wait } from "../options/request.ts";
 import type { WaitedFor } from "../schemes/scheme.ts";
@@ -54,7 +54,8 @@ export class Request implements Queued<Request> {
   /** What `onWait` was last called with. */
   #told: Wait | undefined;
 
-  constructor(line: Waits, terms: Terms, as: (lease: Lease) => unknown) {
+  /** @param trace to be completed as it goes on */
+  constructor(line: Waits, terms: Terms, as: (lease: Lease) => unknown, trace?: RequestTrace) {
     const { signal, waitTimeout, onWait } = terms;
     this.#line = line;
     this.terms = terms;
@@ -64,6 +65,7 @@ export class Request implements Queued<Request> {
       this.#reject = reject;
     });
     this.context = onWait || isHeard() ? currentContext() : undefined;
+    if (trace && this.context) this.context.trace = trace;
     this.joinedAt = line.clock.now();
     if (signal) this.#ignoreSignal = onAbort(signal, () => this.end(signal.reason));
     if (waitTimeout) this.#endAt(this.joinedAt + waitTimeout, waitTimeout);
@@ -96,7 +98,10 @@ export class Request implements Queued<Request> {
   busy(): void {
     const { reason } = this.#line.whyNot(this);
     if (!this.#finish()) return;
-    if (this.terms.isTry) return this.#resolve(null);
+    if (this.terms.isTry) {
+      events.busy(this);
+      return this.#resolve(null);
+    }
     const error = new LockTimeoutError(this.#line.lock, 0, reason);
     events.ended(this, error);
     this.#reject(error);

@@ -7,7 +7,7 @@ import type { Origin } from "../events.ts";
 import { drift } from "../leases/deadline.ts";
 import { Lease } from "../leases/lease.ts";
 import type { Extending, Ground } from "../leases/lease.ts";
-import type { Extension, Grant, Granted } from "../schemes/scheme.ts";
+import type { Extension, Grant, Granted, Leaving, LeftValue } from "../schemes/scheme.ts";
 import { Extensions } from "./extensions.ts";
 import type { Place } from "./place.ts";
 import { Queue } from "../queue.ts";
@@ -125,7 +125,10 @@ export class Turn implements Ground, Queued<Turn> {
   extended(extension: Extension, { askedAt, until }: { askedAt: number; until: number }): void {
     this.#confirmedAt = askedAt;
     if (extension === "extended") this.grantedUntil = Math.max(this.grantedUntil, until);
-    else if (!this.isOver) this.lose(extension === "stolen" ? "stolen" : "expired");
+    else if (!this.isOver) {
+      this.#isLost = true;
+      for (const lease of Array.from(this.leases)) lease.refused(extension);
+    }
   }
 
   /** What is shared is handed to nobody who wants it alone: the turn ends with its present holder. */
@@ -138,6 +141,12 @@ export class Turn implements Ground, Queued<Turn> {
     const extension = await scheme.downgrade(this.grant);
     if (extension === "extended") this.grant = { ...this.grant, mode: "shared" };
     return extension;
+  }
+
+  share(value: LeftValue, ttl: number): Promise<Leaving> {
+    const { scheme } = this.#owner.room;
+    if (!scheme.share) throw unsupported(`The scheme "${scheme.name}" keeps no values`, 'Use the scheme "lua".');
+    return scheme.share(this.grant, value, ttl);
   }
 
   assertDetaches(): void {

@@ -1,36 +1,30 @@
 /** The package as it is published, in an empty folder: every way to load it. */
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Server, startServer } from "../../scripts/servers.ts";
+import { Packed } from "../support/packed.ts";
 
 const run = promisify(execFile);
-const root = fileURLToPath(new URL("../..", import.meta.url));
 /** The network, and a processor that has other work. */
 const SLOW = 120_000;
 
 let server: Server;
-let folder: string;
+let packed: Packed;
 let app: string;
 
 beforeAll(async () => {
   server = await startServer();
-  folder = await mkdtemp(join(tmpdir(), "holdfast-package-"));
-  app = join(folder, "app");
-  await run("npm", ["pack", "--pack-destination", folder], { cwd: root });
-  const [tarball = ""] = (await readdir(folder)).filter((name) => name.endsWith(".tgz"));
-  await cp(fileURLToPath(new URL("app", import.meta.url)), app, { recursive: true });
-  await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: app });
-  await run("npm", ["install", "--no-save", "--no-audit", "--no-fund", join(folder, tarball)], { cwd: app });
+  packed = await Packed.make();
+  app = await packed.installIn(fileURLToPath(new URL("app", import.meta.url)), "app");
 }, SLOW);
 
 afterAll(async () => {
-  await server.stop();
-  await rm(folder, { recursive: true, force: true });
+  await server?.stop();
+  await packed?.remove();
 });
 
 /** Write a file of the app, and give its path. */

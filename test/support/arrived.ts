@@ -43,6 +43,11 @@ const ways: Record<string, (driver: Driver, key: string) => Promise<unknown>> = 
     }),
   "commands in order": (driver, key) => driver.inOrder([["SET", key, "here"], ["PING"]], key),
   "a transaction": (driver, key) => driver.transaction([["SET", key, "here"]], key),
+  // Clients stop writing at 16 KB, until the system has taken these.
+  "a command behind 64 KB of others": (driver, key) => {
+    for (let i = 0; i < 64; i++) void driver.send(["SET", `${key}:${i}`, "x".repeat(1_024)], key);
+    return driver.send(["SET", key, "here"], key);
+  },
 };
 
 /** Fails unless all that is sent, in any way, is with the kernel when the driver says that it is written. */

@@ -62,6 +62,16 @@ const commands: Record<string, (...args: never[]) => unknown> = {
       .catch(() => {});
     return "asked";
   },
+  /** Answers that it computes, and computes forever. */
+  share: (name: string) => {
+    locks
+      .share(name, { ttl: 60_000 }, () => {
+        answer("computing");
+        return new Promise<never>(() => {});
+      })
+      .catch(() => {});
+    return "asked";
+  },
   state,
   detach: () => lock?.detach(),
   attach: async (detached: DetachedLock) => {

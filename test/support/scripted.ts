@@ -22,7 +22,7 @@ import { deferred } from "./locks.ts";
 
 /** Cuts long timers short, as the clock of the system does. */
 export class CuttingClock extends ManualClock {
-  override after(delay: number, run: () => void): Timer {
+  override after(delay: number, run: (firedAt: number) => void): Timer {
     return super.after(Math.min(delay, LONGEST_TIMER), run);
   }
 }

@@ -127,7 +127,8 @@ export class WatchedScheme implements Scheme {
     report(
       this.#call("extend", grant.token, async () => {
         const extension = await extend(this.#scheme, grant, ttl);
-        if (this.#delay > 0) await new Promise<void>((resolve) => this.#store.clock.after(this.#delay, resolve));
+        if (this.#delay > 0)
+          await new Promise<void>((resolve) => this.#store.clock.after(this.#delay, () => resolve()));
         return extension;
       }),
       caller,

@@ -8,6 +8,8 @@ import { type Address, startCluster, startSentinels } from "../../scripts/topolo
 import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
 import { TestLocks } from "../../src/testing.ts";
+import { Redis as Upstash } from "@upstash/redis";
+import { UpstashServer } from "./upstash.ts";
 import { openGlide, openGlideCluster } from "./glide.ts";
 
 export type ClientName = "ioredis 6" | "ioredis 5" | "iovalkey" | "node-redis 6" | "glide";
@@ -77,6 +79,8 @@ export interface Place {
   readonly scheme: "memory" | "lua" | "set" | "redlock";
   /** Servers change places there, or share the keys. */
   readonly isTopology?: boolean;
+  /** Nothing is pushed, so that waiters ask, and whoever is robbed learns of it when it renews its lease. */
+  readonly isDeaf?: boolean;
   open(): Promise<World>;
 }
 
@@ -218,6 +222,25 @@ function serverPlace(scheme: "lua" | "set" | "redlock", clientName: ClientName):
   return { title: `${scheme} on ${clientName}`, scheme, open: () => openWorld(scheme, clientName) };
 }
 
+/** Over HTTP, where nothing is pushed. */
+const httpPlace: Place = {
+  title: "lua on @upstash/redis",
+  scheme: "lua",
+  isDeaf: true,
+  open: async () => {
+    const server = await startServer();
+    const rest = await UpstashServer.start(server.url);
+    const connect = async (): Promise<OpenClients> => {
+      const { url, token } = rest;
+      return { client: new Upstash({ url, token, enableTelemetry: false }), end: () => {} };
+    };
+    return worldOn([server], {}, connect, async () => {
+      await rest.stop();
+      await server.stop();
+    });
+  },
+};
+
 /** In memory with real time, in a store that nobody else sees. */
 const memoryPlace: Place = {
   title: "memory",
@@ -249,6 +272,7 @@ export const places: Place[] = [
   ...placeClients.map((name) => serverPlace("lua", name)),
   ...placeClients.map((name) => serverPlace("set", name)),
   ...placeClients.map((name) => serverPlace("redlock", name)),
+  httpPlace,
   clusterPlace("lua", "an ioredis 6 Cluster"),
   ...(isLong ? moreTopologies() : []),
 ];
@@ -270,9 +294,15 @@ function moreTopologies(): Place[] {
 /** Each scheme once: for what no client library has a part in. */
 export const schemes: Place[] = [memoryPlace, serverPlace("lua", "ioredis 6"), serverPlace("set", "ioredis 6")];
 
+<<<<<<< HEAD
 const onePerScheme = (all: Place[]): Place[] => all.filter(({ title }) => /^\w+ on ioredis 6$/.test(title));
 /** Where waiters stand in a queue, and shared locks are. On several servers, not with every client library. */
 export const queueing: Place[] = places.filter(({ scheme, title }) => scheme !== "set" && title !== "redlock on glide");
+=======
+const queues = ({ scheme, isDeaf }: Place): boolean => scheme === "memory" || (scheme === "lua" && !isDeaf);
+/** Where waiters stand in a queue, and permits and shared locks are. */
+export const queueing: Place[] = places.filter(queues);
+>>>>>>> main
 /** One place of each scheme that has none of these. */
 export const queueless: Place[] = onePerScheme(places.filter(({ scheme }) => scheme === "set"));
 /** Where semaphores are, too. */

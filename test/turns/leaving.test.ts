@@ -8,6 +8,8 @@ vi.mock("../../src/schemes/index.ts", () => ({
 }));
 
 const NAMES = ["p1", "p2", "p3"];
+/** After that a turn keeps no question back. */
+const HELD_BACK = 5;
 
 let on: TurnsStage;
 let p: Process;
@@ -138,6 +140,7 @@ test("the last holder releases while the only one behind has left, and its quest
   await on.clock.advance(0);
   const answer = p.scheme.holdAnswers();
   const p4 = await on.ask(p, "p4");
+  await on.clock.advance(HELD_BACK);
   expect(p.scheme.out, "the fourth asked for its place").toBe(1);
   p4.abort();
   for (const wish of [p1, p2, p3]) {
@@ -154,6 +157,7 @@ test("one that comes while the question of one that has left is out keeps the pl
   await on.clock.advance(0);
   const answer = p.scheme.holdAnswers();
   const p4 = await on.ask(p, "p4");
+  await on.clock.advance(HELD_BACK);
   await on.ask(q, "q1");
   p4.abort();
   await on.ask(p, "p5");

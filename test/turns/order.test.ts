@@ -40,6 +40,32 @@ describe("a turn", () => {
     expect(on.order).toEqual(["p1", "p2", "q1", "p3", "p4"]);
   });
 
+  test("keeps the question for the next turn until it is over, but for 5 ms at most", async () => {
+    const p = on.process();
+    const blocker = await on.blocked();
+    const [p1] = await on.asks(p, ["p1"]);
+    await blocker.release();
+    await on.clock.advance(0);
+    const [p2] = await on.asks(p, ["p2"]);
+    const asked = (): number => p.scheme.calls.filter(({ verb }) => verb === "acquire").length;
+    const before = asked();
+    await p1?.release();
+    await on.clock.advance(0);
+    expect(
+      p.scheme.calls.slice(-2).map(({ verb }) => verb),
+      "in one write",
+    ).toEqual(["release", "acquire"]);
+    expect(asked()).toBe(before + 1);
+    await on.asks(p, ["p3"]);
+    await on.clock.advance(4);
+    expect(asked(), "while the turn may still end in time").toBe(before + 1);
+    await on.clock.advance(1);
+    expect(asked(), "when the turn has lasted 5 ms").toBe(before + 2);
+    await p2?.release();
+    await on.serve();
+    expect(on.order).toEqual(["p1", "p2", "p3"]);
+  });
+
   test("has as many grants as the process allows at most", async () => {
     const [p, q] = [on.process(2), on.process(3)];
     const blocker = await on.blocked();

@@ -101,6 +101,16 @@ void locks.request(["a"], someOptions, (all) => expectTypeOf(all).toEqualTypeOf<
 expectTypeOf(locks.request(["a"], { ttl: 100 }, async () => 1)).toEqualTypeOf<Promise<number>>();
 expectTypeOf(locks.acquire(["a", "b"])).toEqualTypeOf<Promise<SeveralLocks>>();
 expectTypeOf(locks.tryAcquire(["a", "b"])).toEqualTypeOf<Promise<SeveralLocks | null>>();
+expectTypeOf(locks.share("a", { ttl: 100 }, async () => 1)).toEqualTypeOf<Promise<number>>();
+expectTypeOf(
+  locks.share(
+    "a",
+    { ttl: 0, codec: { encode: (date: Date) => date.toJSON(), decode: (text) => new Date(text) } },
+    () => new Date(),
+  ),
+).toEqualTypeOf<Promise<Date>>();
+// @ts-expect-error how long it is given out must be said
+void locks.share("a", {}, () => 1);
 expectTypeOf(locks.once("a", { atMost: 100 }, async () => 1)).toEqualTypeOf<Promise<OnceResult<number>>>();
 // @ts-expect-error A job has a cap.
 void locks.once("a", { atLeast: 100 }, () => 1);

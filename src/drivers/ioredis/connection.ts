@@ -70,6 +70,8 @@ export function straightTo({ options, stream }: IoredisClient, server: string): 
   const byName = stream?._host === undefined ? {} : { servername: stream._host };
   return {
     sentinels: null,
+    // The one that a URL of Sentinels is opened with asks Sentinels, whatever stands above.
+    Connector: null,
     failoverDetector: false,
     host,
     port: Number(port),

@@ -2,6 +2,7 @@ import type { Driver, Send, Subscription, SubscriptionEvents } from "../driver.t
 import { HearingDriver } from "../health.ts";
 import { Followers } from "../listening/followers.ts";
 import { untilWritten } from "../written.ts";
+import { Unwritten } from "./unwritten.ts";
 import { Database } from "./database.ts";
 import { destroy, listenOn, openSession } from "./connection.ts";
 import { explained, send, sendInOrder, transact } from "./library.ts";
@@ -16,6 +17,7 @@ export class NodeRedisDriver extends HearingDriver implements Driver {
   readonly #end: (() => void) | undefined;
   readonly #channels: Followers;
   readonly #database: Database;
+  readonly #unwritten = new Unwritten();
 
   /** @param end given if the connection is ours to end */
   constructor(redis: NodeRedisClient, keyPrefix = "", end?: () => void) {
@@ -44,7 +46,7 @@ export class NodeRedisDriver extends HearingDriver implements Driver {
   async inOrder(commands: readonly (readonly string[])[]): Promise<unknown[]> {
     if (!this.#database.isRight) await this.#database.assertRight();
     const { drops } = this;
-    const replies = await sendInOrder(this.#redis, commands);
+    const replies = await sendInOrder(this.#redis, commands, this.#unwritten.options);
     if (drops !== this.drops) throw new Error("Connection was lost between two commands");
     return replies;
   }
@@ -60,7 +62,7 @@ export class NodeRedisDriver extends HearingDriver implements Driver {
   }
 
   written(): Promise<void> {
-    return untilWritten(() => this.#redis.isReady || !this.#redis.isOpen, 1);
+    return untilWritten(() => !this.#redis.isOpen || (this.#redis.isReady && this.#unwritten.count === 0), 1);
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {
@@ -86,7 +88,7 @@ export class NodeRedisDriver extends HearingDriver implements Driver {
   }
 
   #send(command: readonly string[]): Promise<unknown> {
-    return send(this.#redis, command).catch((error: unknown) => {
+    return send(this.#redis, command, this.#unwritten.options).catch((error: unknown) => {
       throw explained(error, this.complaint);
     });
   }

@@ -8,6 +8,7 @@ import { NodeRedisDriver } from "./client.ts";
 import { destroy, listenOn, openSession } from "./connection.ts";
 import { executed, explained, send, sendInOrder, USUAL_OPTIONS } from "./library.ts";
 import type { ClusterNode, NodeRedisClient, NodeRedisCluster } from "./library.ts";
+import { Unwritten } from "./unwritten.ts";
 
 export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   readonly client = "node-redis";
@@ -15,6 +16,7 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   readonly keyPrefix: string;
   readonly #cluster: NodeRedisCluster;
   readonly #channels: Followers;
+  readonly #unwritten = new Unwritten();
 
   constructor(cluster: NodeRedisCluster, keyPrefix: string) {
     super();
@@ -36,7 +38,8 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   }
 
   send(command: readonly string[], key?: string): Promise<unknown> {
-    const sent = untilSettled(() => this.#cluster.sendCommand(key, false, command as string[], USUAL_OPTIONS));
+    const { options } = this.#unwritten;
+    const sent = untilSettled(() => this.#cluster.sendCommand(key, false, command as string[], options));
     return this.#explained(sent);
   }
 
@@ -44,7 +47,11 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
     const sendAll = async (server?: string): Promise<unknown[]> => {
       const { drops } = this;
       const asked = server === undefined ? commands : asking(commands);
-      const replies = await sendInOrder(await this.#clientAt(server ?? this.ownerOf(key)), asked);
+      const replies = await sendInOrder(
+        await this.#clientAt(server ?? this.ownerOf(key)),
+        asked,
+        this.#unwritten.options,
+      );
       if (drops !== this.drops) throw new Error("Connection was lost between two commands");
       return withoutAsking(replies, asked);
     };
@@ -63,8 +70,10 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   }
 
   written(key: string): Promise<void> {
+    const isWritten = (): boolean =>
+      this.#nodeAt(this.ownerOf(key))?.client?.isReady === true && this.#unwritten.count === 0;
     // The client first finds the server, in a turn of its own.
-    return untilWritten(() => !this.#cluster.isOpen || this.#nodeAt(this.ownerOf(key))?.client?.isReady === true, 2);
+    return untilWritten(() => !this.#cluster.isOpen || isWritten(), 2);
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {

@@ -104,8 +104,12 @@ export function isOldNodeRedis(client: object): boolean {
  */
 export const USUAL_OPTIONS = { typeMapping: {}, timeout: 0 };
 
-export function send(client: NodeRedisClient, command: readonly string[]): Promise<unknown> {
-  return client.sendCommand(command as string[], USUAL_OPTIONS);
+export function send(
+  client: NodeRedisClient,
+  command: readonly string[],
+  options: object = USUAL_OPTIONS,
+): Promise<unknown> {
+  return client.sendCommand(command as string[], options);
 }
 
 /**
@@ -119,9 +123,13 @@ export function explained(error: unknown, complaint: unknown): unknown {
   return new Error(`node-redis gave up its connection: ${messageOf(complaint)}`, { cause: complaint });
 }
 
-/** One right behind the other, where the client stays the same. A command that failed is an Error in the result. */
-export function sendInOrder(client: NodeRedisClient, commands: readonly (readonly string[])[]): Promise<unknown[]> {
-  return Promise.all(commands.map((command) => send(client, command).catch((error: unknown) => error)));
+/** One right behind the other, if the client stays the same. A command that failed is an Error in the result. */
+export function sendInOrder(
+  client: NodeRedisClient,
+  commands: readonly (readonly string[])[],
+  options?: object,
+): Promise<unknown[]> {
+  return Promise.all(commands.map((command) => send(client, command, options).catch((error: unknown) => error)));
 }
 
 /** MULTI … EXEC. Null when a watched key has changed. */

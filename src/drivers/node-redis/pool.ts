@@ -9,6 +9,7 @@ import { destroy, duplicate, listenOn, openSession } from "./connection.ts";
 import type { OwnConnection } from "./connection.ts";
 import { send, sendInOrder, transact } from "./library.ts";
 import type { NodeRedisPool } from "./library.ts";
+import { Unwritten } from "./unwritten.ts";
 
 /**
  * Of a pool, one connection of our own, opened like its members: on several, what is sent later could be done earlier,
@@ -26,6 +27,7 @@ export class NodeRedisPoolDriver extends HearingDriver implements Driver {
   /** How many calls wait for the connection. */
   #queued = 0;
   #isClosed = false;
+  readonly #unwritten = new Unwritten();
 
   constructor(pool: NodeRedisPool, keyPrefix: string) {
     super();
@@ -43,13 +45,13 @@ export class NodeRedisPoolDriver extends HearingDriver implements Driver {
   }
 
   send(command: readonly string[]): Promise<unknown> {
-    return this.#use((connection) => send(connection, command));
+    return this.#use((connection) => send(connection, command, this.#unwritten.options));
   }
 
   inOrder(commands: readonly (readonly string[])[]): Promise<unknown[]> {
     return this.#use(async (connection) => {
       const { drops } = this;
-      const replies = await sendInOrder(connection, commands);
+      const replies = await sendInOrder(connection, commands, this.#unwritten.options);
       if (drops !== this.drops) throw new Error("Connection was lost between two commands");
       return replies;
     });
@@ -65,7 +67,8 @@ export class NodeRedisPoolDriver extends HearingDriver implements Driver {
   }
 
   written(): Promise<void> {
-    return untilWritten(() => this.#isClosed || !this.#pool.isOpen || this.#connection?.isReady === true, 1);
+    const isWritten = (): boolean => this.#connection?.isReady === true && this.#unwritten.count === 0;
+    return untilWritten(() => this.#isClosed || !this.#pool.isOpen || isWritten(), 1);
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {

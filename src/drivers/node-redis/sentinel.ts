@@ -6,6 +6,7 @@ import { NodeRedisDriver } from "./client.ts";
 import { destroy, listenOn, openSession } from "./connection.ts";
 import { send, sendInOrder, transact } from "./library.ts";
 import type { NodeRedisClient, NodeRedisSentinel } from "./library.ts";
+import { Unwritten } from "./unwritten.ts";
 
 function ignore(): void {}
 
@@ -25,6 +26,7 @@ export class NodeRedisSentinelDriver extends HearingDriver implements Driver {
   #unsent = 0;
   /** Until the first of them has its lease. */
   #leasing: Promise<void> | undefined;
+  readonly #unwritten = new Unwritten();
 
   constructor(sentinel: NodeRedisSentinel, keyPrefix: string) {
     super();
@@ -43,13 +45,13 @@ export class NodeRedisSentinelDriver extends HearingDriver implements Driver {
   }
 
   send(command: readonly string[]): Promise<unknown> {
-    return this.#run((primary) => send(primary, command));
+    return this.#run((primary) => send(primary, command, this.#unwritten.options));
   }
 
   inOrder(commands: readonly (readonly string[])[]): Promise<unknown[]> {
     return this.#run(async (primary) => {
       const { drops } = this;
-      const replies = await sendInOrder(primary, commands);
+      const replies = await sendInOrder(primary, commands, this.#unwritten.options);
       // Thrown, the client finds out who is the primary now, and all of it is sent there.
       if (drops !== this.drops || !primary.isReady) throw new Error("Connection was lost between two commands");
       const refusal = replies.find((reply) => reply instanceof Error && reply.message.startsWith("READONLY"));
@@ -69,9 +71,9 @@ export class NodeRedisSentinelDriver extends HearingDriver implements Driver {
 
   written(): Promise<void> {
     const isWritten = (): boolean =>
-      !this.#sentinel.isOpen || (this.#unsent === 0 && this.#primary !== undefined && this.#primary.isReady);
+      this.#unsent === 0 && this.#unwritten.count === 0 && this.#primary?.isReady === true;
     // The client first finds the primary, in a turn of its own.
-    return untilWritten(isWritten, 2);
+    return untilWritten(() => !this.#sentinel.isOpen || isWritten(), 2);
   }
 
   subscribe(channel: string, events: SubscriptionEvents): Subscription {

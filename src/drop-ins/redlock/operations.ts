@@ -100,7 +100,9 @@ export class Operations {
       const outcome = await this.#ask(script, names, args, settings, { limit, isQuiet: false });
       if (outcome.vote === "for") return tries.succeeded(outcome);
       tries.failed(outcome, outcome.isFinal);
-      await new Promise<void>((resolve) => void systemClock.after(tries.due - systemClock.now(), resolve, true));
+      await new Promise<void>(
+        (resolve) => void systemClock.after(tries.due - systemClock.now(), () => resolve(), true),
+      );
     }
   }
 

@@ -5,7 +5,7 @@ import { assureGrant } from "../assure.ts";
 import { inRuns } from "../batches.ts";
 import type { Channels } from "../channels.ts";
 import { CLAIM_WINDOW, EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL, STALE_AFTER } from "../scheme.ts";
-import type { Answer, LockRequest, Question } from "../scheme.ts";
+import type { Answer, Granted, LockRequest, Question } from "../scheme.ts";
 import { Batch, countDown } from "./calls.ts";
 import type { Calls } from "./calls.ts";
 import { readAcquired, readNumber } from "./replies.ts";
@@ -168,7 +168,7 @@ export class Questions {
   }
 }
 
-export function granted(fence: number, fences: number, durability: Durability | undefined): Answer {
+export function granted(fence: number, fences: number, durability: Durability | undefined): Granted {
   return durability ? { kind: "granted", fence, fences, durability } : { kind: "granted", fence, fences };
 }
 

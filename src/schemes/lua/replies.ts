@@ -3,7 +3,7 @@ import { schemeError } from "../../drivers/server-errors.ts";
 import { mismatch, QueueFullError, SchemeError } from "../../errors.ts";
 import type { LockError } from "../../errors.ts";
 import { TOKEN } from "../scheme.ts";
-import type { Extension, HolderState, LockMode, LockState, WaitedFor, WaiterState } from "../scheme.ts";
+import type { Extension, HolderState, LockMode, LockState, Victim, WaitedFor, WaiterState } from "../scheme.ts";
 
 /** What the script `acquire` answers. */
 export type Acquired =
@@ -122,6 +122,16 @@ function unknownReply(reply: unknown): SchemeError {
       "If the connection is used for MULTI, MONITOR or blocking commands, give the manager a client of its own.",
     [reply],
   );
+}
+
+/** Whom the script `steal` took the lock from, foreign holders aside. */
+export function readVictims(reply: unknown): Victim[] {
+  if (reply === undefined) return [];
+  return rows(reply as unknown[], 2).map(([token, fence]) => ({
+    token: readText(token),
+    fence: readNumber(fence),
+    label: "",
+  }));
 }
 
 export function readState(lock: string, reply: unknown): LockState {

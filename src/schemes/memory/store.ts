@@ -3,6 +3,7 @@ import type { Clock } from "../../clock.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { LockMode, LockRequest, PushListener, Question, WaitedFor } from "../scheme.ts";
 import { SortedMap } from "./sorted-map.ts";
+import { Values } from "./values.ts";
 
 interface Holder {
   readonly fence: number;
@@ -53,12 +54,14 @@ function newRecord(name: string): LockRecord {
 export class MemoryStore {
   readonly clock: Clock;
   readonly clients: Map<string, { readonly label: string; readonly listener: PushListener }> = new Map();
+  readonly values: Values;
   readonly #locks = new Map<string, LockRecord>();
   #fence = 0;
   #ticket = 0;
 
   constructor(clock: Clock) {
     this.clock = clock;
+    this.values = new Values(clock);
   }
 
   get keys(): string[] {

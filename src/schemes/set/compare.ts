@@ -36,6 +36,9 @@ export abstract class Compare {
     return this.#call("replace", key, value, next, ttl, proof);
   }
 
+  /** A lock is held: get ready for its renewal and its release, which a short lease leaves little time for. */
+  abstract prepare(key: string): void;
+
   abstract close(): void;
 
   protected abstract add(comparison: Comparison): void;
@@ -57,7 +60,14 @@ export function groupOf(driver: Driver, key: string): string {
   return driver.isCluster ? String(slotOf(key)) : "";
 }
 
-/** A batch has each key once: what it finds there is what all that came before have left. It is proven as a whole. */
-export function mayJoin(batch: readonly Comparison[], { key, proof }: Comparison): boolean {
-  return batch[0]?.proof === proof && batch.every((each) => each.key !== key);
+/**
+ * What a batch finds in a key is what all that came before have left there. So it has two items for one key only if at
+ * most one of them can find its value there, now or once the other is done: the releases of several who have given up
+ * beside the renewal of who holds. A batch is proven as a whole.
+ */
+export function mayJoin(batch: readonly Comparison[], { key, value, next, proof }: Comparison): boolean {
+  return (
+    batch[0]?.proof === proof &&
+    batch.every((each) => each.key !== key || (each.value !== value && each.next !== value && each.value !== next))
+  );
 }

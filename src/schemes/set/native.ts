@@ -4,6 +4,7 @@ import { transactProven } from "../../drivers/proof.ts";
 import { messageOf, schemeError } from "../../drivers/server-errors.ts";
 import type { TimeLimit } from "../../drivers/time-limit.ts";
 import type { Durability } from "../../durability.ts";
+import type { SchemeError } from "../../errors.ts";
 import { clientKey } from "../keys.ts";
 import { Groups } from "./groups.ts";
 import { Compare, groupOf, mayJoin } from "./compare.ts";
@@ -44,22 +45,19 @@ export class NativeCompare extends Compare {
     });
   }
 
-  /** Tries each spelling on a key that does not exist. Undefined if the server knows none. */
+  /** Tries all spellings at once on a key that does not exist. Undefined if the server knows none. */
   static async detect(driver: Driver, limit: TimeLimit, prefix: string): Promise<NativeCompare | undefined> {
     const nowhere = clientKey(prefix, "probe");
-    for (const spelling of SPELLINGS) {
-      const known = await limit.guard(driver.send(spelling(nowhere, "x"), nowhere)).then(
-        () => true,
-        (error: { readonly cause?: unknown }) => {
-          // A server that may not write now refuses the probe that is a SET before it looks at its words.
-          if (/^(ERR|NOPERM|OOM|READONLY|MISCONF)/.test(messageOf(error.cause))) return false;
-          throw error;
-        },
-      );
-      if (known) return new NativeCompare(driver, limit, spelling);
-    }
-    return undefined;
+    let asked: Promise<boolean>[] = [];
+    driver.together(() => {
+      asked = SPELLINGS.map((spelling) => knows(limit.guard(driver.send(spelling(nowhere, "x"), nowhere))));
+    });
+    const known = await Promise.all(asked);
+    const spelling = SPELLINGS.find((_, i) => known[i]);
+    return spelling && new NativeCompare(driver, limit, spelling);
   }
+
+  prepare(): void {}
 
   close(): void {}
 
@@ -98,6 +96,18 @@ export class NativeCompare extends Compare {
       );
     });
     return Promise.all(replies);
+  }
+}
+
+/** Whether the server knows the command. */
+async function knows(answer: Promise<unknown>): Promise<boolean> {
+  try {
+    await answer;
+    return true;
+  } catch (error) {
+    // A server that may not write now refuses the probe that is a SET before it looks at its words.
+    if (/^(ERR|NOPERM|OOM|READONLY|MISCONF)/.test(messageOf((error as SchemeError).cause))) return false;
+    throw error;
   }
 }
 

@@ -53,6 +53,12 @@ export class Sessions {
     }
   }
 
+  /** Have a connection to the server that keeps the key ready. If that fails, it is opened when it is needed. */
+  open(key: string): void {
+    if (this.#isClosed || this.#poolOf(this.#driver.ownerOf(key)).count > 0) return;
+    this.use(key, () => Promise.resolve()).catch(() => {});
+  }
+
   /** Those that are open do not look where the client looks: open new ones from now on. */
   renew(): void {
     for (const pool of this.#pools.values()) {

@@ -43,6 +43,10 @@ export class WatchCompare extends Compare {
     });
   }
 
+  prepare(key: string): void {
+    this.#sessions.open(key);
+  }
+
   close(): void {
     this.#sessions.close();
   }

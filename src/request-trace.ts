@@ -1,0 +1,33 @@
+/**
+ * The tracing channel `holdfast:request`: from the moment a request is made until it holds, or is over. Monitoring
+ * programs bind their own context to its start. While nobody subscribes it costs one look.
+ */
+import { tracingChannel } from "node:diagnostics_channel";
+
+const requests = tracingChannel("holdfast:request");
+
+export function isTraced(): boolean {
+  return requests.hasSubscribers;
+}
+
+/**
+ * As `TracingChannel.tracePromise`, but the message has no `result`, and the last messages come before those who made
+ * the request go on.
+ *
+ * @param make runs in the contexts that subscribers have bound to the start
+ */
+export function traced<T>(message: { error: unknown }, make: () => Promise<T>): Promise<T> {
+  const { start, end, asyncStart, asyncEnd, error: failed } = requests;
+  const outcome = start.runStores(message, make);
+  end.publish(message);
+  const settled = (): void => {
+    asyncStart.publish(message);
+    asyncEnd.publish(message);
+  };
+  outcome.then(settled, (error: unknown) => {
+    message.error = error;
+    failed.publish(message);
+    settled();
+  });
+  return outcome;
+}
