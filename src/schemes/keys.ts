@@ -11,13 +11,9 @@
 export type LockKeys = [key: string, holders: string, queue: string, waiters: string];
 
 const ESCAPE = "\uffff";
-<<<<<<< HEAD
 const SIBLING = /:(holders|fence|queue|waiters|node)$/;
-=======
-const SIBLING = /:(holders|fence|queue|waiters)$/;
 /** Values that are shared lie beside their lock. Only in a slot chosen by a hash tag could a lock's own key look so. */
 const VALUE = ":shared-value";
->>>>>>> main
 const CLIENT = /^client:[\w-]{22}$/;
 const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 const HASH_TAG = /^[^{]*\{[^}]+\}/;
@@ -58,11 +54,7 @@ function base(key: string): string {
 }
 
 /** A name that may need more than to be written behind its prefix. */
-<<<<<<< HEAD
-const ODD = /[\uffff\ud800-\udfff{}]|(holders|fence|queue|waiters|node)$|^client:|^$/;
-=======
-const ODD = /[\uffff\ud800-\udfff{}]|(holders|fence|queue|waiters|shared-value)$|^client:|^$/;
->>>>>>> main
+const ODD = /[\uffff\ud800-\udfff{}]|(holders|fence|queue|waiters|node|shared-value)$|^client:|^$/;
 
 export function lockKeys(prefix: string, name: string): LockKeys {
   const key = ODD.test(name) ? lockKey(prefix, name) : prefix + name;

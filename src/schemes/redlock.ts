@@ -22,6 +22,7 @@ import type { Driver } from "../drivers/driver.ts";
 import { COMMAND_LIMIT } from "../drivers/time-limit.ts";
 import { SchemeError, notOverNodes } from "../errors.ts";
 import { Clients } from "./clients.ts";
+import type { ClientSettings } from "./clients.ts";
 import { Keys, nameOfKey, nodeKeys } from "./keys.ts";
 import type { NodeKeys } from "./keys.ts";
 import { checkReply } from "./lua/replies.ts";
@@ -48,34 +49,8 @@ import type {
   Scheme,
   Selection,
 } from "./scheme.ts";
-<<<<<<< HEAD
 
-export interface RedlockSettings extends FleetSettings {
-  readonly label: string;
-}
-=======
-import { Clients } from "./clients.ts";
-import type { ClientSettings } from "./clients.ts";
-import { judgeRelease, judgeYes, noQuorum } from "./redlock/ballot.ts";
-import type { Vote, Votes } from "./redlock/ballot.ts";
-import { Campaign } from "./redlock/campaign.ts";
-import { Line } from "./redlock/line.ts";
-import { isLook, majorityState } from "./redlock/look.ts";
-import type { Dropped, Node, Poll, Renewal, Yes } from "./redlock/node.ts";
-import { Proposals } from "./redlock/proposals.ts";
-import { Roster } from "./redlock/roster.ts";
-import type { RosterSettings } from "./redlock/roster.ts";
-import { findNames } from "./scan.ts";
-
-/** Pauses of the first in line: while releases are told, while they are not, and after split votes. */
-const PAUSES = {
-  told: { first: 50, longest: 1_000 },
-  untold: { first: 10, longest: 250 },
-  split: { first: 20, longest: 250 },
-};
-
-export interface RedlockSettings extends RosterSettings, ClientSettings {}
->>>>>>> main
+export interface RedlockSettings extends FleetSettings, ClientSettings {}
 
 /** What a push says: what, a number, the number of the question that it answers, token, key. */
 const MESSAGE = /^(\w+) (\d+) (\d+) (\S+) ([^]*)$/;
@@ -100,21 +75,13 @@ export class RedlockScheme implements Scheme {
   constructor(drivers: readonly Driver[], clock: Clock, settings: RedlockSettings) {
     this.#settings = settings;
     this.#keys = new Keys(settings.prefix, nodeKeys);
-<<<<<<< HEAD
     this.#fleet = new Fleet(drivers, clock, settings, {
       granted: ({ lock, token, fences }, fence, since) => this.#listener?.granted(lock, token, fence, fences, since),
       refused: (claim) => this.#drop(claim, NOBODY),
     });
-    this.#clients = new Clients(this.#fleet.broadcast, clock, settings);
-=======
-    this.#roster = new Roster(drivers, clock, settings);
-    this.#campaign = new Campaign(this.#roster, new Proposals(clock));
-    this.#clients = new Clients(this.#roster.broadcast, clock, settings, () =>
-      Promise.resolve(this.#roster.nodes.map((node) => (command) => node.send(command))),
+    this.#clients = new Clients(this.#fleet.broadcast, clock, settings, () =>
+      Promise.resolve(this.#fleet.nodes.map((node) => (command) => node.send(command))),
     );
-    // The manager adds the margin, which is for leases that end by themselves.
-    this.#line = new Line((lock, token, delay) => this.#listener?.next(lock, token, delay - EXPIRY_MARGIN));
->>>>>>> main
   }
 
   listen(listener: PushListener): void {
@@ -154,7 +121,6 @@ export class RedlockScheme implements Scheme {
     const claim = this.#claimOf(request as Question, 1);
     const { drawn, victims } = await this.#fleet.seize(keys, request);
     victims.delete(request.token);
-<<<<<<< HEAD
     const isWon = await new Promise<boolean>((answered, failed) =>
       this.#fleet.raise(claim, drawn, { answered, failed }),
     );
@@ -164,12 +130,8 @@ export class RedlockScheme implements Scheme {
     }
     claim.state = "won";
     for (const link of claim.links) link.mayKnow = true;
-    return { kind: "granted", fence: claim.last };
-=======
-    for (const victim of victims) this.#tellLoss(request.lock, victim, won);
-    const robbed = Array.from(victims, (token) => ({ token, fence: undefined, label: "" }));
-    return { kind: "granted", fence: won, victims: robbed };
->>>>>>> main
+    const robbed = Array.from(victims, ([token, fence]) => ({ token, fence, label: "" }));
+    return { kind: "granted", fence: claim.last, victims: robbed };
   }
 
   extend(grant: Grant, ttl: number, _durability: undefined, caller: Caller<Extension>): void {

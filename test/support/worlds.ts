@@ -294,15 +294,11 @@ function moreTopologies(): Place[] {
 /** Each scheme once: for what no client library has a part in. */
 export const schemes: Place[] = [memoryPlace, serverPlace("lua", "ioredis 6"), serverPlace("set", "ioredis 6")];
 
-<<<<<<< HEAD
 const onePerScheme = (all: Place[]): Place[] => all.filter(({ title }) => /^\w+ on ioredis 6$/.test(title));
 /** Where waiters stand in a queue, and shared locks are. On several servers, not with every client library. */
-export const queueing: Place[] = places.filter(({ scheme, title }) => scheme !== "set" && title !== "redlock on glide");
-=======
-const queues = ({ scheme, isDeaf }: Place): boolean => scheme === "memory" || (scheme === "lua" && !isDeaf);
-/** Where waiters stand in a queue, and permits and shared locks are. */
-export const queueing: Place[] = places.filter(queues);
->>>>>>> main
+export const queueing: Place[] = places.filter(
+  ({ scheme, title, isDeaf }) => scheme !== "set" && title !== "redlock on glide" && !isDeaf,
+);
 /** One place of each scheme that has none of these. */
 export const queueless: Place[] = onePerScheme(places.filter(({ scheme }) => scheme === "set"));
 /** Where semaphores are, too. */

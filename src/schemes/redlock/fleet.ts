@@ -225,12 +225,12 @@ export class Fleet {
     const said = new Map<Node, Said>();
     let timer: Timer | undefined;
     await new Promise<void>((resolve) => {
-      if (limit !== undefined) timer = this.clock.after(limit, resolve, true);
+      if (limit !== undefined) timer = this.clock.after(limit, () => resolve(), true);
       const judge = (): void => {
         if (said.size === this.nodes.length) resolve();
         if (answers.size === this.quorum) {
           timer?.cancel();
-          timer = this.clock.after(GRACE, resolve, true);
+          timer = this.clock.after(GRACE, () => resolve(), true);
         }
       };
       for (const node of this.nodes) {
@@ -319,7 +319,7 @@ export class Fleet {
       for (const fault of this.#marks.faults.values()) throw fault;
       this.#isIntroduced = this.nodes.filter(({ counts }) => counts).length >= this.quorum;
       if (this.#isIntroduced || isLate()) break;
-      await new Promise<void>((resolve) => void this.clock.after(RETRY, resolve, true));
+      await new Promise<void>((resolve) => void this.clock.after(RETRY, () => resolve(), true));
     }
     this.#look();
   }
@@ -328,7 +328,7 @@ export class Fleet {
     const meetings = this.nodes.map((node) => node.met());
     for (const meeting of meetings) meeting.catch(() => {});
     await new Promise<void>((resolve) => {
-      const timer = this.clock.after(limit, resolve, true);
+      const timer = this.clock.after(limit, () => resolve(), true);
       void Promise.allSettled(meetings).then(() => {
         timer.cancel();
         resolve();

@@ -209,17 +209,9 @@ export class Node {
   /** Wait until it has heard what it is owed, within the time limit. */
   async settled(): Promise<void> {
     const end = this.#clock.now() + COMMAND_LIMIT;
-<<<<<<< HEAD
     while (this.#out.size + this.#owed.size > 0 && this.#clock.now() < end) {
       if (this.#trouble === undefined) this.#pay();
-      await new Promise<void>((resolve) => void this.#clock.after(20, resolve, true));
-=======
-    for (;;) {
-      await this.#limit.guard(this.#errands.allDropped()).catch(() => {});
-      if (this.#debts.size === 0 || this.#clock.now() > end) return;
-      await new Promise<void>((resolve) => void this.#clock.after(CLOSING_PAUSE, () => resolve()));
-      this.#pay();
->>>>>>> main
+      await new Promise<void>((resolve) => void this.#clock.after(20, () => resolve(), true));
     }
   }
 

@@ -4,7 +4,7 @@ import type { Clock } from "../../clock.ts";
 import { schemeError } from "../../drivers/server-errors.ts";
 import { SchemeError } from "../../errors.ts";
 import type { Node } from "./node.ts";
-import { noQuorum } from "./verdict.ts";
+import { DECIDED_WITHIN, noQuorum } from "./verdict.ts";
 import type { RenewalVote } from "./verdict.ts";
 
 export type Vote = RenewalVote & { readonly cause?: unknown };
@@ -32,7 +32,7 @@ export function poll<R>(
   caller: Caller<R>,
 ): void {
   const said = new Map<Node, Vote>();
-  const end = clock.now() + limit;
+  const end = clock.now() + Math.max(limit, DECIDED_WITHIN);
   const late: Vote = { kind: "failed", cause: tooLate(limit) };
   let isOver = false;
   const look = (): void => {
