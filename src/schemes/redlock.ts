@@ -279,7 +279,14 @@ export class RedlockScheme implements Scheme {
     const lock = nameOfKey(this.#settings.prefix, key) ?? "";
     if (what === "granted") this.#heardGrant(node, lock, token, Number(number), Number(asked));
     else if (what === "next") this.#listener?.next(lock, token, Number(number));
-    else if (what === "lost") this.#listener?.lost(lock, token, Number(number));
+    else if (what === "lost") this.#heardLoss(node, lock, token, Number(number));
+  }
+
+  #heardLoss(node: Node, lock: string, token: string, fence: number): void {
+    const claim = this.#claims.get(token);
+    // The vote of one node is no grant.
+    if (claim && claim.state !== "won") claim.robbed(node);
+    else this.#listener?.lost(lock, token, fence);
   }
 
   #heardGrant(node: Node, lock: string, token: string, last: number, asked: number): void {

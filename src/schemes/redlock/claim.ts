@@ -1,12 +1,12 @@
 /** One request for one lock, as it stands at all nodes: asked, entered in their queues, voted for, held, given up. */
 import type { Caller } from "../../caller.ts";
 import type { Timer } from "../../clock.ts";
-import { QueueFullError, SchemeError } from "../../errors.ts";
+import { QueueFullError } from "../../errors.ts";
 import type { NodeKeys } from "../keys.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { Answer, LockMode, Question } from "../scheme.ts";
 import type { Fleet } from "./fleet.ts";
-import { Asked, Link, Renewal } from "./link.ts";
+import { Asked, isPlain, isUnreachable, Link, Renewal } from "./link.ts";
 import type { Asking, How } from "./link.ts";
 import type { Item, Node } from "./node.ts";
 import { countHolders, pending } from "./pending.ts";
@@ -107,7 +107,13 @@ export class Claim implements Asking {
     const isFresh = link.vote && votes.every(({ vote }) => (vote?.until ?? 0) - this.#fleet.clock.now() > CLAIM_TIME);
     if (!isFresh && !this.links.some(({ out }) => out)) this.#bid();
     else if (votes.length >= this.#fleet.quorum) this.#judge();
-    else if (!this.links.some(({ out }) => out)) this.#bidSoon();
+    else this.#bidSoon();
+  }
+
+  /** The node's vote was taken by force. */
+  robbed(node: Node): void {
+    this.linkTo(node).vote = undefined;
+    if (this.state === "queued") this.#bidSoon();
   }
 
   /** Resolves when what was asked has been answered. */
@@ -293,6 +299,7 @@ export class Claim implements Asking {
   }
 
   #bidSoon(): void {
+    if (this.links.some(({ out }) => out)) return;
     this.#after(BID_PAUSE * (0.75 + Math.random() / 2), () => this.#bid());
   }
 
@@ -386,13 +393,4 @@ export class Claim implements Asking {
     this.#timer?.cancel();
     this.#timer = this.#fleet.clock.after(delay, run, true);
   }
-}
-
-/** What the script `take` is for. */
-function isPlain({ mode, label, waiting, wait }: Question): boolean {
-  return mode === "exclusive" && label === "" && waiting === 1 && wait;
-}
-
-function isUnreachable(trouble: unknown): boolean {
-  return trouble instanceof SchemeError && trouble.code === "unreachable";
 }

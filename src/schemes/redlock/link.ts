@@ -1,6 +1,8 @@
 /** One request at one node: what was asked there, what the node said, and the vote that counts. */
 import type { Caller } from "../../caller.ts";
+import { SchemeError } from "../../errors.ts";
 import type { NodeKeys } from "../keys.ts";
+import type { Question } from "../scheme.ts";
 import type { Item, Node } from "./node.ts";
 import type { Refusal } from "./pending.ts";
 import type { Said } from "./verdict.ts";
@@ -136,4 +138,14 @@ export class Renewal implements Item {
   failed(error: unknown): void {
     this.#caller.failed(error);
   }
+}
+
+/** What the script `take` is for. */
+export function isPlain({ mode, label, waiting, wait }: Question): boolean {
+  return mode === "exclusive" && label === "" && waiting === 1 && wait;
+}
+
+/** The server may be there again, if it is asked again. */
+export function isUnreachable(trouble: unknown): boolean {
+  return trouble instanceof SchemeError && trouble.code === "unreachable";
 }
