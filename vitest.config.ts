@@ -1,17 +1,19 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
-// What takes minutes has a command of its own: npm run test:topologies, npm run test:package.
+// What takes minutes has a command of its own: npm run test:topologies, test:package, test:site.
 const long = process.env["HOLDFAST_LONG"] === undefined ? ["test/topologies/**"] : [];
 const packaging =
   process.env["HOLDFAST_PACKAGE"] === undefined ? ["test/package/**", "test/nestjs/**"] : ["test/nestjs/app/**"];
+const site = process.env["HOLDFAST_SITE"] === undefined ? ["test/site/**"] : [];
 
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: [...configDefaults.exclude, ...long, ...packaging],
+    exclude: [...configDefaults.exclude, ...long, ...packaging, ...site],
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
-    maxWorkers: 2,
+    // Most tests wait most of the time.
+    maxWorkers: 4,
     testTimeout: 20_000,
     hookTimeout: 30_000,
   },

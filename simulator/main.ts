@@ -7,6 +7,8 @@
  *     --scheme lua,set   which schemes take turns (default: both)
  *     --faults N         faults in an hour (default: drawn by seed)
  *     --mistake NAME     with this mistake planted in the scripts
+ *     --shrink FILE      if a promise is broken, look for a smaller plan that breaks it, and write it to this file
+ *     --plan FILE        carry out the plan in this file, instead of drawing any
  *     --history          show the first run's time line in any case
  */
 import { parseArgs } from "node:util";
@@ -14,13 +16,15 @@ import { installBuiltins } from "./world/builtins.ts";
 
 installBuiltins();
 const { plant } = await import("./mistakes/mistakes.ts");
-const { simulate } = await import("./run/simulate.ts");
+const { replay, simulate } = await import("./run/simulate.ts");
 const { values } = parseArgs({
   options: {
     seed: { type: "string", default: String(Date.now()) },
     hours: { type: "string" },
     minutes: { type: "string" },
     results: { type: "string" },
+    shrink: { type: "string" },
+    plan: { type: "string" },
     scheme: { type: "string", default: "lua,set" },
     faults: { type: "string" },
     mistake: { type: "string" },
@@ -28,4 +32,5 @@ const { values } = parseArgs({
   },
 });
 if (values.mistake !== undefined) plant(values.mistake);
-process.exitCode = (await simulate(values)) ? 0 : 1;
+const { plan } = values;
+process.exitCode = (await (plan === undefined ? simulate(values) : replay(plan))) ? 0 : 1;

@@ -2,10 +2,24 @@
  * Async contexts (AsyncLocalStorage) belong to requests. What outlives a request — timers, sockets, subscriptions — must
  * not run in the context of whichever request happened to start it, nor keep that context alive.
  */
-import { AsyncResource } from "node:async_hooks";
+import { builtin } from "./runtime.ts";
+
+/** A context that something was made in, to run more in it later. Where the runtime has none, there is only one. */
+export interface AsyncContext {
+  runInAsyncScope<T>(run: () => T): T;
+}
+
+/** Remembers the context that it is made in. */
+export const ContextOfNow: new (type: string) => AsyncContext =
+  builtin("node:async_hooks")?.AsyncResource ??
+  class {
+    runInAsyncScope<T>(run: () => T): T {
+      return run();
+    }
+  };
 
 /** Made when the module is loaded, so its context is that of no request. */
-const nowhere = new AsyncResource("holdfast");
+const nowhere = new ContextOfNow("holdfast");
 
 /** Run in no request's context. Whatever `run` starts (timers, sockets, promises) stays out of it too. */
 export function outsideContext<T>(run: () => T): T {

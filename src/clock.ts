@@ -1,6 +1,5 @@
-import { performance } from "node:perf_hooks";
-import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "node:timers";
 import { outsideContext } from "./async-context.ts";
+import { clearTimeout, monotonic, onNextTurn, setTimeout, unref } from "./runtime.ts";
 import { onAbort } from "./signals.ts";
 
 /** A scheduled call. */
@@ -31,23 +30,24 @@ export interface Clock {
 export const LONGEST_TIMER: number = 2 ** 31 - 1;
 
 /**
- * The process's own monotonic clock and timers, as they were when this module was loaded: timers that a test fakes later
- * do not move it.
+ * The process's own monotonic clock and timers. Timers that a test fakes do not move it.
  */
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now: monotonic,
   micros: () => Date.now() * 1000,
   after(delay, run, isAwaited = false) {
-    let immediate: NodeJS.Immediate | undefined;
+    let cancelTurn: (() => void) | undefined;
     // The process may have been blocked. What arrived meanwhile is read before anything is judged to be late.
-    const late = (): void => void (immediate = setImmediate(run, performance.now()));
+    const late = (): void => {
+      const firedAt = monotonic();
+      cancelTurn = onNextTurn(() => run(firedAt));
+    };
     const timer = outsideContext(() => setTimeout(late, Math.min(Math.max(0, Math.ceil(delay)), LONGEST_TIMER)));
-    // Timers are numbers in some environments (jsdom), and then cannot be unreferenced.
-    if (!isAwaited) (timer as Partial<NodeJS.Timeout>).unref?.();
+    if (!isAwaited) unref(timer);
     return {
       cancel: () => {
         clearTimeout(timer);
-        clearImmediate(immediate);
+        cancelTurn?.();
       },
     };
   },

@@ -2,13 +2,13 @@
 
 /** Who has a write, beside the memory of the server that made it. */
 export interface Durability {
-  /** So many replicas; with `aof`, so many that have it on their own disks. */
+  /** How many replicas; with `aof`, how many that have it on their own disks. */
   readonly replicas: number;
   /** The server's disk. */
   readonly aof: boolean;
 }
 
-/** Who must have a grant before its holder is told of it. */
+/** What must have stored a grant before its holder is notified. */
 export interface Wish extends Durability {
   /** How long that may take, in milliseconds. */
   readonly timeout: number;

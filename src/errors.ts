@@ -1,14 +1,14 @@
 import type { Durability, Wish } from "./durability.ts";
 
-/** What an error of holdfast says in one word; match on it rather than on messages. */
+/** The kind of an error. Match on it rather than on messages; docs/troubleshooting.md has a heading for each. */
 export type LockErrorCode =
   /** The lock was not granted within `waitTimeout`. */
   | "timeout"
-  /** A lock that was held is no longer. */
+  /** The lock is no longer held. */
   | "lost"
-  /** A guarded write came too late: a later holder has been there. */
+  /** A guarded write came too late: a later holder has already written. */
   | "stale"
-  /** A detached lock is no longer there to be attached. */
+  /** There is no such detached lock any more. */
   | "gone"
   /** The lock was released before: there is nothing to extend, downgrade or detach. */
   | "released"
@@ -16,10 +16,14 @@ export type LockErrorCode =
   | "closed"
   /** The scheme in use cannot do what was asked. */
   | "unsupported"
-  /** More waited already than the request's `maxQueue`. */
+  /** More requests were waiting than `maxQueue` allows. */
   | "queue-full"
   /** The name is in use as something else: as a lock, as a semaphore, or as one with another limit. */
   | "mismatch"
+  /** Code that wants to run under a lock does not. */
+  | "not-held"
+  /** A request waits for the callback that it is made in. Only reported, on `holdfast:trouble`. */
+  | "deadlock"
   /** The computation of a shared value failed, in another call of `share`. */
   | "compute-failed"
   /** A shared value is larger than `maxSize`. */
@@ -42,11 +46,11 @@ export type SchemeErrorCode =
   | "loading"
   /** The server is at its memory limit. */
   | "out-of-memory"
-  /** The lock's key holds something that is no lock. */
+  /** The lock's key holds something that is not a lock. */
   | "wrong-type"
-  /** The client passed in serves another purpose: it is subscribed to channels, or in a transaction, or monitors. */
+  /** The client is used for something else: it is subscribed to channels, in a transaction, or in MONITOR mode. */
   | "client-busy"
-  /** The client does not have the database that it was made for. */
+  /** The client uses another database than the one it was created with. */
   | "wrong-database"
   /** Answers take longer than the ttl. */
   | "too-slow"
@@ -89,7 +93,7 @@ export class LockTimeoutError extends LockError {
   }
 }
 
-/** As many requests wait already as the request's `maxQueue` allows. It never entered the queue. */
+/** More requests were waiting than `maxQueue` allows. The request never entered the queue. */
 export class QueueFullError extends LockError {
   override readonly name = "QueueFullError";
 
@@ -115,21 +119,21 @@ export function mismatch(lock: string, wanted: number | undefined, used: number 
   );
 }
 
-/** How a lease ended against the holder's will. */
+/** Why a lock was lost. */
 export type LossReason =
-  /** Its time ran out, or the server no longer knew it. */
+  /** The lease expired before it was renewed, or the key disappeared from the server. */
   | "expired"
-  /** Somebody took it with `steal` or by force. */
+  /** Someone took it with `steal` or by force. */
   | "stolen"
   /**
-   * Its time ran out while the server could not be reached to renew it, or too few acknowledged that it was renewed
-   * (the `cause` is a DurabilityError then).
+   * The lease expired while the server could not be reached to renew it, or too few replicas acknowledged the renewal
+   * (then `cause` is a DurabilityError).
    */
   | "unreachable"
   /** Its manager was closed. Until its callback has ended the lease is renewed, for as long as `close()` allows. */
   | "closed";
 
-/** The lease is over. Stop the work it protects; a guarded resource refuses the old fence. */
+/** The lock was lost. Stop the work it protects; a guarded resource refuses the old fence. */
 export class LockLostError extends LockError {
   override readonly name = "LockLostError";
   readonly reason: LossReason;
@@ -161,11 +165,19 @@ function whyLost(reason: LossReason, cause: unknown, blocked: number | undefined
 }
 
 /**
- * Whether the error says that a lock was lost: a `LockLostError`, or the `AbortError` that the Web Locks specification
- * wants for a theft.
+ * Whether the error means that a lock was lost: a `LockLostError`, or the `AbortError` that the Web Locks specification
+ * requires for a theft.
  */
 export function isLockLost(error: unknown): boolean {
   return error instanceof LockLostError || (error instanceof DOMException && error.cause instanceof LockLostError);
+}
+
+/** No callback around the running code holds the lock. */
+export function notHeld(lock: string): LockError {
+  return new LockError(
+    "not-held",
+    `Expected this code to run under the lock ${quote(lock)}; it does not. Call it in the callback of request(${quote(lock)}, …).`,
+  );
 }
 
 /** The holder has released the lock itself. */
@@ -253,7 +265,7 @@ export function notOverNodes(what: string): LockError {
   return unsupported(`The scheme "redlock" cannot ${what}`, remedy);
 }
 
-/** A name as it stands in messages: quoted, its control characters escaped, cut where it is long. */
+/** A name as messages show it: quoted, its control characters escaped, shortened if it is long. */
 export function quote(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}…` : name);
 }

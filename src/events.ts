@@ -2,11 +2,11 @@
  * What holdfast reports on `node:diagnostics_channel`; docs/observability.md describes each event. While nobody listens
  * it costs nothing: no message is made before a channel is known to have a subscriber.
  */
-import { AsyncResource } from "node:async_hooks";
-import { channel } from "node:diagnostics_channel";
+import { ContextOfNow } from "./async-context.ts";
 import { LockError, LockTimeoutError } from "./errors.ts";
 import type { LossReason } from "./errors.ts";
 import { isTraced } from "./request-trace.ts";
+import { builtin } from "./runtime.ts";
 import type { Grant, HolderState, LockMode, LockState, SchemeName } from "./schemes/scheme.ts";
 
 /** The manager that an event comes from. */
@@ -114,7 +114,7 @@ export interface LockEvents {
 }
 
 /** The async context of a request, in which its listeners are called, and what its events need to remember. */
-export class RequestContext extends AsyncResource {
+export class RequestContext extends ContextOfNow {
   wasQueued = false;
   grantedAt: number | undefined;
   trace: RequestTrace | undefined;
@@ -165,8 +165,12 @@ interface Target<Message> {
   publish(message: Message): void;
 }
 
+const channels = builtin("node:diagnostics_channel");
+/** Where the runtime has no channels. */
+const UNHEARD: Target<unknown> = { hasSubscribers: false, publish() {} };
+
 function typed<Name extends keyof LockEvents>(name: Name): Target<LockEvents[Name]> {
-  return channel(name);
+  return channels?.channel(name) ?? UNHEARD;
 }
 
 const queued = typed("holdfast:queued");

@@ -2,7 +2,7 @@ export { LockManager } from "./lock-manager.ts";
 export type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 export { Lock } from "./lock.ts";
 export { Term } from "./primitives/election.ts";
-export type { Leader } from "./primitives/election.ts";
+export type { Election, Leader } from "./primitives/election.ts";
 export type { DetachedLock } from "./leases/detached-lock.ts";
 export type { Durability } from "./durability.ts";
 export type { JobState, OnceResult } from "./primitives/once.ts";

@@ -1,9 +1,8 @@
-import { randomBytes } from "node:crypto";
 import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
 import { Connections } from "./drivers/url/connect.ts";
 import { areUrls } from "./drivers/url/url.ts";
-import { LockError, notOverNodes, quote } from "./errors.ts";
+import { LockError, notHeld, notOverNodes, quote } from "./errors.ts";
 import { events } from "./events.ts";
 import { LeaseKeeper } from "./leases/keeper.ts";
 import type { DetachedLock } from "./leases/detached-lock.ts";
@@ -20,34 +19,27 @@ import { checkManagerOptions } from "./options/manager.ts";
 import type { CheckedManagerOptions, ManagerOptions } from "./options/manager.ts";
 import { checkOnce } from "./options/once.ts";
 import type { OnceOptions } from "./options/once.ts";
-import {
-  checkCallback,
-  checkName,
-  checkPlainName,
-  checkRequest,
-  checkRequests,
-  plainTerms,
-} from "./options/request.ts";
-import type { CheckedRequest, LockOptions, Terms, TryOptions, Verb } from "./options/request.ts";
+import { checkCallback, checkName, checkRequest } from "./options/request.ts";
+import type { LockOptions, TryOptions, Verb } from "./options/request.ts";
 import { checkSelection } from "./options/selection.ts";
 import { checkLimit } from "./options/semaphore.ts";
 import { checkShare } from "./options/share.ts";
 import type { ShareOptions } from "./options/share.ts";
 import { campaign, leaders } from "./primitives/election.ts";
-import type { ElectionRoom, Leader, Term } from "./primitives/election.ts";
+import type { Election, ElectionRoom, Leader } from "./primitives/election.ts";
 import type { FlightRoom } from "./primitives/flight.ts";
 import { holdDuring } from "./primitives/hold.ts";
 import { once } from "./primitives/once.ts";
 import type { OnceResult, OnceRoom } from "./primitives/once.ts";
-import { Part, Reentrancy, within } from "./primitives/reentrancy.ts";
 import { Semaphore } from "./primitives/semaphore.ts";
-import { obtainAll, SeveralLocks } from "./primitives/several.ts";
+import { SeveralLocks } from "./primitives/several.ts";
 import { Sharing } from "./primitives/share.ts";
+import { Requests } from "./requests.ts";
+import { randomId } from "./runtime.ts";
 import { openScheme } from "./schemes/index.ts";
 import { MemoryStore } from "./schemes/memory.ts";
 import type { Scheme, Selection } from "./schemes/scheme.ts";
-import { assertShares, assertSupported } from "./schemes/supported.ts";
-import { throwIfAborted } from "./signals.ts";
+import { assertShares } from "./schemes/supported.ts";
 import { snapshotOf } from "./snapshot.ts";
 import type { LockInfo, LockManagerSnapshot } from "./snapshot.ts";
 import { Lines } from "./waiting/lines.ts";
@@ -63,16 +55,13 @@ export class LockManager {
   readonly #scheme: Scheme;
   readonly #keeper: LeaseKeeper;
   readonly #lines: Lines;
-  /** Those of a request without options: what may wait, and `tryAcquire`. */
-  readonly #waits: Terms;
-  readonly #tries: Terms;
-  #reentrancy: Reentrancy | undefined;
+  readonly #requests: Requests;
   #sharing: Sharing | undefined;
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
 
   /**
-   * @param client an ioredis, node-redis or GLIDE client, which stays yours to close; or a URL, for a connection that is
+   * @param client an ioredis, node-redis or GLIDE client, which you close yourself; or a URL, for a connection that is
    *   closed with the manager: `redis://[[user]:password@]host[:port][/db]`, `rediss://…` for TLS, `unix:///path`,
    *   `redis+sentinel://host1,host2,host3/master` or `redis+cluster://host1,host2,host3`; an array of clients or of
    *   URLs, each of an independent server, for Redlock; nothing for locks within this process
@@ -86,7 +75,7 @@ export class LockManager {
     this.#options = checkManagerOptions(options);
     this.#connections = areUrls(client) ? new Connections(client) : undefined;
     const clock = client instanceof MemoryStore ? client.clock : systemClock;
-    const clientId = randomBytes(16).toString("base64url");
+    const clientId = randomId();
     const { prefix, label } = this.#options;
     const settings = { clientId, label, clock };
     this.#scheme = openScheme(this.#connections?.client ?? client, this.#options, settings);
@@ -94,8 +83,7 @@ export class LockManager {
     const turn = this.#scheme.hasTurns ? this.#options.turn : 1;
     const origin = { scheme: this.#scheme.name, prefix, label };
     this.#lines = new Lines(this.#scheme, clock, this.#keeper, { clientId, turn, origin });
-    this.#waits = plainTerms(this.#options, "acquire");
-    this.#tries = plainTerms(this.#options, "tryAcquire");
+    this.#requests = new Requests(this.#options, this.#lines);
     // Last, so that a constructor that throws has opened nothing.
     this.#connections?.open();
   }
@@ -143,15 +131,15 @@ export class LockManager {
     checkCallback(callback);
     const run = async (lock: unknown): Promise<Awaited<T>> => await (callback as (lock: unknown) => T)(lock);
     if (Array.isArray(name)) {
-      const holdings = await this.#obtainAll("request", name, options);
+      const holdings = await this.#requests.obtainAll("request", name, options);
       if (!holdings) return run(null);
       const locks = new SeveralLocks(holdings);
-      return holdDuring(locks, () => within(holdings, () => run(locks)));
+      return holdDuring(locks, () => this.#requests.within(holdings, () => run(locks)));
     }
-    const holding = await this.#obtain("request", name, options, asHolding);
+    const holding = await this.#requests.obtain("request", name, options, asHolding);
     if (!holding) return run(null);
     const lock = new Lock(holding);
-    return holdDuring(holding, () => (holding instanceof Part ? holding.run(() => run(lock)) : run(lock)));
+    return holdDuring(holding, () => this.#requests.within([holding], () => run(lock)));
   }
 
   /**
@@ -187,7 +175,7 @@ export class LockManager {
    */
   async attach(detached: DetachedLock, options?: AttachOptions): Promise<Lock> {
     const request = checkAttach(detached, options, this.#options);
-    const lock = await this.#lease(request.lock, request, asLock);
+    const lock = await this.#requests.lease(request.lock, request, asLock);
     if (lock) return lock;
     throw new LockError(
       "gone",
@@ -197,7 +185,7 @@ export class LockManager {
   }
 
   /**
-   * That many permits under a name, for all processes.
+   * A semaphore: `limit` permits under a name, for all processes together.
    *
    * @param limit how many permits there are, 1 to 1,000,000; the same for all who use the semaphore at the same time
    * @throws TypeError or RangeError
@@ -205,19 +193,21 @@ export class LockManager {
   semaphore(name: string, limit: number): Semaphore {
     checkName(name);
     checkLimit(limit);
-    const obtain = (verb: Verb, options: unknown): Promise<Lease | null> => this.#leaseWith(name, options, verb, limit);
-    return new Semaphore(name, limit, obtain);
+    return new Semaphore(name, limit, {
+      obtain: (verb, options) => this.#requests.leaseWith(name, options, verb, limit),
+      within: (lease, run) => this.#requests.within([lease], run),
+    });
   }
 
   /**
-   * Who holds and who waits, for all processes, behind all that this manager was asked before. Each lock is looked at in
-   * one instant, not all locks in the same.
+   * Report who holds and who waits, in all processes. It runs after everything that this manager was asked before. Each
+   * lock is read at one instant, but not all locks at the same instant.
    *
    * @param selection one lock by name, those that match a glob, or (the default) all under the prefix, which walks
    *   the server's keys
    */
   async query(selection: Selection = "all"): Promise<LockManagerSnapshot> {
-    this.#assertOpen();
+    this.#lines.assertOpen();
     const states = await this.#lines.query(checkSelection(selection));
     return snapshotOf(states, this.#keeper.clock.micros());
   }
@@ -229,7 +219,7 @@ export class LockManager {
    * @returns those that lost the lock
    */
   async forceRelease(name: string, expected?: readonly (string | undefined)[]): Promise<LockInfo[]> {
-    this.#assertOpen();
+    this.#lines.assertOpen();
     const [state] = await this.#lines.query({ name: checkName(name) });
     if (!state) return [];
     const wanted = state.holders.filter(({ token }) => !expected || expected.includes(token));
@@ -243,15 +233,17 @@ export class LockManager {
   }
 
   /**
-   * Be a candidate for the leadership of that name, and lead whenever elected. Leaving the loop's body, however it is
-   * left, resigns; the loop then continues as a candidate, also after a lease that was lost and while the server
-   * cannot be reached. It ends when `signal` is aborted: a leader resigns only once its body has ended.
+   * Be a candidate for the leadership of that name, and lead whenever elected. Leaving the loop's body in any way
+   * resigns; the loop then continues as a candidate, also after a lease that was lost and while the server
+   * cannot be reached. It ends when `signal` aborts: a leader resigns only once its body has ended.
    *
    *     for await (const term of locks.elect("scheduler", { signal })) await schedule(term.signal, term.fence);
    *
+   * Keep what `elect` returns to ask whether this candidate leads: `election.leading`.
+   *
    * @throws TypeError or RangeError at once; while iterated, what `acquire` rejects with, except passing failures
    */
-  elect(name: string, options?: ElectOptions): AsyncGenerator<Term, void, void> {
+  elect(name: string, options?: ElectOptions): Election {
     return campaign(this.#room, checkElection(name, options, this.#options));
   }
 
@@ -272,7 +264,7 @@ export class LockManager {
    * dies.
    *
    * @throws what the job throws, what `tryAcquire` rejects with, and `LockLostError` if the lock was lost under a job
-   *   that succeeded, for one because it took longer than `atMost`
+   *   that succeeded, for example because it took longer than `atMost`
    */
   async once<T>(name: string, options: OnceOptions, job: (lock: Lock) => T): Promise<OnceResult<Awaited<T>>> {
     checkCallback(job);
@@ -291,16 +283,34 @@ export class LockManager {
     checkCallback(compute, "compute");
     const checked = checkShare(name, options, this.#options);
     assertShares(this.#scheme);
-    this.#assertOpen();
+    this.#lines.assertOpen();
+    this.#requests.watch(name, checked.request);
     this.#sharing ??= new Sharing(this.#room);
     return (await this.#sharing.share({ ...checked, compute })) as T;
+  }
+
+  /**
+   * Whether the running code is in a callback of `request` (`once`, `share`, of a semaphore too) that still holds that
+   * lock: for code deep inside that wants to know. Needs the manager's option `trackContext`.
+   *
+   * @throws TypeError or RangeError for a bad name, LockError `unsupported` without that option
+   */
+  holds(name: string): boolean {
+    return this.#requests.around(checkName(name))?.held ?? false;
+  }
+
+  /** @throws LockLostError if the callback around the running code has lost that lock, LockError `not-held` if there is none; what `holds` throws */
+  assertHeld(name: string): void {
+    const holding = this.#requests.around(checkName(name));
+    if (holding?.held) return;
+    throw holding?.error ?? notHeld(name);
   }
 
   /**
    * Shut down: refuse new requests, reject those that wait, and release what is held. Callbacks that still run have
    * their `lock.signal` aborted at once (`LockLostError`, reason `closed`); their leases are renewed until they end, for
    * at most `timeout` milliseconds (default 5 000; 0: not at all), and are lost then, so that their requests reject.
-   * Resolves when nothing is out any more. Connections that this manager opened, for URLs too, are closed; a client that
+   * Resolves when no request is left. Connections that this manager opened, for URLs too, are closed; a client that
    * you passed in stays open. The manager cannot be used afterwards.
    *
    * @throws TypeError or RangeError
@@ -333,12 +343,14 @@ export class LockManager {
       origin: this.#lines.origin,
       label: this.#options.label,
       closing: this.#closing.signal,
-      job: (name, options) => this.#leaseWith(name, options, "tryAcquire"),
-      lease: (request) => this.#lease(request.lock, request, asLease),
+      job: (name, options) => this.#requests.leaseWith(name, options, "tryAcquire"),
+      lease: (request) => this.#requests.lease(request.lock, request, asLease),
       recall: (name) => this.#lines.recall(name),
+      within: (lease, run) => this.#requests.within([lease], run),
       candidacy: (name, options) => {
         const request = checkRequest(name, options, this.#options, "acquire");
-        return this.#lease(name, { ...request, isCandidacy: true }, asLease);
+        this.#requests.watch(name, request);
+        return this.#requests.lease(name, { ...request, isCandidacy: true }, asLease);
       },
       query: (selection) => this.query(selection),
       look: async (name) => (await this.#scheme.query({ name }))[0],
@@ -348,55 +360,11 @@ export class LockManager {
   /** Null if it is a try and the lock is busy. Rejects, and never throws. */
   #acquire(verb: Verb, name: unknown, given: unknown): Promise<Lock | SeveralLocks | null> {
     try {
-      if (!Array.isArray(name)) return this.#obtain(verb, name, given, asLock);
-      return this.#obtainAll(verb, name, given).then((holdings) => holdings && new SeveralLocks(holdings));
+      if (!Array.isArray(name)) return this.#requests.obtain(verb, name, given, asLock);
+      return this.#requests.obtainAll(verb, name, given).then((holdings) => holdings && new SeveralLocks(holdings));
     } catch (error) {
       return Promise.reject(error);
     }
-  }
-
-  /** Everything is checked before anything is sent; bad input is thrown. */
-  #obtain<T>(verb: Verb, name: unknown, given: unknown, as: (holding: Holding) => T): Promise<T | null> {
-    if (given === undefined) {
-      return this.#lease(checkPlainName(name), verb === "tryAcquire" ? this.#tries : this.#waits, as);
-    }
-    const request = checkRequest(name, given, this.#options, verb);
-    if (!request.reentrant) return this.#lease(request.lock, request, as);
-    return this.#takePart(verb, request).then((holding) => holding && as(holding));
-  }
-
-  #obtainAll(verb: Verb, names: readonly unknown[], given: unknown): Promise<Holding[] | null> {
-    const requests = checkRequests(names, given, this.#options, verb);
-    const obtain = (request: CheckedRequest): Promise<Holding | null> =>
-      request.reentrant ? this.#takePart(verb, request) : this.#lease(request.lock, request, asLease);
-    return obtainAll({ clock: this.#keeper.clock, obtain }, requests);
-  }
-
-  /** Only `request` has a callback, and so a context that others can be nested in. */
-  async #takePart(verb: Verb, request: CheckedRequest): Promise<Holding | null> {
-    this.#assertOpen();
-    throwIfAborted(request.signal);
-    this.#reentrancy ??= new Reentrancy();
-    const part = this.#reentrancy.join(request);
-    if (part) return part;
-    const lease = await this.#lease(request.lock, request, asLease);
-    return lease && verb === "request" ? this.#reentrancy.open(lease) : lease;
-  }
-
-  #leaseWith(name: string, options: unknown, verb: Verb, limit?: number): Promise<Lease | null> {
-    const request = checkRequest(name, options, this.#options, verb, limit);
-    return this.#lease(request.lock, request, asLease);
-  }
-
-  #lease<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
-    this.#assertOpen();
-    assertSupported(this.#scheme, terms);
-    throwIfAborted(terms.signal);
-    return this.#lines.obtain(lock, terms, as);
-  }
-
-  #assertOpen(): void {
-    if (this.#closed) throw new LockError("closed", "This LockManager has been closed. Make a new one.");
   }
 }
 

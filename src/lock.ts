@@ -26,17 +26,17 @@ export class Lock {
     return this.#lease.grant.fence;
   }
 
-  /** Names this grant for ever: `<clientId>:<counter>`. */
+  /** A unique ID of this grant, never used again: `<clientId>:<counter>`. */
   get token(): string {
     return this.#lease.grant.token;
   }
 
-  /** Who had the grant when it was told of; at least what was wished for. Undefined where nothing was. */
+  /** The replicas (and disk) that had acknowledged the grant; undefined unless the request set `durability`. */
   get durability(): Durability | undefined {
     return this.#lease.grant.durability;
   }
 
-  /** True only while the lease lasts by this process's own clock, looked at each time. */
+  /** True while the lease lasts by this process's own clock, which is read each time. */
   get held(): boolean {
     return this.#lease.held;
   }
@@ -46,48 +46,48 @@ export class Lock {
     return this.#lease.remaining;
   }
 
-  /** Aborted with a `LockLostError` when the lease ends against the holder's will; not by `release()`. */
+  /** Aborts with a `LockLostError` if the lock is lost; `release()` does not abort it. */
   get signal(): AbortSignal {
     return this.#lease.signal;
   }
 
   /**
-   * Make the lease last at least `ttl` milliseconds from now (default: as long as it was asked for). Never shortens.
+   * Make the lease last at least `ttl` milliseconds from now (default: the request's ttl). Never shortens it.
    *
-   * @throws LockLostError when the lock is no longer held, SchemeError when the server did not answer, DurabilityError
-   *   when too few have the extension: the lock is held until the deadline that it had then, unless a renewal is proven.
+   * @throws LockLostError if the lock is no longer held, SchemeError if the server did not answer, DurabilityError if
+   *   too few replicas acknowledged the extension: you still hold the lock until its previous deadline.
    */
   extend(ttl?: number): Promise<void> {
     return this.#lease.extend(ttl);
   }
 
   /**
-   * Share what is held exclusively: those who wait for a shared lock at the head of the queue are let in, and nobody
-   * holds it exclusively in between. The fence stays. Does nothing where the lock is shared already.
+   * Turn an exclusive lock into a shared one: readers at the head of the queue are let in, and nobody holds it
+   * exclusively in between. The fence stays the same. Does nothing if the lock is shared already.
    *
-   * @throws LockLostError when the lock is no longer held, LockError ("unsupported") where the scheme has no shared
-   *   locks, SchemeError when the server did not answer; it may be called again then.
+   * @throws LockLostError if the lock is no longer held, LockError ("unsupported") if the scheme has no shared locks,
+   *   SchemeError if the server did not answer; you may call it again then.
    */
   downgrade(): Promise<void> {
     return this.#lease.downgrade();
   }
 
   /**
-   * Stop holding here without releasing, so that another process can `attach` what this gives: it is plain data. The
-   * lease is renewed once more, then by nobody; where nobody attaches it in time the lock frees itself. From now on
-   * `held` is false, and `release()` and `close()` leave the lock alone.
+   * Stop holding the lock here without releasing it, and return plain data that another process can `attach`. The lease
+   * is renewed once more, then by nobody: if nobody attaches it in time, the lock expires. From now on `held` is false,
+   * and `release()` and `close()` leave the lock alone.
    *
-   * @throws LockLostError when the lock is no longer held; SchemeError when the server did not answer, and then it is
-   *   still held here; LockError `unsupported` for a part of a reentrant lock
+   * @throws LockLostError if the lock is no longer held; SchemeError if the server did not answer, and then it is still
+   *   held here; LockError `unsupported` for a part of a reentrant lock
    */
   detach(): Promise<DetachedLock> {
     return this.#lease.detach();
   }
 
   /**
-   * Stop holding, at once as far as this process is concerned. Resolves when the server has answered: true if the
-   * lock was held until now. Never rejects: where the server cannot be reached the lock frees itself when its
-   * lease ends, and releasing is tried until then.
+   * Release the lock. In this process it is no longer held from now on; the promise resolves when the server has
+   * answered: true if the lock was held until now. Never rejects: if the server cannot be reached, releasing is tried
+   * until the lease ends, and then the lock expires.
    */
   release(): Promise<boolean> {
     return this.#lease.release();

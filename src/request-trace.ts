@@ -2,12 +2,13 @@
  * The tracing channel `holdfast:request`: from the moment a request is made until it holds, or is over. Monitoring
  * programs bind their own context to its start. While nobody subscribes it costs one look.
  */
-import { tracingChannel } from "node:diagnostics_channel";
+import { builtin } from "./runtime.ts";
 
-const requests = tracingChannel("holdfast:request");
+/** Undefined where the runtime has none. */
+const requests = builtin("node:diagnostics_channel")?.tracingChannel("holdfast:request");
 
 export function isTraced(): boolean {
-  return requests.hasSubscribers;
+  return requests?.hasSubscribers ?? false;
 }
 
 /**
@@ -17,6 +18,7 @@ export function isTraced(): boolean {
  * @param make runs in the contexts that subscribers have bound to the start
  */
 export function traced<T>(message: { error: unknown }, make: () => Promise<T>): Promise<T> {
+  if (!requests) return make();
   const { start, end, asyncStart, asyncEnd, error: failed } = requests;
   const outcome = start.runStores(message, make);
   end.publish(message);

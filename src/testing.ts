@@ -4,6 +4,7 @@ import type { Clock, Timer } from "./clock.ts";
 import { LockManager } from "./lock-manager.ts";
 import type { ManagerOptions } from "./options/manager.ts";
 import { MemoryStore } from "./schemes/memory.ts";
+import { onNextTurn } from "./runtime.ts";
 
 /** A clock that moves only when told to. */
 export class ManualClock implements Clock {
@@ -47,7 +48,7 @@ export class ManualClock implements Clock {
 }
 
 function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => onNextTurn(resolve));
 }
 
 /** A world of locks of its own: what its managers lock, no others see. */
@@ -60,8 +61,11 @@ export class TestLocks {
     this.#store = new MemoryStore(time === "by hand" ? this.clock : systemClock);
   }
 
-  /** A manager as another process would have it. All of them share this world's locks and clock. */
+  /**
+   * A manager as another process would have it. All of them share this world's locks and clock, and report requests that
+   * wait for themselves (`detectDeadlocks`).
+   */
   manager(options?: ManagerOptions): LockManager {
-    return new LockManager(this.#store, options);
+    return new LockManager(this.#store, { detectDeadlocks: options?.trackContext !== false, ...options });
   }
 }

@@ -254,7 +254,7 @@ describe("the connections of a manager", () => {
     await held.end();
     await queued.granted;
     expect(await others(redis)).toBeGreaterThan(0);
-    await locks.close();
+    await locks.close({ timeout: 0 });
     await deserted(redis);
   });
 

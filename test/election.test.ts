@@ -148,11 +148,13 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     const manager = await world.manager();
     const one = new Candidate(manager, name);
     const term = await one.elected();
-    await manager.close();
-    expect(term.signal.aborted).toBe(true);
-    expect(await isFree(b, name)).toBe(true);
+    const refusal = rejection(one.over);
+    const closing = manager.close();
+    await until(() => term.signal.aborted, "the leader was told");
     one.endTerm();
-    expect(await rejection(one.over)).toMatchObject({ code: "closed" });
+    await closing;
+    expect(await isFree(b, name)).toBe(true);
+    expect(await refusal).toMatchObject({ code: "closed" });
   });
 
   test("observe tells who leads at once, and each change", async () => {

@@ -38,6 +38,7 @@ test.concurrent.each([
     /^at most 4 of 4 permits were in use\nwaits as number 1\nthe line is full\nreaders are let in: true\n$/,
   ],
   ["share", /^refreshing\n301 callers, 1 token\none failed, and 2 were told: compute-failed\n$/],
+  ["readiness", /^ready: 1 of 2\nthe other machine leads: true\nready: 1 of 1\n$/],
   ["once", /^a report, fence \d{16}\ndone by machine one\ndone by machine one\n$/],
 ])("examples/%s.ts", async (name, says) => {
   const env = { ...process.env, REDIS_URL: server.url };

@@ -1,8 +1,11 @@
 /** What several looks show together: what is stuck, renewals, holds that ended, within bounded memory. */
 import { expect, test } from "vitest";
+import { pause } from "../src/clock.ts";
 import { History } from "../src/observation/history.ts";
 import { Journal } from "../src/observation/journal.ts";
 import type { Observation } from "../src/observation/observation.ts";
+import { Observer } from "../src/observation/observer.ts";
+import { ManualClock } from "../src/testing.ts";
 import type { LockInfo } from "../src/index.ts";
 
 const AFTER = 60_000;
@@ -127,4 +130,21 @@ test("charts keep a quarter of an hour of looks and a day of minutes", () => {
   for (let i = 0; i <= 30 * 60; i++) look(history, i * 60_000, []);
   expect(history.series.recent).toHaveLength(16);
   expect(history.series.minutes).toHaveLength(24 * 60);
+});
+
+test("it looks again after its interval if the last look failed, however long that took", async () => {
+  const clock = new ManualClock();
+  let looks = 0;
+  const query = async (): Promise<never> => {
+    looks++;
+    await pause(clock, 6_000);
+    throw new Error("no answer");
+  };
+  const observer = new Observer({ query }, { poll: 1_000, stuckAfter: AFTER, always: false }, clock);
+  observer.watch(() => {});
+  await clock.advance(6_000);
+  expect([looks, observer.failure?.error]).toEqual([1, new Error("no answer")]);
+  await clock.advance(1_000);
+  expect(looks).toBe(2);
+  observer.close();
 });

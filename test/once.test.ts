@@ -183,7 +183,7 @@ test("a job is not started when its lock could not be kept, and the lock is give
   const leases = startLeases(scheme, clock);
   const job = (_: string, { ttl, maxHold }: { ttl: number; maxHold: number }) =>
     Promise.resolve(leases.start({ ttl, maxHold }));
-  const room = { clock, job, look: never };
+  const room = { clock, job, within: never, look: never };
   const terms = { name: "report", atMost: 600_000, atLeast: 200_000, ttl: 1_000, label: "" };
   expect(await rejection(once(room, terms, never))).toBe(failure);
   expect(scheme.releases.count).toBe(1);

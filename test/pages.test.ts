@@ -39,16 +39,31 @@ const says: Record<string, (string | RegExp)[]> = {
 };
 const pages = Object.keys(says);
 
+/** The page whose program begins in several ways, one for each client: its blocks with labels. */
+const quickStart = "quick-start.md";
+const clients = ["ioredis", "node-redis", "Valkey GLIDE", "iovalkey", "a URL"];
+
+function blocksOf(page: string, label = ""): string[] {
+  const text = readFileSync(join(root, "docs", page), "utf8");
+  const blocks = [...text.matchAll(/^```ts(?: \[(.*)\])?\n([^]*?)^```$/gm)];
+  return blocks.flatMap(([, of = "", code = ""]) => (of === "" || of === label ? [code] : []));
+}
+
+function fileOf(client: string): string {
+  return `quick-start-${client.replace(" ", "-")}.ts`;
+}
+
 let folder: string;
 let servers: UsedServer[];
 beforeAll(async () => {
   mkdirSync(join(root, ".cache"), { recursive: true });
   folder = mkdtempSync(join(root, ".cache", "pages-"));
   for (const page of pages) {
-    const text = readFileSync(join(root, "docs", page), "utf8");
-    const blocks = [...text.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code]) => code);
-    writeFileSync(join(folder, page.replace(".md", ".ts")), blocks.join("\n"));
+    writeFileSync(join(folder, page.replace(".md", ".ts")), blocksOf(page).join("\n"));
   }
+  // It leaves its client open, as programs do.
+  for (const client of clients)
+    writeFileSync(join(folder, fileOf(client)), [...blocksOf(quickStart, client), "process.exit();"].join("\n"));
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", include: ["*.ts"] }));
   servers = await Promise.all([startServer(), startServer(), startServer()]);
 });
@@ -72,6 +87,22 @@ test.each(pages)(
     const file = join(folder, page.replace(".md", ".ts"));
     const { stdout } = await run(process.execPath, ["--import", "tsx", file], { env, cwd: root });
     for (const text of says[page] ?? []) expect(stdout).toMatch(text);
+  },
+  60_000,
+);
+
+test("each way to begin that docs/quick-start.md shows is known here", () => {
+  const labels = readFileSync(join(root, "docs", quickStart), "utf8").matchAll(/^```ts \[(.*)\]$/gm);
+  expect([...labels].map(([, label]) => label)).toEqual(clients);
+});
+
+test.each(clients)(
+  "the quick start runs with %s",
+  async (client) => {
+    const env = { ...process.env, REDIS_URL: servers[0]?.url };
+    const file = join(folder, fileOf(client));
+    const { stdout } = await run(process.execPath, ["--import", "tsx", file], { env, cwd: root });
+    expect(stdout).toMatch(/^held: true, fence \d{16}\ntotal 42\nheld: true\n$/);
   },
   60_000,
 );

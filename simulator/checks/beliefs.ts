@@ -22,12 +22,22 @@ export class Beliefs {
   readonly #server: SimulatedServer;
   readonly #holds = new Map<string, Set<Hold>>();
   readonly #registers = new Map<string, Register>();
+  readonly #mayNotKnow: (hold: Hold, lostAt: number) => boolean;
   #limit: number;
   /** Writes that were accepted, and refused. */
   readonly writes: { accepted: number; refused: number } = { accepted: 0, refused: 0 };
   count = 0;
 
-  constructor(server: SimulatedServer, history: History, verdict: Verdict, ledger: Ledger, limit: number) {
+  /** @param mayNotKnow whether whoever begins to hold may not have heard of a loss that happened at that time */
+  constructor(
+    server: SimulatedServer,
+    history: History,
+    verdict: Verdict,
+    ledger: Ledger,
+    limit: number,
+    mayNotKnow: (hold: Hold, lostAt: number) => boolean,
+  ) {
+    this.#mayNotKnow = mayNotKnow;
     this.#server = server;
     this.#history = history;
     this.#verdict = verdict;
@@ -143,7 +153,10 @@ export class Beliefs {
   #causeFor(hold: Hold): Cause | undefined {
     const { lock, token, fence } = hold.terms;
     if (hold.process.hasSlept) return "clock stood still";
-    return this.#ledger.grantOf(lock, token, fence)?.lost;
+    const { lost, lostAt = 0 } = this.#ledger.grantOf(lock, token, fence) ?? {};
+    // What was taken away is not handed on within a process once that is known there.
+    const isKnown = (lost === "stolen" || lost === "deleted") && !this.#mayNotKnow(hold, lostAt);
+    return isKnown ? undefined : lost;
   }
 
   /** Programs that still believe, for those who ask at the end. */

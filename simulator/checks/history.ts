@@ -19,6 +19,10 @@ export class History {
     this.#entries.push({ time: this.#world.now, who, what });
   }
 
+  get now(): number {
+    return this.#world.now;
+  }
+
   get lines(): string[] {
     return this.#entries.map(({ time, who, what }) => {
       const words = typeof what === "string" ? what : what();

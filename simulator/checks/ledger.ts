@@ -23,6 +23,8 @@ export interface ServerGrant {
   isKept: boolean;
   /** Why the server lost it though its time was not over, and nobody gave it back. */
   lost: Cause | undefined;
+  /** When that was, in the world's time. */
+  lostAt: number;
   /** The first was the earliest. */
   readonly order: number;
 }
@@ -182,6 +184,7 @@ export class Ledger {
       // What is lost by a holder's own release is no loss, and an end in time none either.
       if (grant.expiry > now) {
         if (how.cause !== undefined) {
+          if (grant.lost === undefined) grant.lostAt = this.#world.now;
           grant.lost ??= how.cause;
           this.takenAt.set(lock, this.#world.now);
         }
@@ -215,7 +218,16 @@ export class Ledger {
     how: { readonly isByForce: boolean },
   ): ServerGrant {
     const { token, fence, expiry } = holder;
-    const grant: ServerGrant = { lock, token, fence, expiry, isKept: true, lost: undefined, order: this.#count++ };
+    const grant: ServerGrant = {
+      lock,
+      token,
+      fence,
+      expiry,
+      isKept: true,
+      lost: undefined,
+      lostAt: 0,
+      order: this.#count++,
+    };
     this.#grants.set(keyOf(lock, holder), grant);
     const all = this.#orders.get(lock) ?? [];
     this.#orders.set(lock, all);

@@ -19,6 +19,8 @@ export type Rule =
 export interface Violation {
   readonly rule: Rule;
   readonly text: string;
+  /** When, in milliseconds of the world. */
+  readonly at: number;
 }
 
 export class Verdict {
@@ -31,7 +33,7 @@ export class Verdict {
   }
 
   fail(rule: Rule, text: string): void {
-    this.violations.push({ rule, text });
+    this.violations.push({ rule, text, at: this.#history.now });
     this.#history.add("!!!", `${rule}: ${text}`);
   }
 

@@ -4,12 +4,15 @@
  */
 import type { SimulatedServer } from "../server/server.ts";
 import type { World } from "../world/world.ts";
+import type { Operation } from "../plan/plan.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** How often it is looked whether anybody waits in vain, in milliseconds. */
 const LOOK_EVERY = 1_000;
+/** How long after it was settled what an attempt has sent may arrive, if nobody waits for the answer any more. */
+const LATEST = 12_000;
 
 export interface WaitTerms {
   /** For how long a live waiter may wait at most for a lock that nobody has held since then, in milliseconds. */
@@ -30,6 +33,8 @@ export class Waits {
   readonly #terms: WaitTerms;
   readonly #open = new Set<Attempt>();
   readonly #blamed = new Set<Attempt>();
+  /** Those by force that were settled lately: what a manager sent before it was closed still arrives. */
+  readonly #forced: Attempt[] = [];
   /** When a request that shares turns last began, by process and lock. */
   readonly #turns = new Map<string, number>();
 
@@ -48,11 +53,11 @@ export class Waits {
 
   /** Whether a program of this process takes that lock by force just now. */
   isForcing(process: string, lock: string): boolean {
-    for (const { operation, by } of this.#open) {
-      const isForce = operation.do === "steal" || operation.do === "force";
-      if (isForce && by.process.name === process && operation.locks.includes(lock)) return true;
-    }
-    return false;
+    const isForcing = ({ operation, by }: Attempt): boolean =>
+      isForce(operation) && by.process.name === process && operation.locks.includes(lock);
+    const isLate = ({ settledAt = 0 }: Attempt): boolean => this.#world.now - settledAt > LATEST;
+    while (this.#forced[0] && isLate(this.#forced[0])) this.#forced.shift();
+    return [...this.#open, ...this.#forced].some(isForcing);
   }
 
   asked(attempt: Attempt): void {
@@ -68,7 +73,8 @@ export class Waits {
       if (!isOvertaken(other, attempt) || this.#mayOvertake(attempt, other)) continue;
       this.#verdict.fail("order in a process", `${other.label} of ${other.by.name} was overtaken by ${attempt.label}`);
     }
-    if (isPlain(attempt) && !standsAlone(attempt)) this.#turns.set(turnOf(attempt), attempt.by.process.time);
+    if (standsAlone(attempt)) return;
+    for (const lock of attempt.operation.locks) this.#turns.set(turnOf(attempt, lock), attempt.by.process.time);
   }
 
   /**
@@ -78,11 +84,13 @@ export class Waits {
   #mayOvertake(attempt: Attempt, other: Attempt): boolean {
     if (!standsAlone(attempt)) return false;
     if (standsAlone(other)) return this.#terms.mayHaveMissed(other);
-    return (this.#turns.get(turnOf(other)) ?? -Infinity) >= other.askedAt;
+    const [lock = ""] = other.operation.locks;
+    return (this.#turns.get(turnOf(other, lock)) ?? -Infinity) >= other.askedAt;
   }
 
   settled(attempt: Attempt): void {
     attempt.settledAt = this.#world.now;
+    if (isForce(attempt.operation)) this.#forced.push(attempt);
     this.#open.delete(attempt);
   }
 
@@ -120,6 +128,10 @@ function isOvertaken(other: Attempt, attempt: Attempt): boolean {
   return other.operation.locks[0] === attempt.operation.locks[0] && other.askedAt < attempt.askedAt;
 }
 
+function isForce({ do: verb }: Operation): boolean {
+  return verb === "steal" || verb === "force";
+}
+
 function isPlain({ operation }: Attempt): boolean {
   const { do: verb, mode = "exclusive", locks } = operation;
   return (verb === "request" || verb === "acquire") && mode === "exclusive" && locks.length === 1;
@@ -130,6 +142,6 @@ function standsAlone({ operation, by }: Attempt): boolean {
   return by.turn === 1 || operation.watches === true || operation.maxQueue !== undefined;
 }
 
-function turnOf({ by, operation }: Attempt): string {
-  return `${by.id} ${operation.locks[0]}`;
+function turnOf({ by }: Attempt, lock: string): string {
+  return `${by.id} ${lock}`;
 }

@@ -4,7 +4,7 @@
  */
 import { LockLostError } from "../../src/errors.ts";
 import { drift } from "../../src/leases/deadline.ts";
-import type { Attempt } from "../checks/attempt.ts";
+import type { Attempt, Hold } from "../checks/attempt.ts";
 import type { Ledger } from "../checks/ledger.ts";
 import { atMostOf, Thrown } from "../load/program.ts";
 import type { Operation, SchemeUnderTest } from "../plan/plan.ts";
@@ -18,6 +18,8 @@ const PATIENCE = 40_000;
 const FELT_FOR = 21_000;
 /** For how long whoever is let in is waited for, unless its ttl is shorter. */
 export const CLAIM = 1_000;
+/** How old the server's word that a lock is still held may be when the lock is handed on within a process. */
+const OLDEST_WORD = 10;
 /** What timers, a loop's other callbacks and questions that wait for each other may cost, in milliseconds. */
 const SLACK = 20;
 /** A renewal is due after a third of the ttl. */
@@ -101,6 +103,12 @@ export class Excuses {
     return this.#isDelayed(attempt, GRANT * attempt.by.latency, Math.min(ttlOf(attempt), CLAIM), from, time);
   }
 
+  /** Whether the server's word that it is still held may have been on its way, or 10 ms old, when the hold began. */
+  mayNotKnow({ terms: { attempt }, beganAt }: Hold, lostAt: number): boolean {
+    const alone = GRANT * attempt.by.latency + OLDEST_WORD;
+    return this.#isDelayed(attempt, alone, beganAt - lostAt, lostAt - LINGER, beganAt);
+  }
+
   /** Whether the program had to reckon with that error. */
   cover(attempt: Attempt, error: unknown): boolean {
     const { waitTimeout, maxQueue, deed } = attempt.operation;
@@ -137,7 +145,9 @@ export class Excuses {
     if (this.#isOver(attempt, longestHold(operation))) return true;
     if (operation.renew === false) return this.#isOver(attempt, ttlOf(attempt));
     const ttl = ttlOf(attempt);
-    const at = Math.min(now, ...holds.map((hold) => hold.deadlineTime));
+    // Whoever never believed, because its process stood still before its code began, has no deadline.
+    const ends = holds.map(({ deadlineTime, beganAt }) => (Number.isFinite(deadlineTime) ? deadlineTime : beganAt));
+    const at = Math.min(now, ...ends);
     const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
     return this.#isDelayed(attempt, renewal, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
   }

@@ -87,7 +87,9 @@ export class Fleet {
     const alias = (text: string): string => this.#alias(text);
     const isForcing = (client: string, lock: string): boolean => this.#waits.isForcing(client, lock);
     this.ledger = new Ledger(this.world, this.history, this.verdict, scriptOf, alias, isForcing);
-    this.#beliefs = new Beliefs(this.server, this.history, this.verdict, this.ledger, LIMIT);
+    this.#beliefs = new Beliefs(this.server, this.history, this.verdict, this.ledger, LIMIT, (hold, lostAt) =>
+      this.excuses.mayNotKnow(hold, lostAt),
+    );
     this.#waits = new Waits(this.world, this.server, this.verdict, this.ledger, {
       bound: (attempt, since) => this.#bound(attempt, since),
       isOrdered: plan.scheme === "lua",

@@ -1,10 +1,11 @@
 /** Runs one seed after the other until enough has been simulated, and says what that has shown. */
-import { appendFile } from "node:fs/promises";
+import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { drawPlan } from "../plan/draw.ts";
 import type { Plan, SchemeUnderTest } from "../plan/plan.ts";
 import { RealServer } from "../server/real.ts";
 import { Fleet } from "./fleet.ts";
 import type { Outcome } from "./fleet.ts";
+import { shrink } from "./shrink.ts";
 import { Tally } from "./tally.ts";
 
 export interface SimulateTerms {
@@ -18,6 +19,8 @@ export interface SimulateTerms {
   readonly history: boolean;
   /** A file to which a line with the figures is added. */
   readonly results?: string | undefined;
+  /** A file for a smaller plan that breaks the same rule, if one is broken. */
+  readonly shrink?: string | undefined;
 }
 
 /** @returns false if a rule was broken */
@@ -35,7 +38,8 @@ export async function simulate(terms: SimulateTerms): Promise<boolean> {
     const outcome = await servers.run(drawPlan(faults === undefined ? run : { ...run, faults: Number(faults) }));
     tally.add(outcome);
     if (outcome.verdict.violations.length > 0) broken = outcome;
-    if (broken || history) report(outcome);
+    if (broken && terms.shrink !== undefined) broken = await shrunk(broken, servers, terms.shrink);
+    if (broken || history) report(broken ?? outcome);
     if (history) break;
   }
   if (!history) for (const line of tally.lines) console.log(line);
@@ -45,6 +49,23 @@ export async function simulate(terms: SimulateTerms): Promise<boolean> {
     await appendFile(results, `${JSON.stringify(figures)}\n`);
   }
   return !broken;
+}
+
+/** Carries out a plan from a file. @returns false if a rule was broken */
+export async function replay(file: string): Promise<boolean> {
+  await using servers = await Servers.start();
+  const outcome = await servers.run(JSON.parse(await readFile(file, "utf8")) as Plan);
+  report(outcome);
+  return outcome.verdict.violations.length === 0;
+}
+
+async function shrunk(broken: Outcome, servers: Servers, file: string): Promise<Outcome> {
+  const { outcome, tries } = await shrink(broken, (plan) => servers.run(plan));
+  const { clients, steps, length } = outcome.plan;
+  await writeFile(file, JSON.stringify(outcome.plan));
+  const size = `${clients.length} clients, ${steps.length} steps, ${(length / 1_000).toFixed(0)} s`;
+  console.log(`a smaller plan after ${tries} tries: ${size}; replay it with --plan ${file}`);
+  return outcome;
 }
 
 function isEnough(tally: Tally, { hours, minutes }: SimulateTerms): boolean {

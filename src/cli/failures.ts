@@ -33,6 +33,8 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
     const [name = "The name"] = /"(?:[^"\\]|\\.)*"/.exec(message) ?? [];
     return usage(`${name} is in use as a semaphore, so it cannot be a lock. Use another name.`);
   },
+  "not-held": ({ message }) => unexpected(message),
+  deadlock: ({ message }) => unexpected(message),
   "compute-failed": ({ message }) => unexpected(message),
   "too-large": ({ message }) => unexpected(message),
   "no-client": ({ message, cause }) =>

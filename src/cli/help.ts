@@ -51,6 +51,7 @@ export const PROGRAM_HELP: string = [
     "holdfast elect scheduler -- ./scheduler  running on exactly one machine",
     "holdfast once report --at-most 1h --at-least 10m -- ./report",
     "holdfast ls                              who holds and who waits",
+    "holdfast watch                           the same, live",
   ),
   '\n"holdfast help COMMAND" explains a command.',
   EXIT_CODES,

@@ -1,8 +1,8 @@
 /** The command `holdfast`, as bin/holdfast starts it. */
-// First, because it looks at what this process was started with.
 import { respectIgnored } from "./inherited.ts";
-import { run } from "./program.ts";
 
+// First, because it looks at what this process was started with.
 respectIgnored();
+const { run } = await import("./program.ts");
 // Connections and timers of what was given up must not keep a finished command alive.
 process.exit(await run(process.argv.slice(2)));

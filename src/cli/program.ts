@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { CliError } from "./cli-error.ts";
+import { addCompletion } from "./completion.ts";
 import { addDoctor, doctor } from "./doctor.ts";
 import { parseDuration } from "./durations.ts";
 import { elect } from "./elect.ts";
@@ -29,6 +30,7 @@ import { release } from "./release.ts";
 import type { ReleaseOptions } from "./release.ts";
 import { show } from "./show.ts";
 import { addUi, ui } from "./ui.ts";
+import { addWatch } from "./watch.ts";
 import { assertCommand, splitWords } from "./words.ts";
 
 /** @returns the exit code; what went wrong has been said */
@@ -45,6 +47,11 @@ export async function run(args: readonly string[]): Promise<number> {
 /** @throws what `failureOf` puts into words */
 export function interpret(args: readonly string[]): Promise<number> {
   return new Program().run(args);
+}
+
+/** The commands with their options, for the man page. */
+export function describe(): Command {
+  return new Program().commands;
 }
 
 type AnyOptions = ExecOptions & OnceOptions;
@@ -85,6 +92,13 @@ class Program {
     addUi(this.#program, async (options) => {
       this.#status = await ui(options);
     });
+    addWatch(this.#program, (status) => (this.#status = status));
+    addCompletion(this.#program);
+  }
+
+  /** What there is, for those who describe it. */
+  get commands(): Command {
+    return this.#program;
   }
 
   /** @returns the exit code */

@@ -17,15 +17,17 @@ export async function release(name: string, options: ReleaseOptions): Promise<nu
   await print(lock.holders.length === 0 ? summary(lock) : tableOf([lock]));
   if (!options.force) throw new CliError(ExitCode.usage, WITHOUT_FORCE);
   if (lock.holders.length === 0) return 0;
-  const shown = lock.holders.map(({ token }) => token ?? undefined);
-  const freed = await session.locks.forceRelease(name, shown);
-  const count = freed.length === 1 ? "1 holder" : `${freed.length} holders`;
-  await print(
-    freed.length === 0
-      ? "\nNothing was freed: the holder released the lock in the meantime."
-      : `\nFreed ${quoted(name)} from ${count}. ${whatHoldersLearn(lock, session.tellsHolders)}`,
-  );
+  await print(`\n${await freeFrom(session, lock)}`);
   return 0;
+}
+
+/** Takes the lock from the holders that were seen. Says what became of it. */
+export async function freeFrom(session: Session, lock: ListedLock): Promise<string> {
+  const seen = lock.holders.map(({ token }) => token ?? undefined);
+  const freed = await session.locks.forceRelease(lock.name, seen);
+  if (freed.length === 0) return "Nothing was freed: the holder released the lock in the meantime.";
+  const count = freed.length === 1 ? "1 holder" : `${freed.length} holders`;
+  return `Freed ${quoted(lock.name)} from ${count}. ${whatHoldersLearn(lock, session.tellsHolders)}`;
 }
 
 /** @param tellsHolders whether the scheme in use tells holders; those of another scheme are not listening */

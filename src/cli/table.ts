@@ -32,7 +32,8 @@ function fit(needed: readonly number[], flexible: readonly number[], available: 
   return widths;
 }
 
-function cut(text: string, most: number): string {
+/** The text in at most so many columns; what is left out ends it with "…". */
+export function cut(text: string, most: number): string {
   if (width(text) <= most) return text;
   let [kept, taken] = ["", 0];
   for (const { segment } of new Intl.Segmenter().segment(text)) {
@@ -43,6 +44,7 @@ function cut(text: string, most: number): string {
   return `${kept}…`;
 }
 
-function pad(text: string, to: number): string {
+/** The text with spaces after it, in at least so many columns. */
+export function pad(text: string, to: number): string {
   return text + " ".repeat(Math.max(0, to - width(text)));
 }

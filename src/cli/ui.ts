@@ -7,7 +7,6 @@ import { isIPv4, isIPv6 } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
-import { createDashboard, nodeHandler } from "../dashboard.ts";
 import { CliError } from "./cli-error.ts";
 import { Session } from "./connection.ts";
 import { ExitCode, signalExitCode } from "./exit-codes.ts";
@@ -50,6 +49,8 @@ export function addUi(program: Command, action: (options: UiOptions) => Promise<
 export async function ui(options: UiOptions): Promise<number> {
   const secret = secretFor(options.host);
   await using session = await Session.open(options, {});
+  // No other command needs it, or should load it.
+  const { createDashboard, nodeHandler } = await import("../dashboard.ts");
   const dashboard = createDashboard(session.locks, {
     readOnly: !options.allowRelease,
     authorize: ({ url }) => isSame(new URL(url).pathname.split("/")[1] ?? "", secret),

@@ -1,4 +1,4 @@
-import { SHOWS, SORTS } from "./view.ts";
+import { SHOWS, SORTS } from "../observation/find.ts";
 import type { Question } from "./view.ts";
 
 const LONGEST_SEARCH = 200;

@@ -2,11 +2,13 @@
  * What the page is sent: an event with a `View` after each look at the server, and the `Past` of all locks once. Times
  * are milliseconds, counted from the look (`held`, `left`) or since 1970 (`time`); what is not known is null.
  */
+import type { Show, Sort } from "../observation/find.ts";
 import type { LockKind, PastHold, QueueLength, Totals } from "../observation/observation.ts";
 import type { Point } from "../observation/series.ts";
 import type { Stuck } from "../observation/stuck.ts";
 import type { LockMode } from "../schemes/scheme.ts";
 
+export type { Show, Sort };
 export type { LockKind, PastHold, Point, QueueLength, Stuck, Totals };
 
 /** What a page asks for, in the query of its URL. */
@@ -20,11 +22,6 @@ export interface Question {
   /** The lock that is looked at; null for the overview. */
   readonly lock: string | null;
 }
-
-export const SHOWS = ["all", "contended", "stuck", "semaphores", "elections", "jobs", "foreign"] as const;
-export type Show = (typeof SHOWS)[number];
-export const SORTS = ["attention", "name", "waiters", "wait", "held", "left"] as const;
-export type Sort = (typeof SORTS)[number];
 
 export interface View {
   /** How long ago the look was, and how long until the next one at present. */

@@ -1,10 +1,11 @@
 /** Makes what pages are sent from what was observed. Viewers that ask for the same locks share the work of a look. */
+import { findLocks } from "../observation/find.ts";
 import { isForeign } from "../observation/observation.ts";
 import type { Observation, ObservedHolder, ObservedLock } from "../observation/observation.ts";
 import type { Observer } from "../observation/observer.ts";
 import { jobIn } from "../primitives/once.ts";
 import type { LockInfo } from "../snapshot.ts";
-import type { HolderView, LockView, Question, Row, Show, Sort, View, WaiterView } from "./view.ts";
+import type { HolderView, LockView, Question, Row, View, WaiterView } from "./view.ts";
 
 /** How many of the locks that are stuck are shown on top. */
 const MOST_STUCK = 5;
@@ -60,68 +61,9 @@ export class Views {
     this.#of = latest;
     const key = JSON.stringify([search, show, sort]);
     let found = this.#found.get(key);
-    if (!found) this.#found.set(key, (found = find(latest, search, show, sort)));
+    if (!found) this.#found.set(key, (found = findLocks(latest, { search, show, sort })));
     return found;
   }
-}
-
-function find({ at, locks }: Observation, search: string, show: Show, sort: Sort): readonly ObservedLock[] {
-  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  const isShown = SHOWN[show];
-  const found = [...locks.values()].filter((lock) => isShown(lock) && words.every((word) => occurs(word, lock)));
-  const order = ORDERS[sort];
-  return found.sort((a, b) => order(a, b, at) || byName(a, b));
-}
-
-function occurs(word: string, { name, holders, waiters }: ObservedLock): boolean {
-  return (
-    name.toLowerCase().includes(word) ||
-    holders.some(({ info }) => names(info, word)) ||
-    waiters.some((each) => names(each, word))
-  );
-}
-
-function names({ label, clientLabel, token, fence }: LockInfo, word: string): boolean {
-  return (
-    label.toLowerCase().includes(word) ||
-    clientLabel.toLowerCase().includes(word) ||
-    String(fence) === word ||
-    token?.toLowerCase() === word
-  );
-}
-
-const SHOWN: Record<Show, (lock: ObservedLock) => boolean> = {
-  all: () => true,
-  contended: ({ waiters }) => waiters.length > 0,
-  stuck: ({ stuck }) => stuck !== undefined,
-  semaphores: ({ kind }) => kind === "semaphore",
-  elections: ({ kind }) => kind === "election",
-  jobs: ({ kind }) => kind === "job",
-  foreign: ({ holders }) => isForeign(holders),
-};
-
-const ORDERS: Record<Sort, (a: ObservedLock, b: ObservedLock, at: number) => number> = {
-  attention: (a, b, at) =>
-    Number(Boolean(b.stuck)) - Number(Boolean(a.stuck)) ||
-    b.waiters.length - a.waiters.length ||
-    heldFor(b, at) - heldFor(a, at),
-  name: byName,
-  waiters: (a, b) => b.waiters.length - a.waiters.length,
-  wait: (a, b) => b.longestWait - a.longestWait,
-  held: (a, b, at) => heldFor(b, at) - heldFor(a, at),
-  left: (a, b) => endOf(a) - endOf(b),
-};
-
-function byName(a: ObservedLock, b: ObservedLock): number {
-  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
-}
-
-function heldFor({ holders: [first] }: ObservedLock, at: number): number {
-  return first ? at - first.since : -1;
-}
-
-function endOf({ holders: [first] }: ObservedLock): number {
-  return first?.ends ?? Number.MAX_VALUE;
 }
 
 function rowOf(lock: ObservedLock, at: number): Row {

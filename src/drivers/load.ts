@@ -1,10 +1,13 @@
 /** Client libraries are optional, and are loaded when they are needed. */
-import Module from "node:module";
-import { isAbsolute, join } from "node:path";
+import { builtin } from "../runtime.ts";
 import { here } from "./here.ts";
 
 /** Under another name, because bundlers read calls of createRequire, and complain of what they cannot know. */
-const { createRequire: requireFrom } = Module;
+const { createRequire: requireFrom } = builtin("node:module") ?? {};
+const paths = builtin("node:path");
+
+/** Whether this runtime can load libraries at all. */
+export const mayLoad: boolean = requireFrom !== undefined;
 
 /**
  * Load a library that is installed beside holdfast, or beside the program that uses it.
@@ -13,6 +16,7 @@ const { createRequire: requireFrom } = Module;
  * @throws whatever the library throws while it loads
  */
 export function loadLibrary(name: string): unknown {
+  if (!requireFrom) return undefined;
   for (const place of places()) {
     const require = requireFrom(place);
     let file: string;
@@ -32,7 +36,8 @@ export function loadLibrary(name: string): unknown {
  * anybody may have put something there.
  */
 function places(): string[] {
+  if (!paths) return [];
   const [, script = ""] = process.argv;
-  const program = isAbsolute(script) ? script : join(process.cwd(), "holdfast");
+  const program = paths.isAbsolute(script) ? script : paths.join(process.cwd(), "holdfast");
   return here === undefined ? [program] : [here, program];
 }

@@ -1,5 +1,5 @@
 /** What a Cluster refuses has not been done, so it may be sent again: where the key is now, or when its slot has settled. */
-import { setTimeout as sleep } from "node:timers/promises";
+import { sleep } from "../runtime.ts";
 import { isClosed, messageOf } from "./server-errors.ts";
 
 /** How often, and after which pause in milliseconds, as ioredis does it with single commands. */
@@ -14,7 +14,7 @@ export async function untilSettled(send: () => Promise<unknown>): Promise<unknow
     } catch (error) {
       if (attempt === MOST_ATTEMPTS || !/^(TRYAGAIN|CLUSTERDOWN)\b/.test(messageOf(error))) throw error;
     }
-    await sleep(PAUSE, undefined, { ref: false });
+    await sleep(PAUSE);
   }
 }
 
@@ -38,7 +38,7 @@ export async function untilAccepted(
     [, asked] = /^ASK \d+ (\S+)/.exec(refusal.message) ?? [];
     if (asked !== undefined) continue;
     await find();
-    if (!refusal.message.startsWith("MOVED")) await sleep(PAUSE, undefined, { ref: false });
+    if (!refusal.message.startsWith("MOVED")) await sleep(PAUSE);
   }
 }
 

@@ -1,4 +1,8 @@
-import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
+import { onNextTurn, sleep } from "../runtime.ts";
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => onNextTurn(resolve));
+}
 
 /** Between two looks at a connection that is down or clogged, in milliseconds. */
 const LONGEST_PAUSE = 50;
@@ -11,6 +15,6 @@ export async function untilWritten(isWritten: () => boolean, turns: number): Pro
   for (let i = 0; i < turns; i++) await turn();
   for (let pause = 0.1; !isWritten(); pause = Math.min(2 * pause, LONGEST_PAUSE)) {
     if (pause < 1) await turn();
-    else await sleep(pause, undefined, { ref: false });
+    else await sleep(pause);
   }
 }

@@ -13,6 +13,7 @@ import { guardKey } from "../schemes/keys.ts";
 import { checkFenced, checkRedisWrite } from "./checks.ts";
 import type { Fenced } from "./checks.ts";
 import * as lua from "./scripts.generated.ts";
+import { byteLength } from "../runtime.ts";
 
 /** The write came too late: another holder, with a larger fence, has been there. Nothing was written. */
 export class StaleFenceError extends LockError {
@@ -73,7 +74,7 @@ export class RedisFence {
    */
   async write(by: Fenced, command: string, key: string, ...args: (string | number)[]): Promise<unknown> {
     const { fence, token } = checkFenced(by);
-    const words = checkRedisWrite(command, key, args).map((word) => `${Buffer.byteLength(word)}:${word}`);
+    const words = checkRedisWrite(command, key, args).map((word) => `${byteLength(word)}:${word}`);
     const full = this.#driver.keyPrefix + key;
     const item = {
       keys: [full, guardKey(full)] as [string, string],

@@ -111,12 +111,14 @@ export class Observer {
       const now = this.#clock.now();
       this.latest = this.history.add(snapshot, now, this.#time());
       this.failure = undefined;
+      this.#took = this.#clock.now() - began;
     } catch (error) {
+      // It took so long because nobody answered, and cost nothing.
+      this.#took = 0;
       this.failure = { error, since: this.failure?.since ?? this.#time() };
       if (error instanceof LockError && error.code === "closed") this.close();
     }
     this.#endedAt = this.#clock.now();
-    this.#took = this.#endedAt - began;
     this.#looking = undefined;
     this.#tellAll();
     this.#schedule();

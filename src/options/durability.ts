@@ -1,25 +1,25 @@
-/** Who must have a grant before its holder is told of it. */
+/** What must have stored a grant before its holder is notified. */
 import type { Wish } from "../durability.ts";
 import type { SchemeName } from "../schemes/scheme.ts";
 import { count, dictionary, duration, flag, onlyAmong } from "./checks.ts";
 
 /**
- * Who must have a grant before its holder is told of it: at least one of `replicas` and `aof`. It outlives the server
- * then, as far as those who have it do, and one of them is what takes its place.
+ * What must have stored a grant before its holder is notified: at least one of `replicas` and `aof`. The grant then
+ * survives the server, if one of those that stored it takes its place.
  */
 export interface DurabilityOptions {
-  /** So many replicas (default 0); with `aof`, so many that have it on their disks. */
+  /** How many replicas (default 0); with `aof`, how many that have it on their disks. */
   replicas?: number | undefined;
   /**
    * The server's append-only file, on disk (default false). Needs Redis 7.2 or Valkey, and `appendonly yes`. With
    * `appendfsync always` that takes a disk's time; with `everysec` up to a second, in which the client's connection
-   * does nothing else; with `no` it never happens.
+   * does nothing else; with `no` it never completes.
    */
   aof?: boolean | undefined;
   /**
    * How long that may take, in milliseconds (1 to 4 000, less than the ttl; default 100, or 2 000 with `aof`, and never
-   * more than a third of the ttl). It is waited for only where replicas or disk are late; then all that is sent over
-   * the same client waits as long.
+   * more than a third of the ttl). Only if replicas or disk are late does it take that long; everything sent
+   * over the same client then waits as well.
    */
   timeout?: number | undefined;
 }

@@ -1,5 +1,4 @@
-import { hostname } from "node:os";
-import { basename } from "node:path";
+import { processName } from "../runtime.ts";
 import type { SchemeName } from "../schemes/scheme.ts";
 import { count, dictionary, duration, flag, label, oneOf, onlyAmong, SHORTEST_TTL, show } from "./checks.ts";
 import { checkDurability, wishFor } from "./durability.ts";
@@ -7,16 +6,16 @@ import type { CheckedDurability, DurabilityOptions } from "./durability.ts";
 
 /** Settings of a {@link LockManager}. Durations are in milliseconds. */
 export interface ManagerOptions {
-  /** Stands before every key (default `"lock:"`). `""` shares keys with other libraries as they are. */
+  /** Prefix for every key (default `"lock:"`). Use `""` to share keys with other libraries. */
   prefix?: string | undefined;
   /** How long a grant lasts without renewal (default 30 000, at least 50). */
   ttl?: number | undefined;
   /**
-   * `lua` where a client is given (the default), or `set` for servers and accounts without scripting; `redlock`, and
-   * nothing else, where an array of clients is given.
+   * With one client: `lua` (the default), or `set` for servers and accounts without scripting. With an array of clients:
+   * only `redlock`.
    */
   scheme?: "lua" | "set" | "redlock" | undefined;
-  /** Who holds, shown to people (default `host:pid:program`). */
+  /** A name for this process that people recognize (default `host:pid:program`). */
   label?: string | undefined;
   /**
    * Scheme `redlock`: how long one server may take to vote (default: a twentieth of the ttl, but at least 100 or a
@@ -33,18 +32,28 @@ export interface ManagerOptions {
    */
   delayRestarted?: boolean | undefined;
   /**
-   * How many waiters of this process may follow one another on a lock before another process has its turn (default
-   * 16). They share one place in the queue, which makes contention within a process cheap. 1: each waiter stands in
-   * the queue by itself, in strict order over all processes. Only the scheme `lua` has turns.
+   * How many waiters of this process may hold a lock one after another before another process has its turn (default
+   * 16). They share one place in the queue, which makes contention within a process cheap. With 1, each waiter has its
+   * own place: strict order over all processes. Only the scheme `lua` has turns.
    */
   turn?: number | undefined;
   /**
-   * Tell of a grant, and count on its renewal, only when so many replicas or the disk have it (default: when the server
-   * has it in memory). Where they do not in time, the grant is released and the request rejects with
-   * `DurabilityError`. Give the manager a client of its own: while replicas are away, all that is sent over it waits.
-   * Schemes `lua` and `set`. Requests then stand in the queue by themselves, whatever `turn`.
+   * Report a grant, and rely on a renewal, only once that many replicas or the disk have stored it (default: once the
+   * server has it in memory). If they do not in time, the grant is released and the request rejects with
+   * `DurabilityError`. Use a separate client: while replicas are away, everything sent over it waits. Schemes `lua` and
+   * `set`. Each request then has its own place in the queue, whatever `turn`.
    */
   durability?: DurabilityOptions | undefined;
+  /**
+   * Follow the callbacks of `request`, `once`, `share` and semaphores through everything asynchronous, so that `holds` and
+   * `assertHeld` can answer (default false). Uses AsyncLocalStorage, which makes promises a little slower.
+   */
+  trackContext?: boolean | undefined;
+  /**
+   * Report a request that waits without limit for the callback that it is made in, on the channel `holdfast:trouble`, with
+   * the code `deadlock` (default false; true in `holdfast/testing`). Includes `trackContext`.
+   */
+  detectDeadlocks?: boolean | undefined;
 }
 
 const LONGEST_TURN = 1_000;
@@ -59,6 +68,8 @@ export interface CheckedManagerOptions {
   readonly delayRestarted: boolean | undefined;
   readonly turn: number;
   readonly durability: CheckedDurability | undefined;
+  readonly trackContext: boolean;
+  readonly detectDeadlocks: boolean;
 }
 
 const MANAGER_OPTIONS = new Set([
@@ -70,6 +81,8 @@ const MANAGER_OPTIONS = new Set([
   "nodeTimeout",
   "delayRestarted",
   "durability",
+  "trackContext",
+  "detectDeadlocks",
 ]);
 
 /** @throws TypeError for a value of the wrong kind, RangeError for one out of bounds. */
@@ -92,6 +105,11 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
     throw new TypeError("Expected durability to be null only for a request, in place of the manager's; got null.");
   }
   wishFor(durability, ttl);
+  const trackContext = flag(given["trackContext"], "trackContext");
+  const detectDeadlocks = flag(given["detectDeadlocks"], "detectDeadlocks") ?? false;
+  if (detectDeadlocks && trackContext === false) {
+    throw new TypeError("Expected trackContext not to be false with detectDeadlocks, which needs it. Leave it out.");
+  }
   return {
     prefix,
     ttl,
@@ -100,12 +118,14 @@ export function checkManagerOptions(options: unknown): CheckedManagerOptions {
     label: label(given["label"]) ?? defaultLabel(),
     nodeTimeout: duration(given["nodeTimeout"], "nodeTimeout", 1),
     delayRestarted: flag(given["delayRestarted"], "delayRestarted"),
+    trackContext: trackContext ?? detectDeadlocks,
+    detectDeadlocks,
     turn: count(given["turn"], "turn", LONGEST_TURN) ?? 16,
   };
 }
 
 function defaultLabel(): string {
-  return `${hostname()}:${process.pid}:${basename(process.argv[1] ?? process.title)}`.slice(0, 256).toWellFormed();
+  return processName().slice(0, 256).toWellFormed();
 }
 
 /** @throws TypeError where an option was given that only the scheme redlock knows */

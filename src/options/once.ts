@@ -4,13 +4,13 @@ import type { Defaults } from "./request.ts";
 
 /** Settings of a job that one of many machines runs. Durations are in milliseconds. */
 export interface OnceOptions {
-  /** The job may take so long and no longer: then its lock is lost, and `lock.signal` aborted (at least 50). */
+  /** The longest time that the job may take: then its lock is lost, and `lock.signal` aborts (at least 50). */
   atMost: number;
-  /** The job is not run again for so long from its start, however short it is (default 0; at most `atMost`). */
+  /** Nobody runs the job again until this long after its start, however short it is (default 0; at most `atMost`). */
   atLeast?: number | undefined;
-  /** How soon after a crash the job may be run again, but for `atLeast` (default: the manager's, at least 50). */
+  /** How long after a crash the job can run again, unless `atLeast` is longer (default: the manager's, at least 50). */
   ttl?: number | undefined;
-  /** Who runs it, shown to people (default: the manager's). */
+  /** A name for the machine that runs it (default: the manager's). */
   label?: string | undefined;
 }
 

@@ -14,15 +14,16 @@ import {
 } from "./checks.ts";
 import { checkDurability, wishFor } from "./durability.ts";
 import type { CheckedDurability, DurabilityOptions } from "./durability.ts";
+import { byteLength } from "../runtime.ts";
 /** Settings of one request: those of the Web Locks API, then ours. Durations are in milliseconds. */
 export interface LockOptions {
   /** `exclusive` (the default), or `shared`: any number of shared holders together. */
   mode?: LockMode | undefined;
-  /** Do not wait: the callback is called with `null` when the lock cannot be had at once. */
+  /** Do not wait: the callback is called with `null` if the lock is not free. */
   ifAvailable?: boolean | undefined;
-  /** Take the lock from whoever holds it. Its request rejects with an `AbortError`. */
+  /** Take the lock from its holder, whose request rejects with an `AbortError`. */
   steal?: boolean | undefined;
-  /** Withdraws the request while it waits. No effect once granted. */
+  /** Withdraws the request while it waits. Has no effect once the lock is granted. */
   signal?: AbortSignal | undefined;
   /** How long a grant lasts without renewal (default: the manager's, at least 50). */
   ttl?: number | undefined;
@@ -33,21 +34,20 @@ export interface LockOptions {
   waitTimeout?: number | undefined;
   /** Renew the lease while the lock is held (default true). */
   renew?: boolean | undefined;
-  /** However often renewed, the lease ends this long after the grant (default: no cap, at least 50). */
+  /** The lease ends this long after the grant, even if it is renewed (default: no limit; at least 50). */
   maxHold?: number | undefined;
-  /** Who holds, shown to people (default: the manager's). */
+  /** A name for the holder that people recognize (default: the manager's). */
   label?: string | undefined;
   /**
-   * Reject with `QueueFullError`, and never enter the queue, where more than so many wait already (default: no bound;
-   * 0 to 10 000). Such a request stands in the queue by itself, whatever the manager's `turn`. Needs a scheme with a
+   * Reject with `QueueFullError`, without entering the queue, if more requests than this are waiting (default: no limit;
+   * 0 to 10 000). Such a request has its own place in the queue, whatever the manager's `turn`. Needs a scheme with a
    * queue.
    */
   maxQueue?: number | undefined;
   /**
-   * Called when the request begins to wait, and when it learns that its position has changed: when it becomes the
-   * first in line, and with each question that it sends anyway, every 5 s or so. Such a request stands in the queue by
-   * itself, so its position is exact; those of one process that share a place count as one. What it throws ends the
-   * wait.
+   * Called when the request starts waiting and whenever its position changes. Becoming first in line is reported at
+   * once, other changes within about 5 s. Such a request has its own place in the queue, so its position is exact;
+   * requests of another process that share a place count as one. If it throws, the wait ends with that error.
    */
   onWait?: ((wait: Wait) => void) | undefined;
   /**
@@ -55,18 +55,18 @@ export interface LockOptions {
    * false). Both have the same fence; the lock is released when the last of them has ended.
    */
   reentrant?: boolean | undefined;
-  /** As the manager's option, which it takes the place of; `null`: a grant like any other. */
+  /** Replaces the manager's option for this request; `null` turns it off. */
   durability?: DurabilityOptions | null | undefined;
 }
 
 /** Options of `tryAcquire`. Those about waiting (`signal`, `maxQueue`, `onWait`) need a `waitTimeout`. */
 export type TryOptions = Omit<LockOptions, "ifAvailable">;
 
-/** How it stands with a request that waits. */
+/** The state of a waiting request. */
 export interface Wait {
-  /** 1 for the first in line. Undefined where the scheme has no queue. */
+  /** 1 for the first in line. Undefined if the scheme has no queue. */
   readonly position: number | undefined;
-  /** The exclusive holder, where that is one of ours. */
+  /** The exclusive holder, if it uses holdfast. */
   readonly holder: WaitedFor | undefined;
 }
 
@@ -281,9 +281,9 @@ function reserved(name: string): DOMException {
 export function checkName(name: unknown): string {
   if (typeof name !== "string") throw new TypeError(`Expected the lock's name to be a string; got ${show(name)}.`);
   // A string has at least as many bytes as characters, and at most three times as many.
-  if (name.length * 3 > LONGEST_NAME && Buffer.byteLength(name) > LONGEST_NAME) {
+  if (name.length * 3 > LONGEST_NAME && byteLength(name) > LONGEST_NAME) {
     throw new RangeError(
-      `Expected the lock's name to be at most ${LONGEST_NAME} bytes of UTF-8; got ${Buffer.byteLength(name)}. Hash long names.`,
+      `Expected the lock's name to be at most ${LONGEST_NAME} bytes of UTF-8; got ${byteLength(name)}. Hash long names.`,
     );
   }
   return name;

@@ -1,7 +1,7 @@
 /**
  * Leader election: whoever holds the lock of that name leads. A candidate is a waiter in the lock's queue, so all
  * that is promised of locks holds here: a leader that resigns hands over by a push, one that crashes within its lease,
- * and one that loses its lease is told, by its own clock, before anybody else can lead.
+ * and one that loses its lease is notified, by its own clock, before anyone else can lead.
  */
 import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
@@ -60,7 +60,7 @@ export class Term {
     return this.#lock.fence;
   }
 
-  /** Names this term for ever. */
+  /** A unique ID of this term, never used again. */
   get token(): string {
     return this.#lock.token;
   }
@@ -92,13 +92,20 @@ export class Term {
   }
 }
 
+/** A candidacy: a term each time this candidate is elected. */
+export interface Election extends AsyncGenerator<Term, void, void> {
+  /** Whether this candidate leads now, by this process's own clock, looked at each time. */
+  readonly leading: boolean;
+}
+
 /** Between attempts while the server cannot be reached; an attempt itself is patient for some seconds. */
 const RETRY_AFTER = 1_000;
 
 /** A term each time this candidate is elected, until the signal is aborted. */
-export function campaign(room: ElectionRoom, { name, ...options }: CheckedElection): AsyncGenerator<Term, void, void> {
+export function campaign(room: ElectionRoom, { name, ...options }: CheckedElection): Election {
   const { signal } = options;
-  return stoppable(signal, async function* (stop) {
+  let term: Term | undefined;
+  const terms = stoppable(signal, async function* (stop) {
     for (;;) {
       const lock = await elected(room, name, { ...options, signal: stop });
       if (stop.aborted) {
@@ -107,7 +114,7 @@ export function campaign(room: ElectionRoom, { name, ...options }: CheckedElecti
       }
       if (!lock) continue;
       const origin = options.label ? { ...room.origin, label: options.label } : room.origin;
-      const term = new Term(lock, origin, signal);
+      term = new Term(lock, origin, signal);
       events.elected(term, origin);
       try {
         yield term;
@@ -116,6 +123,7 @@ export function campaign(room: ElectionRoom, { name, ...options }: CheckedElecti
       }
     }
   });
+  return Object.defineProperty(terms as Election, "leading", { get: () => term?.held ?? false });
 }
 
 /**

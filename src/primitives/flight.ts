@@ -3,7 +3,7 @@
  * lock's queue, and one of them computes if nobody else does. While another process computes the flight waits for a
  * shared lock, so that all processes are let in together when the value is there.
  */
-import { AsyncResource } from "node:async_hooks";
+import { ContextOfNow } from "../async-context.ts";
 import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import { isLockLost, LockError, quote, SchemeError } from "../errors.ts";
@@ -25,6 +25,8 @@ export interface FlightRoom {
   readonly closing: AbortSignal;
   lease(request: CheckedRequest): Promise<Lease | null>;
   recall(name: string): Promise<Recalled | undefined>;
+  /** Run a callback under this lease. */
+  within<T>(lease: Lease, run: () => T): T;
 }
 
 /** One call of `share`. */
@@ -41,7 +43,7 @@ const RETRY_AFTER = 250;
 const LONGEST_FAILURE = 1_000;
 
 /** One who waits for the landing, and the async context of its code. */
-class Asker extends AsyncResource {
+class Asker extends ContextOfNow {
   readonly asking: Asking;
   readonly land: (landing: Landing) => void;
   readonly fail: (error: unknown) => void;
@@ -165,7 +167,9 @@ export class Flight {
     try {
       await holdDuring(lease, async () => {
         try {
-          const text = await asker.runInAsyncScope(() => this.#make(lease, asker.asking));
+          const text = await asker.runInAsyncScope(() =>
+            this.#room.within(lease, () => this.#make(lease, asker.asking)),
+          );
           await this.#share(lease, { isFailure: false, text }, ttl);
           if (!lease.error) this.#settle((each) => each.land({ isFailure: false, text }));
         } catch (error) {

@@ -14,6 +14,8 @@ import { holdDuring } from "./hold.ts";
 export interface OnceRoom {
   readonly clock: Clock;
   job(name: string, terms: { ttl: number; maxHold: number; label: string }): Promise<Lease | null>;
+  /** Run a callback under this lease. */
+  within<T>(lease: Lease, run: () => T): T;
   look(name: string): Promise<LockState | undefined>;
 }
 
@@ -56,7 +58,9 @@ export async function once<T>(
     if (lease) {
       await keepOthersOut(room, lease, atLeast, labelled);
       const lock = new Lock(lease);
-      const value = await holdDuring(lease, () => noteOutcome(room, lease, labelled, async () => await job(lock)));
+      const value = await holdDuring(lease, () =>
+        noteOutcome(room, lease, labelled, () => room.within(lease, async () => await job(lock))),
+      );
       return { ran: true, value, fence: lease.grant.fence };
     }
     const other = await whoElse(room, name);

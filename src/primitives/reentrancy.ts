@@ -3,7 +3,6 @@
  * asynchronous (AsyncLocalStorage); a request with `reentrant` for the same name in there takes part in the same lease
  * and cannot wait for itself. The lock is released when the last part has ended.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
 import { meets } from "../durability.ts";
 import { LockError, quote, released } from "../errors.ts";
 import type { LockLostError } from "../errors.ts";
@@ -19,84 +18,77 @@ interface Whole {
   readonly onLost: Set<(error: LockLostError) => void>;
 }
 
-type Context = ReadonlyMap<string, Whole>;
+/**
+ * Take part in the lease that this context has already; undefined if it has none that can be shared.
+ *
+ * @param around what the context has of the lock
+ * @throws LockLostError when that lease is over, LockError `unsupported` for an upgrade, also of durability
+ */
+export function join(around: Holding | undefined, { lock, mode, durability }: CheckedRequest): Part | undefined {
+  const whole = around instanceof Part ? around.whole : undefined;
+  if (!whole || whole.parts === 0) return undefined;
+  const { error, grant } = whole.lease;
+  if (error) throw error;
+  if (mode === "exclusive" && grant.mode === "shared") throw upgrade(lock);
+  if (durability && !meets(grant.durability, durability)) throw lessDurable(lock);
+  return new Part(whole);
+}
 
-/** The contexts of one manager; others' locks are others. */
-export class Reentrancy {
-  readonly #contexts = new AsyncLocalStorage<Context>();
-
-  /**
-   * Take part in the lease that this context has already; undefined where it has none.
-   *
-   * @throws LockLostError when that lease is over, LockError `unsupported` for an upgrade, also of durability
-   */
-  join({ lock, mode, durability }: CheckedRequest): Part | undefined {
-    const whole = this.#contexts.getStore()?.get(lock);
-    if (!whole || whole.parts === 0) return undefined;
-    const { error, grant } = whole.lease;
-    if (error) throw error;
-    if (mode === "exclusive" && grant.mode === "shared") throw upgrade(lock);
-    if (durability && !meets(grant.durability, durability)) throw lessDurable(lock);
-    return new Part(this.#contexts, whole);
-  }
-
-  /** The first part of a lease. */
-  open(lease: Lease): Part {
-    const whole: Whole = { lease, parts: 0, onLost: new Set() };
-    lease.onLost((error) => {
-      for (const listener of whole.onLost) listener(error);
-    });
-    return new Part(this.#contexts, whole);
-  }
+/** The first part of a lease. */
+export function open(lease: Lease): Part {
+  const whole: Whole = { lease, parts: 0, onLost: new Set() };
+  lease.onLost((error) => {
+    for (const listener of whole.onLost) listener(error);
+  });
+  return new Part(whole);
 }
 
 /** One request's part in a lease. */
 export class Part implements Holding {
-  readonly #contexts: AsyncLocalStorage<Context>;
-  readonly #whole: Whole;
+  /** What it is a part of. */
+  readonly whole: Whole;
   #ended = false;
   #onLost: ((error: LockLostError) => void) | undefined;
 
-  constructor(contexts: AsyncLocalStorage<Context>, whole: Whole) {
-    this.#contexts = contexts;
-    this.#whole = whole;
+  constructor(whole: Whole) {
+    this.whole = whole;
     whole.parts++;
   }
 
   get grant(): Grant {
-    return this.#whole.lease.grant;
+    return this.whole.lease.grant;
   }
 
   get held(): boolean {
-    return !this.#ended && this.#whole.lease.held;
+    return !this.#ended && this.whole.lease.held;
   }
 
   get remaining(): number {
-    return this.#ended ? 0 : this.#whole.lease.remaining;
+    return this.#ended ? 0 : this.whole.lease.remaining;
   }
 
   get error(): LockLostError | undefined {
-    return this.#whole.lease.error;
+    return this.whole.lease.error;
   }
 
   get signal(): AbortSignal {
-    return this.#whole.lease.signal;
+    return this.whole.lease.signal;
   }
 
   onLost(listener: (error: LockLostError) => void): void {
-    if (this.#onLost) this.#whole.onLost.delete(this.#onLost);
+    if (this.#onLost) this.whole.onLost.delete(this.#onLost);
     this.#onLost = listener;
-    this.#whole.onLost.add(listener);
+    this.whole.onLost.add(listener);
     if (this.error) listener(this.error);
   }
 
   guard(): void {
-    this.#whole.lease.guard();
+    this.whole.lease.guard();
   }
 
   async extend(ttl?: number): Promise<void> {
     if (this.#ended) throw released(this.grant.lock);
-    await this.#whole.lease.extend(ttl);
+    await this.whole.lease.extend(ttl);
   }
 
   /** @throws LockError unless it is shared, for the other parts count on being alone */
@@ -118,23 +110,10 @@ export class Part implements Holding {
   async release(): Promise<boolean> {
     if (this.#ended) return false;
     this.#ended = true;
-    if (this.#onLost) this.#whole.onLost.delete(this.#onLost);
-    this.#whole.parts--;
-    return this.#whole.parts === 0 ? this.#whole.lease.release() : this.#whole.lease.held;
+    if (this.#onLost) this.whole.onLost.delete(this.#onLost);
+    this.whole.parts--;
+    return this.whole.parts === 0 ? this.whole.lease.release() : this.whole.lease.held;
   }
-
-  /** Run with this lock in the context. */
-  run<T>(callback: () => T): T {
-    const context = new Map(this.#contexts.getStore()).set(this.grant.lock, this.#whole);
-    return this.#contexts.run(context, callback);
-  }
-}
-
-/** Run inside the contexts of all parts among the holdings. */
-export function within<T>(holdings: readonly Holding[], callback: () => T): T {
-  const wrap = (inner: () => T, holding: Holding): (() => T) =>
-    holding instanceof Part ? () => holding.run(inner) : inner;
-  return holdings.reduceRight(wrap, callback)();
 }
 
 function lessDurable(lock: string): LockError {

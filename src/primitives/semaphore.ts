@@ -5,8 +5,13 @@ import type { Verb } from "../options/request.ts";
 import type { SemaphoreOptions } from "../options/semaphore.ts";
 import { holdDuring } from "./hold.ts";
 
-/** Asks the manager for permits. Null if it is a try and there are too few. */
-type Obtain = (verb: Verb, options: unknown) => Promise<Lease | null>;
+/** What a semaphore needs of its manager. */
+interface SemaphoreRoom {
+  /** Null if it is a try and there are too few. */
+  obtain(verb: Verb, options: unknown): Promise<Lease | null>;
+  /** Run a callback under this lease. */
+  within<T>(lease: Lease, run: () => T): T;
+}
 
 /** Options of `tryAcquire`. Those about waiting (`signal`, `maxQueue`, `onWait`) need a `waitTimeout`. */
 export type TrySemaphoreOptions = Omit<SemaphoreOptions, "ifAvailable">;
@@ -23,13 +28,13 @@ export class Semaphore {
   readonly name: string;
   /** How many permits there are. */
   readonly limit: number;
-  readonly #obtain: Obtain;
+  readonly #room: SemaphoreRoom;
 
   /** @internal */
-  constructor(name: string, limit: number, obtain: Obtain) {
+  constructor(name: string, limit: number, room: SemaphoreRoom) {
     this.name = name;
     this.limit = limit;
-    this.#obtain = obtain;
+    this.#room = room;
   }
 
   /** Hold permits (default 1) while the callback runs; settles as the callback does. As `LockManager.request`. */
@@ -45,20 +50,21 @@ export class Semaphore {
   async request<T>(...args: unknown[]): Promise<Awaited<T>> {
     const [options, callback] = args.length > 1 ? args : [undefined, args[0]];
     checkCallback(callback);
-    const lease = await this.#obtain("request", options);
+    const lease = await this.#room.obtain("request", options);
     const run = async (lock: Lock | null): Promise<Awaited<T>> => await (callback as (lock: Lock | null) => T)(lock);
-    return lease ? holdDuring(lease, () => run(new Lock(lease))) : run(null);
+    if (!lease) return run(null);
+    return holdDuring(lease, () => this.#room.within(lease, () => run(new Lock(lease))));
   }
 
   /** Wait for permits and keep them until `release()`, or the end of an `await using` block. */
   async acquire(options?: Omit<SemaphoreOptions, "ifAvailable">): Promise<Lock> {
     // Only those who may not wait are answered with nothing.
-    return new Lock((await this.#obtain("acquire", options)) as Lease);
+    return new Lock((await this.#room.obtain("acquire", options)) as Lease);
   }
 
   /** Take permits if that is possible at once, or within `waitTimeout`; otherwise resolve to null. */
   async tryAcquire(options?: TrySemaphoreOptions): Promise<Lock | null> {
-    const lease = await this.#obtain("tryAcquire", options);
+    const lease = await this.#room.obtain("tryAcquire", options);
     return lease && new Lock(lease);
   }
 }

@@ -1,3 +1,5 @@
+import { afterPromises } from "../runtime.ts";
+
 /** What one call carries at most: more would keep the server from others for too long, as an item costs it up to 10 µs. */
 export const MOST_ITEMS = 64;
 
@@ -56,7 +58,7 @@ export class Batches {
 
   /** Resolves when all that has been gathered so far has been sent: with the turn, so that it still shares calls. */
   sent(): Promise<void> {
-    return new Promise((resolve) => process.nextTick(resolve));
+    return new Promise((resolve) => afterPromises(resolve));
   }
 
   /** Send all that has been gathered. */
@@ -76,7 +78,7 @@ export class Batches {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     // After all promises of this turn have run, before anything of the next.
-    process.nextTick(this.#sendDue);
+    afterPromises(this.#sendDue);
   }
 
   readonly #sendDue = (): void => {

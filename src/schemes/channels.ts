@@ -5,6 +5,7 @@
 import type { Clock, Timer } from "../clock.ts";
 import type { Driver, Subscription } from "../drivers/driver.ts";
 import type { Home } from "./keys.ts";
+import { afterPromises } from "../runtime.ts";
 
 interface Channel {
   readonly subscription: Subscription;
@@ -91,7 +92,7 @@ export class Channels {
   #rise(home: Home): void {
     this.#risen.add(home);
     if (this.#risen.size > 1) return;
-    process.nextTick(() => {
+    afterPromises(() => {
       const risen = new Set(this.#risen);
       this.#risen.clear();
       if (!this.#closed) this.#events.up(risen);

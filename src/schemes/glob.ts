@@ -6,24 +6,25 @@
  * the latest `*` takes one byte more (Kirk J. Krauss, "Matching Wildcards: An Empirical Way to Tame an Algorithm",
  * Dr. Dobb's, 2014).
  */
+import { utf8 } from "../runtime.ts";
 
 const STAR = "*";
 /** What stands for exactly one byte: the byte itself, or for which bytes it stands. */
 type Part = typeof STAR | number | Uint8Array;
 
-const [ASTERISK, QUESTION, BACKSLASH, OPEN, CLOSE, CARET, DASH] = Buffer.from("*?\\[]^-");
+const [ASTERISK, QUESTION, BACKSLASH, OPEN, CLOSE, CARET, DASH] = utf8("*?\\[]^-");
 
 export class Glob {
   readonly #parts: Part[] = [];
 
   constructor(pattern: string) {
-    const bytes = Buffer.from(pattern);
+    const bytes = utf8(pattern);
     for (let at = 0; at < bytes.length;) at = this.#read(bytes, at);
   }
 
   matches(name: string): boolean {
     const parts = this.#parts;
-    const bytes = Buffer.from(name);
+    const bytes = utf8(name);
     let part = 0;
     let at = 0;
     /** Where to go on when what comes after the latest star does not match: that star takes one byte more. */
@@ -48,7 +49,7 @@ export class Glob {
   }
 
   /** Reads one part, and answers where the next begins. */
-  #read(bytes: Buffer, at: number): number {
+  #read(bytes: Uint8Array, at: number): number {
     let byte = bytes[at] as number;
     if (byte === OPEN) return this.#readSet(bytes, at + 1);
     if (byte === ASTERISK) {
@@ -64,7 +65,7 @@ export class Glob {
   }
 
   /** From behind the `[` on. A set that is not closed ends with the pattern. */
-  #readSet(bytes: Buffer, at: number): number {
+  #readSet(bytes: Uint8Array, at: number): number {
     const isNegated = bytes[at] === CARET;
     if (isNegated) at++;
     const set = new Uint8Array(256);

@@ -14,6 +14,7 @@ import { mayWait } from "./place.ts";
 import { Request } from "./request.ts";
 import { originOf } from "./room.ts";
 import type { Manner, Over, Room } from "./room.ts";
+import { onNextTurn } from "../runtime.ts";
 
 /** So many lines are kept when nobody is in them: making one anew costs more. */
 const MOST_AT_REST = 1_000;
@@ -125,6 +126,10 @@ export class Lines implements Room {
     return this.scheme.evict(lock, { ...holder, token: turn.grant.token, fence: turn.grant.fence });
   }
 
+  assertOpen(): void {
+    if (this.isClosed) throw new LockError("closed", "This LockManager has been closed. Make a new one.");
+  }
+
   /** Reject all that waits. */
   refuse(): void {
     this.isClosed = true;
@@ -164,7 +169,7 @@ export class Lines implements Room {
       one.isReady = true;
       if (one.isDue) request.begin(lease);
     });
-    if (this.#beginning.push(one) === 1) outsideContext(() => setImmediate(() => this.#beginAll()));
+    if (this.#beginning.push(one) === 1) outsideContext(() => onNextTurn(() => this.#beginAll()));
   }
 
   #beginAll(): void {

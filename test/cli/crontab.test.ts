@@ -2,24 +2,11 @@
 import { readFileSync } from "node:fs";
 import { readFile, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { CommandLine, launcher, useFolder } from "../support/cli.ts";
+import { expect, onTestFinished, test } from "vitest";
+import { launcher, useCommandLine, useFolder } from "../support/cli.ts";
 import { until } from "../support/until.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine();
 
 const page = readFileSync(new URL("../../docs/command-line.md", import.meta.url), "utf8");
 const blocks = [...page.matchAll(/```crontab\n([^]*?)```/g)].map(([, block = ""]) => block);
@@ -42,7 +29,13 @@ test.each(lines)("one machine runs the command, and nobody prints anything or fa
   const command = line.replace(/\/usr\/local\/bin\/\w+/, program);
   expect(command).toContain(program);
   const PATH = `${folder}:${dirname(process.execPath)}:/usr/bin:/bin`;
-  const environment = [`REDIS_URL=${server.url}`, `PATH=${PATH}`, "SHELL=/bin/sh", "LOGNAME=nobody", `HOME=${folder}`];
+  const environment = [
+    `REDIS_URL=${cli.server.url}`,
+    `PATH=${PATH}`,
+    "SHELL=/bin/sh",
+    "LOGNAME=nobody",
+    `HOME=${folder}`,
+  ];
   const machine = () => cli.startProgram("env", ["-i", ...environment, "/bin/sh", "-c", command]);
   const machines = [machine(), machine(), machine()];
   await until(() => machines.filter(({ over }) => over).length === 2, "those that do not run it had ended", 15_000);

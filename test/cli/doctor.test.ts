@@ -8,7 +8,8 @@ let cli: CommandLine;
 
 beforeAll(async () => {
   server = await startServer({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
-  cli = new CommandLine(server.url);
+  cli = new CommandLine();
+  cli.open(server.url);
 });
 afterAll(async () => {
   await cli.close();

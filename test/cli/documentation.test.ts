@@ -26,7 +26,7 @@ function optionsIn(text: string): Map<string, string | undefined> {
 /** Those that the page describes once, for every command. */
 const COMMON = ["--redis", "--prefix", "--scheme", "--help"];
 
-test.each(["exec", "elect", "once", "ls", "show", "release", "doctor", "ui"])(
+test.each(["exec", "elect", "once", "ls", "show", "release", "doctor", "ui", "watch"])(
   "the page gives every option of %s, and no other",
   async (verb) => {
     const [synopsis = ""] = page.match(new RegExp(`^holdfast ${verb} (?=[N[]).*`, "m")) ?? [];

@@ -1,22 +1,9 @@
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { CommandLine, hasGone } from "../support/cli.ts";
+import { expect, test } from "vitest";
+import { useCommandLine, hasGone } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine();
 
 /** Prints its fence and pid, then runs until it is signalled. */
 const LEADER = ["--", "sh", "-c", 'echo "leads $HOLDFAST_FENCE $$"; exec sleep 60'];
@@ -44,12 +31,12 @@ test("when leadership is taken away the command is stopped and started on the ne
   const second = cli.start(["elect", name, ...LEADER]);
   await cli.hasWaiters(name, 1);
   const pid = Number(/leads \d+ (\d+)/.exec(first.stdout)?.[1]);
-  await cli.run(["release", name, "--force"]);
+  await cli.forceRelease(name);
   await first.hasSaid("it was taken by force");
   await second.hasPrinted("leads");
   await hasGone(pid);
   await cli.hasWaiters(name, 1);
-  await cli.run(["release", name, "--force"]);
+  await cli.forceRelease(name);
   await until(() => /^leads.*\nleads/.test(first.stdout), "the first led again");
   await cli.hasWaiters(name, 1);
   second.signal("SIGTERM");
@@ -62,7 +49,7 @@ test("SIGTERM while the command is being stopped ends holdfast when it is: it do
   const script = "trap '' TERM; echo leads; while :; do sleep 0.05; done";
   const run = cli.start(["elect", name, "--grace", "700ms", "--", "sh", "-c", script]);
   await run.hasPrinted("leads");
-  await cli.run(["release", name, "--force"]);
+  await cli.forceRelease(name);
   await run.hasSaid("it was taken by force");
   run.signal("SIGTERM");
   expect(await run.ended).toMatchObject({ code: 143, stdout: "leads\n" });

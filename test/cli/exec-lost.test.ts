@@ -1,25 +1,12 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { built, CommandLine, hasGone, stateOf, useFolder } from "../support/cli.ts";
+import { expect, onTestFinished, test } from "vitest";
+import { built, useCommandLine, hasGone, stateOf, useFolder } from "../support/cli.ts";
 import type { Run } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeEach(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(async () => {
-  server.thaw();
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine("test");
 
 /** A shell with a child, both with the same trap for SIGTERM; it prints both pids. */
 async function startFamily(trap: string, options: string[]): Promise<{ run: Run; pids: number[] }> {
@@ -47,7 +34,7 @@ test.each(["ioredis", "redis"])(
   "a server that does not answer does not keep the command alive (%s)",
   async (client) => {
     const { run, pids } = await startFamily("''", ["--ttl", "1s", "--grace", "200ms", "--client", client]);
-    server.freeze();
+    cli.server.freeze();
     const { code, stderr } = await run.ended;
     expect(code).toBe(70);
     expect(stderr).toContain("): the server could not be reached to renew it");
@@ -57,7 +44,7 @@ test.each(["ioredis", "redis"])(
 
 test("a server that is gone does not keep the command alive", async () => {
   const { run, pids } = await startFamily("-", ["--ttl", "1s"]);
-  await server.crash();
+  await cli.server.crash();
   const { code, stderr } = await run.ended;
   expect(code).toBe(70);
   expect(stderr).toMatch(/^holdfast: lost .*: the server could not be reached to renew it; .*\n$/);
@@ -71,7 +58,7 @@ test("a suspended command is stopped too, with SIGTERM", async () => {
   await run.hasPrinted(".");
   const pid = Number(/pid (\d+)/.exec(run.stdout)?.[1]);
   await until(async () => (await stateOf(pid)) === "T", "the command stood still");
-  await cli.run(["release", name, "--force"]);
+  await cli.forceRelease(name);
   expect(await run.ended).toMatchObject({ code: 70, stdout: expect.stringContaining("stopped") });
 });
 
@@ -84,7 +71,7 @@ test("a standing stderr does not delay the end of the command", async () => {
   const command = ["exec", name, "--grace", "200ms", "--", "sh", "-c", loop, folder];
   cli.startProgram("sh", ["-c", script, folder, process.execPath, built, ...command]);
   const pid = Number(await until(() => readFile(join(folder, "pid"), "utf8"), "the command ran"));
-  await cli.run(["release", name, "--force"]);
+  await cli.forceRelease(name);
   await hasGone(pid);
 });
 
@@ -94,7 +81,7 @@ test("the end of the command is passed on when the server is gone by then", asyn
   const script = `echo held; until [ -e '${go}' ]; do sleep 0.05; done; exit 4`;
   const run = cli.start(["exec", unique(), "--", "sh", "-c", script]);
   await run.hasPrinted("held");
-  await server.crash();
+  await cli.server.crash();
   await writeFile(go, "");
   const { code, stderr } = await run.ended;
   expect(code).toBe(4);
@@ -108,7 +95,7 @@ test("a command that succeeded without its lock gives 70, and one that failed it
   const names = [unique(), unique()];
   const runs = names.map((name, i) => cli.start(["exec", name, "--wait", "0", "--", "sh", "-c", `${wait}; exit ${i}`]));
   for (const run of runs) await run.hasPrinted("held");
-  await server.restart(); // it remembers nothing, and with a lease of 30 s nobody has asked it yet
+  await cli.server.restart(); // it remembers nothing, and with a lease of 30 s nobody has asked it yet
   await writeFile(go, "");
   const ended = await Promise.all(runs.map((run) => run.ended));
   expect(ended.map(({ code }) => code)).toEqual([70, 1]);

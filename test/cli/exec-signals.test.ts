@@ -2,26 +2,13 @@ import { spawnSync } from "node:child_process";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { built, CommandLine, hasGone, stateOf, useFolder } from "../support/cli.ts";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { built, useCommandLine, hasGone, stateOf, useFolder } from "../support/cli.ts";
 import type { Run } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine();
 
 /** A shell that traps as told and then waits, without a child; it prints its pid when it does. */
 async function start(traps: string): Promise<{ run: Run; pid: number }> {

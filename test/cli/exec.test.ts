@@ -1,24 +1,11 @@
 import { chmod, readFile, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { CommandLine, useFolder } from "../support/cli.ts";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { useCommandLine, useFolder } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine();
 
 describe("the command", () => {
   test("has its exit code passed on", async () => {
@@ -293,7 +280,7 @@ describe("several locks", () => {
     const [one, two] = [unique(), unique()];
     const run = cli.start(["exec", one, "--lock", two, "--", "sh", "-c", print]);
     await run.hasPrinted("}");
-    await cli.run(["release", two, "--force"]);
+    await cli.forceRelease(two);
     expect((await run.ended).code).toBe(70);
     expect(run.stderr).toContain(`lost one of "${one}", "${two}": it was taken by force`);
   });

@@ -1,23 +1,10 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { built, CommandLine, launcher, useFolder } from "../support/cli.ts";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { built, useCommandLine, launcher, useFolder } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine();
 
 /** What a script prints that runs `words` as "$@". */
 async function output(script: string, ...words: string[]): Promise<string> {

@@ -1,24 +1,11 @@
 import { hostname } from "node:os";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
+import { beforeEach, describe, expect, test } from "vitest";
 import { LockManager } from "../../src/index.ts";
-import { built, CommandLine } from "../support/cli.ts";
+import { built, useCommandLine } from "../support/cli.ts";
 import type { Run } from "../support/cli.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
+const cli = useCommandLine();
 beforeEach(() => cli.redis.flushall());
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
 
 /** In line for the lock, one after the other. */
 async function enqueue(name: string, ...modes: string[][]): Promise<Run[]> {
@@ -156,7 +143,7 @@ describe("show", () => {
 
   test.each(["ioredis", "redis"])("works over TCP and a unix socket with %s", async (client) => {
     const holder = await cli.hold("deploy", "--client", client);
-    for (const url of [server.url, `unix://${server.socketPath}`, server.socketPath]) {
+    for (const url of [cli.server.url, `unix://${cli.server.socketPath}`, cli.server.socketPath]) {
       const { holders } = await cli.show("deploy", "--client", client, "--redis", url);
       expect(holders[0]?.label).toBe(`${hostname()}:${holder.pid}:sh`);
     }

@@ -1,25 +1,12 @@
 import { writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { CommandLine, useFolder } from "../support/cli.ts";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { useCommandLine, useFolder } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine();
 
 /** How many clients the server lets wait. */
 async function blocked(): Promise<number> {

@@ -1,24 +1,11 @@
 import { hostname } from "node:os";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { LockManager } from "../../src/index.ts";
-import { built, CommandLine } from "../support/cli.ts";
+import { built, useCommandLine } from "../support/cli.ts";
 import type { Ended } from "../support/cli.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
+const cli = useCommandLine();
 beforeEach(() => cli.redis.flushall());
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
 
 /** Colours, the title of the window, 8-bit controls, what turns the line round, what cannot be seen, a line of its own. */
 const HOSTILE = "\x1b[31m\x1b]0;t\x07\x9b1m\u202e\u2066\u200b\u2028\ufeff\r\nholdfast: all is well";
@@ -85,7 +72,7 @@ describe("what strangers wrote reaches no terminal as it is:", () => {
     const user = HOSTILE.replace(/\s/g, "");
     await cli.redis.acl("SETUSER", user, "on", "nopass", "+@connection", "+@read", "~*");
     onTestFinished(async () => void (await cli.redis.acl("DELUSER", user)));
-    const url = `redis://${encodeURIComponent(user)}:x@127.0.0.1:${server.port}`;
+    const url = `redis://${encodeURIComponent(user)}:x@127.0.0.1:${cli.server.port}`;
     const ended = await cli.run(["exec", "a", "--redis", url, "--", "true"]);
     expect(ended).toMatchObject({ code: 69, stderr: expect.stringContaining("NOPERM") });
     expectHarmless(ended);

@@ -1,23 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { built, CommandLine, hasGone, stateOf } from "../support/cli.ts";
+import { describe, expect, test } from "vitest";
+import { built, useCommandLine, hasGone, stateOf } from "../support/cli.ts";
 import type { Run } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine();
 
 const CTRL_C = "\x03";
 const CTRL_Z = "\x1a";

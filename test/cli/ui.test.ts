@@ -1,22 +1,9 @@
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { CommandLine } from "../support/cli.ts";
+import { expect, test } from "vitest";
+import { useCommandLine } from "../support/cli.ts";
 import type { Run } from "../support/cli.ts";
 import { viewWhere } from "../support/dashboards.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine();
 
 /** The URL of the page. */
 async function opened(run: Run): Promise<string> {

@@ -1,25 +1,13 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { randomPort, startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
 import { failureOf } from "../../src/cli/failures.ts";
 import { interpret } from "../../src/cli/program.ts";
 import { ExitCode } from "../../src/cli/exit-codes.ts";
-import { built, CommandLine, installBeside } from "../support/cli.ts";
+import { built, useCommandLine, installBeside } from "../support/cli.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine(server.url);
-});
-afterEach(() => cli.endAll());
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine();
 
 const root = dirname(dirname(dirname(built)));
 

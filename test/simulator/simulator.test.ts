@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { installBuiltins } from "../../simulator/world/builtins.ts";
 import type { Servers } from "../../simulator/run/simulate.ts";
+import type { Plan } from "../../simulator/plan/plan.ts";
 import type { drawPlan as Draw, PlanTerms } from "../../simulator/plan/draw.ts";
 
 /** The library must be loaded behind what it takes from its machine. */
@@ -15,6 +16,19 @@ beforeAll(async () => {
 
 afterAll(() => servers.stop());
 
+/** Each has found something, in the library or in the checks; what, says docs/proof.md. */
+const KEPT = [
+  ["h1.1", "set"],
+  ["fifth.1", "set"],
+  ["second.5", "set"],
+  ["s1.5.13", "set"],
+  ["n12.4", "lua"],
+  ["n1.6", "lua"],
+  ["perf.16", "lua"],
+  ["third.2", "lua"],
+  ["s3.2.5", "set"],
+] as const;
+
 const short = (terms: Pick<PlanTerms, "seed" | "scheme">): PlanTerms => ({ ...terms, length: 60_000, faults: 200 });
 
 describe("simulator", () => {
@@ -25,6 +39,33 @@ describe("simulator", () => {
     expect(first.holds).toBeGreaterThan(3);
     expect(second.history.lines).toEqual(first.history.lines);
   });
+
+  it("makes a failing plan smaller, and the smaller one fails again", async () => {
+    const { plant } = await import("../../simulator/mistakes/mistakes.ts");
+    const { shrink } = await import("../../simulator/run/shrink.ts");
+    const mend = plant("permits are not counted");
+    try {
+      const plan = drawPlan({ seed: "m", scheme: "lua", length: 120_000, faults: 200 });
+      const { outcome } = await shrink(await servers.run(plan), (each) => servers.run(each));
+      expect(plan.steps.length).toBeGreaterThan(40);
+      expect(outcome.plan.steps.length).toBeLessThanOrEqual(3);
+      expect(outcome.plan.clients.length).toBeLessThanOrEqual(2);
+      // A plan is data, and can be kept as a file.
+      const again = await servers.run(JSON.parse(JSON.stringify(outcome.plan)) as Plan);
+      expect(again.verdict.violations.map(({ rule }) => rule)).toContain("permits");
+      expect(again.history.lines).toEqual(outcome.history.lines);
+    } finally {
+      mend();
+    }
+  });
+
+  it.runIf(process.env["HOLDFAST_LONG"] !== undefined).each(KEPT)(
+    "keeps every promise where it once broke one: seed %s, scheme %s",
+    async (seed, scheme) => {
+      const { verdict } = await servers.run(drawPlan({ seed, scheme }));
+      expect(verdict.violations).toEqual([]);
+    },
+  );
 
   it.each(["lua", "set"] as const)("keeps every promise on scheme %s while faults happen", async (scheme) => {
     const { verdict, holds } = await servers.run(drawPlan(short({ seed: "7", scheme })));

@@ -8,6 +8,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Redis } from "ioredis";
+import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
+import { type Server, startServer } from "../../scripts/servers.ts";
 import type { ListedLock } from "../../src/cli/listing.ts";
 import { LockManager } from "../../src/index.ts";
 import type { LockManagerSnapshot } from "../../src/index.ts";
@@ -82,15 +84,29 @@ export class Run {
   }
 }
 
+/**
+ * A server for the tests of a file, or for each of them, and the commands that use it. Call it at the top of the file:
+ * what a test leaves running is ended behind it.
+ */
+export function useCommandLine(each: "file" | "test" = "file"): ServedCommandLine {
+  const cli = new ServedCommandLine();
+  const [before, after] = each === "file" ? [beforeAll, afterAll] : [beforeEach, afterEach];
+  before(() => cli.startServer());
+  afterEach(() => cli.endAll());
+  after(() => cli.close());
+  return cli;
+}
+
 /** Starts commands that use one server, and sees to it that none outlives its test. */
 export class CommandLine {
-  readonly #env: NodeJS.ProcessEnv;
+  #env: NodeJS.ProcessEnv = process.env;
   readonly #runs: Run[] = [];
   /** For what tests ask often, or do to the server: it takes a process less. */
-  readonly redis: Redis;
-  readonly #locks: LockManager;
+  redis!: Redis;
+  #locks!: LockManager;
 
-  constructor(url: string) {
+  /** @param url of the server that commands use unless they say otherwise */
+  open(url: string): void {
     this.#env = { ...process.env, REDIS_URL: url };
     this.redis = new Redis(url);
     this.redis.on("error", () => {}); // some tests end the server
@@ -143,6 +159,11 @@ export class CommandLine {
     return this.#locks.query({ name });
   }
 
+  /** Take the lock from its holder, as `holdfast release --force` does: it takes a process less. */
+  async forceRelease(name: string): Promise<void> {
+    await this.#locks.forceRelease(name);
+  }
+
   async hasWaiters(name: string, count: number): Promise<void> {
     const counted = async () => (await this.stateOf(name)).pending.length === count;
     await until(counted, `${count} waited for ${name}`, PATIENCE);
@@ -162,6 +183,22 @@ export class CommandLine {
       run.signal("SIGTERM");
       await until(() => run.over, "a command ended on SIGTERM", 2_000).catch(() => run.signal("SIGKILL"));
     }
+  }
+}
+
+/** With a server of its own. */
+class ServedCommandLine extends CommandLine {
+  server!: Server;
+
+  async startServer(): Promise<void> {
+    this.server = await startServer();
+    this.open(this.server.url);
+  }
+
+  override async close(): Promise<void> {
+    this.server.thaw();
+    await super.close();
+    await this.server.stop();
   }
 }
 

@@ -10,11 +10,11 @@ import { unique } from "../support/locks.ts";
 import { until } from "../support/until.ts";
 
 let servers: Server[];
-let cli: CommandLine;
+const cli = new CommandLine();
 
 beforeAll(async () => {
   servers = await Promise.all(Array.from({ length: 5 }, () => startServer()));
-  cli = new CommandLine(urlOf(0));
+  cli.open(urlOf(0));
 });
 afterEach(async () => {
   for (const server of servers) server.thaw();

@@ -12,7 +12,8 @@ interface Printed {
 }
 
 async function diagnose(url: string, client: string): Promise<Printed> {
-  const cli = new CommandLine(url);
+  const cli = new CommandLine();
+  cli.open(url);
   try {
     const { stdout, stderr } = await cli.run(["doctor", "--json", "--redis", url, "--client", client]);
     expect(stderr).toBe("");

@@ -1,7 +1,10 @@
-import { isDeepStrictEqual } from "node:util";
 import type { Driver, Send, Subscription } from "../driver.ts";
 import { AS_STRINGS, batchOf, closeOwn, plain, plainAll, Said } from "./library.ts";
 import type { OwnGlideClient } from "./library.ts";
+import { builtin } from "../../runtime.ts";
+
+/** If replies cannot be compared, they count as changed, and nothing is written. */
+const isSame = builtin("node:util")?.isDeepStrictEqual ?? ((): boolean => false);
 
 /**
  * A connection of our own, to one server, for WATCH. GLIDE replaces a broken connection without a word, and the new one
@@ -59,7 +62,7 @@ export class GlideSession implements Driver {
       this.#forget();
       const replies = await this.#pipeline([...watch, ...read.map((each) => each.command), ["MULTI"], ...commands]);
       const again = replies.slice(watch.length);
-      const changed = read.some(({ reply }, i) => !isDeepStrictEqual(reply, again[i]));
+      const changed = read.some(({ reply }, i) => !isSame(reply, again[i]));
       const failure = replies.find((reply) => reply instanceof Error);
       if (failure || changed) await this.#pipeline([["DISCARD"]]);
       if (failure) throw failure;

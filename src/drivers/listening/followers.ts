@@ -6,6 +6,8 @@
 import { backoff } from "../backoff.ts";
 import { messageOf } from "../server-errors.ts";
 import type { Subscription, SubscriptionEvents } from "../driver.ts";
+import { clearTimeout, setTimeout, unref } from "../../runtime.ts";
+import type { Timeout } from "../../runtime.ts";
 
 /** A connection of ours to one server. Rejections are the server's own words. */
 export interface Listener {
@@ -57,7 +59,7 @@ export class Followers {
   readonly #servers = new Map<string, Server>();
   /** False, too, from the first server on that knows no channels of slots (Redis before 7). */
   #sharded: boolean;
-  #looking: NodeJS.Timeout | undefined;
+  #looking: Timeout | undefined;
   /** Between two attempts. */
   readonly #pausing = new Set<Channel>();
 
@@ -181,7 +183,8 @@ export class Followers {
       this.#looking = undefined;
       this.#compare();
       if (this.#servers.size > 0) this.#look();
-    }, LOOK_INTERVAL).unref();
+    }, LOOK_INTERVAL);
+    unref(this.#looking);
   }
 
   #compare(): void {
@@ -196,7 +199,8 @@ export class Followers {
 
 function sleep(channel: Channel, time: number): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, time).unref();
+    const timer = setTimeout(resolve, time);
+    unref(timer);
     channel.wake = () => {
       clearTimeout(timer);
       resolve();

@@ -2,12 +2,12 @@
  * Connections of our own, in place of a user's: made by the client library that is installed, kept until they are
  * closed, and silent. See docs/decisions/023-urls-and-owned-connections.md.
  */
-import { isIP } from "node:net";
 import { outsideContext } from "../../async-context.ts";
 import { LockError } from "../../errors.ts";
+import { builtin } from "../../runtime.ts";
 import { backoff } from "../backoff.ts";
 import type { RedisClient } from "../index.ts";
-import { loadLibrary } from "../load.ts";
+import { loadLibrary, mayLoad } from "../load.ts";
 import { messageOf } from "../server-errors.ts";
 import { parseUrls } from "./url.ts";
 import type { Address, Place } from "./url.ts";
@@ -84,6 +84,12 @@ function connector(library: Library | undefined): (place: Place) => Connection {
       ? (place) => new NodeRedisConnection(loaded as NodeRedisLibrary, place)
       : (place) => new IoredisConnection(loaded as IoredisLibrary, place);
   }
+  if (!mayLoad) {
+    throw new LockError(
+      "no-client",
+      "This runtime cannot open a URL. Make a client, of @upstash/redis for example, and pass that.",
+    );
+  }
   const missing = library ? `${library}, which is not installed` : "a Redis client library, and none is installed";
   throw new LockError(
     "no-client",
@@ -105,7 +111,7 @@ function ignore(): void {}
 
 /** What to ask for in TLS (SNI), so that one endpoint can stand before many servers. Addresses are no names. */
 function serverName(host: string): { servername?: string } {
-  return isIP(host) ? {} : { servername: host };
+  return builtin("node:net")?.isIP(host) ? {} : { servername: host };
 }
 
 /** A node as others name it, to which `options` belong that depend on its host. */

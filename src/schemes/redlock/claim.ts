@@ -2,6 +2,7 @@
 import type { Caller } from "../../caller.ts";
 import type { Timer } from "../../clock.ts";
 import { QueueFullError } from "../../errors.ts";
+import { onNextTurn } from "../../runtime.ts";
 import type { NodeKeys } from "../keys.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { Answer, LockMode, Question } from "../scheme.ts";
@@ -317,7 +318,7 @@ export class Claim implements Asking {
     if (this.#question) this.#answer(this.#grant);
     else this.#fleet.granted(this, fence, since);
     // The other nodes are told behind it, unless that was all it wanted.
-    if (wasTaken) setImmediate(() => this.state === "won" && this.#spread(ttl));
+    if (wasTaken) onNextTurn(() => this.state === "won" && this.#spread(ttl));
   }
 
   #spread(ttl: number): void {

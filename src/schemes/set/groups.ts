@@ -1,3 +1,5 @@
+import { afterPromises } from "../../runtime.ts";
+
 /** More items in one batch would keep the server from others for too long: an item costs it one to two microseconds. */
 const MOST_ITEMS = 128;
 
@@ -38,7 +40,7 @@ export class Groups<Item> {
     if (this.#isDue) return;
     this.#isDue = true;
     // After all promises of this turn have run, before anything of the next.
-    process.nextTick(() => {
+    afterPromises(() => {
       this.#isDue = false;
       this.#terms.together(() => this.#sendAll());
     });

@@ -1,0 +1,103 @@
+/**
+ * Writes the figures of docs/proof.md from committed results: simulator/results/ and model/results/. With `--check` it
+ * only looks whether they are those.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { MISTAKES } from "../simulator/mistakes/mistakes.ts";
+
+interface Run {
+  readonly seed: string;
+  readonly schemes: readonly string[];
+  readonly server: string;
+  readonly runs: number;
+  readonly hours: number;
+  readonly commands: number;
+  readonly holds: number;
+  readonly operations: number;
+  readonly accepted: number;
+  readonly refused: number;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly exceptions: Readonly<Record<string, number>>;
+  readonly cpuMinutes: number;
+  readonly broken?: readonly { readonly rule: string; readonly text: string }[];
+}
+
+interface Found {
+  readonly isFound: boolean;
+  readonly rules: readonly string[];
+  readonly hours: number;
+  readonly seed: string;
+}
+
+const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
+const number = (value: number): string => Math.round(value).toLocaleString("en");
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+
+function summed(runs: readonly Run[], of: (run: Run) => Readonly<Record<string, number>>): string {
+  const sums = new Map<string, number>();
+  for (const run of runs) {
+    for (const [what, times] of Object.entries(of(run))) sums.set(what, (sums.get(what) ?? 0) + times);
+  }
+  const sorted = [...sums].sort(([, a], [, b]) => b - a);
+  return sorted.map(([what, times]) => `${what} ${number(times)}`).join(", ") || "none";
+}
+
+/** What was run: one line of the file for each call of the simulator. */
+function runs(): string {
+  const all = read("simulator/results/runs.jsonl").trim().split("\n");
+  const calls = all.map((line) => JSON.parse(line) as Run);
+  const sum = (of: (run: Run) => number): string => number(calls.reduce((total, run) => total + of(run), 0));
+  const broken = calls.flatMap(({ broken: found = [] }) => found);
+  return table(
+    ["what", "how much"],
+    [
+      ["servers", [...new Set(calls.map(({ server }) => server))].join(", ")],
+      ["schemes", [...new Set(calls.flatMap(({ schemes }) => schemes))].join(", ")],
+      ["first seeds", calls.map(({ seed }) => `\`${seed}\``).join(", ")],
+      ["plans, each of a fleet of five clients for ten minutes", sum(({ runs: count }) => count)],
+      ["virtual hours", sum(({ hours }) => hours)],
+      ["operations of programs", sum(({ operations }) => operations)],
+      ["commands that the server carried out", sum(({ commands }) => commands)],
+      ["holders", sum(({ holds }) => holds)],
+      ["guarded writes accepted, refused", `${sum(({ accepted }) => accepted)}, ${sum(({ refused }) => refused)}`],
+      ["faults", summed(calls, ({ faults }) => faults)],
+      ["exceptions of the published list, by cause", summed(calls, ({ exceptions }) => exceptions)],
+      ["broken rules", broken.length === 0 ? "0" : broken.map(({ rule, text }) => `${rule}: ${text}`).join("; ")],
+    ],
+  );
+}
+
+function mistakes(): string {
+  const found = JSON.parse(read("simulator/results/mistakes.json")) as Record<string, Found>;
+  const rows = Object.entries(MISTAKES).map(([name, mistake]) => {
+    const where = "file" in mistake ? `src/${mistake.file}` : "scripts";
+    const result = found[name];
+    if (!result?.isFound) return [name, where, mistake.scheme, mistake.breaks, "not found", ""];
+    return [name, where, mistake.scheme, mistake.breaks, result.hours.toFixed(1), `\`${result.seed}\``];
+  });
+  return table(["mistake", "where", "scheme", "broken rule", "virtual hours until found", "seed"], rows);
+}
+
+function models(): string {
+  const cases = JSON.parse(read("model/results/one-server.json")) as {
+    title: string;
+    states: number;
+    found?: string;
+  }[];
+  const rows = cases.map(({ title, states, found }) => [title, number(states), found ?? "holds"]);
+  return table(["case, or planted mistake", "states", "result"], rows);
+}
+
+const PAGE = new URL("../docs/proof.md", import.meta.url);
+const before = readFileSync(PAGE, "utf8");
+let after = before;
+for (const [name, text] of Object.entries({ runs: runs(), mistakes: mistakes(), models: models() })) {
+  const block = new RegExp(`(<!-- ${name} -->\n)[^]*?(\n<!-- end -->)`);
+  if (!block.test(after)) throw new Error(`docs/proof.md has no block "${name}".`);
+  after = after.replace(block, (_, begin: string, end: string) => `${begin}\n${text}\n${end}`);
+}
+if (process.argv.includes("--check")) {
+  if (before !== after)
+    throw new Error("The figures of docs/proof.md are not those of the results. Run: npm run generate:proof");
+} else writeFileSync(PAGE, after);

@@ -1,0 +1,71 @@
+/**
+ * Prepares a release: `npm run release -- 0.2.0`. It checks everything, writes the version and the changelog's heading,
+ * and makes the commit and the tag. It publishes nothing: `npm publish` does that from continuous integration, where
+ * the tag was pushed, with the provenance that `publishConfig` asks for.
+ */
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const root = new URL("../", import.meta.url);
+const HEADING = "## Unreleased\n";
+
+function run(command: string, ...args: string[]): void {
+  console.log(`> ${command} ${args.join(" ")}`);
+  execFileSync(command, args, { cwd: root, stdio: "inherit" });
+}
+
+function ask(command: string, ...args: string[]): string {
+  return execFileSync(command, args, { cwd: root, encoding: "utf8" }).trim();
+}
+
+/** @returns why `next` cannot follow `last`, or undefined */
+export function objectionTo(next: string, last: string): string | undefined {
+  const [parts, before] = [next, last].map((version) => /^(\d+)\.(\d+)\.(\d+)$/.exec(version)?.slice(1).map(Number));
+  if (!parts || !before) return `Expected a version such as 1.2.3; got ${JSON.stringify(next)}.`;
+  const followers = [
+    [Number(before[0]) + 1, 0, 0],
+    [before[0], Number(before[1]) + 1, 0],
+    [before[0], before[1], Number(before[2]) + 1],
+  ].map((follower) => follower.join("."));
+  return followers.includes(next) ? undefined : `Expected ${followers.join(", ")} after ${last}; got ${next}.`;
+}
+
+/** The changelog with what is unreleased under the version's heading. @throws Error if there is nothing */
+export function withVersion(changelog: string, version: string, day: string): string {
+  const [before, after] = changelog.split(HEADING);
+  if (after === undefined) throw new Error(`Expected CHANGELOG.md to have the heading "${HEADING.trim()}".`);
+  if (!/^\s*- /.test(after)) throw new Error("Expected something under Unreleased in CHANGELOG.md; it is empty.");
+  return `${before}${HEADING}\n## ${version} (${day})\n${after}`;
+}
+
+function main(version: string): void {
+  const packageFile = new URL("package.json", root);
+  const { version: last } = JSON.parse(readFileSync(packageFile, "utf8")) as { version: string };
+  const objection = objectionTo(version, last);
+  if (objection !== undefined) throw new Error(objection);
+  if (ask("git", "status", "--porcelain") !== "") throw new Error("Commit or stash your changes first.");
+  const changelog = withVersion(readFileSync(new URL("CHANGELOG.md", root), "utf8"), version, day());
+
+  run("bash", ".ci/run");
+  run("npm", "version", version, "--no-git-tag-version");
+  writeFileSync(new URL("CHANGELOG.md", root), changelog);
+  run("npm", "run", "generate"); // the man page names the version
+  run("npm", "pack", "--dry-run");
+  run("git", "commit", "--all", "--message", version);
+  run("git", "tag", "--annotate", `v${version}`, "--message", version);
+  console.log(`\nLook at it (git show), then: git push --follow-tags. Continuous integration publishes the tag.`);
+}
+
+function day(): string {
+  return new Date().toISOString().slice(0, 10);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    main(process.argv[2] ?? "");
+  } catch (error) {
+    console.error((error as Error).message);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,6 @@
+export interface Item {
+  readonly text: string;
+  readonly page: string;
+  readonly file: string;
+}
+export const SECTIONS: readonly { readonly text: string; readonly items: readonly Item[] }[];

@@ -1,0 +1,107 @@
+/**
+ * What is used of the runtime beyond the language and the web's interfaces. No module of Node is imported, so that the
+ * library loads where there is none (workers, the edge): each is looked up, and does without it if it is not there.
+ *
+ * All is taken when this module is loaded, and from the modules rather than from the globals: what a test fakes, before
+ * or after, does not move it.
+ */
+
+interface Builtins {
+  readonly "node:async_hooks": typeof import("node:async_hooks");
+  readonly "node:crypto": typeof import("node:crypto");
+  readonly "node:diagnostics_channel": typeof import("node:diagnostics_channel");
+  readonly "node:module": typeof import("node:module");
+  readonly "node:net": typeof import("node:net");
+  readonly "node:os": typeof import("node:os");
+  readonly "node:path": typeof import("node:path");
+  readonly "node:perf_hooks": typeof import("node:perf_hooks");
+  readonly "node:process": typeof import("node:process");
+  readonly "node:timers": typeof import("node:timers");
+  readonly "node:util": typeof import("node:util");
+}
+
+/** A module of Node's; undefined where the runtime does not have it. */
+export function builtin<Name extends keyof Builtins>(name: Name): Builtins[Name] | undefined {
+  const { process } = globalThis as { readonly process?: Partial<NodeJS.Process> };
+  try {
+    return process?.getBuiltinModule?.(name);
+  } catch {
+    return undefined;
+  }
+}
+
+const timers: Pick<typeof globalThis, "setTimeout" | "clearTimeout"> & Partial<Builtins["node:timers"]> =
+  builtin("node:timers") ?? globalThis;
+
+const setTimeout: typeof globalThis.setTimeout = timers.setTimeout;
+export const clearTimeout: typeof globalThis.clearTimeout = timers.clearTimeout;
+const { setImmediate, clearImmediate } = timers;
+const { performance } = builtin("node:perf_hooks") ?? globalThis;
+const process = builtin("node:process");
+
+/** A timer that keeps the process alive unless it is told not to. */
+export type Timeout = ReturnType<typeof globalThis.setTimeout>;
+
+export { setTimeout };
+
+/** Milliseconds that never go back. */
+export function monotonic(): number {
+  return performance.now();
+}
+
+/** After what has arrived was read. @returns cancels it */
+export function onNextTurn(run: () => void): () => void {
+  if (setImmediate && clearImmediate) {
+    const immediate = setImmediate(run);
+    return () => clearImmediate(immediate);
+  }
+  const timer = setTimeout(run, 0);
+  return () => clearTimeout(timer);
+}
+
+/** After all promises of this turn of the event loop, before anything of the next if the runtime can say when that is. */
+export const afterPromises: (run: () => void) => void =
+  process?.nextTick === undefined ? (run) => void setTimeout(run, 0) : (run) => process.nextTick(run);
+
+/** Does not keep the process alive. */
+export function unref(timer: Timeout): void {
+  // Timers are numbers in some environments (jsdom, workers).
+  (timer as Partial<NodeJS.Timeout>).unref?.();
+}
+
+/** Does not keep the process alive. */
+export function sleep(time: number): Promise<void> {
+  return new Promise((resolve) => unref(setTimeout(resolve, time)));
+}
+
+/** 128 random bits, in the letters of a URL. */
+export function randomId(): string {
+  const bytes = (builtin("node:crypto")?.webcrypto ?? globalThis.crypto).getRandomValues(new Uint8Array(16));
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replaceAll("=", "");
+}
+
+/** host:pid:program, as far as the runtime has them. */
+export function processName(): string {
+  const host = builtin("node:os")?.hostname();
+  if (process === undefined || !host) {
+    const { navigator } = globalThis as { readonly navigator?: { readonly userAgent?: string } };
+    return navigator?.userAgent ?? "unknown";
+  }
+  const program = process.argv?.[1] ?? process.title ?? "";
+  return `${host}:${process.pid}:${program.slice(program.lastIndexOf("/") + 1)}`;
+}
+
+const encoder = new TextEncoder();
+
+/** The text as UTF-8. */
+export function utf8(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/** How many bytes the text has as UTF-8. */
+export function byteLength(text: string): number {
+  return utf8(text).length;
+}
