@@ -3,7 +3,6 @@
  * of another run leaves the node out until every lease is over that it may have forgotten, which the others know, and
  * marks it again. No uptime and no wall clock is in that: docs/decisions/042-nodes-that-forgot.md
  */
-import { randomUUID } from "node:crypto";
 import type { Clock } from "../../clock.ts";
 import { SchemeError } from "../../errors.ts";
 import { nameOfKey, nodeKey, scanPattern } from "../keys.ts";
@@ -68,7 +67,7 @@ export class Marks implements Meeting {
     met.absence.until ??= await this.#endOf(met.absence, node, met, mark);
     const left = met.absence.until - this.#clock.now();
     if (left > 0) throw leftOut(`for another ${Math.ceil(left)} ms`);
-    const fresh = randomUUID();
+    const fresh = crypto.randomUUID();
     const floor = await this.#floorFor(node);
     const [isMarked] = await node.run(lua.mark, {
       keys: [nodeKey(this.#prefix)],
