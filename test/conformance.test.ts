@@ -153,7 +153,7 @@ describe.each(places)("$title", ({ scheme, open }) => {
     const name = unique();
     const lock = await a.acquire(name, { ttl: 300, maxHold: 450 });
     const next = b.acquire(name);
-    await until(() => !lock.held, "the lease ended");
+    await until(() => lock.signal.aborted, "the lease ended");
     expect(lock.signal.reason).toBeInstanceOf(LockLostError);
     await (await next).release();
   });
@@ -192,7 +192,7 @@ describe.each(places)("$title", ({ scheme, open }) => {
     const lock = await a.acquire(name, { ttl: 300 });
     const thief = await b.acquire(name, { steal: true });
     expect(thief.fence).toBeGreaterThan(lock.fence);
-    await until(() => !lock.held, "the holder was told");
+    await until(() => lock.signal.aborted, "the holder was told");
     expect((lock.signal.reason as LockLostError).reason).toBe("stolen");
     await lock.release();
     expect(thief.held).toBe(true);

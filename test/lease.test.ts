@@ -87,6 +87,16 @@ describe("the local deadline", () => {
     expect(signal.reason).toMatchObject({ reason: "unreachable" });
   });
 
+  test("comes also if its first renewal was due before the grant was heard: that is no blocked loop", async () => {
+    const { clock, scheme, start } = setUp();
+    await clock.advance(20_000);
+    const lease = start({}, 4_000);
+    const { signal } = lease;
+    await clock.advance(4_000 + DEADLINE - 20_000);
+    expect(scheme.extends.count).toBe(1);
+    expect(signal.reason).toMatchObject({ reason: "unreachable", blocked: undefined });
+  });
+
   test("comes also while renewals fail, with the reason unreachable", async () => {
     const { clock, scheme, start } = setUp();
     scheme.extends.always = () => {

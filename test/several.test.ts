@@ -150,7 +150,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     const locks = await wait;
     expect(locks.held).toBe(true);
     expect(locks.remaining).toBeGreaterThan(0);
-    await until(() => !locks.held, "maxHold was over");
+    await until(() => locks.signal.aborted, "maxHold was over");
     expect(locks.signal.reason).toBeInstanceOf(LockLostError);
     await locks.release();
   });

@@ -126,7 +126,8 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#renew = renew;
     if (maxHold !== undefined) this.#end = from + maxHold;
     this.#deadline = this.#atMost(deadline(grantedUntil, from));
-    this.#renewAt = renew ? grantedUntil - ttl + ttl * RENEW_AFTER : Infinity;
+    // If it was due before the grant was heard, or the grant is short, it is due now: the event loop is not late.
+    this.#renewAt = renew ? Math.max(this.#now(), grantedUntil - ttl + ttl * RENEW_AFTER) : Infinity;
   }
 
   /** Neither released nor lost, as far as has been noticed. */

@@ -1,20 +1,8 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
-import { CommandLine } from "../support/cli.ts";
+import { useCommandLine } from "../support/cli.ts";
 
-let server: Server;
-let cli: CommandLine;
-
-beforeAll(async () => {
-  server = await startServer({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
-  cli = new CommandLine();
-  cli.open(server.url);
-});
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+const cli = useCommandLine("file", { args: ["--appendonly", "yes", "--appendfsync", "always"] });
 
 interface Printed {
   readonly findings: readonly { readonly check: string; readonly severity: string; readonly server: string | null }[];
@@ -31,7 +19,7 @@ test("a healthy server exits with 0, a warning with 1, a critical finding with 2
   );
   expect(warned.stdout).toMatch(/^1 warning(, \d notes?)?\.$/m);
   await cli.redis.call("ACL", "SETUSER", "app", "reset", "on", ">secret", "+@all", "-eval", "~*", "&*");
-  const { code, stdout } = await cli.run(["doctor", "--redis", server.url.replace("//", "//app:secret@")]);
+  const { code, stdout } = await cli.run(["doctor", "--redis", cli.server.url.replace("//", "//app:secret@")]);
   expect(code).toBe(2);
   expect(stdout).toContain("ACL SETUSER app +eval.");
   expect(stdout).not.toContain("secret@");
@@ -52,7 +40,7 @@ test.each(["ioredis", "redis"])("--json prints the same by %s, for programs", as
   expect(code).toBe(1);
   const printed = JSON.parse(stdout) as Printed;
   expect(printed).toMatchObject({ topology: "server", scheme: "lua", prefix: "lock:", ttl: 10_000 });
-  expect(printed.findings[0]).toMatchObject({ check: "persistence", severity: "warning", server: server.url });
+  expect(printed.findings[0]).toMatchObject({ check: "persistence", severity: "warning", server: cli.server.url });
   expect(printed.passed).toEqual(expect.arrayContaining(["reach", "rights", "pushes", "clock"]));
   await cli.redis.config("SET", "appendfsync", "always");
 });
@@ -62,7 +50,7 @@ test("a server that cannot be reached exits with 69; of several, it is a finding
   expect(await cli.run(["doctor", "--redis", away])).toMatchObject({ code: 69, stdout: "" });
   const second = await startServer({ args: ["--appendonly", "yes"] });
   try {
-    const run = await cli.run(["doctor", "--json", "--redis", server.url, "--redis", second.url, "--redis", away]);
+    const run = await cli.run(["doctor", "--json", "--redis", cli.server.url, "--redis", second.url, "--redis", away]);
     expect(run.code).toBe(2);
     expect((JSON.parse(run.stdout) as Printed).findings[0]).toMatchObject({ check: "reach", server: away });
   } finally {

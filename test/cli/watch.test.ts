@@ -1,34 +1,20 @@
 /** What stands on the screen of a terminal, and what is printed without one. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import { startServer } from "../../scripts/servers.ts";
-import type { Server } from "../../scripts/servers.ts";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { LockManager } from "../../src/index.ts";
-import { built, CommandLine } from "../support/cli.ts";
+import { startServer } from "../../scripts/servers.ts";
+import { built, useCommandLine } from "../support/cli.ts";
 import { enqueue, hold } from "../support/locks.ts";
 import { TerminalRun } from "../support/terminal.ts";
 import { until } from "../support/until.ts";
 
-let server: Server;
-let cli: CommandLine;
+const cli = useCommandLine();
 let locks: LockManager;
 
-beforeAll(async () => {
-  server = await startServer();
-  cli = new CommandLine();
-  cli.open(server.url);
-});
 beforeEach(async () => {
   await cli.redis.flushall();
   locks = new LockManager(cli.redis, { label: "vm:1:app" });
 });
-afterEach(async () => {
-  await cli.endAll();
-  await locks.close({ timeout: 0 });
-});
-afterAll(async () => {
-  await cli.close();
-  await server.stop();
-});
+afterEach(() => locks.close({ timeout: 0 }));
 
 const ESCAPE = "\x1b";
 const SHOW_CURSOR = `${ESCAPE}[?25h`;

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
-import { type Server, startServer } from "../../scripts/servers.ts";
+import { type Server, type ServerOptions, startServer } from "../../scripts/servers.ts";
 import type { ListedLock } from "../../src/cli/listing.ts";
 import { LockManager } from "../../src/index.ts";
 import type { LockManagerSnapshot } from "../../src/index.ts";
@@ -88,8 +88,8 @@ export class Run {
  * A server for the tests of a file, or for each of them, and the commands that use it. Call it at the top of the file:
  * what a test leaves running is ended behind it.
  */
-export function useCommandLine(each: "file" | "test" = "file"): ServedCommandLine {
-  const cli = new ServedCommandLine();
+export function useCommandLine(each: "file" | "test" = "file", options: ServerOptions = {}): ServedCommandLine {
+  const cli = new ServedCommandLine(options);
   const [before, after] = each === "file" ? [beforeAll, afterAll] : [beforeEach, afterEach];
   before(() => cli.startServer());
   afterEach(() => cli.endAll());
@@ -105,7 +105,11 @@ export class CommandLine {
   redis!: Redis;
   #locks!: LockManager;
 
-  /** @param url of the server that commands use unless they say otherwise */
+  /** @param url of the server that commands use unless they say otherwise; without it `open` has to be called */
+  constructor(url?: string) {
+    if (url !== undefined) this.open(url);
+  }
+
   open(url: string): void {
     this.#env = { ...process.env, REDIS_URL: url };
     this.redis = new Redis(url);
@@ -159,8 +163,11 @@ export class CommandLine {
     return this.#locks.query({ name });
   }
 
-  /** Take the lock from its holder, as `holdfast release --force` does: it takes a process less. */
+  /** Take the lock from its holder, who hears that, as `holdfast release --force` does: it takes a process less. */
   async forceRelease(name: string): Promise<void> {
+    const [holder] = (await this.stateOf(name)).held;
+    const hears = async () => (await this.redis.pubsub("CHANNELS", `*${holder?.clientId}*`)).length > 0;
+    await until(hears, "the holder listened", PATIENCE);
     await this.#locks.forceRelease(name);
   }
 
@@ -189,9 +196,15 @@ export class CommandLine {
 /** With a server of its own. */
 class ServedCommandLine extends CommandLine {
   server!: Server;
+  readonly #options: ServerOptions;
+
+  constructor(options: ServerOptions) {
+    super();
+    this.#options = options;
+  }
 
   async startServer(): Promise<void> {
-    this.server = await startServer();
+    this.server = await startServer(this.#options);
     this.open(this.server.url);
   }
 
