@@ -1,6 +1,8 @@
 /** Completion and the man page say what the program says. */
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { manual } from "../../scripts/generate-man.ts";
 import { describe as program } from "../../src/cli/program.ts";
@@ -54,7 +56,14 @@ describe("in bash", () => {
 test.each(["zsh", "fish"])("the script for %s names every command, and the shell takes it", async (shell) => {
   const text = await script(shell);
   for (const command of program().commands) expect(text).toContain(command.name());
-  if (has(shell)) execFileSync(shell, ["-n"], { input: text });
+  if (!has(shell)) return;
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-completion-"));
+  try {
+    writeFileSync(join(folder, shell), text);
+    execFileSync(shell, ["-n", join(folder, shell)]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("the man page is the one that the program's commands make, and has every option", () => {
