@@ -2,6 +2,7 @@ import { configDefaults, defineConfig } from "vitest/config";
 
 // What takes minutes has a command of its own: npm run test:topologies, test:package, test:site.
 const long = process.env["HOLDFAST_LONG"] === undefined ? ["test/topologies/**"] : [];
+const runtimes = process.env["HOLDFAST_RUNTIMES"] === undefined ? ["test/runtimes/**"] : ["test/runtimes/*/**"];
 const packaging =
   process.env["HOLDFAST_PACKAGE"] === undefined ? ["test/package/**", "test/nestjs/**"] : ["test/nestjs/app/**"];
 const site = process.env["HOLDFAST_SITE"] === undefined ? ["test/site/**"] : [];
@@ -9,7 +10,7 @@ const site = process.env["HOLDFAST_SITE"] === undefined ? ["test/site/**"] : [];
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: [...configDefaults.exclude, ...long, ...packaging, ...site],
+    exclude: [...configDefaults.exclude, ...long, ...packaging, ...runtimes, ...site],
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
     // Most tests wait most of the time.

@@ -31,6 +31,7 @@ const ALL = [
       { text: "Observability", page: "observability", file: "docs/observability.md" },
       { text: "Dashboard", page: "dashboard", file: "docs/dashboard.md" },
       { text: "Command line", page: "command-line", file: "docs/command-line.md" },
+      { text: "Testing", page: "testing", file: "docs/testing.md" },
       { text: "Frameworks", page: "frameworks", file: "docs/frameworks.md" },
     ],
   },

@@ -20,7 +20,7 @@ const locks = new LockManager();
 const lock = await locks.acquire("invoice:42");
 await locks.forceRelease("invoice:42");
 if (lock.held) throw new Error("It was to be lost.");
-console.log(await register.metrics());
+process.stdout.write((await register.metrics()) + "\\n", () => process.exit());
 `;
 
 beforeAll(() => {
@@ -44,9 +44,12 @@ test("the code compiles", async () => {
 });
 
 test("each recipe reports a lock that was taken by force", async () => {
-  expect(files).toHaveLength(5);
+  expect(files).toHaveLength(6);
   const program = ["--import", "tsx", join(folder, "use.ts")];
-  const { stdout, stderr } = await run(process.execPath, program, { cwd: root });
+  const { stdout, stderr } = await run(process.execPath, program, {
+    cwd: root,
+    env: { ...process.env, METRICS_PORT: "0" },
+  });
   expect(stderr).toMatch(/^lost invoice:42 after [\d.]+ ms: stolen/);
   expect(stdout).toMatch(
     /^invoice:42: granted after [\d.]+ ms; began as number undefined in the queue, 0 ahead here$/m,

@@ -396,10 +396,12 @@ describe("a manager", () => {
       prefix: "lock:",
       ttl: 30_000,
       scheme: undefined,
-      label: undefined,
+      label: expect.stringMatching(/^.+:\d+:.+$/) as string,
       nodeTimeout: undefined,
       delayRestarted: undefined,
       turn: 16,
+      trackContext: false,
+      detectDeadlocks: false,
     };
     for (const options of [undefined, null, {}, { prefix: undefined, ttl: undefined }]) {
       expect(checkManagerOptions(options)).toEqual(defaults);

@@ -38,6 +38,15 @@ export function installBuiltins(): void {
   const { randomBytes } = crypto;
   const simulated = (size: number): Buffer => currentProcess()?.bytes(size) ?? randomBytes(size);
   crypto.randomBytes = simulated as typeof crypto.randomBytes;
+  const { webcrypto } = crypto;
+  const getRandomValues = webcrypto.getRandomValues.bind(webcrypto) as (bytes: Uint8Array) => Uint8Array;
+  const filled = (bytes: Uint8Array): Uint8Array => {
+    const drawn = currentProcess()?.bytes(bytes.length);
+    if (!drawn) return getRandomValues(bytes);
+    bytes.set(drawn);
+    return bytes;
+  };
+  Object.defineProperty(webcrypto, "getRandomValues", { value: filled, configurable: true });
   syncBuiltinESMExports();
 }
 

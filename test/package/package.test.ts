@@ -1,6 +1,6 @@
 /** The package as it is published, in an empty folder: every way to load it. */
 import { execFile } from "node:child_process";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -84,6 +84,35 @@ describe("Node loads it with", () => {
     expect(await node(file)).toBe("true");
   });
 
+  test.each(["import", "require"] as const)("%s: every entry that is code", { timeout: SLOW }, async (how) => {
+    const { exports, peerDependencies } = JSON.parse(
+      await readFile(join(app, "node_modules/holdfast/package.json"), "utf8"),
+    );
+    const entries = Object.keys(exports).filter((entry) => !/[*]|\.json$/.test(entry));
+    // Loaded with nothing installed that the application does not have; of those that need a framework, see test/nestjs.
+    const NEEDS: Record<string, string> = {
+      "./nestjs": "@nestjs/common",
+      "./nestjs/terminus": "@nestjs/common",
+      "./otel": "@opentelemetry/api",
+    };
+    const load = how === "import" ? "await import(name)" : "require(name)";
+    const names = entries.map((entry) => `holdfast${entry.slice(1)}`);
+    const file = await write(
+      `entries.${how === "import" ? "mjs" : "cjs"}`,
+      `(async () => {
+         const loaded = {};
+         for (const name of ${JSON.stringify(names)}) {
+           try { loaded[name] = Object.keys(${load}).length > 0 ? "loaded" : "empty"; }
+           catch (error) { loaded[name] = /'(@[^/']+\\/[^/']+|[^/']+)/.exec(error.message)?.[1] ?? error.message; }
+         }
+         console.log(JSON.stringify(loaded));
+       })();`,
+    );
+    const expected = entries.map((entry) => [`holdfast${entry.slice(1)}`, NEEDS[entry] ?? "loaded"]);
+    expect(JSON.parse(await node(file))).toEqual(Object.fromEntries(expected));
+    for (const peer of Object.values(NEEDS)) expect(Object.keys(peerDependencies)).toContain(peer);
+  });
+
   test("its command", async () => {
     const { stdout } = await run(join(app, "node_modules/.bin/holdfast"), ["--version"]);
     expect(stdout).toMatch(/^\d+\.\d+\.\d+/);
@@ -135,6 +164,23 @@ test("webpack bundles it, minified, without a warning", { timeout: SLOW }, async
   expect(await node(join(app, "webpack/out.cjs"))).toBe(EXPECTED);
 });
 
+test("Rollup bundles it without a warning", { timeout: SLOW }, async () => {
+  const entry = await write("entry.mjs", `${IMPORTS}(async () => {${use()}})();`);
+  const file = join(app, "rollup/out.mjs");
+  const script = `
+    import { rollup } from "rollup";
+    import commonjs from "@rollup/plugin-commonjs";
+    import { nodeResolve } from "@rollup/plugin-node-resolve";
+    const warnings = [];
+    const plugins = [nodeResolve({ preferBuiltins: true }), commonjs()];
+    const input = ${JSON.stringify(entry)};
+    const bundle = await rollup({ input, plugins, external: ["ioredis"], onwarn: ({ message }) => warnings.push(message) });
+    await bundle.write({ file: ${JSON.stringify(file)}, format: "es" });
+    console.log(JSON.stringify(warnings));`;
+  expect(await node(await write("rollup.mjs", script))).toBe("[]");
+  expect(await node(file)).toBe(EXPECTED);
+});
+
 describe("Jest loads it", () => {
   async function jest(name: string, text: string, options = ""): Promise<string> {
     await write(`jest/${name}`, text);
@@ -166,5 +212,89 @@ describe("Jest loads it", () => {
   test("as a module", { timeout: SLOW }, async () => {
     const said = await jest("module.test.mjs", `${IMPORTS}${body()}`, "--experimental-vm-modules");
     expect(said).toContain("1 passed");
+  });
+
+  test("and fake timers do not stop it", { timeout: SLOW }, async () => {
+    const said = await jest(
+      "timers.test.js",
+      `const { Redis } = require("ioredis");
+       const { LockManager } = require("holdfast");
+       const { TestLocks } = require("holdfast/testing");
+       afterEach(() => jest.useRealTimers());
+       test("on a server, with what docs/testing.md says", async () => {
+         const redis = new Redis("${server.url}");
+         const locks = new LockManager(redis);
+         await locks.request("warm", () => undefined);
+         jest.useFakeTimers({ doNotFake: ["nextTick", "setImmediate"] });
+         const lock = await locks.acquire("x");
+         await jest.advanceTimersByTimeAsync(3_600_000);
+         expect(lock.held).toBe(true);
+         expect(await lock.release()).toBe(true);
+         await locks.close();
+         redis.disconnect();
+       });
+       test("in memory, with all of them faked", async () => {
+         jest.useFakeTimers();
+         const world = new TestLocks();
+         const [a, b] = [world.manager(), world.manager()];
+         const lock = await a.acquire("x", { ttl: 1_000, renew: false });
+         expect(await b.tryAcquire("x")).toBe(null);
+         await jest.advanceTimersByTimeAsync(3_600_000);
+         expect(lock.held).toBe(true);
+         await world.clock.advance(1_001);
+         expect(lock.held).toBe(false);
+         await b.request("x", () => undefined);
+         await Promise.all([a.close(), b.close()]);
+       });`,
+    );
+    expect(said).toContain("2 passed");
+  });
+});
+
+/** Uses what is public, with types. */
+const PROGRAM = `import { Redis } from "ioredis";
+     import { LockManager, LockLostError } from "holdfast";
+     import type { Lock, LockEvents } from "holdfast";
+     import { RedisFence } from "holdfast/fence";
+     import { TestLocks } from "holdfast/testing";
+     import Redlock from "holdfast/redlock";
+     export const locks: LockManager = new LockManager(new Redis());
+     export const value: Promise<number> = locks.request("a", async (lock: Lock) => lock.fence);
+     export const isLost = (error: unknown): boolean => error instanceof LockLostError && error.reason === "expired";
+     export type Granted = LockEvents["holdfast:granted"]["fence"];
+     export const all = [RedisFence, TestLocks, Redlock];
+     export async function use(): Promise<boolean> {
+       await using lock = await locks.acquire("b", { ttl: 1_000 });
+       return lock.held;
+     }
+     // @ts-expect-error: so that the test can fail
+     locks.request(1, () => 1);`;
+
+/** What each version takes: old "node" is gone from 7. */
+const resolutions = (compiler: string): string[] => [
+  "node16",
+  "nodenext",
+  "bundler",
+  ...(compiler === "typescript7" ? [] : ["node"]),
+];
+
+describe.each(["typescript54", "typescript59", "typescript6", "typescript7"])("%s", (compiler) => {
+  test.each(resolutions(compiler))("with moduleResolution %s", { timeout: SLOW }, async (moduleResolution) => {
+    const module = { node16: "node16", nodenext: "nodenext", bundler: "esnext", node: "commonjs" }[moduleResolution];
+    const more = compiler === "typescript6" && moduleResolution === "node" ? { ignoreDeprecations: "6.0" } : {};
+    const compilerOptions = {
+      ...{ target: "es2022", lib: ["es2023", "esnext.disposable"], types: ["node"], strict: true, noEmit: true },
+      // Of ours; those of client libraries are not looked at.
+      ...{ skipLibCheck: true, esModuleInterop: true, module, moduleResolution, ...more },
+    };
+    await write("program.ts", PROGRAM);
+    const file = join(app, `tsconfig.${compiler}.${moduleResolution}.json`);
+    await writeFile(file, JSON.stringify({ compilerOptions, files: ["program.ts"] }));
+    const { bin } = JSON.parse(await readFile(join(app, "node_modules", compiler, "package.json"), "utf8")) as {
+      bin: { tsc: string };
+    };
+    const args = [join(app, "node_modules", compiler, bin.tsc), "-p", file];
+    const { stdout } = await run(process.execPath, args, { cwd: app }).catch((error: { stdout: string }) => error);
+    expect(stdout).toBe("");
   });
 });

@@ -12,6 +12,7 @@ import {
   WhileLeader,
   WithLock,
 } from "holdfast/nestjs";
+import { createDashboard, nodeHandler } from "holdfast/dashboard";
 import { TestLocks } from "holdfast/testing";
 import { Redis } from "ioredis";
 import { adapter } from "../adapter";
@@ -287,4 +288,22 @@ test("the health indicator asks the server", async () => {
   const said = (await down.json()) as { error: { stock: { status: string; message: string } } };
   expect([down.status, said.error.stock.status]).toEqual([503, "down"]);
   expect(said.error.stock.message).toMatch(/did not answer within 200 ms|127\.0\.0\.1:1/);
+});
+
+test("the dashboard is mounted beside the routes, before body parsers", async () => {
+  const app = await start([HoldfastModule.forTest(), HoldfastModule.forTest({ name: "stock" })]);
+  const locks = app.get(LockManager);
+  app.use("/locks", nodeHandler(createDashboard(locks, { readOnly: false, authorize: () => true })));
+  await app.listen(0);
+  const url = `http://127.0.0.1:${(app.getHttpServer().address() as { port: number }).port}`;
+  const page = await fetch(`${url}/locks/`);
+  expect([page.status, await page.text()]).toEqual([200, expect.stringContaining("<title>Locks</title>")]);
+  const held = await locks.acquire("a", { label: "the holder" });
+  const released = await fetch(`${url}/locks/release`, {
+    method: "POST",
+    headers: { "content-type": "application/json", origin: url },
+    body: JSON.stringify({ name: "a", tokens: [held.token] }),
+  });
+  expect(await released.json()).toEqual({ freed: ["the holder"] });
+  expect((await fetch(`${url}/invoices/7/above`)).status).toBe(200);
 });
