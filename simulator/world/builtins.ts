@@ -35,18 +35,15 @@ export function installBuiltins(): void {
   installTime();
   const { random } = Math;
   Math.random = () => currentProcess()?.random.next() ?? random();
-  const { randomBytes } = crypto;
-  const simulated = (size: number): Buffer => currentProcess()?.bytes(size) ?? randomBytes(size);
-  crypto.randomBytes = simulated as typeof crypto.randomBytes;
   const { webcrypto } = crypto;
-  const getRandomValues = webcrypto.getRandomValues.bind(webcrypto) as (bytes: Uint8Array) => Uint8Array;
-  const filled = (bytes: Uint8Array): Uint8Array => {
-    const drawn = currentProcess()?.bytes(bytes.length);
-    if (!drawn) return getRandomValues(bytes);
-    bytes.set(drawn);
-    return bytes;
+  const getRandomValues = webcrypto.getRandomValues.bind(webcrypto);
+  const simulated = (array: Uint8Array): Uint8Array => {
+    const process = currentProcess();
+    if (!process) return getRandomValues(array);
+    array.set(process.bytes(array.length));
+    return array;
   };
-  Object.defineProperty(webcrypto, "getRandomValues", { value: filled, configurable: true });
+  Object.assign(webcrypto, { getRandomValues: simulated });
   syncBuiltinESMExports();
 }
 
