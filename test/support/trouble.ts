@@ -11,7 +11,6 @@ import { until } from "./until.ts";
 
 /** No request of these managers may wait longer than this, in milliseconds: some time out of votes, and all the others. */
 const LONGEST_WAIT = 20_000;
-const TTL = 1_500;
 const LOCKS = 3;
 
 export interface Outcome {
