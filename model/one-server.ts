@@ -441,9 +441,11 @@ export class OneServerModel implements Model {
 
   #grant(to: State, c: number, isWhole: boolean): void {
     const me = 1 << c;
-    to[LAST] = Math.max(to[LAST]!, this.#mistake === "counter without clock" ? 0 : to[LARGEST]!) + 1;
-    if (to[LAST] <= to[LARGEST]!) to[WRONG] = 1;
-    to[LARGEST] = Math.max(to[LAST], to[LARGEST]!);
+    const largest = to[LARGEST] as number;
+    const fence = Math.max(to[LAST] as number, this.#mistake === "counter without clock" ? 0 : largest) + 1;
+    if (fence <= largest) to[WRONG] = 1;
+    to[LAST] = fence;
+    to[LARGEST] = Math.max(fence, largest);
     for (let other = 0; other < this.#count; other++) {
       const isEarlier = (to[QUEUE]! & (1 << other)) !== 0 && this.#isBefore(to, other, c);
       if (other !== c && isEarlier && this.#get(to, other, PHASE) !== DEAD) to[WRONG] = 2;
@@ -451,7 +453,7 @@ export class OneServerModel implements Model {
     to[HOLDERS]! |= me;
     if (isWhole) to[WHOLE]! |= me;
     else to[WHOLE]! &= ~me;
-    this.#set(to, c, GRANT, to[LAST]);
+    this.#set(to, c, GRANT, fence);
   }
 
   /** Whoever has no ticket comes after all who have one. */

@@ -34,9 +34,9 @@ const number = (value: number): string => Math.round(value).toLocaleString("en")
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 
-function summed(runs: readonly Run[], of: (run: Run) => Readonly<Record<string, number>>): string {
+function summed(calls: readonly Run[], of: (run: Run) => Readonly<Record<string, number>>): string {
   const sums = new Map<string, number>();
-  for (const run of runs) {
+  for (const run of calls) {
     for (const [what, times] of Object.entries(of(run))) sums.set(what, (sums.get(what) ?? 0) + times);
   }
   const sorted = [...sums].sort(([, a], [, b]) => b - a);
@@ -44,7 +44,7 @@ function summed(runs: readonly Run[], of: (run: Run) => Readonly<Record<string, 
 }
 
 /** What was run: one line of the file for each call of the simulator. */
-function runs(): string {
+function figures(): string {
   const all = read("simulator/results/runs.jsonl").trim().split("\n");
   const calls = all.map((line) => JSON.parse(line) as Run);
   const sum = (of: (run: Run) => number): string => number(calls.reduce((total, run) => total + of(run), 0));
@@ -92,7 +92,7 @@ function models(): string {
 const PAGE = new URL("../docs/proof.md", import.meta.url);
 const before = readFileSync(PAGE, "utf8");
 let after = before;
-for (const [name, text] of Object.entries({ runs: runs(), mistakes: mistakes(), models: models() })) {
+for (const [name, text] of Object.entries({ runs: figures(), mistakes: mistakes(), models: models() })) {
   const block = new RegExp(`(<!-- ${name} -->\n)[^]*?(\n<!-- end -->)`);
   if (!block.test(after)) throw new Error(`docs/proof.md has no block "${name}".`);
   after = after.replace(block, (_, begin: string, end: string) => `${begin}\n${text}\n${end}`);

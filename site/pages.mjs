@@ -28,6 +28,7 @@ const ALL = [
       { text: "Going to production", page: "production", file: "docs/production.md" },
       { text: "Troubleshooting", page: "troubleshooting", file: "docs/troubleshooting.md" },
       { text: "Doctor", page: "doctor", file: "docs/doctor.md" },
+      { text: "Testing", page: "testing", file: "docs/testing.md" },
       { text: "Observability", page: "observability", file: "docs/observability.md" },
       { text: "Dashboard", page: "dashboard", file: "docs/dashboard.md" },
       { text: "Command line", page: "command-line", file: "docs/command-line.md" },
@@ -57,6 +58,7 @@ const ALL = [
       { text: "Protocol", page: "protocol", file: "docs/protocol.md" },
       { text: "Architecture", page: "architecture", file: "docs/architecture.md" },
       { text: "Simulator", page: "simulator", file: "docs/simulator.md" },
+      { text: "What has been tested", page: "proof", file: "docs/proof.md" },
       { text: "Proof", page: "proof", file: "docs/proof.md" },
       { text: "Benchmark results", page: "bench/latest", file: "bench/results/latest.md" },
       {

@@ -153,9 +153,10 @@ export class Beliefs {
   #causeFor(hold: Hold): Cause | undefined {
     const { lock, token, fence } = hold.terms;
     if (hold.process.hasSlept) return "clock stood still";
-    const { lost, lostAt = 0 } = this.#ledger.grantOf(lock, token, fence) ?? {};
+    const { lost, lostAt = 0, toldAt = Infinity } = this.#ledger.grantOf(lock, token, fence) ?? {};
     // What was taken away is not handed on within a process once that is known there.
     const isKnown = (lost === "stolen" || lost === "deleted") && !this.#mayNotKnow(hold, lostAt);
+    if (hold.beganAt >= toldAt) return undefined;
     return isKnown ? undefined : lost;
   }
 

@@ -25,6 +25,8 @@ export interface ServerGrant {
   lost: Cause | undefined;
   /** When that was, in the world's time. */
   lostAt: number;
+  /** When its process was told that it was stolen. */
+  toldAt: number;
   /** The first was the earliest. */
   readonly order: number;
 }
@@ -108,6 +110,17 @@ export class Ledger {
     const before = server.wall() - by;
     for (const { kept } of this.#books.values()) {
       for (const grant of kept.values()) if (grant.expiry > before) grant.lost ??= "clock jumped";
+    }
+  }
+
+  /** A message has come to a process. */
+  heard(text: string): void {
+    const [, fence, token = "", key] = /^lost (\d+) 0 0 (\S+) (\S+)$/.exec(text) ?? [];
+    if (fence === undefined) return;
+    for (const [lock, grants] of this.#orders) {
+      if (!key?.endsWith(`:${lock}`)) continue;
+      const stolen = grants.find((grant) => grant.token === token && grant.fence === Number(fence));
+      if (stolen) stolen.toldAt = Math.min(stolen.toldAt, this.#world.now);
     }
   }
 
@@ -226,6 +239,7 @@ export class Ledger {
       isKept: true,
       lost: undefined,
       lostAt: 0,
+      toldAt: Infinity,
       order: this.#count++,
     };
     this.#grants.set(keyOf(lock, holder), grant);

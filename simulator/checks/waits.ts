@@ -78,12 +78,13 @@ export class Waits {
   }
 
   /**
-   * A request that stands alone may be served before an older one, if a turn came since and did not reach that one, or
-   * if that one stands alone as well and did not come when it was let in.
+   * A request may be served before an older one in another place if that one did not come when it was let in; and if it
+   * stands alone, also if a turn came since and did not reach that one.
    */
   #mayOvertake(attempt: Attempt, other: Attempt): boolean {
-    if (!standsAlone(attempt)) return false;
-    if (standsAlone(other)) return this.#terms.mayHaveMissed(other);
+    if (areAlike(attempt, other)) return false;
+    if (this.#terms.mayHaveMissed(other)) return true;
+    if (!standsAlone(attempt) || standsAlone(other)) return false;
     const [lock = ""] = other.operation.locks;
     return (this.#turns.get(turnOf(other, lock)) ?? -Infinity) >= other.askedAt;
   }
@@ -140,6 +141,12 @@ function isPlain({ operation }: Attempt): boolean {
 /** Whether it takes a place in the queue for itself, and no turn. */
 function standsAlone({ operation, by }: Attempt): boolean {
   return by.turn === 1 || operation.watches === true || operation.maxQueue !== undefined;
+}
+
+/** Whether they share a place in the queue. */
+function areAlike(one: Attempt, other: Attempt): boolean {
+  if (standsAlone(one) || standsAlone(other)) return false;
+  return one.operation.ttl === other.operation.ttl && one.operation.label === other.operation.label;
 }
 
 function turnOf({ by }: Attempt, lock: string): string {

@@ -32,11 +32,6 @@ export const MISTAKES = {
     scheme: "lua",
     breaks: "order on the server",
   },
-  "a free lock is taken past the queue": {
-    edits: [["local free = all_free or call('EXISTS', KEYS[2 * i], KEYS[2 * i + 1]) == 0", "local free = true"]],
-    scheme: "lua",
-    breaks: "order in a process",
-  },
   "permits are not counted": {
     edits: [["lock.used + permits <= tonumber(limit)", "true"]],
     scheme: "lua",
@@ -159,15 +154,6 @@ export const MISTAKES = {
     scheme: "lua",
     breaks: "service",
   },
-  "a turn that goes on after the lock was stolen": {
-    file: "waiting/turn.ts",
-    edits: [
-      ["!this.#isLost &&", ""],
-      ["(word ?? this.#isConfirmed(CONFIRM_AFTER))", "true"],
-    ],
-    scheme: "lua",
-    breaks: "one holder",
-  },
   "a turn of readers that lets writers in": {
     file: "waiting/turn.ts",
     edits: [['while (requests.first && this.grant.mode === "shared");', "while (requests.first);"]],
@@ -179,12 +165,6 @@ export const MISTAKES = {
     edits: [["this.requests.add(request);", "this.requests.addFirst(request);"]],
     scheme: "lua",
     breaks: "order in a process",
-  },
-  "a closed manager that keeps its connection": {
-    file: "schemes/lua.ts",
-    edits: [["this.#channels.close();", ""]],
-    scheme: "lua",
-    breaks: "nothing is left",
   },
   "fences by the client's clock": {
     file: "schemes/set/fences.ts",

@@ -6,12 +6,19 @@ import type { ConnectionTerms } from "./connection.ts";
 import type { Link } from "./link.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
+export interface NetworkEvents {
+  lost(): void;
+  ready(): void;
+  /** What was published has come to its process. */
+  heard(text: string): void;
+}
+
 export interface DriverTerms {
   readonly policy: LossPolicy;
   /** Whether its account may ask which server it listens to. */
   readonly tellsServer: boolean;
   /** Who hears that it cannot reach the server, or be reached, and that it can. */
-  readonly events?: { lost(): void; ready(): void };
+  readonly events?: NetworkEvents;
 }
 
 /** The adapter to a client library that does not exist, on a network that does not exist either. */

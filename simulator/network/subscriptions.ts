@@ -13,7 +13,7 @@ interface Channel {
 interface Terms {
   /** Whether the account may ask for the server's id. */
   readonly tellsServer: boolean;
-  readonly events?: { lost(): void; ready(): void };
+  readonly events?: { lost(): void; ready(): void; heard(text: string): void };
 }
 
 const LONGEST_PAUSE = 1_000;
@@ -82,7 +82,9 @@ export class Subscriptions {
         replies: () => this.#subscribed(this.#asked.shift()),
         published: (name, text) => {
           const channel = this.#channels.get(name);
-          if (channel && !channel.isClosed) channel.events.message(text);
+          if (!channel || channel.isClosed) return;
+          this.#terms.events?.heard(text);
+          channel.events.message(text);
         },
         closed: () => this.#lost(),
       },

@@ -198,7 +198,11 @@ export class Fleet {
     if (lives > 0) this.history.add(name, "starts");
     process.hitches = 0;
     process.receive(() => {
-      const events = { lost: () => this.excuses.disturb(name), ready: () => this.excuses.settle(name) };
+      const events = {
+        lost: () => this.excuses.disturb(name),
+        ready: () => this.excuses.settle(name),
+        heard: (text: string) => this.ledger.heard(text),
+      };
       const driver = new SimulatedDriver(link, () => this.server, { ...plan, events });
       // The library knows it for a client of ioredis, and finds its driver made already.
       const client = { call: nothing, multi: nothing, duplicate: nothing, status: "ready", options: {} };

@@ -35,9 +35,15 @@ export function installBuiltins(): void {
   installTime();
   const { random } = Math;
   Math.random = () => currentProcess()?.random.next() ?? random();
-  const { randomBytes } = crypto;
-  const simulated = (size: number): Buffer => currentProcess()?.bytes(size) ?? randomBytes(size);
-  crypto.randomBytes = simulated as typeof crypto.randomBytes;
+  const { webcrypto } = crypto;
+  const getRandomValues = webcrypto.getRandomValues.bind(webcrypto);
+  const simulated = (array: Uint8Array): Uint8Array => {
+    const process = currentProcess();
+    if (!process) return getRandomValues(array);
+    array.set(process.bytes(array.length));
+    return array;
+  };
+  Object.assign(webcrypto, { getRandomValues: simulated });
   syncBuiltinESMExports();
 }
 

@@ -31,7 +31,7 @@ const KEPT = [
 
 const short = (terms: Pick<PlanTerms, "seed" | "scheme">): PlanTerms => ({ ...terms, length: 60_000, faults: 200 });
 
-describe("simulator", () => {
+describe("simulator", { timeout: 60_000 }, () => {
   it("gives the same history for the same seed, byte for byte", async () => {
     const plan = drawPlan(short({ seed: "twice", scheme: "lua" }));
     const first = await servers.run(plan);
