@@ -1,7 +1,7 @@
 import cron from "node-cron";
 import { afterEach, expect, test } from "vitest";
 import { runCoordinator } from "../../src/node-cron.ts";
-import { LockManager } from "../../src/index.ts";
+import type { LockManager } from "../../src/index.ts";
 import { TestLocks } from "../../src/testing.ts";
 import { until } from "../support/until.ts";
 
