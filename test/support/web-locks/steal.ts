@@ -130,7 +130,8 @@ export function stealSuite(use: () => Managers, order: Order): void {
         }
         const thief = await hold(other, name, steal);
         log.push("thief");
-        expect((await stateOf(locks, name)).pending).toHaveLength(3);
+        // Over several nodes, one may have lost the vote of a single node to the thief: it asks again.
+        await waiting(locks, name, 3);
         await thief.end();
         await Promise.all(waiters);
         expect(log).toEqual(["thief", "waiter 0", "waiter 1", "waiter 2"]);
