@@ -9,7 +9,8 @@
  * The unpacking of KEYS and ARGV is generated from it, on the Lua side and in the TypeScript types alike, so that the
  * two cannot disagree. The body sees `lock`, a table of the item's keys, its arguments by name, and all of prelude.lua.
  * A script that ends its header with "-- QUICK" does without those: it works on the whole batch by itself, where
- * `name[i]` is what item i of `count` has of that name, and sets `replies[i]`.
+ * `name[i]` is what item i of `count` has of that name, and sets `replies[i]`. If it sets `rest`, what follows a line
+ * "-- REST" is done for the items that have no reply yet, with all that other scripts have; else that costs nothing.
  */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -20,11 +21,11 @@ import { CLAIM_WINDOW, STALE_AFTER } from "../src/schemes/scheme.ts";
 /** Where scripts are: beside what sends them. */
 export const FOLDERS = ["schemes/lua", "schemes/redlock", "fence"] as const;
 const root = new URL("../src/", import.meta.url);
-/** What scripts share that are not QUICK. */
-const SHARED = ["head", "prelude"];
+/** What scripts of a folder share that are not QUICK, if it is there. */
+const SHARED = ["head", "prelude", "tail"];
 
-/** Arguments that only the shared part reads. */
-const SHARED_BY_ALL = ["counter", "publish", "channel"];
+/** Keys and arguments that only the shared part reads. */
+const SHARED_BY_ALL = ["counter", "publish", "channel", "node", "mark"];
 
 /** What stands left of "|" comes once in a call, what stands right of it with each item. */
 interface Names {
@@ -76,23 +77,40 @@ function bodyOf(source: string): string {
   return source.split("\n\n").slice(1).join("\n\n");
 }
 
+/** What scripts of a folder have before their steps, and behind them. */
+interface Shared {
+  readonly head: string;
+  readonly prelude: string;
+  readonly tail: string;
+}
+
 /** A whole script. What it does not need is left out, for a server defines it anew in each call. */
-export function compile(signature: Signature, source: string, shared: { head: string; prelude: string }): string {
+export function compile(signature: Signature, source: string, shared: Shared): string {
   const { keys, args } = signature;
   const body = bodyOf(source);
   const isQuick = /^-- QUICK$/m.test(source);
-  const parts = isQuick
-    ? ["local format = string.format", inPlace(signature, body)]
-    : [shared.head, `local CLAIM, STALE = ${CLAIM_WINDOW}, ${STALE_AFTER}`, shared.prelude, stepLoop(signature, body)];
-  const locals = isQuick
+  const [quick = "", rest] = isQuick ? body.split(/^-- REST$/m) : ["", body];
+  const full = [
+    shared.head,
+    `local CLAIM, STALE = ${CLAIM_WINDOW}, ${STALE_AFTER}`,
+    shared.prelude,
+    stepLoop(signature, rest ?? "", isQuick),
+    shared.tail,
+  ];
+  const slow = isQuick ? ["if rest then", ...full, "end"] : full;
+  const isBrief = rest === undefined;
+  const common = SHARED_BY_ALL.filter((name) => new RegExp(`\\b${name}\\b`).test(Object.values(shared).join("\n")));
+  const locals = isBrief
     ? ["local call, pcall_redis, replies = redis.call, redis.pcall, {}"]
-    : ["local call, pcall_redis, replies, done = redis.call, redis.pcall, {}, 0", `local ${SHARED_BY_ALL.join(", ")}`];
+    : ["local call, pcall_redis, replies, done = redis.call, redis.pcall, {}, 0", `local ${common.join(", ")}`];
+  const declare = (name: string): string => (isBrief || !common.includes(name) ? "local " : "") + name;
   return [
     ...locals,
-    ...keys.call.map((name, i) => `${isQuick ? "local " : ""}${name} = KEYS[${i + 1}]`),
-    ...args.call.map((name, i) => `${isQuick ? "local " : ""}${name} = ARGV[${i + 1}]`),
+    ...keys.call.map((name, i) => `${declare(name)} = KEYS[${i + 1}]`),
+    ...args.call.map((name, i) => `${declare(name)} = ARGV[${i + 1}]`),
     `local count = (#KEYS - ${keys.call.length}) / ${keys.item.length}`,
-    ...parts,
+    ...(isQuick ? ["local format = string.format", isBrief ? "" : "local rest", inPlace(signature, quick)] : []),
+    ...(isBrief ? [] : slow),
     "return replies",
   ]
     .join("\n")
@@ -113,9 +131,11 @@ function inPlace({ keys, args }: Signature, body: string): string {
   });
 }
 
-function stepLoop(signature: Signature, step: string): string {
+/** @param isRest some items have their replies already */
+function stepLoop(signature: Signature, step: string, isRest: boolean): string {
   const { keys, args } = signature;
   const lock = keys.item.map((name) => `${name} = ${place(signature, name)}`).join(", ");
+  const attempt = `pcall(${["step", "lock", ...args.item.map((name) => place(signature, name))].join(", ")})`;
   return `
 local function step(${["lock", ...args.item].join(", ")})
 ${step}
@@ -123,11 +143,11 @@ end
 while done < count do
 ${base(signature)}
 local lock = { ${lock} }
-local ok, reply = pcall(${["step", "lock", ...args.item.map((name) => place(signature, name))].join(", ")})
+local ok, reply = ${isRest ? "true, replies[done + 1]" : attempt}
+${isRest ? `if not reply then ok, reply = ${attempt} end` : ""}
 done = done + 1
 replies[done] = ok and reply or { 'ERR', type(reply) == 'table' and reply.err or tostring(reply) }
-end
-if drawn then call('SET', counter, format('%.0f', drawn), 'PX', FENCE_TTL) end`;
+end`;
 }
 
 function base({ keys, args }: Signature): string {
@@ -140,7 +160,7 @@ function place({ keys, args }: Signature, name: string): string {
   return key >= 0 ? `KEYS[k + ${key + 1}]` : `ARGV[a + ${args.item.indexOf(name) + 1}]`;
 }
 
-function declaration(name: string, source: string, shared: { head: string; prelude: string }): string {
+function declaration(name: string, source: string, shared: Shared): string {
   const signature = readSignature(name, source);
   const lua = compile(signature, source, shared);
   const tuple = (fields: string[]): string => `[${fields.map((field) => `${field}: string`).join(", ")}]`;
@@ -154,17 +174,16 @@ export const ${name}: Script<${shape(signature.keys)}, ${shape(signature.args)}>
 }
 
 async function generate(folder: (typeof FOLDERS)[number]): Promise<void> {
-  const read = (of: string, name: string): string => readFileSync(new URL(`${of}/scripts/${name}.lua`, root), "utf8");
-  const shared = { head: read("schemes/lua", "head"), prelude: read("schemes/lua", "prelude") };
-  const names = readdirSync(new URL(`${folder}/scripts/`, root))
-    .map((file) => file.replace(/\.lua$/, ""))
-    .filter((name) => !SHARED.includes(name))
-    .sort();
+  const read = (name: string): string => readFileSync(new URL(`${folder}/scripts/${name}.lua`, root), "utf8");
+  const all = readdirSync(new URL(`${folder}/scripts/`, root)).map((file) => file.replace(/\.lua$/, ""));
+  const [head = "", prelude = "", tail = ""] = SHARED.map((name) => (all.includes(name) ? read(name) : ""));
+  const shared = { head, prelude, tail };
+  const names = all.filter((name) => !SHARED.includes(name)).sort();
   const driver = `${"../".repeat(folder.split("/").length)}drivers/driver.ts`;
   const module = `// Generated from ./scripts by scripts/generate-lua.ts. Do not edit.
 import type { Script } from "${driver}";
 
-${names.map((name) => declaration(name, read(folder, name), shared)).join("\n\n")}
+${names.map((name) => declaration(name, read(name), shared)).join("\n\n")}
 `;
   const target = new URL(`${folder}/scripts.generated.ts`, root);
   writeFileSync(target, await format(module, { parser: "typescript", printWidth: 120 }));

@@ -32,11 +32,11 @@ export function objectionTo(next: string, last: string): string | undefined {
 }
 
 /** The changelog with what is unreleased under the version's heading. @throws Error if there is nothing */
-export function withVersion(changelog: string, version: string, day: string): string {
+export function withVersion(changelog: string, version: string, date: string): string {
   const [before, after] = changelog.split(HEADING);
   if (after === undefined) throw new Error(`Expected CHANGELOG.md to have the heading "${HEADING.trim()}".`);
   if (!/^\s*- /.test(after)) throw new Error("Expected something under Unreleased in CHANGELOG.md; it is empty.");
-  return `${before}${HEADING}\n## ${version} (${day})\n${after}`;
+  return `${before}${HEADING}\n## ${version} (${date})\n${after}`;
 }
 
 function main(version: string): void {

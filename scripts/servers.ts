@@ -79,8 +79,16 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
  * while the server is down takes the server's port now and then, or even connects to itself.
  */
 export function randomPort(): number {
-  return 20_000 + Math.floor(Math.random() * 12_000);
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (drawn.has(port)) continue;
+    drawn.add(port);
+    return port;
+  }
 }
+
+/** No port is drawn twice: a client that reconnects to what is down must not find another test's server there. */
+const drawn = new Set<number>();
 
 export class Server {
   readonly port: number;

@@ -28,6 +28,7 @@ const ALL = [
       { text: "Going to production", page: "production", file: "docs/production.md" },
       { text: "Troubleshooting", page: "troubleshooting", file: "docs/troubleshooting.md" },
       { text: "Doctor", page: "doctor", file: "docs/doctor.md" },
+      { text: "Testing", page: "testing", file: "docs/testing.md" },
       { text: "Observability", page: "observability", file: "docs/observability.md" },
       { text: "Dashboard", page: "dashboard", file: "docs/dashboard.md" },
       { text: "Command line", page: "command-line", file: "docs/command-line.md" },

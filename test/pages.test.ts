@@ -13,6 +13,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** What each says when it runs. */
 const says: Record<string, (string | RegExp)[]> = {
   "troubleshooting.md": ["busy: try later\nholdfast/docs/troubleshooting.md#timeout\n"],
+  "testing.md": ["null\nfalse\n"],
   "production.md": ["balance 70\n"],
   "recipes.md": [
     "report written\nskipped: done\n",

@@ -178,6 +178,7 @@ scrape_configs: [{ job_name: locks, static_configs: [{ targets: ["${url}"] }] }]
           () => false,
         ),
       "Prometheus runs",
+      20_000,
     );
     const missing = async (): Promise<string[]> => {
       const all = await Promise.all(

@@ -7,9 +7,9 @@ import { rejection, stateOf, turn, unique } from "./support/locks.ts";
 import { participant, PROCESSES } from "./support/processes.ts";
 import { cleared, openStage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
-import { type World, queueing, queueless } from "./support/worlds.ts";
+import { type World, counting, countless } from "./support/worlds.ts";
 
-describe.each(queueing)("$title", ({ open }) => {
+describe.each(counting)("$title", ({ open }) => {
   let world: World;
   let a: LockManager;
   let b: LockManager;
@@ -304,7 +304,7 @@ describe("bad input", () => {
   });
 });
 
-test.for(queueless)(
+test.for(countless)(
   "semaphores are refused where there are none ($title), and the error says what to use",
   async (place, t) => {
     const world = await place.open();

@@ -1,9 +1,9 @@
-/** The Web Locks API on every scheme that has all of it (`set` and `redlock` have no shared locks and no queue). */
+/** The Web Locks API on every scheme that has all of it (`set` has no shared locks and no queue). */
 import { afterAll, beforeAll, describe } from "vitest";
 import { LockManager, type ManagerOptions } from "../src/index.ts";
 import type { Managers, Order } from "./support/locks.ts";
 import { webLocksSuite } from "./support/web-locks-suite.ts";
-import { type Place, places, type World } from "./support/worlds.ts";
+import { type Place, places, queueing, type World } from "./support/worlds.ts";
 
 webLocksSuite("in this process, as it comes", async () => {
   const locks = new LockManager();
@@ -19,7 +19,7 @@ webLocksSuite("in this process, as it comes", async () => {
 
 /** Requests of several managers come in the order of the specification where each stands in the queue by itself. */
 const worlds = places.flatMap((place): [title: string, Place, Order, ManagerOptions][] => {
-  if (place.scheme === "set" || place.scheme === "redlock") return [];
+  if (!queueing.includes(place)) return [];
   // Of the topologies, that where something about the scheme itself is different.
   if (place.isTopology && place.title !== "lua on an ioredis 6 Cluster") return [];
   if (place.scheme === "memory") return [[place.title, place, "strict", {}]];

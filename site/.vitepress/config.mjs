@@ -20,6 +20,7 @@ export default defineConfig({
   ignoreDeadLinks: false,
   // As on code hosts, so that one link fits both.
   markdown: {
+    theme: { light: "github-light-high-contrast", dark: "github-dark" },
     anchor: {
       slugify: (text) =>
         text

@@ -41,9 +41,9 @@ function bash(program: Command): string {
       if (!required) return [];
       return [`${long}) ${argChoices ? `${reply(argChoices.join(" "))}; ` : ""}return ;;`];
     });
-    const cases = values.length > 0 ? [`case $previous in`, ...values.map((each) => `  ${each}`), "esac"] : [];
+    const valued = values.length > 0 ? [`case $previous in`, ...values.map((each) => `  ${each}`), "esac"] : [];
     const names = choicesOf(command) ?? options.map(({ long }) => long).join(" ");
-    return [`${command.name()})`, ...[...cases, reply(names), ";;"].map((line) => `  ${line}`)];
+    return [`${command.name()})`, ...[...valued, reply(names), ";;"].map((line) => `  ${line}`)];
   });
   return `_holdfast() {
   local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD - 1]} i

@@ -6,7 +6,7 @@ import type { Connection } from "../drivers/url/connect.ts";
 import { parseUrls } from "../drivers/url/url.ts";
 import { LockManager } from "../lock-manager.ts";
 import type { ManagerOptions } from "../options/manager.ts";
-import { quorumOf } from "../schemes/redlock/ballot.ts";
+import { quorumOf } from "../schemes/redlock/verdict.ts";
 import { CliError } from "./cli-error.ts";
 import { exactDuration } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";

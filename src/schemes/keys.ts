@@ -11,7 +11,7 @@
 export type LockKeys = [key: string, holders: string, queue: string, waiters: string];
 
 const ESCAPE = "\uffff";
-const SIBLING = /:(holders|fence|queue|waiters)$/;
+const SIBLING = /:(holders|fence|queue|waiters|node)$/;
 /** Values that are shared lie beside their lock. Only in a slot chosen by a hash tag could a lock's own key look so. */
 const VALUE = ":shared-value";
 const CLIENT = /^client:[\w-]{22}$/;
@@ -54,7 +54,7 @@ function base(key: string): string {
 }
 
 /** A name that may need more than to be written behind its prefix. */
-const ODD = /[\uffff\ud800-\udfff{}]|(holders|fence|queue|waiters|shared-value)$|^client:|^$/;
+const ODD = /[\uffff\ud800-\udfff{}]|(holders|fence|queue|waiters|node|shared-value)$|^client:|^$/;
 
 export function lockKeys(prefix: string, name: string): LockKeys {
   const key = ODD.test(name) ? lockKey(prefix, name) : prefix + name;
@@ -80,12 +80,17 @@ export interface Home {
   readonly lock: string | undefined;
 }
 
-/** The keys of one lock of the redlock scheme, the same on every node. */
-export type NodeKeys = [key: string, counter: string, waiters: string];
+/** The keys of one lock of the redlock scheme, the same on every node, in the order in which scripts take them. */
+export type NodeKeys = [key: string, counter: string, holders: string, queue: string, waiters: string];
 
 export function nodeKeys(prefix: string, name: string): NodeKeys {
-  const [key, , , waiters] = lockKeys(prefix, name);
-  return [key, `${base(key)}:fence`, waiters];
+  const [key, holders, queue, waiters] = lockKeys(prefix, name);
+  return [key, `${base(key)}:fence`, holders, queue, waiters];
+}
+
+/** What a node of the redlock scheme remembers beside its locks. No lock's key ends like it. */
+export function nodeKey(prefix: string): string {
+  return `${prefix}:node`;
 }
 
 /** So many locks' keys are remembered: naming them anew costs more than looking them up. */

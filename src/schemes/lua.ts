@@ -59,6 +59,7 @@ export class LuaScheme implements Scheme {
   readonly name = "lua";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
   readonly queues = true;
+  readonly hasSemaphores = true;
   readonly proves = true;
   readonly hasTurns = true;
   readonly #driver: Driver;

@@ -38,6 +38,7 @@ export class MemoryScheme implements Scheme {
   readonly name = "memory";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
   readonly queues = true;
+  readonly hasSemaphores = true;
   readonly #store: MemoryStore;
   readonly #prefix: string;
   readonly #clientId: string;

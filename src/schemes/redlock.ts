@@ -1,25 +1,39 @@
 /**
- * The `redlock` scheme: locks over several independent masters. A lock is held by whoever a majority of them says so.
+ * The `redlock` scheme: locks over several independent masters. A lock is held by whoever a majority of them votes for.
  * https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/#the-redlock-algorithm, with what it lacks:
- * fences that grow (docs/decisions/009-fences-on-redlock.md), and leases put back only where nobody can have held since.
+ * fences that grow, and a queue on every node (docs/decisions/041-a-queue-over-the-quorum.md).
  *
- * Guarantees one exclusive holder as long as fewer than half of the nodes fail, their clocks and ours run at about
- * the same speed, and no node forgets a lease that still runs; and growing fences also where clocks do not agree,
- * leases end early, and messages come late or never. Goes on while a majority of the nodes answers.
+ * The path of an acquire (redlock/claim.ts):
  *
- * Does not guarantee any order: waiters contend, one of each manager, when a majority of the nodes has told them of
- * a release, or after a growing, random pause. Exclusive locks only. Any library that does `SET key token NX PX` on
- * the same nodes excludes us and we it.
+ *     take ── a majority votes for it ───────────────────────────────▶ won ── renew at the other nodes
+ *       │                                                               ▲
+ *       └─ somebody holds or waits ─▶ ticket ─▶ bid at all nodes ── votes of a majority, answered or pushed
+ *                                                 ▲     │
+ *                                                 └─────┘ some votes, no majority: bid again after 20 ms
+ *
+ * Guarantees one exclusive holder (or shared holders only) as long as fewer than half of the nodes fail, and clocks run at
+ * about the same speed; growing fences; first come, first served, once a majority knows the request.
+ *
+ * Any library that does `SET key token NX PX` on the same nodes excludes us and we it.
  */
-import { report } from "../caller.ts";
 import type { Caller } from "../caller.ts";
 import type { Clock } from "../clock.ts";
-import { schemeError } from "../drivers/server-errors.ts";
 import type { Driver } from "../drivers/driver.ts";
-import { channelPrefix, Keys, nameOfKey, nodeKeys } from "./keys.ts";
+import { COMMAND_LIMIT } from "../drivers/time-limit.ts";
+import { SchemeError, notOverNodes } from "../errors.ts";
+import { Clients } from "./clients.ts";
+import type { ClientSettings } from "./clients.ts";
+import { Keys, nameOfKey, nodeKeys } from "./keys.ts";
 import type { NodeKeys } from "./keys.ts";
-import { notOverNodes } from "../errors.ts";
-import { EXPIRY_MARGIN, POKE_INTERVAL, TOKEN } from "./scheme.ts";
+import { checkReply } from "./lua/replies.ts";
+import { Claim } from "./redlock/claim.ts";
+import { Fleet } from "./redlock/fleet.ts";
+import type { FleetSettings } from "./redlock/fleet.ts";
+import { majorityState, readLook } from "./redlock/look.ts";
+import type { Node } from "./redlock/node.ts";
+import * as lua from "./redlock/scripts.generated.ts";
+import { findNames } from "./scan.ts";
+import { STALE_AFTER } from "./scheme.ts";
 import type {
   Answer,
   Extension,
@@ -35,127 +49,114 @@ import type {
   Scheme,
   Selection,
 } from "./scheme.ts";
-import { Clients } from "./clients.ts";
-import type { ClientSettings } from "./clients.ts";
-import { judgeRelease, judgeYes, noQuorum } from "./redlock/ballot.ts";
-import type { Vote, Votes } from "./redlock/ballot.ts";
-import { Campaign } from "./redlock/campaign.ts";
-import { Line } from "./redlock/line.ts";
-import { isLook, majorityState } from "./redlock/look.ts";
-import type { Dropped, Node, Poll, Renewal, Yes } from "./redlock/node.ts";
-import { Proposals } from "./redlock/proposals.ts";
-import { Roster } from "./redlock/roster.ts";
-import type { RosterSettings } from "./redlock/roster.ts";
-import { findNames } from "./scan.ts";
 
-/** Pauses of the first in line: while releases are told, while they are not, and after split votes. */
-const PAUSES = {
-  told: { first: 50, longest: 1_000 },
-  untold: { first: 10, longest: 250 },
-  split: { first: 20, longest: 250 },
-};
+export interface RedlockSettings extends FleetSettings, ClientSettings {}
 
-export interface RedlockSettings extends RosterSettings, ClientSettings {}
+/** What a push says: what, a number, the number of the question that it answers, token, key. */
+const MESSAGE = /^(\w+) (\d+) (\d+) (\S+) ([^]*)$/;
+
+const NOBODY: Caller<unknown> = { answered: () => {}, failed: () => {} };
 
 export class RedlockScheme implements Scheme {
   readonly name = "redlock";
-  readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive"]);
+  readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
+  readonly queues = true;
+  readonly hasTurns = true;
   readonly #settings: RedlockSettings;
   readonly #keys: Keys<NodeKeys>;
-  readonly #roster: Roster;
-  readonly #campaign: Campaign;
+  readonly #fleet: Fleet;
   readonly #clients: Clients;
-  readonly #line: Line;
+  /** By token. */
+  readonly #claims = new Map<string, Claim>();
   #listener: PushListener | undefined;
-  #listening = false;
-  #closed = false;
+  #isListening = false;
+  #wasHearing = false;
 
   constructor(drivers: readonly Driver[], clock: Clock, settings: RedlockSettings) {
     this.#settings = settings;
     this.#keys = new Keys(settings.prefix, nodeKeys);
-    this.#roster = new Roster(drivers, clock, settings);
-    this.#campaign = new Campaign(this.#roster, new Proposals(clock));
-    this.#clients = new Clients(this.#roster.broadcast, clock, settings, () =>
-      Promise.resolve(this.#roster.nodes.map((node) => (command) => node.send(command))),
+    this.#fleet = new Fleet(drivers, clock, settings, {
+      granted: ({ lock, token, fences }, fence, since) => this.#listener?.granted(lock, token, fence, fences, since),
+      refused: (claim) => this.#drop(claim, NOBODY),
+    });
+    this.#clients = new Clients(this.#fleet.broadcast, clock, settings, () =>
+      Promise.resolve(this.#fleet.nodes.map((node) => (command) => node.send(command))),
     );
-    // The manager adds the margin, which is for leases that end by themselves.
-    this.#line = new Line((lock, token, delay) => this.#listener?.next(lock, token, delay - EXPIRY_MARGIN));
   }
 
   listen(listener: PushListener): void {
     this.#listener = listener;
   }
 
-  hearing(): undefined {}
+  hearing(): number | undefined {
+    return this.#fleet.hearing;
+  }
 
-  written(): Promise<void> {
-    return Promise.resolve();
+  /** A majority has to hear it. */
+  written(lock: string): Promise<void> {
+    this.#fleet.flush();
+    const [key] = this.#keys.of(lock);
+    return new Promise((resolve) => {
+      let written = 0;
+      for (const { driver } of this.#fleet.nodes)
+        void driver.written(key).then(() => ++written === this.#fleet.quorum && resolve());
+    });
   }
 
   acquire(question: Question): void {
-    question.isSent = true;
-    report(this.#acquire(question), question);
-  }
-
-  async #acquire(request: Question): Promise<Answer> {
-    const { lock, token, wait } = request;
-    const preparing = this.#prepare(request.ttl);
-    if (preparing) await preparing;
-    const { won, votes, error } = await this.#campaign.run(request, this.#keys.of(lock), {
-      wait,
-      force: false,
-      // A release must be told by more nodes than have to tell of it, for some may be missed.
-      everywhere: this.#line.has(lock),
-    });
-    if (typeof won === "number") {
-      this.#line.leave(lock, token);
-      return { kind: "granted", fence: won };
-    }
-    if (won === "no-quorum") throw error();
-    if (!wait) return { kind: "busy" };
-    this.#listen();
-    return { kind: "pending", pokeAfter: this.#pokeAfter(request, this.#line.enter(lock, token), votes) };
+    const preparing = this.#prepare(question.ttl);
+    if (!preparing) return this.#ask(question);
+    preparing.then(
+      () => this.#ask(question),
+      (error: unknown) => {
+        question.isSent = true;
+        question.failed(error);
+      },
+    );
   }
 
   async steal(request: LockRequest): Promise<Answer> {
     await this.#prepare(request.ttl);
-    const { won, votes, error } = await this.#campaign.run(request, this.#keys.of(request.lock), {
-      wait: false,
-      force: true,
-      // From whom it is taken must be found wherever it is held.
-      everywhere: true,
-    });
-    if (typeof won !== "number") throw error();
-    const victims = new Set<string>();
-    for (const vote of votes.values()) if (vote.kind === "granted" && vote.victim) victims.add(vote.victim);
+    const keys = this.#keys.of(request.lock);
+    const claim = this.#claimOf(request as Question, 1);
+    const { drawn, victims } = await this.#fleet.seize(keys, request);
     victims.delete(request.token);
-    for (const victim of victims) this.#tellLoss(request.lock, victim, won);
-    const robbed = Array.from(victims, (token) => ({ token, fence: undefined, label: "" }));
-    return { kind: "granted", fence: won, victims: robbed };
+    const isWon = await new Promise<boolean>((answered, failed) =>
+      this.#fleet.raise(claim, drawn, { answered, failed }),
+    );
+    if (!isWon) {
+      this.#drop(claim, NOBODY);
+      throw new SchemeError("no-quorum", "Another took the lock by force at the same time. Try again.", [], true);
+    }
+    claim.state = "won";
+    for (const link of claim.links) link.mayKnow = true;
+    const robbed = Array.from(victims, ([token, fence]) => ({ token, fence, label: "" }));
+    return { kind: "granted", fence: claim.last, victims: robbed };
   }
 
   extend(grant: Grant, ttl: number, _durability: undefined, caller: Caller<Extension>): void {
-    report(this.#extend(grant, ttl), caller);
+    const claim = this.#claims.get(grant.token);
+    if (!claim) return caller.answered("gone");
+    const preparing = this.#prepare(ttl);
+    // Whoever holds for that long wants to know soon if the lock is stolen.
+    this.#listen();
+    if (!preparing) return this.#fleet.extend(claim, ttl, caller);
+    preparing.then(
+      () => this.#fleet.extend(claim, ttl, caller),
+      (error: unknown) => caller.failed(error),
+    );
   }
 
-  async #extend(grant: Grant, ttl: number): Promise<Extension> {
-    await this.#prepare(ttl);
-    // Whoever holds for so long wants to know soon when the lock is stolen.
-    this.#listen();
-    const keys = this.#keys.of(grant.lock);
-    // Whom a renewal asks need not be asked for the lock.
-    this.#campaign.end(grant.token);
-    const { result, votes } = await this.#roster.ask(
-      ttl,
-      (node, poll: Poll<Renewal>) => node.renew(keys, grant, ttl, poll),
-      (all) => judgeYes(all.values(), this.#roster.nodes.length),
-    );
-    if (result === "yes") return "extended";
-    if (result === "no-quorum") throw noQuorum(this.#roster.nodes, votes);
-    // The lease is over: what is left of it, or was put back just now, must not stand in anybody's way.
-    for (const node of this.#roster.nodes) node.drop(keys, grant.token, { tell: true, ttl });
-    const lost = [...votes.values()].filter(({ kind }) => kind === "no");
-    return lost.filter((vote) => "other" in vote && vote.other).length * 2 > lost.length ? "stolen" : "gone";
+  downgrade({ token }: Grant): Promise<Extension> {
+    const claim = this.#claims.get(token);
+    if (!claim) return Promise.resolve("gone");
+    return new Promise((resolve, failed) => {
+      const answered = (extension: Extension): void => {
+        if (extension === "extended") claim.mode = "shared";
+        resolve(extension);
+      };
+      this.#fleet.extend(claim, claim.request.ttl, { answered, failed }, "shared");
+    });
   }
 
   keep(): Promise<Release> {
@@ -171,126 +172,135 @@ export class RedlockScheme implements Scheme {
   }
 
   release(farewell: Farewell): void {
-    report(this.#release(farewell), farewell);
-  }
-
-  async #release({ lock, token }: Farewell): Promise<Release> {
-    this.#line.leave(lock, token);
-    const keys = this.#keys.of(lock);
-    // Also by a holder: on a node where it had no vote, it may still be waited for.
-    const leaving = this.#line.has(lock) ? "" : this.#settings.clientId;
-    const dropping = { tell: true, ttl: this.#roster.largestTtl, leaving };
-    const asked = this.#campaign.end(token);
-    const { result, votes } = await this.#roster.askPatiently(
-      asked,
-      (node, poll: Poll<Dropped>) => node.drop(keys, token, dropping, poll),
-      (all) => judgeRelease(all.values(), asked.length, this.#roster.nodes.length),
-    );
-    if (result === "no-quorum") throw noQuorum(this.#roster.nodes, votes);
-    return result;
+    if (farewell.isBehind) this.#fleet.flush();
+    const claim = this.#claims.get(farewell.token);
+    if (claim) return this.#drop(claim, farewell);
+    const { lock, token } = farewell;
+    const all = { keys: this.#keys.of(lock), token, lost: false, ttl: STALE_AFTER };
+    this.#fleet.release(all, this.#fleet.nodes, farewell);
   }
 
   async evict(lock: string, holder: HolderState): Promise<boolean> {
-    const expected = holder.foreign ?? holder.token;
-    if (expected === undefined) return false;
-    const keys = this.#keys.of(lock);
-    const { result, votes } = await this.#roster.askPatiently(
-      this.#roster.nodes,
-      (node, poll: Poll<Yes>) => node.evict(keys, expected, holder, poll),
-      (all) => {
-        const kinds = [...all.values()].map(({ kind }) => kind);
-        const failed = kinds.filter((kind) => kind === "failed").length;
-        // Who held a majority of the nodes held one of these; and is left with less than a majority now.
-        if (kinds.length - failed >= this.#roster.quorum) return kinds.includes("yes") ? "taken" : "gone";
-        return failed > this.#roster.nodes.length - this.#roster.quorum ? "no-quorum" : undefined;
-      },
-    );
-    if (result === "no-quorum") throw noQuorum(this.#roster.nodes, votes);
-    if (result === "taken" && holder.token) this.#tellLoss(lock, holder.token, holder.fence ?? Number.MAX_SAFE_INTEGER);
-    return result === "taken";
+    if ((holder.foreign ?? holder.token) === undefined) return false;
+    await this.#prepare(this.#settings.ttl);
+    const { drawn } = await this.#fleet.seize(this.#keys.of(lock), { token: "", ttl: 0, label: "" }, holder);
+    // Who held a majority of the nodes held one of these, and is left with less than a majority now.
+    return drawn.some(([, taken]) => taken > 0);
   }
 
   async query(selection: Selection): Promise<LockState[]> {
-    const named = typeof selection === "object" && "name" in selection;
-    const found = await this.#roster.askEach(named, (node) =>
-      findNames(() => Promise.resolve([(command) => node.send(command)]), this.#settings.prefix, selection),
+    this.#fleet.flush();
+    await Promise.all([...this.#claims.values()].map((claim) => claim.answered()));
+    const isNamed = typeof selection === "object" && "name" in selection;
+    const { prefix } = this.#settings;
+    const found = await this.#fleet.askEach(isNamed ? COMMAND_LIMIT : undefined, (node) =>
+      findNames(() => Promise.resolve([(command) => node.send(command)]), prefix, selection),
     );
     const names = [...new Set(found.flat())].sort();
-    const keys = names.map((name) => this.#keys.of(name));
-    const looks = names.length > 0 ? await this.#roster.askEach(true, (node) => node.look(keys)) : [];
-    const states = names.map((name, i) => {
-      const answers = looks.map((each) => each[i]);
-      // Among all keys of the prefix there may be some that are no locks.
-      const failure = answers.find((each) => !isLook(each)) as unknown[] | undefined;
-      if (failure && named) throw schemeError(new Error(String(failure[1])));
-      return majorityState(name, answers.filter(isLook), this.#roster.quorum);
+    const keys = names.flatMap((name) => {
+      const [key, , holders, queue, waiters] = this.#keys.of(name);
+      return [key, holders, queue, waiters];
+    });
+    const looks =
+      names.length > 0
+        ? await this.#fleet.askEach(COMMAND_LIMIT, (node) => node.run(lua.look, { keys, args: [] }))
+        : [];
+    const states = names.flatMap((name, i) => {
+      const all = looks.map((each) => readLook(checkReply(each[i])));
+      const isOther = all.some(({ kind }) => kind === "other");
+      if (isOther && isNamed) throw notALock();
+      return isOther ? [] : [majorityState(name, all, this.#fleet.nodes.length)];
     });
     return this.#clients.labelled(states);
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    await Promise.all([this.#clients.forget(), ...this.#roster.nodes.map((node) => node.settled())]);
-    this.#roster.close();
+    await Promise.all([this.#clients.forget(), this.#fleet.settled()]);
+    this.#fleet.close();
   }
 
-  /** When a waiter asks again by itself. */
-  #pokeAfter(request: Question, first: boolean, votes: Votes<Node, Vote>): number {
-    if (!first) return POKE_INTERVAL * (0.9 + 0.2 * Math.random());
-    const { nodes, quorum } = this.#roster;
-    const held = [...votes.values()].filter((vote) => vote.kind === "held");
-    const [holder = "", ...others] = new Set(held.map((vote) => vote.holder));
-    // Nobody has a majority, and no node is silent that could make it one.
-    const split = others.length > 0 || (held.length < quorum && votes.size === nodes.length && !hasFailure(votes));
-    const isTold = TOKEN.test(holder) && nodes.filter(({ listens }) => listens).length >= quorum;
-    const why = split ? "split" : isTold ? "told" : "untold";
-    const attempt = countAttempt(request, why);
-    const { first: shortest, longest } = PAUSES[why];
-    const pause = Math.min(longest, shortest * 1.5 ** attempt);
-    if (split) return Math.random() * pause;
-    // A majority is free when this one's time has ended: until then, every lease of the same holder runs.
-    const left = Math.max(...held.map((vote) => (vote.left < 0 ? Infinity : vote.left)));
-    return Math.min(pause * (0.5 + Math.random()), left + EXPIRY_MARGIN + 10 * Math.random());
+  #ask(question: Question): void {
+    if (question.wait) this.#listen();
+    this.#claimOf(question, question.fences).ask(question);
+  }
+
+  #claimOf(request: Question, fences: number): Claim {
+    let claim = this.#claims.get(request.token);
+    if (!claim) {
+      claim = new Claim(this.#fleet, request, this.#keys.of(request.lock), fences);
+      this.#claims.set(request.token, claim);
+    }
+    return claim;
+  }
+
+  /** Give the claim up wherever it may be known. */
+  #drop(claim: Claim, caller: Caller<Release>): void {
+    const { keys, token } = claim;
+    const lost = claim.state !== "won";
+    // What has been asked and not sent must not come behind its release.
+    if (claim.links.some(({ out }) => out && !out.isSent)) this.#fleet.flush();
+    this.#claims.delete(token);
+    const nodes = claim.end();
+    if (nodes.length === 0) return caller.answered("gone");
+    const all = { keys, token, lost, ttl: claim.request.ttl };
+    this.#fleet.release(all, nodes, {
+      answered: (release) => caller.answered(release),
+      failed: (error) => caller.failed(error),
+    });
   }
 
   #prepare(ttl: number): Promise<void> | undefined {
-    const preparing = this.#roster.prepare(ttl);
+    const preparing = this.#fleet.prepare(ttl);
     if (preparing) return preparing.then(() => this.#clients.announce(ttl));
     this.#clients.announce(ttl);
     return undefined;
   }
 
   #listen(): void {
-    if (this.#listening || this.#closed) return;
-    this.#listening = true;
-    for (const node of this.#roster.nodes) {
-      node.listen(this.#settings.clientId, (text) => this.#hear(node, text));
+    if (this.#isListening) return;
+    this.#isListening = true;
+    for (const node of this.#fleet.nodes) {
+      node.listen(
+        (text) => this.#hear(node, text),
+        () => this.#heardAgain(),
+      );
     }
   }
 
+  /** With the pushes of a majority nothing is missed for long: one of them is among those that matter. */
+  #heardAgain(): void {
+    const isHearing = this.#fleet.hearing !== undefined;
+    if (isHearing && !this.#wasHearing) this.#listener?.missed();
+    this.#wasHearing = isHearing && this.#fleet.nodes.every(({ listens }) => listens);
+  }
+
   #hear(node: Node, text: string): void {
-    const [, what, number, token = "", key = ""] = /^(\w+) (\d+) (\S+) ([^]*)$/.exec(text) ?? [];
+    const [, what, number, asked, token = "", key = ""] = MESSAGE.exec(text) ?? [];
     const lock = nameOfKey(this.#settings.prefix, key) ?? "";
-    if (what === "freed") this.#line.freed(lock, node, this.#roster.quorum, Number(number));
-    else if (what === "lost") this.#listener?.lost(lock, token, Number(number));
+    if (what === "granted") this.#heardGrant(node, lock, token, Number(number), Number(asked));
+    else if (what === "next") this.#listener?.next(lock, token, Number(number));
+    else if (what === "lost") this.#heardLoss(node, lock, token, Number(number));
   }
 
-  #tellLoss(lock: string, token: string, fence: number): void {
-    if (!TOKEN.test(token)) return;
-    const channel = channelPrefix(this.#settings.prefix) + token.slice(0, token.indexOf(":"));
-    const [key] = this.#keys.of(lock);
-    void this.#roster.broadcast(["PUBLISH", channel, `lost ${fence} ${token} ${key}`]);
+  #heardLoss(node: Node, lock: string, token: string, fence: number): void {
+    const claim = this.#claims.get(token);
+    // The vote of one node is no grant.
+    if (claim && claim.state !== "won") claim.robbed(node);
+    else this.#listener?.lost(lock, token, fence);
+  }
+
+  #heardGrant(node: Node, lock: string, token: string, last: number, asked: number): void {
+    const claim = this.#claims.get(token);
+    if (claim) return claim.pushed(node, last, asked);
+    // It was given up, and the node has not heard.
+    this.#fleet.release({ keys: this.#keys.of(lock), token, lost: true, ttl: STALE_AFTER }, [node], NOBODY);
   }
 }
 
-function hasFailure(votes: Votes<Node, Vote>): boolean {
-  return [...votes.values()].some(({ kind }) => kind === "failed");
-}
-
-/** How often in a row the request was kept waiting for this reason; its ticket remembers. */
-function countAttempt(request: Question, why: keyof typeof PAUSES): number {
-  const [last, count] = (request.ticket ?? "").split(" ");
-  const attempt = last === why ? Number(count) + 1 : 0;
-  request.ticket = `${why} ${attempt}`;
-  return attempt;
+function notALock(): SchemeError {
+  return new SchemeError(
+    "wrong-type",
+    "The lock's key holds something that is no lock. Use another name or prefix.",
+    [],
+  );
 }

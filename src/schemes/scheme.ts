@@ -232,6 +232,8 @@ export interface Scheme {
   readonly modes: ReadonlySet<LockMode>;
   /** Its waiters wait in a queue, so it can count them, and permits. */
   readonly queues?: boolean;
+  /** It counts permits. */
+  readonly hasSemaphores?: boolean;
   /** It can prove how durable a grant is. */
   readonly proves?: boolean;
   /** Asking is dear enough for requests of one process to share a place in the queue. */

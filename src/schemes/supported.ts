@@ -4,12 +4,12 @@ import type { Terms } from "../options/request.ts";
 import type { Scheme } from "./scheme.ts";
 
 /** Refuse what the scheme does not have, before anything is sent. */
-export function assertSupported({ name, modes, queues, proves }: Scheme, terms: Terms): void {
+export function assertSupported({ name, modes, queues, hasSemaphores, proves }: Scheme, terms: Terms): void {
   const { mode, permits, maxQueue, durability } = terms;
   if (!proves) refuseDurability(name, durability);
-  if (queues && modes.has(mode)) return;
+  if (queues && modes.has(mode) && (hasSemaphores || permits === undefined)) return;
   const missing =
-    permits !== undefined && !queues
+    permits !== undefined && !hasSemaphores
       ? "semaphores"
       : !modes.has(mode)
         ? `${mode} locks`

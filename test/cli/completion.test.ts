@@ -60,7 +60,7 @@ test.each(["zsh", "fish"])("the script for %s names every command, and the shell
 test("the man page is the one that the program's commands make, and has every option", () => {
   const page = readFileSync(new URL("../../man/holdfast.1", import.meta.url), "utf8");
   expect(page).toBe(manual());
-  const options = program().commands.flatMap(({ options }) => options.filter(({ hidden }) => !hidden));
+  const options = program().commands.flatMap((command) => command.options.filter(({ hidden }) => !hidden));
   expect(options.length).toBeGreaterThan(30);
   for (const { long } of options) expect(page).toContain(long?.replaceAll("-", "\\-"));
 });

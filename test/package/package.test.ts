@@ -282,10 +282,18 @@ describe.each(["typescript54", "typescript59", "typescript6", "typescript7"])("%
   test.each(resolutions(compiler))("with moduleResolution %s", { timeout: SLOW }, async (moduleResolution) => {
     const module = { node16: "node16", nodenext: "nodenext", bundler: "esnext", node: "commonjs" }[moduleResolution];
     const more = compiler === "typescript6" && moduleResolution === "node" ? { ignoreDeprecations: "6.0" } : {};
+    // Of ours; the types of client libraries are not looked at.
     const compilerOptions = {
-      ...{ target: "es2022", lib: ["es2023", "esnext.disposable"], types: ["node"], strict: true, noEmit: true },
-      // Of ours; those of client libraries are not looked at.
-      ...{ skipLibCheck: true, esModuleInterop: true, module, moduleResolution, ...more },
+      target: "es2022",
+      lib: ["es2023", "esnext.disposable"],
+      types: ["node"],
+      strict: true,
+      noEmit: true,
+      skipLibCheck: true,
+      esModuleInterop: true,
+      module,
+      moduleResolution,
+      ...more,
     };
     await write("program.ts", PROGRAM);
     const file = join(app, `tsconfig.${compiler}.${moduleResolution}.json`);

@@ -46,7 +46,7 @@ export class Nodes {
 
   /** The same, with the means to end its clients as a process does that has nothing more to do. */
   async open({ on = "ioredis 6", settings, ...options }: NodesCast = {}): Promise<Opened> {
-    const retry = on === "node-redis 6" ? {} : { retryStrategy: () => 20 };
+    const retry = on === "node-redis 6" ? { socket: { reconnectStrategy: 20 } } : { retryStrategy: () => 20 };
     const connect = ({ url }: Proxy) => connectClient(on, url, { ...retry, ...settings });
     const connected = await Promise.all(this.proxies.map(connect));
     const manager = new Manager(
@@ -62,9 +62,10 @@ export class Nodes {
     return { locks: manager, clients: connected.map(({ client }) => client), end };
   }
 
-  /** What each node has under the lock's key. */
-  holders(name: string): Promise<(string | null)[]> {
-    return Promise.all(this.redis.map((redis) => redis.get(`lock:${name}`)));
+  /** Who holds on each node: a token, or another library's value. */
+  async holders(name: string): Promise<(string | null)[]> {
+    const values = await Promise.all(this.redis.map((redis) => redis.get(`lock:${name}`)));
+    return values.map((value) => value?.replace(/^([\w-]{22}:\w+)#[^]*$/, "$1") ?? null);
   }
 
   /** Wait until nothing but counters and labels is left on any node. */

@@ -40,6 +40,7 @@ interface Call {
 export class WatchedScheme implements Scheme {
   readonly name = "memory";
   readonly queues = true;
+  readonly hasSemaphores = true;
   readonly hasTurns = true;
   readonly modes: ReadonlySet<LockMode>;
   /** What `hearing` says. */

@@ -294,8 +294,14 @@ function moreTopologies(): Place[] {
 /** Each scheme once: for what no client library has a part in. */
 export const schemes: Place[] = [memoryPlace, serverPlace("lua", "ioredis 6"), serverPlace("set", "ioredis 6")];
 
-const queues = ({ scheme, isDeaf }: Place): boolean => scheme === "memory" || (scheme === "lua" && !isDeaf);
-/** Where waiters stand in a queue, and permits and shared locks are. */
-export const queueing: Place[] = places.filter(queues);
+const onePerScheme = (all: Place[]): Place[] => all.filter(({ title }) => /^\w+ on ioredis 6$/.test(title));
+/** Where waiters stand in a queue, and shared locks are. On several servers, not with every client library. */
+export const queueing: Place[] = places.filter(
+  ({ scheme, title, isDeaf }) => scheme !== "set" && title !== "redlock on glide" && !isDeaf,
+);
 /** One place of each scheme that has none of these. */
-export const queueless: Place[] = places.filter((place) => !queues(place) && /^\w+ on ioredis 6$/.test(place.title));
+export const queueless: Place[] = onePerScheme(places.filter(({ scheme }) => scheme === "set"));
+/** Where semaphores are, too. */
+export const counting: Place[] = places.filter(({ scheme }) => scheme === "memory" || scheme === "lua");
+/** One place of each scheme that has none. */
+export const countless: Place[] = onePerScheme(places.filter((place) => !counting.includes(place)));

@@ -1,32 +1,79 @@
 /** What the nodes tell of one lock, put together. */
 import { TOKEN } from "../scheme.ts";
-import type { LockState } from "../scheme.ts";
+import type { HolderState, LockMode, LockState, WaiterState } from "../scheme.ts";
+import { quorumOf } from "./verdict.ts";
 
-/** One node's answer: who holds, milliseconds left (negative: no end), the fence. "" for nothing. */
-export type Look = readonly [holder: unknown, left: unknown, fence: unknown];
-
-/** False for a key that is no lock. */
-export function isLook(answer: unknown): answer is Look {
-  return Array.isArray(answer) && answer[0] !== "ERR";
+/** One node's answer. */
+export interface Look {
+  readonly kind: string;
+  readonly holders: readonly {
+    readonly token: string;
+    readonly fence: number;
+    readonly left: number;
+    readonly label: string;
+  }[];
+  readonly waiters: readonly (WaiterState & { readonly ticket: number })[];
 }
 
-/** A lock is held by whoever holds it on a majority of all nodes, for as long as it is a majority. */
-export function majorityState(lock: string, looks: readonly Look[], quorum: number): LockState {
-  const byHolder = new Map<string, Look[]>();
-  for (const look of looks) {
-    const holder = String(look[0]);
-    if (holder !== "") byHolder.set(holder, [...(byHolder.get(holder) ?? []), look]);
-  }
-  const [found] = [...byHolder].filter(([, its]) => its.length >= quorum);
-  if (!found) return { lock, mode: undefined, holders: [], waiters: [] };
-  const [value, its] = found;
+export function readLook(reply: unknown): Look {
+  const [kind, held, waiting] = reply as [unknown, unknown[], unknown[]];
+  const holders = rows(held, 3).map(([token = "", record = "", left]) => {
+    const [, fence = "0", label = ""] = /^(\d+)#\d+#\d+#([^]*)$/.exec(record) ?? [];
+    return { token, fence: Number(fence), left: Number(left), label };
+  });
+  const waiters = rows(waiting, 5).map(([token = "", ticket, mode, count, label = ""]) => ({
+    token,
+    ticket: Number(ticket),
+    mode: mode as LockMode,
+    waiting: Number(count),
+    label,
+  }));
+  return { kind: String(kind), holders, waiters };
+}
+
+/** A lock is held by whoever holds it on a majority of all nodes, for as long as it is a majority; likewise who waits. */
+export function majorityState(lock: string, looks: readonly Look[], nodes: number): LockState {
+  const quorum = quorumOf(nodes);
+  const byHolder = group(looks.flatMap(({ holders }) => holders));
+  const byWaiter = group(looks.flatMap(({ waiters }) => waiters));
+  const holders: HolderState[] = [];
+  for (const [token, its] of byHolder) if (its.length >= quorum) holders.push(holderOf(token, its, quorum));
+  const held = new Set(holders.map(({ token }) => token));
+  // Some nodes have not answered, and may be among those that know it.
+  const least = Math.max(1, quorum - (nodes - looks.length));
+  // Who has the vote of a minority waits there no more, and yet waits.
+  const waiters = [...byWaiter].filter(
+    ([token, its]) => !held.has(token) && its.length + (byHolder.get(token)?.length ?? 0) >= least,
+  );
+  const inOrder = waiters.map(([, its]) => its[0] as (typeof its)[number]).sort((a, b) => a.ticket - b.ticket);
+  const isShared = looks.some(
+    ({ kind, holders: its }) => kind === "shared" && its.some(({ token }) => held.has(token)),
+  );
+  return {
+    lock,
+    mode: holders.length === 0 ? undefined : isShared ? "shared" : "exclusive",
+    holders,
+    waiters: inOrder.map(({ token, mode, waiting, label }) => ({ token, mode, waiting, label })),
+  };
+}
+
+function holderOf(value: string, its: readonly Look["holders"][number][], quorum: number): HolderState {
   /** What a majority has at least. */
   const least = (numbers: number[]): number => numbers.sort((a, b) => b - a)[quorum - 1] as number;
-  const left = least(its.map(([, each]) => (Number(each) < 0 ? Infinity : Number(each))));
-  const fence = least(its.map(([, , each]) => Number(each)));
+  const left = least(its.map((each) => (each.left < 0 ? Infinity : each.left)));
+  const fence = least(its.map((each) => each.fence));
   const remaining = left === Infinity ? undefined : left;
-  const holder = TOKEN.test(value)
-    ? { token: value, fence: fence > 0 ? fence : undefined, remaining, label: "" }
+  return TOKEN.test(value)
+    ? { token: value, fence: fence > 0 ? fence : undefined, remaining, label: its[0]?.label ?? "" }
     : { token: undefined, fence: undefined, remaining, label: "", foreign: value };
-  return { lock, mode: "exclusive", holders: [holder], waiters: [] };
+}
+
+function group<T extends { readonly token: string }>(all: readonly T[]): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const each of all) groups.set(each.token, [...(groups.get(each.token) ?? []), each]);
+  return groups;
+}
+
+function rows(flat: unknown[], width: number): string[][] {
+  return Array.from({ length: flat.length / width }, (_, i) => flat.slice(i * width, (i + 1) * width).map(String));
 }

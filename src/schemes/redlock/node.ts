@@ -1,65 +1,46 @@
-/** One of several independent servers: what it is asked, and what must be undone there. Knows no majority. */
+/** One of several independent servers: what it is asked, and what it is owed while it does not answer. */
+import type { Caller } from "../../caller.ts";
 import type { Clock, Timer } from "../../clock.ts";
+import type { Driver, Script, ScriptStrings, Subscription } from "../../drivers/driver.ts";
+import { runScript, ScriptCall, sendCall } from "../../drivers/run-script.ts";
+import { messageOf, schemeError } from "../../drivers/server-errors.ts";
 import { COMMAND_LIMIT, TimeLimit } from "../../drivers/time-limit.ts";
-import { runScript } from "../../drivers/run-script.ts";
-import { schemeError } from "../../drivers/server-errors.ts";
-import type { Driver, Subscription } from "../../drivers/driver.ts";
-import { channelPrefix } from "../keys.ts";
+import { SchemeError } from "../../errors.ts";
+import { Queue } from "../../queue.ts";
+import type { Queued } from "../../queue.ts";
+import { Batches, inRuns } from "../batches.ts";
+import { channelPrefix, nodeKey } from "../keys.ts";
 import type { NodeKeys } from "../keys.ts";
-import * as lua from "./scripts.generated.ts";
-import type { Grant, HolderState } from "../scheme.ts";
-import { Outbox } from "../outbox.ts";
-import type { Listener, PostItem } from "../outbox.ts";
-import { checkReply } from "../lua/replies.ts";
-import { AheadOfClock } from "./ballot.ts";
-import type { Failure, Vote } from "./ballot.ts";
-import { Errands } from "./errands.ts";
-import type { Errand } from "./errands.ts";
-import type { Identity } from "./identity.ts";
+import { Batch } from "../lua/calls.ts";
+import { ask, release, renew, seize, take } from "./scripts.generated.ts";
 
-/** What a node could not be told is told again so often, as long as a key may be left there. */
-const DEBT_PAUSE = 1_000;
-const CLOSING_PAUSE = 100;
-/** How much longer than a lease a node remembers its fence, in milliseconds: as in the scripts. */
-const COUNTER_LIFE = 300_000;
-/** So many keys to drop are remembered for a node that is away; what is beyond goes with its ttl. */
-const MOST_DEBTS = 10_000;
+/** A node whose oldest question has not been answered for this long is asked nothing more until it answers a probe. */
+const SILENT_AFTER = 500;
+/** Pauses between probes that fail at once. */
+const FIRST_PAUSE = 50;
+const LONGEST_PAUSE = 1_000;
+/** This many tokens are kept that a node must drop when it is back; what is beyond goes with its ttl. */
+const MOST_OWED = 1_000;
+/** And this many questions wait for it to be met again. */
+const MOST_HELD = 1_000;
 
-/** A wish to hold, as it is put to every node. */
-export class Wish {
-  readonly token: string;
-  readonly ttl: number;
-  readonly proposal: number;
-  readonly force: boolean;
-  readonly args: [number: string, proposal: string];
-  /** What others may wish for in the same call. */
-  readonly shared: readonly [ttl: number, wait: boolean, force: boolean];
-
-  /** @param wait be told of a release */
-  constructor(token: string, ttl: number, proposal: number, wait: boolean, force: boolean) {
-    this.token = token;
-    this.ttl = ttl;
-    this.proposal = proposal;
-    this.force = force;
-    // The tokens of a manager differ only in what follows its id.
-    this.args = [token.slice(token.indexOf(":") + 1), String(proposal)];
-    this.shared = [ttl, wait, force];
-  }
-
-  /** The same without being told of a release. */
-  quiet(): Wish {
-    return new Wish(this.token, this.ttl, this.proposal, false, this.force);
-  }
+/** What a node is asked about one lock, by the name of the script. */
+export interface Item extends Caller<unknown> {
+  readonly keys: NodeKeys;
+  /** As the script takes them. */
+  readonly args: readonly string[];
+  /** Nobody wants to know any more, unless it has been sent. */
+  readonly isOver: boolean;
+  /** If the node did not answer of late, find out first whether it does now. */
+  readonly insists?: boolean;
+  /** Written when it is sent. */
+  isSent?: boolean;
 }
 
-/** How a key is taken away. */
-export interface Dropping {
-  /** Those who wait for it are told. */
-  readonly tell: boolean;
-  /** How long the key may last. */
-  readonly ttl: number;
-  /** The manager that is to be told of releases no longer; "" for none. */
-  readonly leaving?: string;
+/** What has been asked so far must be heard of before a lease that may be forgotten; see marks.ts. */
+export interface Meeting {
+  /** Find out whether its votes count, and with which mark. Rejects if they do not count. */
+  meet(node: Node): Promise<string>;
 }
 
 export interface NodeSettings {
@@ -67,289 +48,349 @@ export interface NodeSettings {
   readonly clientId: string;
 }
 
-/** A key that must go. */
-interface Debt {
-  readonly keys: NodeKeys;
-  readonly until: number;
-}
+type Kind = "take" | "ask" | "renew" | "release" | "seize";
 
-/** Whether the node did what it was asked to. */
-export interface Yes {
-  readonly kind: "yes" | "no";
-}
-
-/** Whether the key was there; "unsure" if not, but the call may have run twice. */
-export interface Dropped {
-  readonly kind: "yes" | "no" | "unsure";
-}
-
-export interface Renewal extends Yes {
-  /** Somebody else holds there. */
-  readonly other: boolean;
-}
-
-/** Where the node's vote is counted. Nothing is sent where it is no longer wanted. */
-export interface Poll<V> {
-  readonly wanted: boolean;
-  count(node: Node, vote: V | Failure): void;
-}
-
-/** A question that is on its way. */
-class Asked<V> implements Listener {
-  readonly token: string;
-  readonly poll: Poll<V>;
-  readonly read: (reply: unknown) => V;
-  readonly send: (asked: Asked<V>) => void;
-  errand: Errand | undefined;
-  readonly #answered: (asked: Asked<V>, reply: unknown, error: unknown) => void;
-
-  constructor(
-    token: string,
-    poll: Poll<V>,
-    read: (reply: unknown) => V,
-    send: (asked: Asked<V>) => void,
-    answered: (asked: Asked<V>, reply: unknown, error: unknown) => void,
-  ) {
-    this.token = token;
-    this.poll = poll;
-    this.read = read;
-    this.send = send;
-    this.#answered = answered;
-  }
-
-  heard(reply: unknown, error: unknown): void {
-    this.#answered(this, reply, error);
-  }
-}
+const SCRIPTS: Record<Kind, Script<ScriptStrings, ScriptStrings>> = {
+  take,
+  ask,
+  renew,
+  release,
+  seize,
+};
 
 export class Node {
   /** How it is called in messages. */
   readonly title: string;
   readonly driver: Driver;
+  readonly limit: TimeLimit;
+  readonly #clock: Clock;
+  readonly #settings: NodeSettings;
+  readonly #meeting: Meeting;
+  readonly #node: string;
+  readonly #channel: string;
+  readonly #batches: Batches;
+  readonly #lanes: Record<Kind, (item: Item) => void>;
+  /** Calls that have not been answered, the oldest first. */
+  readonly #out = new Queue<Call>();
+  /** Its mark, as long as it is connected as it was when we met. */
+  #mark = "";
+  #drops = -1;
+  /** Why it is not asked anything. */
+  #trouble: unknown;
+  #isProbing = false;
+  #pause = FIRST_PAUSE;
+  #timer: Timer | undefined;
+  #silence: Timer | undefined;
+  #isSilent = false;
+  /** Asked before it was met. */
+  #held: { run(): void; failed(error: unknown): void }[] = [];
+  /** By token: what it must drop. */
+  readonly #owed = new Map<
+    string,
+    { readonly keys: NodeKeys; readonly args: readonly string[]; readonly until: number }
+  >();
+  #subscription: Subscription | undefined;
+  #isClosed = false;
   /** It did not answer in time of late: others are asked first until then. */
   lagsUntil: number = -Infinity;
-  readonly #clock: Clock;
-  readonly #identity: Identity;
-  readonly #limit: TimeLimit;
-  readonly #channel: string;
-  readonly #vote: PostItem<NodeKeys, [number: string, proposal: string], [ttl: number, wait: boolean, force: boolean]>;
-  readonly #raise: PostItem<[string, string], [string, string]>;
-  readonly #renew: PostItem<[string, string], [string, string, string]>;
-  readonly #drop: PostItem<[string, string], [string], [tell: boolean, leaving: string]>;
-  readonly #evict: PostItem<NodeKeys, [holder: string, fence: string, life: string]>;
-  readonly #errands = new Errands();
-  /** By token: what the node has not heard. */
-  readonly #debts = new Map<string, Debt>();
-  #debtTimer: Timer | undefined;
-  #closed = false;
-  #subscription: Subscription | undefined;
+  /** How often it has been heard again. */
+  risen = 0;
 
-  constructor(title: string, driver: Driver, clock: Clock, identity: Identity, { prefix, clientId }: NodeSettings) {
+  constructor(title: string, driver: Driver, clock: Clock, settings: NodeSettings, meeting: Meeting) {
     this.title = title;
     this.driver = driver;
     this.#clock = clock;
-    this.#identity = identity;
-    this.#limit = new TimeLimit(clock, driver);
-    this.#channel = channelPrefix(prefix);
-    const outbox = new Outbox((run) => driver.together(run));
-    const none: { keys: []; args: [] } = { keys: [], args: [] };
-    // What is given up first frees room for what is asked for.
-    this.#drop = outbox.heardScript((items) => {
-      const [tell, leaving] = items.common;
-      return runScript(driver, lua.drop, { keys: [], args: [this.#channel, flag(tell), leaving] }, items);
-    });
-    this.#evict = outbox.heardScript((items) => {
-      return runScript(driver, lua.evict, { keys: [], args: [this.#channel] }, items);
-    });
-    this.#raise = outbox.heardScript((items) => runScript(driver, lua.raise, none, items));
-    this.#renew = outbox.heardScript((items) => runScript(driver, lua.renew, none, items));
-    this.#vote = outbox.heardScript((items) => {
-      const [ttl, wait, force] = items.common;
-      return runScript(driver, lua.vote, { keys: [], args: [clientId, String(ttl), flag(wait), flag(force)] }, items);
-    });
+    this.#settings = settings;
+    this.#meeting = meeting;
+    this.#node = nodeKey(settings.prefix);
+    this.#channel = channelPrefix(settings.prefix);
+    this.limit = new TimeLimit(clock, driver);
+    this.#batches = new Batches((run) => driver.together(run));
+    // Leases first; and what is given up frees room for what is asked for.
+    const lanes = {} as Record<Kind, (item: Item) => void>;
+    for (const kind of ["renew", "release", "seize", "ask", "take"] as const) {
+      lanes[kind] = this.#batches.lane((items) => inRuns(items, kind === "take" ? alike : always, this.#send(kind)));
+    }
+    this.#lanes = lanes;
   }
 
-  /** Sends one command, within the time limit. */
-  send(command: readonly string[]): Promise<unknown> {
-    return this.#limit.guard(this.driver.send(command));
+  /** Its votes count, as far as is known without asking. */
+  get counts(): boolean {
+    return this.#drops === this.driver.drops && this.#trouble === undefined;
   }
 
-  /** Find out which server this is, unless it is known. Rejects when it may not be counted. */
-  meet(): Promise<void> {
-    return this.#identity.assertCounts();
+  /** Why it is not asked anything at present. */
+  get trouble(): unknown {
+    return this.#trouble;
   }
 
-  vote(keys: NodeKeys, wish: Wish, poll: Poll<Vote>): void {
-    const send = (asked: Listener): void => this.#vote(asked, keys, wish.args, ...wish.shared);
-    this.#ask(wish.token, poll, (reply) => readVote(reply, wish), send);
+  /** It does not answer. */
+  get isSilent(): boolean {
+    return this.#isSilent;
   }
 
-  raise([key, counter]: NodeKeys, token: string, fence: number, poll: Poll<Yes>): void {
-    const send = (asked: Listener): void => this.#raise(asked, [key, counter], [token, String(fence)]);
-    this.#ask(token, poll, (reply) => readRaise(reply, fence), send);
-  }
-
-  renew([key, counter]: NodeKeys, { token, fence }: Grant, ttl: number, poll: Poll<Renewal>): void {
-    const send = (asked: Listener): void => this.#renew(asked, [key, counter], [token, String(fence), String(ttl)]);
-    this.#ask(token, poll, readRenewal, send);
-  }
-
-  /**
-   * Take the token's key away, now and whenever a vote that is still out may have put it there; if the node does not
-   * hear it, again and again until `ttl` has passed. Counts the first answer: whether it was there.
-   */
-  drop(keys: NodeKeys, token: string, { tell, ttl, leaving = "" }: Dropping, poll?: Poll<Dropped>): void {
-    const errand = this.#errands.of(token);
-    const send = (told?: Poll<Dropped>): void => {
-      const { drops } = this.driver;
-      const heard = (reply: unknown, error: unknown): void => {
-        if (error === undefined) this.#debts.delete(token);
-        else this.#owe(token, { keys, until: this.#clock.now() + ttl });
-        told?.count(this, readDrop(reply, error, drops !== this.driver.drops));
-        this.#errands.dropped(token, errand);
-      };
-      this.#drop({ heard }, [keys[0], keys[2]], [token], tell, leaving);
-    };
-    this.#errands.drop(errand, () => send(poll), send);
-  }
-
-  /** Take the lock from exactly this holder, for good. */
-  evict(keys: NodeKeys, holder: string, { fence = 0, remaining = 0 }: HolderState, poll: Poll<Yes>): void {
-    const read = (reply: unknown): Yes => readRaise(reply, fence);
-    const heard = (reply: unknown, error: unknown): void => {
-      poll.count(this, error === undefined ? attempt(() => read(checkReply(reply))) : failure(error));
-    };
-    const life = Math.ceil(remaining) + COUNTER_LIFE;
-    this.#evict({ heard }, keys, [holder, String(fence), String(life)]);
-  }
-
-  look(keys: readonly NodeKeys[]): Promise<unknown[]> {
-    const items = { keys: keys.flatMap(([key, counter]) => [key, counter]), args: [] };
-    return this.#limit.guard(runScript(this.driver, lua.look, { keys: [], args: [] }, items));
-  }
-
-  /** True while notices of this node arrive. */
+  /** True while its pushes arrive. */
   get listens(): boolean {
     return this.#subscription?.up ?? false;
   }
 
-  /** Hear what is told to a manager. What is missed while the connection is away, polling finds. */
-  listen(clientId: string, message: (text: string) => void): void {
-    this.#subscription ??= this.driver.subscribe(this.#channel + clientId, { message, up: () => {} });
+  /** Put a question. What the client may have sent to a server that has forgotten is answered with a failure. */
+  ask(kind: Exclude<Kind, "release">, item: Item): void {
+    if (this.#trouble !== undefined && item.insists !== true) return item.failed(this.#trouble);
+    if (this.counts) return this.#lanes[kind](item);
+    if (this.#held.length >= MOST_HELD) return item.failed(silent(SILENT_AFTER));
+    this.#held.push({ run: () => !item.isOver && this.ask(kind, item), failed: (error) => item.failed(error) });
+    this.#probe();
   }
 
-  /** Wait until it has heard what was to be dropped, within the time limit. */
+  /** It was met before, and its connection was lost since: find out at once whether it remembers, while others know. */
+  look(): void {
+    if (this.#drops >= 0 && this.#drops !== this.driver.drops) this.#probe();
+  }
+
+  /** Drop a token, behind all that was asked for it; if the node does not hear it, once it is back. */
+  release(item: Item & { readonly token: string; readonly until: number }): void {
+    const owe = (error: unknown): void => {
+      if (this.#owed.size < MOST_OWED && item.until > this.#clock.now()) {
+        this.#owed.set(item.token, item);
+        if (this.#trouble === undefined) this.#later();
+      }
+      item.failed(error);
+    };
+    if (this.#trouble !== undefined) return owe(this.#trouble);
+    const heard = (reply: unknown): void => item.answered(reply);
+    this.#lanes.release({
+      keys: item.keys,
+      args: item.args,
+      isOver: false,
+      answered: heard,
+      failed: owe,
+    });
+  }
+
+  flush(): void {
+    this.#batches.flush();
+  }
+
+  /** Sends one command, within the time limit. */
+  send(command: readonly string[]): Promise<unknown> {
+    return this.limit.guard(this.driver.send(command));
+  }
+
+  /** A script that is about no lock, or writes nothing. */
+  run<K extends ScriptStrings, A extends ScriptStrings>(
+    script: Script<K, A>,
+    items: { readonly keys: readonly string[]; readonly args: readonly string[] },
+  ): Promise<unknown[]> {
+    return this.limit.guard(runScript(this.driver, script, { keys: [] as never, args: [] as never }, items));
+  }
+
+  /** Resolves when it has been met. */
+  met(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.counts) return resolve();
+      this.#held.push({ run: resolve, failed: reject });
+      this.#probe();
+    });
+  }
+
+  /** Hear what is pushed to this manager. */
+  listen(message: (text: string) => void, up: () => void): void {
+    if (this.#isClosed) return;
+    this.#subscription ??= this.driver.subscribe(this.#channel + this.#settings.clientId, {
+      message,
+      up: () => {
+        this.risen++;
+        up();
+      },
+    });
+  }
+
+  /** Wait until it has heard what it is owed, within the time limit. */
   async settled(): Promise<void> {
     const end = this.#clock.now() + COMMAND_LIMIT;
-    for (;;) {
-      await this.#limit.guard(this.#errands.allDropped()).catch(() => {});
-      if (this.#debts.size === 0 || this.#clock.now() > end) return;
-      await new Promise<void>((resolve) => void this.#clock.after(CLOSING_PAUSE, () => resolve()));
-      this.#pay();
+    while (this.#out.size + this.#owed.size > 0 && this.#clock.now() < end) {
+      if (this.#trouble === undefined) this.#pay();
+      await new Promise<void>((resolve) => void this.#clock.after(20, () => resolve(), true));
     }
   }
 
   close(): void {
-    this.#closed = true;
-    this.#debtTimer?.cancel();
-    this.#debts.clear();
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#silence?.cancel();
+    this.#owed.clear();
     this.#subscription?.close();
-    this.#limit.close();
+    this.limit.close();
     this.driver.close();
   }
 
-  #ask<V>(token: string, poll: Poll<V>, read: (reply: unknown) => V, send: (asked: Listener) => void): void {
-    this.#send(new Asked(token, poll, read, send, this.#answered));
+  /** A timer, because this process may have been blocked: then it reads first what arrived meanwhile. */
+  #heed(): void {
+    this.#silence ??= this.#clock.after(SILENT_AFTER, () => {
+      this.#silence = undefined;
+      const { first } = this.#out;
+      this.#isSilent = first !== undefined && this.#clock.now() - first.sentAt >= SILENT_AFTER;
+      if (this.#isSilent && this.#trouble === undefined) this.#leave(silent(SILENT_AFTER));
+      if (first && !this.#isClosed) this.#heed();
+    });
   }
 
-  /** Unless nobody wants to know any more. */
-  #send<V>(asked: Asked<V>): void {
-    if (!this.#identity.counts) return this.#meetThen(asked.poll, () => this.#send(asked));
-    const errand = this.#errands.of(asked.token);
-    if (errand.drops > 0) {
-      (errand.later ??= []).push(() => this.#send(asked));
-      return;
-    }
-    if (!asked.poll.wanted) return this.#errands.tidy(asked.token, errand);
-    if (this.#debts.size > 0) this.#debts.delete(asked.token);
-    errand.asked++;
-    asked.errand = errand;
-    asked.send(asked);
+  readonly #send =
+    (kind: Kind) =>
+    (all: Item[]): void => {
+      const items = all.filter((item) => !item.isOver);
+      const [first] = items;
+      if (!first) return;
+      for (const item of items) item.isSent = true;
+      const width = kind === "take" ? 3 : 5;
+      const [common, from] = kind === "take" ? [first.args.slice(0, 2), 2] : [[], 0];
+      const args = items.flatMap((item) => item.args.slice(from));
+      const channel = kind === "take" ? [] : [this.#channel];
+      const mark = kind === "release" ? [] : [this.#mark];
+      const head = [...mark, ...channel, ...common];
+      const call = new ScriptCall(SCRIPTS[kind], 1 + width * items.length, head.length + args.length);
+      call.add(this.#node);
+      for (const { keys } of items) {
+        if (kind === "take") call.addAll([keys[0], keys[1], keys[3]]);
+        else call.addAll(keys);
+      }
+      call.addAll(head);
+      call.addAll(args);
+      const batch = new Batch<Item, unknown>(items, (_, reply) => reply);
+      sendCall(this.driver, call, this.limit.bound(new Call(this, batch, this.#clock.now(), kind !== "release")));
+    };
+
+  /** @internal */
+  sent(call: Call): void {
+    this.#out.add(call);
+    this.#heed();
   }
 
-  /** An answer counts only if it comes from the server that we know, and that one has not forgotten anything. */
-  readonly #answered = <V>(asked: Asked<V>, reply: unknown, error: unknown): void => {
-    this.#errands.answered(asked.token, asked.errand as Errand);
-    const { poll } = asked;
-    if (error !== undefined) return poll.count(this, failure(error));
-    const vote = attempt(() => asked.read(checkReply(reply)));
-    // The connection may have been lost meanwhile, and the answer be that of a server that was restarted.
-    if (this.#identity.counts) poll.count(this, vote);
-    else this.#meetThen(poll, () => poll.count(this, vote));
-  };
-
-  #meetThen<V>(poll: Poll<V>, go: () => void): void {
-    this.#identity.assertCounts().then(go, (error: unknown) => poll.count(this, failure(error)));
+  /** @internal An answer counts only if it comes from the server that we know. */
+  answered(call: Call, answer: unknown, batch: Batch<Item, unknown>): void {
+    this.#out.remove(call);
+    if (hasForgotten(answer)) this.forgot();
+    if (this.#drops === this.driver.drops || !call.isVote || hasForgotten(answer)) return batch.answered(answer);
+    if (this.#trouble !== undefined) return batch.failed(this.#trouble);
+    this.#held.push({ run: () => batch.answered(answer), failed: (error) => batch.failed(error) });
+    this.#probe();
   }
 
-  #owe(token: string, debt: Debt): void {
-    if (this.#closed || this.#debts.size >= MOST_DEBTS) return;
-    this.#debts.set(token, debt);
-    this.#debtTimer ??= this.#clock.after(DEBT_PAUSE, () => {
-      this.#debtTimer = undefined;
-      this.#pay();
+  /** @internal */
+  failed(call: Call, error: unknown, batch: Batch<Item, unknown>): void {
+    this.#out.remove(call);
+    const cause = schemeError(error);
+    if (messageOf(error).includes("FORGOT")) this.forgot();
+    // Perhaps only the connection was lost: what is asked now waits until that is known.
+    else if (cause.code === "unreachable") this.forgot();
+    batch.failed(cause);
+  }
+
+  /** It may have another mark by now, or none. */
+  forgot(): void {
+    this.#drops = -1;
+    this.#probe();
+  }
+
+  /** Ask it nothing until it answers. */
+  #leave(trouble: unknown): void {
+    this.#trouble = trouble;
+    for (const held of this.#held.splice(0)) held.failed(trouble);
+    this.#probe();
+  }
+
+  /** @param isSecond the first failed because the connection was lost on the way, which says nothing of the new one */
+  #probe(isSecond = false): void {
+    if (this.#isProbing || this.#isClosed) return;
+    this.#isProbing = true;
+    const { drops } = this.driver;
+    this.#meeting.meet(this).then(
+      (mark) => {
+        this.#isProbing = false;
+        // The connection was lost meanwhile.
+        if (drops !== this.driver.drops) return this.#probe();
+        this.#mark = mark;
+        this.#drops = drops;
+        this.#trouble = undefined;
+        this.#pause = FIRST_PAUSE;
+        this.#pay();
+        for (const held of this.#held.splice(0)) held.run();
+      },
+      (error: unknown) => {
+        this.#isProbing = false;
+        if (drops !== this.driver.drops && !isSecond) return this.#probe(true);
+        this.#leaveFor(schemeError(error));
+      },
+    );
+  }
+
+  #leaveFor(trouble: SchemeError): void {
+    this.#trouble = trouble;
+    for (const held of this.#held.splice(0)) held.failed(trouble);
+    this.#later();
+    this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
+  }
+
+  #later(): void {
+    if (this.#isClosed) return;
+    this.#timer ??= this.#clock.after(this.#pause, () => {
+      this.#timer = undefined;
+      if (this.#trouble === undefined) this.#pay();
+      else this.#probe();
     });
   }
 
   #pay(): void {
     const now = this.#clock.now();
-    for (const [token, { keys, until }] of this.#debts) {
-      this.#debts.delete(token);
-      if (until > now) this.drop(keys, token, { tell: true, ttl: until - now });
+    const owed = [...this.#owed];
+    this.#owed.clear();
+    for (const [token, { keys, args, until }] of owed) {
+      if (until > now) this.release({ keys, args, token, until, isOver: false, answered() {}, failed() {} });
     }
   }
 }
 
-function flag(value: boolean): "0" | "1" {
-  return value ? "1" : "0";
-}
+/** A call that is out. */
+class Call implements Caller<unknown>, Queued<Call> {
+  readonly sentAt: number;
+  readonly isVote: boolean;
+  before: Call | undefined;
+  behind: Call | undefined;
+  readonly #node: Node;
+  readonly #batch: Batch<Item, unknown>;
 
-function failure(error: unknown): Failure {
-  return { kind: "failed", cause: schemeError(error) };
-}
+  constructor(node: Node, batch: Batch<Item, unknown>, sentAt: number, isVote: boolean) {
+    this.#node = node;
+    this.#batch = batch;
+    this.sentAt = sentAt;
+    this.isVote = isVote;
+    node.sent(this);
+  }
 
-function attempt<V>(read: () => V): V | Failure {
-  try {
-    return read();
-  } catch (error) {
-    return failure(error);
+  answered(answer: unknown): void {
+    this.#node.answered(this, answer, this.#batch);
+  }
+
+  failed(error: unknown): void {
+    this.#node.failed(this, error, this.#batch);
   }
 }
 
-function readVote(reply: unknown, { proposal, force }: Wish): Vote {
-  if (!Array.isArray(reply)) {
-    const number = Number(reply);
-    if (number < 0) throw new AheadOfClock(proposal, -number);
-    return { kind: "granted", fence: number };
-  }
-  const [number, text] = reply as [unknown, unknown];
-  if (force) return { kind: "granted", fence: Number(number), victim: String(text) };
-  return { kind: "held", left: Number(number), holder: String(text) };
+/** One of the items says so, and so do all. */
+function hasForgotten(answer: unknown): boolean {
+  const [first] = Array.isArray(answer) ? (answer as unknown[]) : [];
+  return Array.isArray(first) && String(first[0]) === "ERR" && String(first[1]).includes("FORGOT");
 }
 
-function readRaise(reply: unknown, fence: number): Yes {
-  const number = Number(reply);
-  if (number < 0) throw new AheadOfClock(fence, -number);
-  return { kind: number === 1 ? "yes" : "no" };
+function silent(time: number): SchemeError {
+  return new SchemeError("unreachable", `It has not answered for ${time} ms.`, [], true);
 }
 
-function readRenewal(reply: unknown): Renewal {
-  const number = Number(reply);
-  return { kind: number > 0 ? "yes" : "no", other: number < 0 };
+function alike(a: Item, b: Item): boolean {
+  return a.args[0] === b.args[0] && a.args[1] === b.args[1];
 }
 
-function readDrop(reply: unknown, error: unknown, mayHaveRunTwice: boolean): Dropped | Failure {
-  if (error !== undefined) return failure(error);
-  if (Number(reply) === 1) return { kind: "yes" };
-  return { kind: mayHaveRunTwice ? "unsure" : "no" };
+function always(): boolean {
+  return true;
 }

@@ -140,6 +140,8 @@ export function queueSuite(use: () => Managers, order: Order): void {
       await writer.granted;
       await turn();
       expect(log).toEqual([]);
+      // The one of the writer's manager takes a place of its own only now.
+      await waiting(locks, name, 2);
       expect(await stateOf(locks, name)).toMatchObject({ held: [{ mode: "exclusive" }], pending: [shared, shared] });
       await writer.end();
       await Promise.all(late);

@@ -1,29 +1,45 @@
--- Lengthen a lease on one node, putting the key back if the node lost it: but only if no grant has been made there
--- since, that is, the node's fence is not beyond the holder's. A vote that came late may have drawn one; then the
--- key is there again and yet counts no more.
--- KEYS | key, counter
--- ARGV | token, fence, ttl
--- RETURNS 1 extended | 2 put back | 0 lost, and granted since | -1 somebody else's
--- QUICK
+-- Lengthen a lease to at least its ttl from now, and bring its fences to the node. If the node does not know the lease,
+-- it gets it, unless somebody else holds there or may have held since: then its counter is beyond the lease's fences.
+-- `how` is 'shared' if what was exclusive is to be shared from now on. A node without its mark counts for nothing.
+-- KEYS node | key, counter, holders, queue, waiters
+-- ARGV mark, channel | token, how, mode, fence, last, ttl, label
+-- RETURNS 1 extended | 2 the same, but the node had forgotten its mark | 0 somebody may have held since | the token that holds instead
 
-for i = 1, count do
-  local key, counter, token, fence, ttl = key[i], counter[i], token[i], fence[i], ttl[i]
-  local reply = 0
-  local holder = pcall_redis('GET', key)
-  local last = tonumber(call('GET', counter)) or 0
-  local life = math.max(call('PTTL', counter), ttl + 300000)
-  if holder and holder ~= token then
-    reply = -1
-  elseif last > tonumber(fence) then
-    reply = 0
-  else
-    if not holder then
-      call('SET', key, token, 'PX', ttl)
-    elseif call('PTTL', key) < tonumber(ttl) then
-      call('PEXPIRE', key, ttl)
+load(lock)
+local record = vote_of(lock, token)
+local number = tonumber(last)
+if record then
+  local _, drawn, before = match(record, RECORD)
+  -- It is not ours any more if others drew fences between our grant and this vote.
+  if tonumber(before) > number then return 0 end
+  -- The first write: once a script has written, a server at its memory limit does not refuse the rest of it.
+  lengthen(lock, token, tonumber(ttl))
+  local left = call('PTTL', lock.counter)
+  if left < ttl + COUNTER_MARGIN then call('PEXPIRE', lock.counter, digits(ttl + COUNTER_MARGIN)) end
+  local text = fence .. '#' .. last .. '#' .. before .. '#' .. label
+  if record ~= text or left < 0 or how == 'shared' then
+    local counter = count_of(lock)
+    if counter < number or (counter == tonumber(drawn) and lock.kind == 'exclusive') then
+      set_counter(lock, max(number, tonumber(before)), tonumber(ttl))
     end
-    call('SET', counter, fence, 'PX', string.format('%.0f', life))
-    reply = holder and 1 or 2
+    if lock.kind == 'shared' then
+      call('HSET', lock.holders, token, text)
+    elseif how == 'shared' then
+      local until_then = call('PTTL', lock.key)
+      call('DEL', lock.key)
+      lock.kind = nil
+      admit(lock, token, 'shared', until_then, text)
+      promote(lock)
+    else
+      call('SET', lock.key, token .. '#' .. text, 'PX', digits(call('PTTL', lock.key)))
+    end
   end
-  replies[i] = reply
+else
+  local before = count_of(lock)
+  if not compatible(lock, mode) then return lock.kind == 'shared' and 0 or lock.token end
+  if before > number then return 0 end
+  admit(lock, token, mode, tonumber(ttl), fence .. '#' .. last .. '#' .. digits(before) .. '#' .. label)
+  set_counter(lock, number, tonumber(ttl))
 end
+leave_queue(lock, token)
+return is_known and 1 or 2

@@ -1,0 +1,355 @@
+/** The nodes of one manager, and how all of them are asked about a lease. */
+import { report } from "../../caller.ts";
+import type { Caller } from "../../caller.ts";
+import type { Clock, Timer } from "../../clock.ts";
+import type { Driver, Send } from "../../drivers/driver.ts";
+import { schemeError } from "../../drivers/server-errors.ts";
+import { COMMAND_LIMIT } from "../../drivers/time-limit.ts";
+import { SchemeError } from "../../errors.ts";
+import type { NodeKeys } from "../keys.ts";
+import { STALE_AFTER, TOKEN } from "../scheme.ts";
+import type { Extension, HolderState, LockRequest, Release } from "../scheme.ts";
+import type { Claim } from "./claim.ts";
+import { Marks } from "./marks.ts";
+import { Node } from "./node.ts";
+import type { NodeSettings } from "./node.ts";
+import { failing, poll } from "./poll.ts";
+import type { Heard, Judge, Vote } from "./poll.ts";
+import { DECIDED_WITHIN, judgeRelease, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
+import type { Said } from "./verdict.ts";
+
+/** The first request waits no longer than this for nodes to say who they are. */
+const INTRODUCTION = 1_000;
+/** And meets those that do not count yet again after that time, in milliseconds. */
+const RETRY = 20;
+/** Who did not answer in time is not asked first for that long. */
+const LAGGING = 10_000;
+/** A majority may take that many times what it usually takes before the rest is asked, too; in milliseconds at least. */
+const PATIENCE = 3;
+const LEAST_PATIENCE = 2;
+const MOST_PATIENCE = 50;
+/** How often connections that were lost are looked at, in milliseconds. */
+const LOOK_INTERVAL = 250;
+/** When a majority has told what is on it, the rest has this long. */
+const GRACE = 100;
+/** Fences are proposed so far ahead of our clock, in microseconds, that managers whose clocks differ propose alike. */
+const LEAD = 1_000_000;
+/** Beyond every clock, and far below what a number can hold. */
+const HIGHEST_PROPOSAL = 8e15;
+
+export interface FleetSettings extends NodeSettings {
+  readonly ttl: number;
+  readonly nodeTimeout: number | undefined;
+  readonly delayRestarted: boolean;
+}
+
+export interface FleetEvents {
+  granted(claim: Claim, fence: number, since: number): void;
+  /** The claim was refused, and must be dropped everywhere. */
+  refused(claim: Claim): void;
+}
+
+export class Fleet {
+  readonly nodes: readonly Node[];
+  readonly quorum: number;
+  readonly clock: Clock;
+  readonly #settings: FleetSettings;
+  readonly #marks: Marks;
+  readonly #events: FleetEvents;
+  readonly #orders: readonly (readonly Node[])[];
+  #laggingUntil = -Infinity;
+  #introduction: Promise<void> | undefined;
+  #isIntroduced = false;
+  #isClosed = false;
+  #looking: Timer | undefined;
+  #lead = LEAD;
+  #proposed = 0;
+  /** How long a renewal takes of late. */
+  #usual = 0;
+
+  constructor(drivers: readonly Driver[], clock: Clock, settings: FleetSettings, events: FleetEvents) {
+    this.clock = clock;
+    this.#settings = settings;
+    this.#events = events;
+    this.#marks = new Marks(clock, settings);
+    const title = (i: number): string => `node ${i + 1} of ${drivers.length}`;
+    this.nodes = drivers.map((driver, i) => new Node(title(i), driver, clock, settings, this.#marks));
+    this.#marks.nodes = this.nodes;
+    this.quorum = quorumOf(drivers.length);
+    this.#orders = this.nodes.map((_, i) => [...this.nodes.slice(i), ...this.nodes.slice(0, i)]);
+  }
+
+  /** A number that changes whenever a push of a majority may have been missed; undefined while none can be heard. */
+  get hearing(): number | undefined {
+    let up = 0;
+    let changes = 0;
+    for (const { listens, risen, driver } of this.nodes) {
+      if (listens) up++;
+      changes += risen + driver.drops;
+    }
+    return up >= this.quorum ? changes : undefined;
+  }
+
+  /** Larger than every fence that was proposed or drawn here. */
+  propose(): number {
+    const next = Math.max(this.#proposed + 1, Math.floor(this.clock.micros()) + this.#lead);
+    this.#proposed = Math.min(next, HIGHEST_PROPOSAL);
+    return this.#proposed;
+  }
+
+  /** A grant drew this fence. If it is beyond what we proposed, others' clocks are ahead of ours: we follow. */
+  drawn(fence: number): void {
+    if (fence <= this.#proposed) return;
+    this.#lead += fence - this.#proposed;
+    this.#proposed = fence;
+  }
+
+  /**
+   * The same locks ask the same nodes first, whoever asks, so that votes are rarely split; different ones ask different
+   * nodes, so that all have the same share of the work.
+   */
+  orderFor(lock: string): readonly Node[] {
+    const order = this.#orders[hash(lock) % this.nodes.length] as readonly Node[];
+    const now = this.clock.now();
+    if (this.#laggingUntil <= now && this.nodes.every(({ counts }) => counts)) return order;
+    const isLast = (node: Node): boolean => node.lagsUntil > now || node.trouble !== undefined;
+    return [...order.filter((node) => !isLast(node)), ...order.filter(isLast)];
+  }
+
+  lags(node: Node): void {
+    this.#laggingUntil = node.lagsUntil = this.clock.now() + LAGGING;
+  }
+
+  /** How long a majority may take before the rest is asked. */
+  patience(ttl: number): number {
+    const usual = Math.max(LEAST_PATIENCE, PATIENCE * this.#usual);
+    return Math.min(usual, MOST_PATIENCE, this.limit(ttl) / 4);
+  }
+
+  /** How long a node may take to answer. */
+  limit(ttl: number): number {
+    const limit = this.#settings.nodeTimeout ?? Math.min(COMMAND_LIMIT, Math.max(ttl / 20, 100));
+    return Math.max(10, Math.min(limit, ttl / 4, DECIDED_WITHIN));
+  }
+
+  /** Before anything is asked for that lasts that long. Undefined if there is nothing to wait for. */
+  prepare(ttl: number): Promise<void> | undefined {
+    if (ttl > this.#marks.largestTtl) this.#marks.largestTtl = ttl;
+    for (const fault of this.#marks.faults.values()) if (this.#isIntroduced) return Promise.reject(fault);
+    if (this.#isIntroduced) return undefined;
+    return (this.#introduction ??= this.#introduce(ttl).finally(() => (this.#introduction = undefined)));
+  }
+
+  granted(claim: Claim, fence: number, since: number): void {
+    this.#events.granted(claim, fence, since);
+  }
+
+  giveUp(claim: Claim): void {
+    this.#events.refused(claim);
+  }
+
+  extend(claim: Claim, ttl: number, caller: Caller<Extension>, how = ""): void {
+    const askedAt = this.clock.now();
+    const limit = this.limit(ttl);
+    this.#poll(
+      this.nodes,
+      limit,
+      (node, heard) => {
+        const hears = { answered: (reply: unknown) => heard(readRenewal(node, reply)), failed: failing(heard) };
+        node.ask("renew", claim.renewal(claim.linkTo(node), ttl, hears, how));
+      },
+      (said) => {
+        const verdict = judgeRenewal(said, this.nodes.length);
+        if (verdict) this.#usual += (this.clock.now() - askedAt - this.#usual) / 8;
+        return verdict;
+      },
+      caller,
+    );
+  }
+
+  /** @param nodes those that may know the token @param ttl how long something may be left of it */
+  release(
+    { keys, token, lost, ttl }: { keys: NodeKeys; token: string; lost: boolean; ttl: number },
+    nodes: readonly Node[],
+    caller: Caller<Release>,
+  ): void {
+    const until = this.clock.now() + Math.max(ttl, STALE_AFTER);
+    this.#poll<Release>(
+      nodes,
+      COMMAND_LIMIT,
+      (node, heard) => {
+        const { drops } = node.driver;
+        const answered = (reply: unknown): void => {
+          if (Number(reply) === 1) heard({ kind: "yes" });
+          else heard(drops === node.driver.drops ? { kind: "no", holder: "" } : { kind: "no", holder: "unsure" });
+        };
+        const args = [token, lost ? "1" : "0"];
+        node.release({ keys, args, token, until, isOver: false, answered, failed: failing(heard) });
+      },
+      (said) => {
+        const votes = said.map((vote) => {
+          const isUnsure = vote.kind === "no" && vote.holder === "unsure";
+          return { kind: isUnsure ? "unsure" : vote.kind } as const;
+        });
+        const outcome = judgeRelease(votes, nodes.length, this.nodes.length);
+        return outcome === "no-quorum" ? undefined : outcome;
+      },
+      caller,
+    );
+  }
+
+  /** Take the lock by force, on all nodes, at least on a majority. Resolves with the last fence and with the victims. */
+  async seize(
+    keys: NodeKeys,
+    { token, ttl, label }: Pick<LockRequest, "token" | "ttl" | "label">,
+    holder?: HolderState,
+  ): Promise<{ drawn: [Node, number][]; victims: Map<string, number> }> {
+    const proposal = String(this.propose());
+    const expected = holder?.foreign ?? holder?.token ?? "";
+    const args = [token, String(ttl), proposal, label, expected, String(holder?.fence ?? "")];
+    const replies = await this.askEach(DECIDED_WITHIN, (node) => {
+      return new Promise<[Node, unknown[]]>((resolve, failed) => {
+        const answered = (reply: unknown): void => resolve([node, reply as unknown[]]);
+        node.ask("seize", { keys, args, isOver: false, answered, failed });
+      });
+    });
+    const victims = new Map<string, number>();
+    for (const [, [, ...rows]] of replies)
+      for (let i = 0; i < rows.length; i += 2) victims.set(String(rows[i]), Number(rows[i + 1]));
+    return { drawn: replies.map(([node, [number]]) => [node, Number(number)]), victims };
+  }
+
+  /** What each node answers, of those that do soon; at least a majority, or it fails. */
+  async askEach<T>(limit: number | undefined, ask: (node: Node) => Promise<T>): Promise<T[]> {
+    const answers = new Map<Node, T>();
+    const said = new Map<Node, Said>();
+    let timer: Timer | undefined;
+    await new Promise<void>((resolve) => {
+      if (limit !== undefined) timer = this.clock.after(limit, () => resolve(), true);
+      const judge = (): void => {
+        if (said.size === this.nodes.length) resolve();
+        if (answers.size === this.quorum) {
+          timer?.cancel();
+          timer = this.clock.after(GRACE, () => resolve(), true);
+        }
+      };
+      for (const node of this.nodes) {
+        const asking = node.trouble === undefined ? ask(node) : Promise.reject(schemeError(node.trouble));
+        const heard = asking.then(
+          (answer) => answers.set(node, answer) && said.set(node, "yes"),
+          (error: unknown) => said.set(node, { cause: schemeError(error) }),
+        );
+        void heard.then(judge);
+      }
+    });
+    timer?.cancel();
+    if (answers.size < this.quorum) throw noQuorum(this.nodes.map((node) => [node.title, said.get(node)]));
+    return [...answers.values()];
+  }
+
+  /** Send to all nodes that count; the first answer that is one. Null if a majority, or all that answer, have none. */
+  readonly broadcast: Send = (command) => {
+    const asked = this.nodes.filter(({ counts }) => counts);
+    return new Promise((resolve) => {
+      let none = this.nodes.length - asked.length;
+      const heard = (answer: unknown): void => {
+        if (answer !== null || ++none >= this.quorum) resolve(answer);
+      };
+      for (const node of asked) report(node.send(command), { answered: heard, failed: () => heard(null) });
+      if (asked.length === 0) resolve(null);
+    });
+  };
+
+  flush(): void {
+    for (const node of this.nodes) node.flush();
+  }
+
+  /** Bring the fence to a majority of those that voted. */
+  raise(claim: Claim, drawn: readonly [Node, number][], caller: Caller<boolean>): void {
+    const verdict = judgeVotes(
+      drawn.map(([, number]) => number),
+      this.nodes.length,
+    );
+    if (!verdict) return caller.answered(false);
+    claim.last = verdict.fence;
+    this.drawn(verdict.fence);
+    if (verdict.kind === "granted") return caller.answered(true);
+    this.extend(claim, claim.request.ttl, {
+      answered: (extension) => caller.answered(extension === "extended"),
+      failed: (error) => caller.failed(error),
+    });
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.settled()));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#looking?.cancel();
+    for (const node of this.nodes) node.close();
+  }
+
+  #poll<R>(
+    nodes: readonly Node[],
+    limit: number,
+    ask: (node: Node, heard: Heard) => void,
+    judge: Judge<R>,
+    caller: Caller<R>,
+  ): void {
+    poll({ nodes, all: this.nodes, limit, clock: this.clock }, ask, judge, caller);
+  }
+
+  #look(): void {
+    if (this.#isClosed) return;
+    this.#looking?.cancel();
+    this.#looking = this.clock.after(LOOK_INTERVAL, () => {
+      for (const node of this.nodes) node.look();
+      this.#look();
+    });
+  }
+
+  /** Ask the nodes who they are, before anything is sent that could be left behind. */
+  async #introduce(ttl: number): Promise<void> {
+    const end = this.clock.now() + Math.min(INTRODUCTION, this.limit(ttl));
+    const isLate = (): boolean => this.clock.now() >= end;
+    // Another manager may just be marking a new fleet.
+    for (;;) {
+      await this.#meet(end - this.clock.now());
+      for (const fault of this.#marks.faults.values()) throw fault;
+      this.#isIntroduced = this.nodes.filter(({ counts }) => counts).length >= this.quorum;
+      if (this.#isIntroduced || isLate()) break;
+      await new Promise<void>((resolve) => void this.clock.after(RETRY, () => resolve(), true));
+    }
+    this.#look();
+  }
+
+  async #meet(limit: number): Promise<void> {
+    const meetings = this.nodes.map((node) => node.met());
+    for (const meeting of meetings) meeting.catch(() => {});
+    await new Promise<void>((resolve) => {
+      const timer = this.clock.after(limit, () => resolve(), true);
+      void Promise.allSettled(meetings).then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+}
+
+function readRenewal(node: Node, reply: unknown): Vote {
+  if (Number(reply) === 1) return { kind: "yes" };
+  if (Number(reply) === 2) {
+    node.forgot();
+    const cause = new SchemeError("server", "It has forgotten its mark, and perhaps leases.", [], true);
+    return { kind: "failed", cause };
+  }
+  return { kind: "no", holder: typeof reply === "string" && TOKEN.test(reply) ? reply : "" };
+}
+
+/** FNV-1a. */
+function hash(text: string): number {
+  let sum = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) sum = Math.imul(sum ^ text.charCodeAt(i), 0x01000193);
+  return sum >>> 0;
+}

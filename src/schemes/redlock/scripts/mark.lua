@@ -1,0 +1,15 @@
+-- Mark a node: from now on it counts, with fences above the floor. Not if another did so in the meantime.
+-- KEYS | node
+-- ARGV | old, new, run, floor
+-- RETURNS 1 marked | 0 it has another mark than the old one
+-- QUICK
+
+for i = 1, count do
+  local reply = 0
+  if (call('HGET', node[i], 'mark') or '') == old[i] then
+    local high = math.max(tonumber(call('HGET', node[i], 'high')) or 0, tonumber(floor[i]))
+    call('HSET', node[i], 'mark', new[i], 'run', run[i], 'floor', floor[i], 'high', format('%.0f', high))
+    reply = 1
+  end
+  replies[i] = reply
+end
