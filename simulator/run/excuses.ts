@@ -107,6 +107,8 @@ export class Excuses {
 
   /** Whether the server's word that it is still held may have been on its way, or 10 ms old, when the hold began. */
   mayNotKnow({ terms: { attempt }, beganAt }: Hold, lostAt: number): boolean {
+    // Nothing is pushed there: the next renewal tells.
+    if (this.#scheme === "set") return true;
     const alone = GRANT * attempt.by.latency + OLDEST_WORD;
     return this.#isDelayed(attempt, alone, beganAt - lostAt, lostAt - LINGER, beganAt);
   }
