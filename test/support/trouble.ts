@@ -26,18 +26,30 @@ const pick = <T>(all: readonly T[]): T => all[Math.floor(Math.random() * all.len
 
 class Watch {
   readonly outcome: Outcome = { grants: 0, faults: [], lost: 0, longestWait: 0, heap: [] };
+  readonly pending = new Set<readonly [string]>();
   readonly #holding = new Map<string, Lock>();
   readonly #fences = new Map<string, number>();
 
   /** One turn of one worker. Throws if a promise was broken. */
   async work(locks: LockManager, name: string): Promise<void> {
     const askedAt = performance.now();
-    const lock = await this.#acquired(locks, name, askedAt);
+    const lock = await this.during(`acquire ${name}`, this.#acquired(locks, name, askedAt));
     this.outcome.longestWait = Math.max(this.outcome.longestWait, performance.now() - askedAt);
     this.#begin(name, lock);
     await sleep(Math.random() * 20);
     this.#end(name, lock);
-    await lock.release();
+    await this.during(`release ${name}`, lock.release());
+  }
+
+  /** What has not ended is told of, if the run does not end. */
+  async during<T>(what: string, doing: Promise<T>): Promise<T> {
+    const entry = [what] as const;
+    this.pending.add(entry);
+    try {
+      return await doing;
+    } finally {
+      this.pending.delete(entry);
+    }
   }
 
   async #acquired(locks: LockManager, name: string, askedAt: number): Promise<Lock> {
@@ -80,8 +92,12 @@ export async function endure(nodes: Nodes, managers: readonly LockManager[], ms:
       while (!isOver()) await watch.work(locks, `lock ${i % LOCKS}`);
     }),
   );
-  const troubled = trouble(nodes, watch.outcome, isOver);
-  await Promise.all([...workers, troubled].map((each) => each.catch((error: unknown) => (broken ??= error))));
+  const troubled = watch.during("faults", trouble(nodes, watch.outcome, isOver));
+  const all = [...workers, troubled].map((each) => each.catch((error: unknown) => (broken ??= error)));
+  const hung = sleep(ms + 60_000, undefined, { ref: false }).then(() => {
+    broken ??= new Error(`Hung: ${String([...watch.pending])}; ${watch.outcome.faults.slice(-3).join(", ")}`);
+  });
+  await Promise.race([Promise.all(all), hung]);
   if (broken) throw broken;
   return watch.outcome;
 }
