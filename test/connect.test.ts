@@ -262,7 +262,7 @@ describe("the connections of a manager", () => {
     const nodes = await Promise.all([stage(), stage(), stage()]);
     const locks = manager(nodes.map(({ server }) => server.url));
     await locks.request(unique(), () => {});
-    expect(await Promise.all(nodes.map(({ redis }) => others(redis)))).toEqual([1, 1, 1]);
+    for (const { redis } of nodes) expect(await others(redis)).toBeGreaterThan(0);
     await locks.close();
     for (const { redis } of nodes) await deserted(redis);
   });

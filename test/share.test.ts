@@ -9,7 +9,7 @@ import type { Deferred } from "./support/locks.ts";
 import { participant, PROCESSES } from "./support/processes.ts";
 import { openStage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
-import { type World, queueing, queueless } from "./support/worlds.ts";
+import { type World, countless, sharing } from "./support/worlds.ts";
 
 /** A computation that ends when told, and says how often it began. */
 function computation<T>(): { compute: (lock: Lock) => Promise<T>; locks: Lock[]; end: Deferred<T> } {
@@ -22,7 +22,7 @@ const never = (): never => {
   throw new Error("This was not to be computed.");
 };
 
-describe.each(queueing)("$title", ({ open }) => {
+describe.each(sharing)("$title", ({ open }) => {
   let world: World;
   let a: LockManager;
   let b: LockManager;
@@ -335,7 +335,7 @@ describe("faults", () => {
   });
 });
 
-test.each(queueless)("$title refuses clearly", async ({ open, scheme }) => {
+test.each(countless)("$title refuses clearly", async ({ open, scheme }) => {
   const world = await open();
   const locks = await world.manager();
   const error = await rejection(locks.share("x", { ttl: 0 }, never));

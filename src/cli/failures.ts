@@ -33,10 +33,10 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
     const [name = "The name"] = /"(?:[^"\\]|\\.)*"/.exec(message) ?? [];
     return usage(`${name} is in use as a semaphore, so it cannot be a lock. Use another name.`);
   },
-  "not-held": ({ message }) => unexpected(message),
-  deadlock: ({ message }) => unexpected(message),
-  "compute-failed": ({ message }) => unexpected(message),
-  "too-large": ({ message }) => unexpected(message),
+  "not-held": () => unexpected("holdfast expected to hold the lock, and did not."),
+  deadlock: () => unexpected("holdfast waits for a lock that it holds itself."),
+  "compute-failed": () => unexpected("holdfast could not compute a value."),
+  "too-large": () => unexpected("holdfast had a value that is too large."),
   "no-client": ({ message, cause }) =>
     // If a library is installed and does not load, the message says why.
     unavailable(cause === undefined ? NO_CLIENT : message),

@@ -24,10 +24,9 @@ const OTHERS: { readonly [Code in LockErrorCode]?: Error } = {
   "not-durable": new DurabilityError("a", "grant", { replicas: 2, aof: false, timeout: 100 }),
   unsupported: new LockError("unsupported", 'The scheme "set" has no shared locks. Use the scheme "lua".'),
 };
-const PLAIN = new Set<LockErrorCode>(["stale", "gone", "released", "closed", "mismatch", "no-client"]);
-
-/** They would be a bug of the command: it releases and closes at its end only. */
-const OUR_BUGS = new Set<LockErrorCode>(["released", "closed"]);
+/** They would be a bug of the command: it releases and closes at its end only, and asks for nothing that these are about. */
+const OUR_BUGS = new Set<LockErrorCode>(["released", "closed", "not-held", "deadlock", "compute-failed", "too-large"]);
+const PLAIN = new Set<LockErrorCode>(["stale", "gone", "mismatch", "no-client", ...OUR_BUGS]);
 
 /** Errors with this code as the library makes them. */
 function errorsWith(code: LockErrorCode): Error[] {

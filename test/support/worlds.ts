@@ -303,5 +303,7 @@ export const queueing: Place[] = places.filter(
 export const queueless: Place[] = onePerScheme(places.filter(({ scheme }) => scheme === "set"));
 /** Where semaphores are, too. */
 export const counting: Place[] = places.filter(({ scheme }) => scheme === "memory" || scheme === "lua");
-/** One place of each scheme that has none. */
+/** Where values are shared, and those who wait for them are pushed. */
+export const sharing: Place[] = counting.filter(({ isDeaf }) => !isDeaf);
+/** One place of each scheme that has none of these. */
 export const countless: Place[] = onePerScheme(places.filter((place) => !counting.includes(place)));
