@@ -44,6 +44,15 @@ describe.concurrent("a minority of the nodes", () => {
     expect(rejections).toEqual([]);
   });
 
+  test.for(libraries)("may be down when the nodes are used for the first time (%s)", async (on, t) => {
+    const nodes = await openNodes(t);
+    await nodes.proxies[1]!.refuse();
+    const locks = await nodes.manager({ on });
+    const lock = await locks.acquire(unique());
+    expect(lock.held).toBe(true);
+    expect(await lock.release()).toBe(true);
+  });
+
   test.for(libraries)("may be frozen: nobody waits for it, and its late answers leave nothing (%s)", async (on, t) => {
     const nodes = await openNodes(t);
     const locks = await nodes.manager({ on });

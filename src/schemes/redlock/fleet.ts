@@ -247,13 +247,14 @@ export class Fleet {
     return [...answers.values()];
   }
 
-  /** Send to all nodes that count; the first answer that is one. Null if a majority, or all that answer, have none. */
+  /** Send to all nodes that are not known to be away; the first answer that is one. Null if a majority has none. */
   readonly broadcast: Send = (command) => {
-    const asked = this.nodes.filter(({ counts }) => counts);
+    const asked = this.nodes.filter(({ trouble, isSilent }) => trouble === undefined && !isSilent);
     return new Promise((resolve) => {
-      let none = this.nodes.length - asked.length;
+      const enough = Math.min(this.quorum, asked.length);
+      let none = 0;
       const heard = (answer: unknown): void => {
-        if (answer !== null || ++none >= this.quorum) resolve(answer);
+        if (answer !== null || ++none >= enough) resolve(answer);
       };
       for (const node of asked) report(node.send(command), { answered: heard, failed: () => heard(null) });
       if (asked.length === 0) resolve(null);

@@ -6,6 +6,7 @@
 import type { Clock } from "../../clock.ts";
 import { SchemeError } from "../../errors.ts";
 import { nameOfKey, nodeKey, scanPattern } from "../keys.ts";
+import { SILENT_AFTER } from "./node.ts";
 import type { Meeting, Node } from "./node.ts";
 import * as lua from "./scripts.generated.ts";
 import { DECIDED_WITHIN, quorumOf } from "./verdict.ts";
@@ -137,10 +138,25 @@ export class Marks implements Meeting {
     return Math.max(least, ...told.map(({ high }) => high));
   }
 
+  /** What each says; undefined if it is away. A client keeps what is asked of a server that it cannot reach. */
   #settled<T>(nodes: readonly Node[], ask: (node: Node) => Promise<T>): Promise<(T | undefined)[]> {
     return Promise.all(
-      nodes.map((each) => (each.isSilent ? Promise.resolve(undefined) : ask(each).catch(() => undefined))),
+      nodes.map(async (each) => {
+        if (each.isSilent || !(await this.#inTime(this.#recall(each)))) return undefined;
+        return ask(each).catch(() => undefined);
+      }),
     );
+  }
+
+  #inTime<T>(answer: Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(SILENT_AFTER, () => resolve(undefined), true);
+      const settle = (value?: T): void => {
+        timer.cancel();
+        resolve(value);
+      };
+      answer.then(settle, () => settle());
+    });
   }
 
   async #recall(node: Node): Promise<Remembered> {

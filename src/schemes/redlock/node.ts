@@ -15,7 +15,7 @@ import { Batch } from "../lua/calls.ts";
 import { ask, release, renew, seize, take } from "./scripts.generated.ts";
 
 /** A node whose oldest question has not been answered for this long is asked nothing more until it answers a probe. */
-const SILENT_AFTER = 500;
+export const SILENT_AFTER = 500;
 /** Pauses between probes that fail at once. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 1_000;
