@@ -16,6 +16,7 @@
  *
  * Any library that does `SET key token NX PX` on the same nodes excludes us and we it.
  */
+import { report } from "../caller.ts";
 import type { Caller } from "../caller.ts";
 import type { Clock } from "../clock.ts";
 import type { Driver } from "../drivers/driver.ts";
@@ -54,6 +55,8 @@ export interface RedlockSettings extends FleetSettings, ClientSettings {}
 
 /** What a push says: what, a number, the number of the question that it answers, token, key. */
 const MESSAGE = /^(\w+) (\d+) (\d+) (\S+) ([^]*)$/;
+
+const GONE = Promise.resolve("gone" as const);
 
 const NOBODY: Caller<unknown> = { answered: () => {}, failed: () => {} };
 
@@ -136,7 +139,7 @@ export class RedlockScheme implements Scheme {
 
   extend(grant: Grant, ttl: number, _durability: undefined, caller: Caller<Extension>): void {
     const claim = this.#claims.get(grant.token);
-    if (!claim) return caller.answered("gone");
+    if (!claim) return report(GONE, caller);
     const preparing = this.#prepare(ttl);
     // Whoever holds for that long wants to know soon if the lock is stolen.
     this.#listen();
@@ -241,7 +244,7 @@ export class RedlockScheme implements Scheme {
     if (claim.links.some(({ out }) => out && !out.isSent)) this.#fleet.flush();
     this.#claims.delete(token);
     const nodes = claim.end();
-    if (nodes.length === 0) return caller.answered("gone");
+    if (nodes.length === 0) return report(GONE, caller);
     const all = { keys, token, lost, ttl: claim.request.ttl };
     this.#fleet.release(all, nodes, {
       answered: (release) => caller.answered(release),

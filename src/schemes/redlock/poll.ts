@@ -35,8 +35,9 @@ export function poll<R>(
   const end = clock.now() + Math.max(limit, DECIDED_WITHIN);
   const late: Vote = { kind: "failed", cause: tooLate(limit) };
   let isOver = false;
+  let isAsked = false;
   const look = (): void => {
-    if (isOver) return;
+    if (isOver || !isAsked) return;
     const verdict = judge([...said.values()]);
     if (verdict === undefined && said.size < nodes.length) return;
     isOver = true;
@@ -62,7 +63,9 @@ export function poll<R>(
   };
   const timer = clock.after(limit, ending, true);
   for (const node of nodes) ask(node, (vote) => heard(node, vote));
-  look();
+  isAsked = true;
+  // Nodes that are left out say so at once, but the caller hears of nothing before this has returned.
+  if (said.size > 0 || nodes.length === 0) void Promise.resolve().then(look);
 }
 
 /** For a Caller: how a failure is told. */
