@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { useCommandLine, useFolder } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
@@ -88,13 +89,16 @@ describe("a command that was never started has not run: another machine can run 
     expect((await cli.run([...args, "--", "echo", "ran"])).stdout).toBe("ran\n");
   });
 
-  test("if SIGTERM came while the server was slow to answer", async () => {
+  test("if SIGTERM came while the server was slow to answer", { timeout: 40_000 }, async () => {
     const name = unique();
     const args = once(name, "--at-least", "30s");
-    await cli.redis.call("CLIENT", "PAUSE", "2000", "WRITE");
+    await cli.redis.call("CLIENT", "PAUSE", "60000", "WRITE");
     const run = cli.start([...args, "--", "echo", "ran"]);
-    await until(async () => (await blocked()) > 0, "a command was held up");
+    await until(async () => (await blocked()) > 0, "a command was held up", 20_000);
     run.signal("SIGTERM");
+    // The signal is heard before the answer.
+    await sleep(300);
+    await cli.redis.call("CLIENT", "UNPAUSE");
     const { code, stdout } = await run.ended;
     expect({ code, stdout }).toEqual({ code: 143, stdout: "" });
     expect((await cli.run([...args, "--", "echo", "ran"])).stdout).toBe("ran\n");
