@@ -38,6 +38,8 @@ describe.concurrent("close()", () => {
     const other = await stage.manager({ scheme, on });
     const name = unique();
     const holder = await hold(other, name);
+    // With the scheme set, the other manager may open a connection for renewals; once it has renewed, it is open.
+    await holder.lock.extend();
     // Of the scheme lua, the other manager listens on a connection of its own.
     const all = scheme === "lua" ? 4 : 3;
     await until(async () => (await connections(stage.redis)).length >= all, "all had connected");
