@@ -66,7 +66,11 @@ export class Line implements PlaceOwner, TurnOwner {
   add(request: Request): void {
     if (request.isOver) return;
     if (mayWait(request.terms)) this.#queue(request);
-    else this.#open(request, true, undefined);
+    else {
+      // Who comes after a thief joins no place that it robs.
+      if (request.terms.manner === "steal") this.#last = undefined;
+      this.#open(request, true, undefined);
+    }
     this.#proceed();
     if (!request.place && !request.isOver) events.queued(request, undefined);
   }

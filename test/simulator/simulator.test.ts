@@ -24,6 +24,7 @@ const KEPT = [
   ["s1.5.13", "set"],
   ["n12.4", "lua"],
   ["n1.6", "lua"],
+  ["09169fc44b2f.58", "lua"],
   ["perf.16", "lua"],
   ["third.2", "lua"],
   ["s3.2.5", "set"],
