@@ -9,6 +9,14 @@ const { Terminal } = createRequire(import.meta.url)("@xterm/headless") as { Term
 /** Many processes start at once in these tests, on machines that have other work. */
 const PATIENCE = 15_000;
 
+/** What decides on colors, whatever the tests themselves run in: Node draws none if it sees an unknown CI. */
+const COLORED: NodeJS.ProcessEnv = {
+  TERM: "xterm-256color",
+  CI: undefined,
+  NO_COLOR: undefined,
+  FORCE_COLOR: undefined,
+};
+
 /** A command at a terminal of a size, and what stands on its screen. */
 export class TerminalRun {
   readonly run: Run;
@@ -18,7 +26,7 @@ export class TerminalRun {
   constructor(cli: CommandLine, args: readonly string[], columns = 80, rows = 24, env: NodeJS.ProcessEnv = {}) {
     const words = args.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
     const command = `stty cols ${columns} rows ${rows}; exec '${process.execPath}' '${built}' ${words}`;
-    this.run = cli.startProgram("script", ["-qec", command, "/dev/null"], { TERM: "xterm-256color", ...env });
+    this.run = cli.startProgram("script", ["-qec", command, "/dev/null"], { ...COLORED, ...env });
     this.#xterm = new Terminal({ cols: columns, rows, allowProposedApi: true });
   }
 
