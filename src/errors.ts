@@ -67,20 +67,39 @@ export type SchemeErrorCode =
   /** Anything else the server or the client said. */
   | "server";
 
-/** The parent of every error of holdfast that the Web Locks specification does not name. */
+/** The parent of every error of holdfast that the Web Locks specification does not name. Its message ends with `help`. */
 export class LockError extends Error {
   override readonly name: string = "LockError";
   readonly code: LockErrorCode;
 
   constructor(code: LockErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(`${message}${pointerTo(code)}`, options);
     this.code = code;
   }
 
-  /** Where the documentation says what to do: a page of this package, and the code's heading on it. */
+  /**
+   * Where the documentation says what to do: a page of this package, and the code's heading on it. `holdfast explain`
+   * prints what is there.
+   */
   get help(): string {
-    return `holdfast/docs/troubleshooting.md#${this.code}`;
+    return helpFor(this.code);
   }
+}
+
+function helpFor(code: LockErrorCode): string {
+  return `holdfast/docs/troubleshooting.md#${code}`;
+}
+
+/** What each message ends with. In parentheses, so that it can follow any sentence. */
+function pointerTo(code: LockErrorCode): string {
+  return ` (${helpFor(code)})`;
+}
+
+/** What an error says, without the address at its end: it becomes part of a longer message. */
+export function sentenceOf(error: Error): string {
+  const { message } = error;
+  const pointer = error instanceof LockError ? pointerTo(error.code) : "";
+  return message.endsWith(pointer) ? message.slice(0, message.length - pointer.length) : message;
 }
 
 /** The lock was not granted within `waitTimeout`. The request has left the queue. */

@@ -52,7 +52,7 @@ describe.each(schemes)("$title", ({ open, scheme }) => {
     expect(() => locks.assertHeld(name)).toThrow(
       expect.objectContaining({
         code: "not-held",
-        message: `Expected this code to run under the lock "${name}"; it does not. Call it in the callback of request("${name}", …).`,
+        message: `Expected this code to run under the lock "${name}"; it does not. Call it in the callback of request("${name}", …). (holdfast/docs/troubleshooting.md#not-held)`,
       }),
     );
     ended.resolve();

@@ -85,7 +85,9 @@ function zsh(program: Command): string {
       return `'*${long}[${words(description)}]${value}'`;
     });
     const choices = choicesOf(command);
-    return `    ${command.name()}) _arguments ${[...options, choices ? `'1:shell:(${choices})'` : "'*:name:'"].join(" ")} ;;`;
+    const [argument] = command.registeredArguments;
+    const offered = choices ? `'1:${argument?.name()}:(${choices})'` : "'*:name:'";
+    return `    ${command.name()}) _arguments ${[...options, offered].join(" ")} ;;`;
   });
   return `#compdef holdfast
 _holdfast() {

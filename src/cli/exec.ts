@@ -18,6 +18,7 @@ import { CliError } from "./cli-error.ts";
 import { CLOSE_LIMIT, refuseOverSeveral, Session } from "./connection.ts";
 import { exactDuration } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";
+import { withPointer } from "./failures.ts";
 import { environment, guard, labelFor, lossOf, titleOf } from "./guarded.ts";
 import { Interruptions } from "./interruptions.ts";
 import { lookAt, whoHolds } from "./listing.ts";
@@ -189,6 +190,6 @@ async function giveBack(
     return true;
   }
   if (await released) return true;
-  await complain(`${lossOf(lock, title)}, before the command ended`);
+  await complain(withPointer(`${lossOf(lock, title)}, before the command ended`, "lost"));
   return false;
 }

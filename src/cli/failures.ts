@@ -1,5 +1,5 @@
 /** What the library's errors become on the command line: an exit code, and a sentence in the command line's words. */
-import { DurabilityError, LockError, QuorumError, SchemeError } from "../errors.ts";
+import { DurabilityError, LockError, QuorumError, SchemeError, sentenceOf } from "../errors.ts";
 import type { LockErrorCode } from "../errors.ts";
 import { diagnose, saidBy } from "../drivers/server-errors.ts";
 import { CliError } from "./cli-error.ts";
@@ -9,7 +9,9 @@ import { ExitCode } from "./exit-codes.ts";
 export interface Failure {
   readonly exitCode: number;
   readonly message: string;
-  /** For whoever mends the bug. */
+  /** What `holdfast explain` takes, if an error of the library is the reason. */
+  readonly code?: LockErrorCode | undefined;
+  /** For those who mend the bug. */
   readonly trace?: string;
 }
 
@@ -27,7 +29,7 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   gone: () => lost("The lock is no longer held under this token."),
   released: () => unexpected("holdfast had released the lock already."),
   closed: () => unexpected("holdfast was shutting down already."),
-  unsupported: ({ message }) => usage(inOptions(message)),
+  unsupported: (error) => usage(inOptions(sentenceOf(error))),
   // What exec meets, it explains itself; elect and once take locks only.
   mismatch: ({ message }) => {
     const [name = "The name"] = /"(?:[^"\\]|\\.)*"/.exec(message) ?? [];
@@ -37,9 +39,9 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   deadlock: () => unexpected("holdfast waits for a lock that it holds itself."),
   "compute-failed": () => unexpected("holdfast could not compute a value."),
   "too-large": () => unexpected("holdfast had a value that is too large."),
-  "no-client": ({ message, cause }) =>
+  "no-client": (error) =>
     // If a library is installed and does not load, the message says why.
-    unavailable(cause === undefined ? NO_CLIENT : message),
+    unavailable(error.cause === undefined ? NO_CLIENT : sentenceOf(error)),
   unreachable: AS_DIAGNOSED,
   "not-authorized":
     "Put a user and password that may use the keys and channels of the prefix into the URL: redis://user:password@host.",
@@ -58,6 +60,9 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   "no-wait": "Allow WAIT, or leave out --replicas.",
   server: AS_DIAGNOSED,
 };
+
+/** Every code that an error can have. */
+export const CODES = Object.keys(WORDS) as readonly LockErrorCode[];
 
 const NO_CLIENT =
   "To connect to a server, holdfast needs a Redis client library, and none is installed. Run: npm install ioredis";
@@ -79,10 +84,18 @@ const REMEDIES: readonly (readonly [said: RegExp, remedy: string])[] = [
  * is a bug, whatever it says.
  */
 export function failureOf(error: unknown): Failure {
-  if (error instanceof CliError) return error;
-  if (error instanceof LockError) return inOurWords(error);
+  if (error instanceof CliError) {
+    const { exitCode, message, cause } = error;
+    return { exitCode, message, code: cause instanceof LockError ? cause.code : undefined };
+  }
+  if (error instanceof LockError) return { ...inOurWords(error), code: error.code };
   const trace = error instanceof Error ? `${error.stack}\n` : "";
   return { ...unexpected(`unexpected failure, please report it: ${String(error)}`), trace };
+}
+
+/** A sentence, and what to type to read more. */
+export function withPointer(message: string, code: LockErrorCode | undefined): string {
+  return code === undefined ? message : `${message} (holdfast explain ${code})`;
 }
 
 function inOurWords(error: LockError): Failure {

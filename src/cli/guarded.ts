@@ -4,6 +4,7 @@ import { basename } from "node:path";
 import { LockLostError } from "../errors.ts";
 import type { Child } from "./child.ts";
 import { exactDuration } from "./durations.ts";
+import { withPointer } from "./failures.ts";
 import type { Interruptions } from "./interruptions.ts";
 import { complain, quoted } from "./messages.ts";
 
@@ -70,7 +71,8 @@ async function untilOver(held: Held, child: Child, options: GuardOptions): Promi
 async function stop(held: Held, child: Child, { title, grace, explain }: GuardOptions): Promise<void> {
   const stopped = child.stop(grace);
   const how = `stopping the command (SIGTERM, then SIGKILL after ${exactDuration(grace)})`;
-  const told = complain(`${explain?.() ?? lossOf(held, title)}; ${how}`);
+  const why = explain?.();
+  const told = complain(withPointer(`${why ?? lossOf(held, title)}; ${how}`, why === undefined ? "lost" : undefined));
   if (!(await stopped)) await complain(`could not stop process group ${child.group}; it is still running`);
   await told;
 }

@@ -9,7 +9,8 @@ import { elect } from "./elect.ts";
 import { exec } from "./exec.ts";
 import type { ExecOptions } from "./exec.ts";
 import { ExitCode } from "./exit-codes.ts";
-import { failureOf } from "./failures.ts";
+import { addExplain } from "./explain.ts";
+import { failureOf, withPointer } from "./failures.ts";
 import { ELECT_HELP, EXEC_HELP, LS_HELP, ONCE_HELP, PROGRAM_HELP, RELEASE_HELP, SHOW_HELP } from "./help.ts";
 import { ls } from "./ls.ts";
 import type { ListOptions } from "./ls.ts";
@@ -38,8 +39,8 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     return await interpret(args);
   } catch (error) {
-    const { exitCode, message, trace } = failureOf(error);
-    if (message) await complain(message, trace);
+    const { exitCode, message, code, trace } = failureOf(error);
+    if (message) await complain(withPointer(message, code), trace);
     return exitCode;
   }
 }
@@ -93,6 +94,7 @@ class Program {
       this.#status = await ui(options);
     });
     addWatch(this.#program, (status) => (this.#status = status));
+    addExplain(this.#program);
     addCompletion(this.#program);
   }
 

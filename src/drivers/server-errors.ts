@@ -1,8 +1,8 @@
-import { SchemeError } from "../errors.ts";
+import { SchemeError, sentenceOf } from "../errors.ts";
 import type { SchemeErrorCode } from "../errors.ts";
 
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return error instanceof Error ? sentenceOf(error) : String(error);
 }
 
 /** In a server's own words: a code in capital letters, then the rest. */

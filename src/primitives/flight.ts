@@ -6,7 +6,7 @@
 import { ContextOfNow } from "../async-context.ts";
 import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
-import { isLockLost, LockError, quote, SchemeError } from "../errors.ts";
+import { isLockLost, LockError, quote, SchemeError, sentenceOf } from "../errors.ts";
 import type { Lease } from "../leases/lease.ts";
 import { Lock } from "../lock.ts";
 import { show } from "../options/checks.ts";
@@ -217,7 +217,7 @@ export class Flight {
   }
 
   #describe(error: unknown): string {
-    const message = error instanceof Error ? error.message : show(error);
+    const message = error instanceof Error ? sentenceOf(error) : show(error);
     return `${this.#room.label}: ${message}`.slice(0, LONGEST_FAILURE).toWellFormed();
   }
 }
