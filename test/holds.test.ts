@@ -163,7 +163,8 @@ describe("a request that waits for its own callback", () => {
         error: expect.objectContaining({
           message:
             `A request for "${name}" waits for the callback that it is made in, which holds that lock, so neither ends. ` +
-            "Give both requests { reentrant: true }, or do the work with the lock that the callback was given.",
+            "Give both requests { reentrant: true }, or do the work with the lock that the callback was given. " +
+            "(holdfast/docs/troubleshooting.md#deadlock)",
         }),
       }),
     ]);

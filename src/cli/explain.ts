@@ -42,8 +42,8 @@ function listed(): string {
   const text = page();
   const indent = Math.max(...CODES.map(({ length }) => length)) + 2;
   return CODES.map((code) => {
-    const [sentence = ""] = inWords(sectionOf(text, code)).split(/(?<=[.:]) |\n/, 1);
-    return `${code.padEnd(indent)}${wrapped(sentence.replace(/^`\w+`: /, "").replace(/:$/, "."), indent)}`;
+    const [sentence = ""] = inWords(sectionOf(text, code)).split(/(?<=\.) |\n/, 1);
+    return `${code.padEnd(indent)}${wrapped(sentence.replace(/^`\w+`: /, ""), indent)}`;
   }).join("\n");
 }
 

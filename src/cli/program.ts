@@ -270,5 +270,9 @@ function inPlainWords(text: string): string {
       /^option '(\S+)[^']*' argument '([^]*)' is invalid\. /,
       (_, flag: string, value: string) => `${flag} cannot be ${quoted(value)}. `,
     )
+    .replace(
+      /^command-argument value '([^]*)' is invalid for argument '(\w+)'\. /,
+      (_, value: string, argument: string) => `${argument} cannot be ${quoted(value)}. `,
+    )
     .replace(/ Allowed choices are (.*)\.$/, " Expected one of: $1.");
 }
