@@ -89,7 +89,7 @@ describe.each(sharing)("$title", ({ open }) => {
     end.reject(failure);
     expect(await first).toBe(failure);
     for (const error of await Promise.all(others)) {
-      const message = `The value of "${name}" could not be computed by a: the database is down`;
+      const message = `The value of "${name}" could not be computed by a: the database is down (holdfast/docs/troubleshooting.md#compute-failed)`;
       expect(error).toMatchObject({ name: "LockError", code: "compute-failed", message });
     }
     expect(await b.share(name, { ttl: 60_000 }, () => "later")).toBe("later");

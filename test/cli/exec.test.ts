@@ -272,7 +272,9 @@ describe("several locks", () => {
     const { code, stderr } = await cli.run(["exec", one, "--lock", two, "--wait", "0", "--", "true"]);
     expect(code).toBe(75);
     const who = `${hostname()}:${holder.pid}:sh`;
-    expect(stderr).toBe(`holdfast: "${one}", "${two}" were not free: "${two}" is held by ${who} (holdfast explain timeout)\n`);
+    expect(stderr).toBe(
+      `holdfast: "${one}", "${two}" were not free: "${two}" is held by ${who} (holdfast explain timeout)\n`,
+    );
     expect((await cli.stateOf(one)).held).toEqual([]);
   });
 
