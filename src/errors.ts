@@ -227,7 +227,7 @@ const NOBODY: Durability = { replicas: 0, aof: false };
  */
 export class DurabilityError extends SchemeError {
   override readonly name = "DurabilityError";
-  readonly wanted: Durability;
+  readonly required: Durability;
   /** What had acknowledged it when the time was over. */
   readonly reached: Durability;
 
@@ -244,7 +244,7 @@ export class DurabilityError extends SchemeError {
         "Check that replicas are connected and disks can be written (INFO), or allow a longer timeout.",
       [],
     );
-    this.wanted = { replicas, aof };
+    this.required = { replicas, aof };
     this.reached = reached;
   }
 }

@@ -97,7 +97,7 @@ export interface LockEvents {
   "holdfast:trouble": LockEvent & {
     readonly token: string;
     /** `examine`: it concerns the server and all locks there, so `name` and `token` are empty. */
-    readonly doing: "acquire" | "renew" | "release" | "examine";
+    readonly operation: "acquire" | "renew" | "release" | "examine";
     readonly error: unknown;
     /** The error's `code`, if it is one of ours. */
     readonly code: string | undefined;
@@ -261,7 +261,7 @@ export const events = {
 
   /** A call to the server failed; holdfast continues by itself. */
   trouble(
-    doing: LockEvents["holdfast:trouble"]["doing"],
+    operation: LockEvents["holdfast:trouble"]["operation"],
     error: unknown,
     { lock, token }: { readonly lock: string; readonly token: string },
     from: { readonly origin: Origin },
@@ -269,7 +269,7 @@ export const events = {
   ): void {
     if (!trouble.hasSubscribers) return;
     const code = error instanceof LockError ? error.code : undefined;
-    publish(trouble, { name: lock, token, ...from.origin, doing, error, code }, context);
+    publish(trouble, { name: lock, token, ...from.origin, operation, error, code }, context);
   },
 
   elected(term: { readonly name: string; readonly token: string; readonly fence: number }, origin: Origin): void {

@@ -26,7 +26,7 @@ export interface LockInfo {
    */
   waited: number | undefined;
   /** Whether it leads an election or is a candidate (`elect`). */
-  elects: boolean;
+  inElection: boolean;
   /** For a semaphore: how many permits it holds or wants, and how many there are. */
   permits?: number;
   limit?: number;
@@ -56,7 +56,7 @@ function holdersOf({ lock, mode = "exclusive", limit, holders }: LockState, micr
     // A fence is the time of its grant in microseconds, unless that would be less than the one before.
     held: held ?? (fence === undefined ? undefined : Math.max(0, Math.floor((micros - fence) / 1_000))),
     waited: undefined,
-    elects: elects(token),
+    inElection: inElection(token),
     ...share(permits, limit),
   }));
 }
@@ -76,7 +76,7 @@ function waitersOf({ lock, limit, waiters }: LockState): LockInfo[] {
         remaining: undefined,
         held: undefined,
         waited,
-        elects: elects(token),
+        inElection: inElection(token),
         ...share(permits, limit),
       })),
   );
@@ -86,7 +86,7 @@ function clientOf(token: string | undefined): string {
   return token?.slice(0, token.indexOf(":")) ?? "";
 }
 
-function elects(token: string | undefined): boolean {
+function inElection(token: string | undefined): boolean {
   return token?.includes(`:${CANDIDATE}`) ?? false;
 }
 

@@ -158,7 +158,7 @@ describe("a request that waits for its own callback", () => {
         scheme: "memory",
         label: "us",
         token: lock.token,
-        doing: "acquire",
+        operation: "acquire",
         code: "deadlock",
         error: expect.objectContaining({
           message:

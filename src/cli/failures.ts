@@ -142,9 +142,9 @@ function inUnits(text: string): string {
 
 function notDurable(error: LockError): string {
   if (!(error instanceof DurabilityError)) return `${saidBy(error)}. Check that the replicas are connected.`;
-  const { wanted, reached } = error;
+  const { required, reached } = error;
   return (
-    `Only ${reached.replicas} of ${wanted.replicas} replicas confirmed the grant in time, so it was released again. ` +
+    `Only ${reached.replicas} of ${required.replicas} replicas confirmed the grant in time, so it was released again. ` +
     "Check that the replicas are connected (INFO replication), or use a smaller --replicas."
   );
 }

@@ -175,7 +175,7 @@ function describe(
 
 function kindOf(some: LockInfo | undefined): LockKind {
   if (some?.limit !== undefined) return "semaphore";
-  if (some?.elects) return "election";
+  if (some?.inElection) return "election";
   return some && jobIn(some.label) ? "job" : "lock";
 }
 
