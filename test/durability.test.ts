@@ -483,7 +483,11 @@ describe.each(["lua", "set"] as const)("on disk, scheme %s", (scheme) => {
     expect((await locks.acquire(unique())).durability).toEqual({ replicas: 1, aof: true });
     replica.freeze();
     const error = await rejection(locks.acquire(unique(), { durability: { ...inVain, aof: true } }));
-    expect(error).toMatchObject({ code: "not-durable", required: { replicas: 1, aof: true }, reached: { replicas: 0 } });
+    expect(error).toMatchObject({
+      code: "not-durable",
+      required: { replicas: 1, aof: true },
+      reached: { replicas: 0 },
+    });
   });
 
   test("with appendfsync everysec a grant waits for the disk", async (t) => {
