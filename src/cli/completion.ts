@@ -71,7 +71,7 @@ function reply(choices: string): string {
   return `COMPREPLY=($(compgen -W "${choices}" -- "$current"))`;
 }
 
-/** What the command's argument may be, if that is known. */
+/** The allowed values of the command's argument, if they are known. */
 function choicesOf(command: Command): string | undefined {
   return command.registeredArguments[0]?.argChoices?.join(" ");
 }

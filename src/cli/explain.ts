@@ -27,7 +27,7 @@ function page(): string {
   return readFileSync(new URL("../../docs/troubleshooting.md", import.meta.url), "utf8");
 }
 
-/** What stands under a code's heading. */
+/** The text under a code's heading. */
 function sectionOf(text: string, code: string): string {
   const [, section = ""] = text.split(`\n### ${code}\n`);
   return section.split(/^#/m, 1)[0]?.trim() ?? "";

@@ -1,4 +1,4 @@
-/** What the library's errors become on the command line: an exit code, and a sentence in the command line's words. */
+/** Turns the library's errors into an exit code and a sentence in the command line's words. */
 import { DurabilityError, LockError, QuorumError, SchemeError, sentenceOf } from "../errors.ts";
 import type { LockErrorCode } from "../errors.ts";
 import { diagnose, saidBy } from "../drivers/server-errors.ts";
@@ -15,7 +15,7 @@ export interface Failure {
   readonly trace?: string;
 }
 
-/** What to do about what the server said, `AS_DIAGNOSED` by the library; or another exit code and sentence. */
+/** A remedy for what the server said, `AS_DIAGNOSED` for the library's; or another exit code and sentence. */
 type Words = string | typeof AS_DIAGNOSED | ((error: LockError) => Failure);
 
 const AS_DIAGNOSED = Symbol("as diagnosed");
@@ -30,7 +30,7 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   released: () => unexpected("holdfast had released the lock already."),
   closed: () => unexpected("holdfast was shutting down already."),
   unsupported: (error) => usage(inOptions(sentenceOf(error))),
-  // What exec meets, it explains itself; elect and once take locks only.
+  // exec explains this itself; elect and once take locks only.
   mismatch: ({ message }) => {
     const [name = "The name"] = /"(?:[^"\\]|\\.)*"/.exec(message) ?? [];
     return usage(`${name} is in use as a semaphore, so it cannot be a lock. Use another name.`);
@@ -80,7 +80,7 @@ const REMEDIES: readonly (readonly [said: RegExp, remedy: string])[] = [
 ];
 
 /**
- * What was typed is checked before the library sees it, or where it is handed over. So a TypeError from anywhere else
+ * Arguments are checked before the library sees them, or when it gets them. So a TypeError from anywhere else
  * is a bug, whatever it says.
  */
 export function failureOf(error: unknown): Failure {
@@ -129,7 +129,7 @@ function remedyFor(error: LockError): string {
   return REMEDIES.find(([test]) => test.test(said))?.[1] ?? remedy;
 }
 
-/** What the client or the server said; of several servers, the first that failed. */
+/** The client's or the server's error; of several servers, that of the first that failed. */
 function causeOf(error: LockError): Error | undefined {
   const [cause] = error instanceof SchemeError ? error.causes : [];
   return cause instanceof Error ? cause : undefined;

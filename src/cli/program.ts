@@ -64,7 +64,7 @@ class Program {
   /** The command to run, with its arguments. */
   #words: readonly string[] = [];
   #status = 0;
-  /** What commander has to say. */
+  /** Commander's output. */
   #text = "";
 
   constructor() {
@@ -98,7 +98,7 @@ class Program {
     addCompletion(this.#program);
   }
 
-  /** What there is, for those who describe it. */
+  /** The commands, for the man page and tests. */
   get commands(): Command {
     return this.#program;
   }
@@ -127,7 +127,7 @@ class Program {
     return inPlainWords(this.#text.trimEnd()) + hint;
   }
 
-  /** What follows "--" is the command's alone: commander would read its options as ours. */
+  /** Everything after "--" belongs to the command: commander would read its options as ours. */
   #takeWords(args: readonly string[]): readonly string[] {
     const [first, ...rest] = args;
     const verb = this.#program.commands.find((each) => each.name() === first && RUNNING.has(each.name()));
@@ -195,7 +195,7 @@ class Program {
     this.#runs(command, ONCE_HELP, once);
   }
 
-  /** What all have that run a command. */
+  /** What all commands share that run a command. */
   #runs(command: Command, help: string, runner: Runner): void {
     command.usage("NAME [options] -- COMMAND [ARGUMENT...]").argument("<name>");
     addConnectionOptions(addRunningOptions(command)).addHelpText("after", help);
@@ -259,7 +259,7 @@ function version(): string {
   return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
 }
 
-/** What commander says of options and arguments. */
+/** Commander's messages about options and arguments. */
 function inPlainWords(text: string): string {
   return text
     .replace("\n(Did you mean", " (did you mean")
