@@ -16,7 +16,8 @@ export function checkFailures(evidence: Evidence): void {
   for (const request of evidence.history.requests) {
     const { how, settled, message = "" } = request;
     if (how === undefined || settled === undefined || FINE.has(how)) continue;
-    const from = how === "lost" ? settled - 2 * request.ttl - 1_000 : Math.max(settled - LATEST, request.asked - NOTICING);
+    const from =
+      how === "lost" ? settled - 2 * request.ttl - 1_000 : Math.max(settled - LATEST, request.asked - NOTICING);
     if (troublesOf(evidence, request.process, from, settled).length > 0) continue;
     verdict.fail("errors", `${request.label} failed without a cause: ${how}, ${message}`, settled, request.lock);
   }

@@ -55,7 +55,8 @@ function checkFences(evidence: Evidence, lock: string, beliefs: readonly Belief[
   for (const belief of beliefs) {
     const { fence } = belief.hold;
     const twin = seen.get(fence);
-    if (twin) evidence.verdict.fail("growing fences", `${tell(twin)} and ${tell(belief)}, of ${lock}`, belief.from, lock);
+    if (twin)
+      evidence.verdict.fail("growing fences", `${tell(twin)} and ${tell(belief)}, of ${lock}`, belief.from, lock);
     seen.set(fence, belief);
     if (belief.request.permits !== undefined) continue;
     const isExclusive = belief.request.mode === "exclusive";
@@ -72,7 +73,12 @@ function checkFences(evidence: Evidence, lock: string, beliefs: readonly Belief[
 /** A guarded number that was overwritten unread. */
 export function checkRegister({ verdict, end }: Evidence, lost: readonly { lock: string; fence: number }[]): void {
   for (const { lock, fence } of lost) {
-    verdict.fail("guarded writes", `the holder of ${lock} with fence ${fence} overwrote what it had not read`, end, lock);
+    verdict.fail(
+      "guarded writes",
+      `the holder of ${lock} with fence ${fence} overwrote what it had not read`,
+      end,
+      lock,
+    );
   }
 }
 

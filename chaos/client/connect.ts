@@ -108,7 +108,7 @@ async function nodeRedis(way: Way): Promise<Connection[]> {
         }),
       );
       await client.connect();
-      return [{ client, end: () => void client.destroy() }];
+      return [{ client, end: () => client.destroy() }];
     }
   }
 }

@@ -27,18 +27,18 @@ const watch = setInterval(() => {
   ticked = t;
 }, TICK);
 
-const { locks, del, close } = await open(spec);
+const opened = await open(spec);
 const register = new RegisterClient(spec.register);
 const isRedlock = spec.way.kind === "nodes";
 const work = new Work({
-  locks,
+  locks: opened.locks,
   journal,
   register,
   isRedlock,
   ttl: plan.ttl,
   isAlone: plan.turn === 1,
   mistake,
-  del,
+  del: (key) => opened.del(key),
 });
 // A process that is started again does other things than the one before it.
 const chances = new Random(`${plan.seed} ${process.pid}`);
@@ -52,7 +52,7 @@ if (spec.isSweep) {
   work.stop();
   await Promise.all(workers);
 }
-await close();
+await opened.close();
 register.close();
 clearInterval(watch);
 journal.add({ e: "down" });

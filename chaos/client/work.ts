@@ -1,7 +1,7 @@
 /** What the program of a client does: workers that ask for locks again and again, and write down what happens. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Lock, type LockManager, LockError, isLockLost } from "holdfast";
-import { Random } from "../../simulator/world/random.ts";
+import type { Random } from "../../simulator/world/random.ts";
 import { BUSY, JOB_KEPT, JOB_SLOT, LOCKS, SEMAPHORES } from "../plan/plan.ts";
 import { type Belief, type Journal, type Verb, now } from "./journal.ts";
 import type { RegisterClient } from "./register.ts";
@@ -61,9 +61,13 @@ export class Work {
   /** Take all of everything once, and so clear away what the dead have left in the queues. */
   async sweep(): Promise<void> {
     const locks = LOCKS.map((lock): Wanted => ({ verb: "request", lock, mode: "exclusive", hold: 0 }));
-    const semaphores = Object.entries(SEMAPHORES).map(
-      ([lock, permits]): Wanted => ({ verb: "permits", lock, mode: "shared", permits, hold: 0 }),
-    );
+    const semaphores = Object.entries(SEMAPHORES).map(([lock, permits]): Wanted => ({
+      verb: "permits",
+      lock,
+      mode: "shared",
+      permits,
+      hold: 0,
+    }));
     const all = this.#tools.isRedlock ? locks : [...locks, ...semaphores];
     await Promise.all(all.map((wanted) => this.#once(wanted)));
   }

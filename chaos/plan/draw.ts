@@ -72,7 +72,14 @@ const SERVER: Weights = { "kill connections": 2, "forget scripts": 1, "freeze se
 const FAULTS: Readonly<Record<TopologyName, Weights>> = {
   one: { ...CLIENTS, ...NETWORK, ...SERVER, "restart server": 1.5 },
   "one-aof": { ...CLIENTS, ...NETWORK, ...SERVER, "restart server": 3, "fill disk": 1.5, "slow disk": 1 },
-  sentinel: { ...CLIENTS, ...NETWORK, "fail over": 1, "kill primary": 1.5, "zombie primary": 1.5, "forget scripts": 0.5 },
+  sentinel: {
+    ...CLIENTS,
+    ...NETWORK,
+    "fail over": 1,
+    "kill primary": 1.5,
+    "zombie primary": 1.5,
+    "forget scripts": 0.5,
+  },
   cluster: {
     ...CLIENTS,
     ...NETWORK,
@@ -93,8 +100,11 @@ function drawFault(chances: Random, topology: TopologyName, clients: readonly st
   switch (fault) {
     case "kill client":
       return { fault, client, time: Math.round(chances.spread(50, 4_000)) };
-    case "freeze client":
-      return { fault, client, time: Math.round(chances.spread(20, 8_000)) };
+    case "freeze client": {
+      // Half of them for longer than most leases.
+      const time = chances.chance(0.5) ? chances.spread(20, 1_000) : chances.between(1_000, 8_000);
+      return { fault, client, time: Math.round(time) };
+    }
     case "black hole":
     case "drop replies":
     case "refuse":

@@ -35,16 +35,16 @@ export async function bundleClient(mistake: string | undefined): Promise<string>
 function library(mistake: string | undefined): Plugin {
   return {
     name: "library",
-    setup: ({ onResolve, onLoad }) => {
-      onResolve({ filter: /^(ioredis|redis)$/ }, ({ path }) => ({ path, external: true }));
+    setup: (builder) => {
+      builder.onResolve({ filter: /^(ioredis|redis)$/ }, ({ path }) => ({ path, external: true }));
       if (mistake === undefined) {
-        onResolve({ filter: /^holdfast$/ }, () => ({ path: join(root, "dist/index.js"), external: true }));
+        builder.onResolve({ filter: /^holdfast$/ }, () => ({ path: join(root, "dist/index.js"), external: true }));
         return;
       }
-      onResolve({ filter: /^holdfast$/ }, () => ({ path: join(root, "src/index.ts") }));
+      builder.onResolve({ filter: /^holdfast$/ }, () => ({ path: join(root, "src/index.ts") }));
       const { file, edits } = mistakeOf(mistake);
       if (file === undefined) return;
-      onLoad({ filter: /\.ts$/ }, ({ path }) => {
+      builder.onLoad({ filter: /\.ts$/ }, ({ path }) => {
         if (path !== join(root, "src", file)) return undefined;
         return { contents: edited(readFileSync(path, "utf8"), edits), loader: "ts" };
       });

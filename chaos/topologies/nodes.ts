@@ -44,7 +44,8 @@ class Nodes implements Topology {
       return /^run_id:(\w+)/m.exec(info)?.[1] === (await ask(server, "HGET", "lock::node", "run"));
     };
     while (!(await isMarked().catch(() => false))) {
-      if (performance.now() > until) throw new Error(`${server.url} does not vote again, ${LEFT_OUT} ms after its start.`);
+      if (performance.now() > until)
+        throw new Error(`${server.url} does not vote again, ${LEFT_OUT} ms after its start.`);
       await sleep(50);
     }
   }

@@ -3,7 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Proxy } from "../../test/support/proxy.ts";
 import type { Fault } from "../plan/plan.ts";
 
-export type NetworkFault = Extract<Fault, { readonly fault: "black hole" | "drop replies" | "refuse" | "delay" | "reset" }>;
+export type NetworkFault = Extract<
+  Fault,
+  { readonly fault: "black hole" | "drop replies" | "refuse" | "delay" | "reset" }
+>;
 
 /** Of a delay each way, in milliseconds. */
 const LATENCY = 60;

@@ -15,12 +15,7 @@ export type ServerFault = Extract<
   Fault,
   {
     readonly fault:
-      | "kill connections"
-      | "forget scripts"
-      | "freeze server"
-      | "restart server"
-      | "fill disk"
-      | "slow disk";
+      "kill connections" | "forget scripts" | "freeze server" | "restart server" | "fill disk" | "slow disk";
   }
 >;
 
