@@ -38,7 +38,7 @@ function library(mistake: string | undefined): Plugin {
     setup: (builder) => {
       builder.onResolve({ filter: /^(ioredis|redis)$/ }, ({ path }) => ({ path, external: true }));
       if (mistake === undefined) {
-        builder.onResolve({ filter: /^holdfast$/ }, () => ({ path: join(root, "dist/index.js"), external: true }));
+        builder.onResolve({ filter: /^holdfast$/ }, () => ({ path: join(root, "dist/index.js") }));
         return;
       }
       builder.onResolve({ filter: /^holdfast$/ }, () => ({ path: join(root, "src/index.ts") }));

@@ -1,5 +1,7 @@
 /** The client processes of a run: each is started again after it was killed, and all of them leave histories. */
+import { closeSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ClientSpec, ProgramMistake, Way } from "../client/spec.ts";
 import type { ClientPlan } from "../plan/plan.ts";
 import { ClientProcess } from "./client-process.ts";
@@ -21,6 +23,9 @@ export interface Incarnation {
   readonly journal: string;
 }
 
+/** How long they may take to start, in milliseconds. */
+const STARTING = 30_000;
+
 export class Fleet {
   /** All that were ever started. */
   readonly incarnations: Incarnation[] = [];
@@ -40,10 +45,20 @@ export class Fleet {
     const name = `${plan.name}.${this.incarnations.filter(({ client }) => client === plan.name).length + 1}`;
     const journal = join(folder, `${name}.jsonl`);
     const spec: ClientSpec = { plan, way, journal, register, replicas, isSweep, mistake };
+    closeSync(openSync(journal, "a")); // it may be killed before it has written anything
     const started = new ClientProcess(program, spec);
     this.incarnations.push({ client: plan.name, process: started, name, journal });
     this.#now.set(plan.name, started);
     return started;
+  }
+
+  /** Resolves once all have written something down. */
+  async up(): Promise<void> {
+    const until = performance.now() + STARTING;
+    while (this.incarnations.some(({ journal }) => statSync(journal).size === 0)) {
+      if (performance.now() > until) throw new Error(`Not all client processes were up within ${STARTING} ms.`);
+      await sleep(20);
+    }
   }
 
   /** The process of that client that runs now. */

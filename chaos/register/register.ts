@@ -18,8 +18,9 @@ export class RegisterServer {
   constructor(path: string) {
     this.path = path;
     this.#server = createServer((socket) => {
-      socket.on("error", () => {}); // clients are killed
-      createInterface({ input: socket }).on("line", (line) => socket.write(`${this.#answer(line)}\n`));
+      const lines = createInterface({ input: socket });
+      for (const each of [socket, lines]) each.on("error", () => {}); // clients are killed
+      lines.on("line", (line) => socket.write(`${this.#answer(line)}\n`));
     });
   }
 

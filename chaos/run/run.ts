@@ -97,6 +97,8 @@ interface Laboratory {
 }
 
 async function observe({ plan, topology, fleet, register, say }: Laboratory): Promise<Outcome> {
+  for (const client of plan.clients) fleet.start(client);
+  await fleet.up();
   const start = now();
   const offset = Date.now() - start;
   const history = new History();
@@ -110,7 +112,6 @@ async function observe({ plan, topology, fleet, register, say }: Laboratory): Pr
     afflictions,
     say: (line) => say(`${since()}  ${line}`),
   });
-  for (const client of plan.clients) fleet.start(client);
   for (const { at, fault } of plan.steps) {
     await sleep(Math.max(0, start + at - now()));
     trouble.strike(fault);
