@@ -85,7 +85,7 @@ async function main(): Promise<boolean> {
     return true;
   }
   console.log(lines.slice(0, 1 + plan.clients.length).join("\n"));
-  const outcome = await run({ plan, mistake, keeps: values.keep, say: (line) => console.log(line) });
+  const outcome = await run({ plan, mistake, keeps: values.keep || undefined, say: (line) => console.log(line) });
   print(outcome);
   if (values.results !== undefined) {
     const { product, version } = await readVersion(await findServerBinary());

@@ -13,8 +13,8 @@ const REST = 50;
 
 export interface Tools {
   readonly locks: LockManager;
-  readonly journal: Journal;
-  readonly register: RegisterClient;
+  readonly journal: Pick<Journal, "add">;
+  readonly register: Pick<RegisterClient, "read" | "write">;
   /** Semaphores and run-once jobs need one server. */
   readonly isRedlock: boolean;
   readonly ttl: number;

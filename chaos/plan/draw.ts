@@ -7,6 +7,8 @@ export interface PlanTerms {
   readonly topology: TopologyName;
   readonly seed: string;
   readonly minutes: number;
+  /** Milliseconds without a fault at the end (default: longer than a dead waiter counts as alive). */
+  readonly calm?: number;
 }
 
 /** How many servers a topology has that keep locks. */
@@ -19,13 +21,14 @@ export const SERVERS: Readonly<Record<TopologyName, number>> = {
   "redlock-5": 5,
 };
 
+const CALM = 26_000;
 /** How much faults are drawn together: a storm, then some quiet, in milliseconds. */
 const STORM = 40_000;
 const QUIET = 20_000;
 /** From one fault of a storm to the next, on average. */
-const PAUSE = 1_600;
+const PAUSE = 1_100;
 
-export function drawPlan({ topology, seed, minutes }: PlanTerms): Plan {
+export function drawPlan({ topology, seed, minutes, calm = CALM }: PlanTerms): Plan {
   const chances = new Random(`${seed}/${topology}`);
   const length = minutes * 60_000;
   const setup = chances.fork("setup");
@@ -42,7 +45,7 @@ export function drawPlan({ topology, seed, minutes }: PlanTerms): Plan {
   }
   const fsync = topology === "one-aof" ? setup.pick(["always", "always", "everysec"] as const) : undefined;
   const replicas = topology === "sentinel" && setup.chance(0.4) ? SERVERS.sentinel - 1 : 0;
-  return { topology, seed, length, clients, steps, fsync, replicas };
+  return { topology, seed, length, calm, clients, steps, fsync, replicas };
 }
 
 function drawClients(chances: Random, topology: TopologyName): ClientPlan[] {

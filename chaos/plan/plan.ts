@@ -51,8 +51,10 @@ export interface Step {
 export interface Plan {
   readonly topology: TopologyName;
   readonly seed: string;
-  /** How long faults happen, in milliseconds. The programs go on for `calm` longer. */
+  /** How long faults happen, in milliseconds. */
   readonly length: number;
+  /** How long the programs go on after that, in milliseconds. */
+  readonly calm: number;
   readonly clients: readonly ClientPlan[];
   readonly steps: readonly Step[];
   /** Redis' `appendfsync`, if there is a disk. */
@@ -60,9 +62,6 @@ export interface Plan {
   /** `durability: { replicas }` of all managers; 0 for none. */
   readonly replicas: number;
 }
-
-/** How long the programs go on after the last fault, in milliseconds: longer than a dead waiter counts as alive. */
-export const CALM = 26_000;
 
 /** The names that programs use, and what each is. Most requests are for the first few. */
 export const LOCKS = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] as const;

@@ -10,7 +10,7 @@ import { History } from "../checks/history.ts";
 import { Verdict, type Violation } from "../checks/verdict.ts";
 import { now } from "../client/journal.ts";
 import { PROGRAM_MISTAKES, type ProgramMistake, type Way } from "../client/spec.ts";
-import { CALM, JOB_KEPT, type Plan, SEMAPHORES } from "../plan/plan.ts";
+import { JOB_KEPT, type Plan, SEMAPHORES } from "../plan/plan.ts";
 import { bundleClient } from "../processes/bundle.ts";
 import { Fleet } from "../processes/fleet.ts";
 import { RegisterServer } from "../register/register.ts";
@@ -30,8 +30,8 @@ export interface RunTerms {
   readonly plan: Plan;
   /** Of the simulator, to be planted in the library, or of the program. */
   readonly mistake: string | undefined;
-  /** Leave the journals of the processes where they are. */
-  readonly keeps: boolean;
+  /** Leave the journals of the processes where they are (default: if a promise was broken). */
+  readonly keeps?: boolean | undefined;
   readonly say: (line: string) => void;
 }
 
@@ -83,7 +83,7 @@ export async function run({ plan, mistake, keeps, say }: RunTerms): Promise<Outc
     await topology.stop();
     register.close();
     await rm(program, { force: true });
-    if (keeps || isBroken) say(`The journals are in ${folder}.`);
+    if (keeps ?? isBroken) say(`The journals are in ${folder}.`);
     else await rm(folder, { recursive: true });
   }
 }
@@ -119,7 +119,7 @@ async function observe({ plan, topology, fleet, register, say }: Laboratory): Pr
   await sleep(Math.max(0, start + plan.length - now()));
   await trouble.over();
   say(`${since()}  no more faults`);
-  await sleep(CALM);
+  await sleep(plan.calm);
   say(`${since()}  the programs end`);
   await Promise.all(fleet.running.map((process) => process.end(FINISHING)));
   const { running } = fleet;
