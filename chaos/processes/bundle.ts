@@ -27,6 +27,7 @@ export async function bundleClient(mistake: string | undefined): Promise<string>
     format: "esm",
     target: "node20.19",
     logLevel: "warning",
+    logOverride: { "ignored-bare-import": "silent" }, // the package says that its modules have no side effects
     plugins: [library(mistake)],
   });
   return outfile;
