@@ -37,7 +37,10 @@ function library(mistake: string | undefined): Plugin {
   return {
     name: "library",
     setup: (builder) => {
-      builder.onResolve({ filter: /^(ioredis|redis)$/ }, ({ path }) => ({ path, external: true }));
+      builder.onResolve({ filter: /^(ioredis|redis|@valkey\/valkey-glide)$/ }, ({ path }) => ({
+        path,
+        external: true,
+      }));
       if (mistake === undefined) {
         builder.onResolve({ filter: /^holdfast$/ }, () => ({ path: join(root, "dist/index.js") }));
         return;
