@@ -1,4 +1,4 @@
-import { SchemeError } from "../errors.ts";
+import { escapeOdd, SchemeError } from "../errors.ts";
 import type { SchemeErrorCode } from "../errors.ts";
 
 export function messageOf(error: unknown): string {
@@ -246,12 +246,15 @@ const IN_SCRIPT = /^[^]*@user_script: ?\d+: -?| script: [0-9a-f]{40}, on @user_s
 /** What was sent, which may be a whole script. */
 const ARGUMENTS = /, with args beginning with:[^]*$/;
 
-/** What the client or the server said, in its own words. */
+const LONGEST_WORDS = 500;
+
+/** What the client or the server said, in its own words, on one line of bounded length. */
 export function saidBy(error: unknown): string {
   const message =
     messageOf(error) || (error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : "");
   const said = message.replace(IN_SCRIPT, "").replace(ARGUMENTS, "").trim().replace(/\.$/, "");
   // ioredis says of a Cluster only that nobody answered; this says what they answered.
   const { lastNodeError } = (error ?? {}) as { readonly lastNodeError?: unknown };
-  return lastNodeError ? `${said} (${messageOf(lastNodeError)})` : said;
+  const whole = lastNodeError ? `${said} (${messageOf(lastNodeError)})` : said;
+  return escapeOdd(whole.length > LONGEST_WORDS ? `${whole.slice(0, LONGEST_WORDS)}…` : whole);
 }
