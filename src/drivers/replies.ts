@@ -25,8 +25,14 @@ export function readText(reply: unknown): string {
   throw unknownReply(reply);
 }
 
-/** @throws SchemeError if one item of a call failed; that concerns nobody else in it */
+/**
+ * One item's reply.
+ *
+ * @throws SchemeError if it failed, which concerns nobody else in the call; or if there is none, because the list is too
+ *   short
+ */
 export function checkReply(reply: unknown): unknown {
+  if (reply === undefined) throw unknownReply(reply);
   if (isFailure(reply)) throw failed(reply[1]);
   return reply;
 }
