@@ -105,6 +105,16 @@ export async function timed(promise: Promise<unknown>, most: number): Promise<nu
   return inTime ? Math.round(performance.now() - start) : undefined;
 }
 
+/** How long a promise takes to be fulfilled, in milliseconds; undefined if it is rejected or takes longer than `most`. */
+export async function granted(promise: Promise<unknown>, most: number): Promise<number | undefined> {
+  const isRejected = promise.then(
+    () => false,
+    () => true,
+  );
+  const time = await timed(promise, most);
+  return time === undefined || (await isRejected) ? undefined : time;
+}
+
 /** When the signal fires, in milliseconds from now; undefined if not in time. */
 export function fired(signal: AbortSignal, most: number): Promise<number | undefined> {
   if (signal.aborted) return Promise.resolve(0);

@@ -1,5 +1,5 @@
 /** What goes wrong on servers. */
-import { fired, inMs, type Scenario, sleep, timed } from "./scenario.ts";
+import { fired, granted, inMs, type Scenario, sleep, timed } from "./scenario.ts";
 
 const LONG = 20_000;
 
@@ -20,7 +20,7 @@ export const servers: readonly Scenario[] = [
           const waiter = b.acquire("x", { ttl: LONG, patience: LONG });
           await sleep(400);
           await server.restart();
-          [told, served] = await Promise.all([fired(signal, 8_000), timed(waiter, 8_000)]);
+          [told, served] = await Promise.all([fired(signal, 8_000), granted(waiter, 8_000)]);
         }).catch(() => {}),
         sleep(15_000),
       ]);
@@ -68,7 +68,7 @@ export const servers: readonly Scenario[] = [
         (reason: unknown) => String(reason).slice(0, 80),
       );
       await admin.script("FLUSH");
-      const time = await timed(waiter, 5_000);
+      const time = await granted(waiter, 5_000);
       return {
         survives: error === undefined && time !== undefined && time < 2_000,
         saw: `release ${error ?? "succeeded"}; waiter ${inMs(time, 5_000)}`,

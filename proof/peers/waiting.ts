@@ -1,5 +1,5 @@
 /** What goes wrong while somebody waits. */
-import { type Scenario, sleep, timed, inMs } from "./scenario.ts";
+import { granted, inMs, type Scenario, sleep, timed } from "./scenario.ts";
 
 const LONG = 20_000;
 
@@ -19,7 +19,7 @@ export const waiting: readonly Scenario[] = [
       const next = b.acquire("x", { ttl: LONG, patience: LONG });
       await sleep(500);
       await held.release();
-      const time = await timed(next, 10_000);
+      const time = await granted(next, 10_000);
       return { survives: time !== undefined && time < 2_000, saw: `next holder ${inMs(time, 10_000)}` };
     },
   },
@@ -38,7 +38,7 @@ export const waiting: readonly Scenario[] = [
       const other = c.acquire("x", { ttl: LONG, patience: LONG });
       if ((await timed(gaveUp, 10_000)) === undefined) return { survives: false, saw: "did not give up within 10 s" };
       await held.release();
-      const time = await timed(other, 10_000);
+      const time = await granted(other, 10_000);
       if (time === undefined || time > 2_000) return { survives: false, saw: `the other ${inMs(time, 10_000)}` };
       await (await other).release();
       const left = (await admin.keys("*x*")).filter((key) => !before.includes(key));
@@ -61,7 +61,7 @@ export const waiting: readonly Scenario[] = [
       stop.abort();
       const rejected = await timed(aborted, 5_000);
       await held.release();
-      const free = await timed(c.acquire("x", { ttl: LONG, patience: LONG }), 5_000);
+      const free = await granted(c.acquire("x", { ttl: LONG, patience: LONG }), 5_000);
       const survives = rejected !== undefined && rejected < 100 && free !== undefined && free < 500;
       return { survives, saw: `rejected ${inMs(rejected, 5_000)}; free ${inMs(free, 5_000)}` };
     },
@@ -80,7 +80,7 @@ export const waiting: readonly Scenario[] = [
       await sleep(300);
       await admin.call("CLIENT", "KILL", "TYPE", "pubsub");
       await held.release();
-      const time = await timed(waiter, 10_000);
+      const time = await granted(waiter, 10_000);
       return { survives: time !== undefined && time < 2_000, saw: `waiter ${inMs(time, 10_000)}` };
     },
   },

@@ -142,9 +142,11 @@ const OF_SERVERS: readonly Diagnosis[] = [
       "If this is a Sentinel (usually port 26379), use a redis+sentinel:// URL or the client's option for Sentinels.",
   },
   {
-    test: /^(NOAUTH|WRONGPASS|NOPERM|Unauthorized|ERR AUTH|ERR invalid password|(ERR )?The user executing the script|ERR ACL failure|ERR Protocol error: unauth)/,
+    test: /\bNOPERM\b|^(NOAUTH|WRONGPASS|Unauthorized|ERR AUTH|ERR invalid password|(ERR )?The user executing the script|ERR ACL failure|ERR Protocol error: unauth)/,
     code: "not-authorized",
-    remedy: "Give the client a user and password that may use the keys and channels of the prefix.",
+    remedy:
+      "Give the client a user and password that may use the keys and channels of the prefix. " +
+      "The command holdfast doctor names each right that is missing.",
   },
   { test: /^(READONLY|MASTERDOWN)/, code: "read-only", transient: true, remedy: REPLICA },
   {
