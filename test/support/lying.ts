@@ -99,7 +99,12 @@ export class LyingRedis extends Redis {
   override multi(...args: never[]): never {
     const pipeline = Reflect.apply(super.multi, this, args) as { exec(): Promise<unknown> };
     const exec = pipeline.exec.bind(pipeline);
-    pipeline.exec = () => this.#told(exec());
+    // The client itself pairs each reply with an error; it is the replies that the server sends.
+    pipeline.exec = async () => {
+      const pairs = (await exec()) as [unknown, unknown][] | null;
+      const said = await this.#told(Promise.resolve(pairs && pairs.map(([error, value]) => error ?? value)));
+      return Array.isArray(said) ? said.map((value: unknown) => [value instanceof Error ? value : null, value]) : null;
+    };
     return pipeline as never;
   }
 
