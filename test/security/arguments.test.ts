@@ -169,6 +169,7 @@ function open(scheme: (typeof schemes)[number], client: RedisClient): LockManage
 
 test.for(schemes)(
   "%s: every method of a manager does what it is called for, or refuses in words before anything is sent",
+  { timeout: FUZZ_TIMEOUT },
   async (scheme, t) => {
     const { server, redis } = await openStage(t);
     const rejections = unhandledRejections(t);
@@ -200,7 +201,6 @@ test.for(schemes)(
     );
     expect(rejections).toEqual([]);
   },
-  FUZZ_TIMEOUT,
 );
 
 test(

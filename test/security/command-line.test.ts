@@ -58,7 +58,7 @@ test(
   "any arguments are carried out, or refused in one line with code 64 before anything is sent",
   async (t) => {
     const { server, redis } = await openStage(t);
-    t.onTestFinished(() => vi.unstubAllEnvs());
+    t.onTestFinished(() => void vi.unstubAllEnvs());
     vi.stubEnv("REDIS_URL", server.url);
     const written = vi.spyOn(process.stdout, "write").mockImplementation((...args: unknown[]) => {
       const done = args.find((each) => typeof each === "function") as (() => void) | undefined;

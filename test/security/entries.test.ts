@@ -9,7 +9,14 @@ import { LockManager } from "../../src/index.ts";
 import { HoldfastModule, RunOnce, WhileLeader, WithLock } from "../../src/nestjs.ts";
 import { runCoordinator } from "../../src/node-cron.ts";
 import { instrument } from "../../src/otel.ts";
-import * as semaphores from "../../src/redis-semaphore.ts";
+import {
+  MultiSemaphore,
+  Mutex,
+  RedlockMultiSemaphore,
+  RedlockMutex,
+  RedlockSemaphore,
+  Semaphore,
+} from "../../src/redis-semaphore.ts";
 import { Redlock } from "../../src/redlock.ts";
 import { Redlock as Redlock4 } from "../../src/redlock4.ts";
 import { ManualClock, TestLocks } from "../../src/testing.ts";
@@ -75,8 +82,8 @@ describe("holdfast/fence", () => {
       const guard = new RedisFence(client());
       const words = fc.array(fc.oneof(fc.constantFrom("a", 1, 1.5), anything), { maxLength: 3 });
       const write = fc.tuple(holder, fc.oneof(fc.constantFrom("SET", "HSET", "NOPE"), anything), name, words);
-      await fuzz(write as unknown as Given, (...[by, command, key, args]) =>
-        Reflect.apply(guard.write, guard, [by, command, key, ...args]),
+      await fuzz(write, (...[by, command, key, args]: [unknown, unknown, unknown, unknown[]]) =>
+        Reflect.apply(guard.write, guard, [by, command, key, ...args] as never),
       );
       guard.close();
     },
@@ -128,7 +135,7 @@ describe("frameworks", () => {
   test("holdfast/node-cron", async () => {
     const manager = locks.manager();
     const coordinators = fc.tuple(fc.oneof(fc.constant(manager), anything), options({ prefix: ["a"], atMost: [50] }));
-    await fuzz(coordinators as Given, runCoordinator);
+    await fuzz(coordinators, runCoordinator);
     const { shouldRun, onComplete } = runCoordinator(new LockManager());
     // node-cron itself calls these, with the name of a task and with milliseconds.
     await fuzz(
@@ -195,6 +202,8 @@ describe("holdfast/dashboard", () => {
 function toText(value: unknown): string {
   return String(value).toWellFormed();
 }
+
+const classes = { Mutex, Semaphore, MultiSemaphore, RedlockMutex, RedlockSemaphore, RedlockMultiSemaphore };
 
 describe("drop-ins", () => {
   const asTheirs = { expectRefusal: expectHarmless, runs: 100 };
@@ -297,11 +306,11 @@ describe("drop-ins", () => {
       };
       for (const [kind, args] of Object.entries(kinds)) {
         const construct = (...all: unknown[]): unknown =>
-          Reflect.construct(semaphores[kind as keyof typeof kinds], all) as unknown;
+          Reflect.construct(classes[kind as keyof typeof kinds], all) as unknown;
         await fuzz(
           args as Given,
           async (...all) => {
-            const one = construct(...all) as semaphores.Mutex;
+            const one = construct(...all) as Mutex;
             await one.tryAcquire();
             await one.release();
           },

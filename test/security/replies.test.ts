@@ -64,6 +64,7 @@ const schemes = ["lua", "set", "redlock"] as const;
 
 test.for(schemes)(
   "%s: replies of any shape fail what was asked for, with a documented error, and nothing else",
+  { timeout: FUZZ_TIMEOUT },
   async (scheme, t) => {
     const { server, redis } = await openStage(t);
     const rejections = unhandledRejections(t);
@@ -102,7 +103,6 @@ test.for(schemes)(
     await cleared(redis);
     expect(rejections.map(String)).toEqual([]);
   },
-  FUZZ_TIMEOUT,
 );
 
 test("a guard whose server lies fails with a documented error", async (t) => {
@@ -120,6 +120,7 @@ test("a guard whose server lies fails with a documented error", async (t) => {
 
 test.for(["lua", "redlock"] as const)(
   "%s: messages that strangers publish on a manager's channel neither grant, nor end, nor break anything",
+  { timeout: FUZZ_TIMEOUT },
   async (scheme, t) => {
     const { redis, client } = await openStage(t);
     const rejections = unhandledRejections(t);
@@ -155,5 +156,4 @@ test.for(["lua", "redlock"] as const)(
     await cleared(redis, 10_000);
     expect(rejections.map(String)).toEqual([]);
   },
-  FUZZ_TIMEOUT,
 );
