@@ -114,7 +114,12 @@ function peers(): string {
 const PAGE = new URL("../docs/proof.md", import.meta.url);
 const before = readFileSync(PAGE, "utf8");
 let after = before;
-for (const [name, text] of Object.entries({ runs: figures(), mistakes: mistakes(), models: models(), peers: peers() })) {
+for (const [name, text] of Object.entries({
+  runs: figures(),
+  mistakes: mistakes(),
+  models: models(),
+  peers: peers(),
+})) {
   const block = new RegExp(`(<!-- ${name} -->\n)[^]*?(\n<!-- end -->)`);
   if (!block.test(after)) throw new Error(`docs/proof.md has no block "${name}".`);
   after = after.replace(block, (_, begin: string, end: string) => `${begin}\n${text}\n${end}`);

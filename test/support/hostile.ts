@@ -211,7 +211,7 @@ export function expectClear(error: unknown): void {
   if (error instanceof Mine) return;
   expectHarmless(error);
   const { message, stack } = error as Error;
-  expect(message, `the message of ${stack ?? String(error)}`).toMatch(/^[^]{10,}[.!]$/);
+  expect(message, `the message of ${stack ?? String(error)}`).toMatch(/^[^]{10,}([.!]|\(holdfast[^\s()]+\))$/);
   if (error instanceof LockError) expect(error.help).toMatch(/#[a-z-]+$/);
 }
 

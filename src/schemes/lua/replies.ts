@@ -1,4 +1,6 @@
-/** What the scripts of the `lua` scheme answer, read and checked. What has another shape is an error, never an outcome. */
+/**
+ * Reads and checks the answers of the `lua` scheme's scripts. An answer of another shape is an error, never an outcome.
+ */
 import { checkReply, failed, readList, readNumber, readText, rows } from "../../drivers/replies.ts";
 import { mismatch, QueueFullError } from "../../errors.ts";
 import type { LockError } from "../../errors.ts";
@@ -82,7 +84,7 @@ export function readReleased(reply: unknown): Released {
   return { wasHeld: (bits & 1) > 0, isWanted: (bits & 2) > 0, isUnfinished: (bits & 4) > 0 };
 }
 
-/** Whom the script `steal` took the lock from, foreign holders aside. */
+/** The holders that the script `steal` took the lock from, without foreign ones. */
 export function readVictims(reply: unknown): Victim[] {
   if (reply === undefined) return [];
   return rows(reply, 2).map(([token, fence]) => ({
