@@ -70,10 +70,10 @@ function isNames(value: unknown): value is string[] {
   return Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === "string");
 }
 
-/** @throws TypeError unless it is an object; what it has is looked at elsewhere */
-export function checkLock<T>(lock: T): T {
-  if (typeof lock === "object" && lock !== null) return lock;
-  throw new TypeError(`Expected a lock; got ${show(lock)}.`);
+/** @throws TypeError unless it has a value; what else it has is looked at elsewhere */
+export function checkLock<T extends { readonly value: string }>(lock: T): T {
+  if (typeof (lock as Partial<T> | undefined)?.value === "string") return lock;
+  throw new TypeError(`Expected a lock, with its value; got ${show(lock)}.`);
 }
 
 /** @throws Error or RangeError */
