@@ -15,6 +15,14 @@ export default defineConfig({
     pool: "forks",
     // Most tests wait most of the time.
     maxWorkers: 4,
+    // Of processes that tests start, such as the command's, nothing is counted. The page runs in browsers.
+    coverage: {
+      provider: "v8",
+      include: ["src/**/*.ts"],
+      exclude: ["src/**/*.generated.ts", "src/dashboard/page/**"],
+      reporter: ["text", "json-summary"],
+      reportsDirectory: ".cache/coverage",
+    },
     testTimeout: 20_000,
     hookTimeout: 30_000,
   },

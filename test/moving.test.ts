@@ -16,6 +16,7 @@ const says: Record<string, string[]> = {
   "from-redlock.md": ["held", "1 of 1 refused", "extended 0 times until true", "until true", "fence "],
   "from-redis-semaphore.md": ["a mutex", "one of three", "two permits", "over three servers", "fence "],
   "from-other-libraries.md": ["redlock-universal: ", "Verrou: ", "Redisson: ", "ShedLock: "],
+  "shared-keys.md": ["nobody else runs the report"],
 };
 
 function read(guide: string, language: string): string[] {
