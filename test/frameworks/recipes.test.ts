@@ -33,6 +33,7 @@ import * as bullmq from "./bullmq.ts";
 import * as croner from "./croner.ts";
 import * as cron from "./cron.ts";
 import * as nodeCron from "./node-cron.ts";
+import * as pgBoss from "./pg-boss.ts";
 
 const other = new LockManager(process.env["REDIS_URL"] as string, { label: "another machine" });
 const say = (what: string, value: unknown): void => console.log(what + ": " + JSON.stringify(value));
@@ -85,6 +86,15 @@ await customer.release();
 while (done.length < 2) await sleep(5);
 say("bullmq", done);
 
+const customer9 = await other.acquire("customer:9");
+const ids = [await pgBoss.boss.send("invoices", { customer: "9" }), await pgBoss.boss.send("invoices", { customer: "10" })];
+const jobs = async () => Promise.all(ids.map((id) => pgBoss.boss.getJobById("invoices", id as string)));
+const states = async () => (await jobs()).map((job) => job?.state);
+while ((await states()).join() !== "retry,completed") await sleep(50);
+await customer9.release();
+while ((await states()).join() !== "completed,completed") await sleep(50);
+say("pg-boss", (await jobs()).map((job) => Number((job?.output as { fence: number }).fence) > 0));
+
 await croner.job.trigger();
 await croner.job.trigger();
 await other.once("cron-report", { atMost: 60_000, atLeast: 60_000 }, () => {});
@@ -97,11 +107,12 @@ await cron.job.stop();
 await nodeCron.task.destroy();
 await bullmq.worker.close();
 await queue.close();
+await pgBoss.boss.stop({ graceful: false });
 await fastify.app.close();
 bullmq.connection.disconnect();
 connection.disconnect();
 const { locks } = globalThis as unknown as { locks: LockManager };
-for (const each of [express.locks, hono.locks, locks, bullmq.locks, croner.locks, cron.locks, nodeCron.locks, other]) await each.close();
+for (const each of [express.locks, hono.locks, locks, bullmq.locks, croner.locks, cron.locks, nodeCron.locks, pgBoss.locks, other]) await each.close();
 server.closeAllConnections();
 server.close();
 `;
@@ -123,7 +134,7 @@ afterAll(async () => {
 });
 
 test("they compile", { timeout: SLOW }, async () => {
-  expect(recipes.map(([, name]) => name)).toHaveLength(8);
+  expect(recipes.map(([, name]) => name)).toHaveLength(9);
   const tsc = join(root, "node_modules/typescript/bin/tsc");
   const { stdout } = await run(process.execPath, [tsc, "-p", folder]).catch((error) => error);
   expect(stdout).toBe("");
@@ -141,5 +152,6 @@ test("they hold, refuse, wait and skip as they say, and end", { timeout: SLOW },
   expect(stdout).toContain('bullmq: ["8","7"]');
   expect(stdout).toMatch(/croner: the report, fence \d{16}\ncroner: done by /);
   expect(stdout).toContain("cron: done by another machine");
+  expect(stdout).toContain("pg-boss: [true,true]");
   expect(stdout).toMatch(/node-cron: 20/);
 });
