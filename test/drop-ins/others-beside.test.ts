@@ -89,3 +89,26 @@ test("redlock-universal's createRedlock and a LockManager over the same three se
   await again!.release();
   expect(await theirs.release(await theirs.acquire())).toBe(true);
 });
+
+test("ShedLock's Redis provider, by the commands it sends, and once() under its prefix exclude one another", async (t) => {
+  const machines = await openMachines(t, 1);
+  const [redis] = machines.clients();
+  const locks = new LockManager(machines.clients()[0], { prefix: "job-lock:default:" });
+  t.onTestFinished(() => locks.close());
+  const key = "job-lock:default:nightly";
+  expect(await redis!.set(key, "ADDED:2026-01-01T03:00:00Z@machine", "PX", 60_000, "NX")).toBe("OK");
+  expect(await locks.once("nightly", { atMost: 60_000 }, () => "ran")).toMatchObject({ ran: false, state: "running" });
+  // What it does when a job took longer than lockAtLeastFor.
+  await redis!.del(key);
+  expect(await locks.once("nightly", { atMost: 60_000, atLeast: 60_000 }, () => "ran")).toMatchObject({ ran: true });
+  expect(await redis!.set(key, "ADDED:2026-01-01T03:00:01Z@machine", "PX", 60_000, "NX")).toBeNull();
+});
+
+test("a lock of Redisson under the same key is refused, and left as it is", async (t) => {
+  const machines = await openMachines(t, 1);
+  const [redis] = machines.clients();
+  await redis!.hset("account", "8743c9c0-0795-4907-87fd-6c719a6b4586:1", "1");
+  const error = await rejection(ours(t, machines).acquire("account", { waitTimeout: 1_000 }));
+  expect(error).toMatchObject({ code: "wrong-type" });
+  expect(await redis!.type("account")).toBe("hash");
+});

@@ -5,6 +5,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { PGlite } from "@electric-sql/pglite";
+import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
 import { startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
 
@@ -14,6 +16,8 @@ const SLOW = 60_000;
 
 let folder: string;
 let server: Server;
+let postgres: PGLiteSocketServer;
+let database: PGlite;
 
 /** Those that begin with the name of their file. */
 const recipes = [
@@ -127,10 +131,15 @@ beforeAll(async () => {
   writeFileSync(join(folder, "use.ts"), USE);
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", include: ["."] }));
   server = await startServer();
+  database = await PGlite.create();
+  postgres = new PGLiteSocketServer({ db: database, port: 0, host: "127.0.0.1", maxConnections: 20 });
+  await postgres.start();
 });
 afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   await server?.stop();
+  await postgres?.stop();
+  await database?.close();
 });
 
 test("they compile", { timeout: SLOW }, async () => {
@@ -141,7 +150,11 @@ test("they compile", { timeout: SLOW }, async () => {
 });
 
 test("they hold, refuse, wait and skip as they say, and end", { timeout: SLOW }, async () => {
-  const env = { ...process.env, REDIS_URL: server.url };
+  const env = {
+    ...process.env,
+    REDIS_URL: server.url,
+    DATABASE_URL: `postgres://postgres@${postgres.getServerConn()}/postgres`,
+  };
   const program = ["--import", "tsx", join(folder, "use.ts")];
   const { stdout, stderr } = await run(process.execPath, program, { cwd: root, env, timeout: SLOW / 2 });
   expect(stderr).toBe("");
