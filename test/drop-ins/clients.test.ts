@@ -2,6 +2,7 @@
 import { describe, test } from "vitest";
 import type { RedisClient } from "../../src/index.ts";
 import Redlock from "../../src/redlock.ts";
+import { isOnBun } from "../support/bun.ts";
 import { until } from "../support/until.ts";
 import { type ClientName, openClient } from "../support/worlds.ts";
 import { dropIns, takeTurns } from "./kinds.ts";
@@ -9,7 +10,8 @@ import { openMachines } from "./stage.ts";
 
 /** In the long run all that the main suite does not test them on. */
 const isLong = process.env["HOLDFAST_LONG"] !== undefined;
-const names: ClientName[] = isLong ? ["ioredis 5", "iovalkey", "node-redis 6", "glide"] : ["node-redis 6"];
+const others: ClientName[] = isLong ? ["ioredis 5", "iovalkey", "node-redis 6", "glide"] : ["node-redis 6"];
+const names = isOnBun ? (["bun"] as const) : others;
 const counts = isLong ? [1, 3] : [3];
 
 describe.each(names)("on %s", (name) => {

@@ -106,7 +106,7 @@ describe("on Bun", () => {
     const [bun] = RUNTIMES.Bun;
     const vitest = join(root, "node_modules/vitest/vitest.mjs");
     const files = ["conformance", "fence", "faults/connections", "faults/leases", "faults/waiters", "faults/errors"];
-    const paths = [...files, "faults/cleanup"].map((file) => `test/${file}.test.ts`);
+    const paths = [...files, "faults/cleanup", "drop-ins/clients"].map((file) => `test/${file}.test.ts`);
     const args = ["--bun", vitest, "run", ...paths, "-t", "bun", "--reporter=json"];
     const env = { ...process.env, NODE_OPTIONS: "" };
     const { stdout } = await run(bun, args, { cwd: root, env, maxBuffer: 2 ** 26 }).catch((error) => error);
