@@ -9,6 +9,8 @@ export interface PlanTerms {
   readonly minutes: number;
   /** Milliseconds without a fault at the end (default: longer than a dead waiter counts as alive). */
   readonly calm?: number;
+  /** The last client uses Valkey GLIDE. Not behind Sentinels or on a Cluster, where it finds servers past the proxies. */
+  readonly glide?: boolean;
 }
 
 /** How many servers a topology has that keep locks. */
@@ -28,11 +30,12 @@ const QUIET = 20_000;
 /** From one fault of a storm to the next, on average. */
 const PAUSE = 1_100;
 
-export function drawPlan({ topology, seed, minutes, calm = CALM }: PlanTerms): Plan {
+export function drawPlan({ topology, seed, minutes, calm = CALM, glide = false }: PlanTerms): Plan {
   const chances = new Random(`${seed}/${topology}`);
   const length = minutes * 60_000;
   const setup = chances.fork("setup");
-  const clients = drawClients(chances.fork("clients"), topology);
+  const drawn = drawClients(chances.fork("clients"), topology);
+  const clients = glide ? [...drawn.slice(0, -1), { ...drawn.at(-1)!, library: "glide" as const }] : drawn;
   const storm = chances.fork("storm");
   const steps: Step[] = [];
   for (let at = 2_000 + storm.between(0, PAUSE); at < length; at += storm.between(0, 2 * PAUSE)) {

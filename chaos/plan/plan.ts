@@ -5,7 +5,7 @@
 export const TOPOLOGIES = ["one", "one-aof", "sentinel", "cluster", "redlock-3", "redlock-5"] as const;
 export type TopologyName = (typeof TOPOLOGIES)[number];
 
-export type Library = "ioredis" | "node-redis";
+export type Library = "ioredis" | "node-redis" | "glide";
 
 export interface ClientPlan {
   readonly name: string;
