@@ -110,8 +110,8 @@ function optionsOf({ lines, format, isStepped, isSparse }: ChartProps, element: 
 
 /** Ticks less than a minute apart would have the same label without seconds. */
 function timeOfDay(seconds: number, hasSeconds: boolean): string {
-  const parts = { hour: "2-digit", minute: "2-digit", ...(hasSeconds ? { second: "2-digit" } : {}) } as const;
-  return new Date(seconds * 1_000).toLocaleTimeString([], { ...parts, hourCycle: "h23" });
+  const shown = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
+  return new Date(seconds * 1_000).toLocaleTimeString([], hasSeconds ? { ...shown, second: "2-digit" } : shown);
 }
 
 /** What a tick need not say: "0 ms" is 0, and "1 min 00 s" is 1 min. */
