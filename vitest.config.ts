@@ -4,7 +4,9 @@ import { configDefaults, defineConfig } from "vitest/config";
 const long = process.env["HOLDFAST_LONG"] === undefined ? ["test/topologies/**"] : [];
 const runtimes = process.env["HOLDFAST_RUNTIMES"] === undefined ? ["test/runtimes/**"] : ["test/runtimes/*/**"];
 const packaging =
-  process.env["HOLDFAST_PACKAGE"] === undefined ? ["test/package/**", "test/nestjs/**"] : ["test/nestjs/app/**"];
+  process.env["HOLDFAST_PACKAGE"] === undefined
+    ? ["test/package/**", "test/nestjs/**", "test/next/**"]
+    : ["test/nestjs/app/**", "test/next/shop/**"];
 const site = process.env["HOLDFAST_SITE"] === undefined ? ["test/site/**"] : [];
 
 export default defineConfig({
