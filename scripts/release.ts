@@ -31,6 +31,21 @@ export function objectionTo(next: string, last: string): string | undefined {
   return followers.includes(next) ? undefined : `Expected ${followers.join(", ")} after ${last}; got ${next}.`;
 }
 
+/** What npm shows of a package, and where its README's links lead: nobody but the release's maker knows the address. */
+const ADDRESSES = ["repository", "homepage", "bugs"];
+
+/** @returns what to do before this package can be published, or undefined */
+export function objectionToManifest(manifest: object): string | undefined {
+  const missing = ADDRESSES.filter((field) => !(field in manifest));
+  if (missing.length === 0) return undefined;
+  return (
+    `Expected package.json to have ${ADDRESSES.join(", ")}; ${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} missing. ` +
+    "npm needs repository to prove where the package was built, and to resolve the README's links. " +
+    'Commit what this writes: npm pkg set repository.type=git repository.url="git+https://HOST/OWNER/NAME.git" ' +
+    'homepage="https://HOST/OWNER/NAME#readme" bugs.url="https://HOST/OWNER/NAME/issues"'
+  );
+}
+
 /** The changelog with what is unreleased under the version's heading. @throws Error if there is nothing */
 export function withVersion(changelog: string, version: string, date: string): string {
   const [before, after] = changelog.split(HEADING);
@@ -41,8 +56,8 @@ export function withVersion(changelog: string, version: string, date: string): s
 
 function main(version: string): void {
   const packageFile = new URL("package.json", root);
-  const { version: last } = JSON.parse(readFileSync(packageFile, "utf8")) as { version: string };
-  const objection = objectionTo(version, last);
+  const manifest = JSON.parse(readFileSync(packageFile, "utf8")) as { version: string };
+  const objection = objectionTo(version, manifest.version) ?? objectionToManifest(manifest);
   if (objection !== undefined) throw new Error(objection);
   if (ask("git", "status", "--porcelain") !== "") throw new Error("Commit or stash your changes first.");
   const changelog = withVersion(readFileSync(new URL("CHANGELOG.md", root), "utf8"), version, day());

@@ -1,11 +1,16 @@
 /** What a release writes. */
 import { expect, test } from "vitest";
-import { objectionTo, withVersion } from "../scripts/release.ts";
+import { objectionTo, objectionToManifest, withVersion } from "../scripts/release.ts";
 
 test("a version is the next patch, minor or major, and nothing else", () => {
   for (const next of ["0.1.1", "0.2.0", "1.0.0"]) expect(objectionTo(next, "0.1.0")).toBeUndefined();
   for (const next of ["0.1.0", "0.1.2", "0.3.0", "2.0.0", "v0.2.0", ""])
     expect(objectionTo(next, "0.1.0")).toBeDefined();
+});
+
+test("a package that does not say where its source, its page and its bugs are is not released", () => {
+  expect(objectionToManifest({ name: "holdfast", bugs: {} })).toMatch(/repository, homepage are missing.*npm pkg set /);
+  expect(objectionToManifest({ repository: {}, homepage: "", bugs: {} })).toBeUndefined();
 });
 
 test("what is unreleased comes under the version's heading, and Unreleased is empty", () => {
