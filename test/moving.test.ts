@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type UsedServer, startServer } from "../scripts/servers.ts";
+import { compile } from "./support/programs.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -48,7 +49,7 @@ test.each(guides)("the code of %s runs and says what it should", async (guide) =
   expect(read(guide, "ts").length).toBeGreaterThan(0);
   const env = { ...process.env, REDIS_URL: server.url };
   const file = join(folder, guide.replace(".md", ".ts"));
-  const { stdout } = await run(process.execPath, ["--import", "tsx", file], { env, cwd: root });
+  const { stdout } = await run(process.execPath, [await compile(file)], { env, cwd: root });
   for (const line of says[guide] ?? ["?"]) expect(stdout).toContain(line);
 });
 

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { compile } from "../support/programs.ts";
 import { startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
 
@@ -131,7 +132,7 @@ test("they compile", { timeout: SLOW }, async () => {
 
 test("they hold, refuse, wait and skip as they say, and end", { timeout: SLOW }, async () => {
   const env = { ...process.env, REDIS_URL: server.url };
-  const program = ["--import", "tsx", join(folder, "use.ts")];
+  const program = [await compile(join(folder, "use.ts"))];
   const { stdout, stderr } = await run(process.execPath, program, { cwd: root, env, timeout: SLOW / 2 });
   expect(stderr).toBe("");
   for (const name of ["fastify", "express", "hono", "next"]) expect(stdout).toContain(`${name}: [200,"${name}",true]`);
