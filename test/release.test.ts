@@ -8,6 +8,11 @@ test("a version is the next patch, minor or major, and nothing else", () => {
     expect(objectionTo(next, "0.1.0")).toBeDefined();
 });
 
+test("a package that does not say where its source, its page and its bugs are is not released", () => {
+  expect(objectionToManifest({ name: "holdfast", bugs: {} })).toMatch(/repository, homepage are missing.*npm pkg set /);
+  expect(objectionToManifest({ repository: {}, homepage: "", bugs: {} })).toBeUndefined();
+});
+
 test("what is unreleased comes under the version's heading, and Unreleased is empty", () => {
   const changelog = "# Changelog\n\n## Unreleased\n\n- New.\n\n## 0.1.0\n\n- First.\n";
   expect(withVersion(changelog, "0.2.0", "2026-12-01")).toBe(
