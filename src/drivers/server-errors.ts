@@ -101,6 +101,14 @@ const OF_CLIENTS: readonly Diagnosis[] = [
       "Set a reconnectStrategy beside socketTimeout: without one, node-redis never connects again after a timeout.",
   },
   {
+    test: /^Connection has failed/,
+    code: "unreachable",
+    subject: UNREACHABLE,
+    remedy:
+      "The client passed in is closed, or has tried to connect as often as Bun's maxRetries allows (20 times): " +
+      "set that to 4294967295, and close the client last.",
+  },
+  {
     test: /^(Connection is closed|The client is closed)/,
     code: "unreachable",
     subject: UNREACHABLE,

@@ -6,6 +6,7 @@ import { createClient } from "redis";
 import { type Server, type ServerOptions, startServer } from "../../scripts/servers.ts";
 import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
+import { openBun } from "./bun.ts";
 import { openGlide } from "./glide.ts";
 import { type Proxy, startProxy } from "./proxy.ts";
 import { until } from "./until.ts";
@@ -84,6 +85,7 @@ export async function connectClient(on: ClientName, url: string, settings: objec
     await Promise.race([connected, new Promise((resolve) => setTimeout(resolve, 300).unref())]);
     return { client, end: () => void (client.isOpen && client.destroy()) };
   }
+  if (on === "bun") return openBun(url, settings);
   if (on === "glide") {
     // What cannot be reached now is connected to by the first command.
     return openGlide(url, settings).catch(() => openGlide(url, { ...settings, lazyConnect: true }));
