@@ -2,11 +2,10 @@
  * Who waits, and whether each is served: nobody may wait for long for a lock that nobody holds, and in one process
  * nobody may be overtaken.
  */
-import type { SimulatedServer } from "../server/server.ts";
 import type { World } from "../world/world.ts";
 import type { Operation } from "../plan/plan.ts";
 import type { Attempt } from "./attempt.ts";
-import type { Ledger } from "./ledger.ts";
+import type { Keeping } from "./keeping.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** How often it is looked whether anybody waits in vain, in milliseconds. */
@@ -27,9 +26,8 @@ export interface WaitTerms {
 
 export class Waits {
   readonly #world: World;
-  readonly #server: SimulatedServer;
   readonly #verdict: Verdict;
-  readonly #ledger: Ledger;
+  readonly #keeping: Keeping;
   readonly #terms: WaitTerms;
   readonly #open = new Set<Attempt>();
   readonly #blamed = new Set<Attempt>();
@@ -38,11 +36,10 @@ export class Waits {
   /** When a request that shares turns last began, by process and lock. */
   readonly #turns = new Map<string, number>();
 
-  constructor(world: World, server: SimulatedServer, verdict: Verdict, ledger: Ledger, terms: WaitTerms) {
+  constructor(world: World, verdict: Verdict, keeping: Keeping, terms: WaitTerms) {
     this.#world = world;
-    this.#server = server;
     this.#verdict = verdict;
-    this.#ledger = ledger;
+    this.#keeping = keeping;
     this.#terms = terms;
   }
 
@@ -110,7 +107,7 @@ export class Waits {
     for (const attempt of this.#open) {
       if (!attempt.isWaiting || this.#blamed.has(attempt)) continue;
       const [lock = ""] = attempt.operation.locks;
-      const free = this.#ledger.freeSince(this.#server, lock);
+      const free = this.#keeping.freeSince(lock);
       const since = Math.max(free, attempt.askedAt, this.#terms.quietSince(attempt));
       if (now - since <= this.#terms.bound(attempt, since)) continue;
       this.#blamed.add(attempt);

@@ -72,11 +72,11 @@ function isEnough(tally: Tally, { hours, minutes }: SimulateTerms): boolean {
   return minutes === undefined ? tally.hours >= Number(hours ?? 10) : tally.realMinutes >= Number(minutes);
 }
 
-/** The two servers that all runs use, one after the other. */
+/** The real servers that all runs use, one after the other. Of one server, a restart is the start of the other. */
 export class Servers {
-  readonly #real: readonly [RealServer, RealServer];
+  readonly #real: RealServer[];
 
-  private constructor(real: readonly [RealServer, RealServer]) {
+  private constructor(real: RealServer[]) {
     this.#real = real;
   }
 
@@ -85,11 +85,16 @@ export class Servers {
   }
 
   get version(): string {
-    return this.#real[0].version;
+    return (this.#real[0] as RealServer).version;
+  }
+
+  async run(plan: Plan): Promise<Outcome> {
+    while (this.#real.length < plan.servers.length) this.#real.push(await RealServer.start(`${this.#real.length + 1}`));
+    return this.#run(plan);
   }
 
   /** In a callback of the event loop: from inside a promise, no promise of the fleet could be waited for. */
-  run(plan: Plan): Promise<Outcome> {
+  #run(plan: Plan): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       setImmediate(() => {
         try {
