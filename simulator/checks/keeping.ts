@@ -7,8 +7,8 @@ export interface Keeping {
   readonly commands: number;
   /** A write of a client has been carried out. */
   executed(what: Executed): void;
-  /** A message has come to a process. */
-  heard(text: string): void;
+  /** A server's message has come to a process. */
+  heard(text: string, node: number): void;
   /** A program begins to hold. */
   begun(hold: Hold): void;
   /** For how many milliseconds it believes longer than it is kept; negative if it is kept for longer. */

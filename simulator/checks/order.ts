@@ -54,8 +54,10 @@ export class Order {
     if (hold.process.blockedBetween(bornAt, this.#world.now) > 0) return;
     for (const other of earlier.toReversed()) {
       if (other.beganAt < knownAt) break;
-      const { attempt, token, lock } = other.terms;
+      const { attempt, token, lock, mode } = other.terms;
       if (attempt.by === hold.terms.attempt.by || attempt.operation.do === "steal") continue;
+      // Readers are let in together, and which of them begins first is chance.
+      if (mode === "shared" && hold.terms.mode === "shared") continue;
       const born = this.#places.get(token)?.bornAt ?? -Infinity;
       if (born <= knownAt) continue;
       const text = `${lock}: ${hold.label} was known to a majority before ${other.label} asked, and served after it`;

@@ -39,7 +39,10 @@ export interface QuorumTerms extends Names {
 interface Theft {
   readonly node: number;
   readonly at: number;
+  /** The thief's token; "" if it does not want the lock for itself. */
   readonly by: string;
+  /** The only token that it was taken from; "": all. */
+  readonly from: string;
 }
 
 /** Why a node is left out. */
@@ -58,8 +61,8 @@ export class Quorum implements Keeping {
   readonly #terms: QuorumTerms;
   readonly #order: Order;
   readonly #thefts = new Map<string, Theft[]>();
-  /** When a manager was told of a theft, by lock and the manager's id. */
-  readonly #told = new Map<string, number>();
+  /** By token: which nodes told its manager of a theft, and when those were so many that no majority was left. */
+  readonly #told = new Map<string, { readonly nodes: Set<number>; at: number }>();
   readonly #lapses = new Map<SimulatedServer, Lapse>();
   /** By lock: who has held it, first to last. */
   readonly #holds = new Map<string, Hold[]>();
@@ -88,7 +91,7 @@ export class Quorum implements Keeping {
   }
 
   executed(executed: Executed): void {
-    const { server, session, commands, replies } = executed;
+    const { server, commands, replies } = executed;
     this.commands += commands.length;
     const names = tell(this.#history, this.#terms, executed);
     const node = this.#servers.indexOf(server);
@@ -97,16 +100,18 @@ export class Quorum implements Keeping {
       if (reply instanceof Error) continue;
       const name = names[i];
       if (name === "mark" && Array.isArray(reply) && reply[0] === 1) this.#marked(server);
-      else if (name === "seize") this.#seized(command, node, session.client);
+      else if (name === "seize") this.#seized(command, node);
       else if (name === "take" || name === "ask") this.#order.asked(command, node);
     }
   }
 
-  heard(text: string): void {
-    const [, token = "", key = ""] = /^lost \d+ \d+ (\S+) (\S+)$/.exec(text) ?? [];
-    const lock = this.#lockOf(key);
-    const told = `${lock} ${idOf(token)}`;
-    if (lock !== undefined && !this.#told.has(told)) this.#told.set(told, this.#world.now);
+  heard(text: string, node: number): void {
+    const [, token = ""] = /^lost \d+ \d+ (\S+) \S+$/.exec(text) ?? [];
+    if (token === "") return;
+    const told = this.#told.get(token) ?? { nodes: new Set<number>(), at: Infinity };
+    this.#told.set(token, told);
+    // One node's word is no loss to those who have just won the votes of all.
+    if (told.nodes.add(node).size > this.#incidents.tolerated) told.at = Math.min(told.at, this.#world.now);
   }
 
   begun(hold: Hold): void {
@@ -195,36 +200,38 @@ export class Quorum implements Keeping {
     this.#lapses.delete(server);
   }
 
-  #seized(command: readonly string[], node: number, by: string): void {
-    for (const word of command) {
-      const lock = this.#lockOf(word);
-      if (lock === undefined) continue;
+  #seized(command: readonly string[], node: number): void {
+    const keys = Number(command[2]);
+    for (let item = 0; 1 + 5 * item < keys; item++) {
+      const lock = this.#lockOf(command[4 + 5 * item] as string) ?? "";
+      const [by = "", , , , from = ""] = command.slice(5 + keys + 6 * item);
       const thefts = this.#thefts.get(lock) ?? [];
       this.#thefts.set(lock, thefts);
-      thefts.push({ node, at: this.#world.now, by });
+      thefts.push({ node, at: this.#world.now, by, from });
     }
   }
 
-  /** When so many nodes had been robbed that those which were left were no majority; undefined if that was not so. */
-  #stolenAt({ beganAt, terms: { lock, attempt } }: Hold): number | undefined {
+  /** When nodes had been robbed of it, and those which were left were no majority; undefined if that was not so. */
+  #stolenAt({ beganAt, terms: { lock, token, attempt } }: Hold): number | undefined {
     const { ttl = 30_000 } = attempt.operation;
-    const thefts = this.#thefts.get(lock) ?? [];
+    const thefts = (this.#thefts.get(lock) ?? []).filter(
+      ({ at, by, from }) => at >= beganAt - ttl && by !== token && (from === "" || from === token),
+    );
     for (const first of thefts) {
-      // Renewals end with a theft: whoever is robbed does not believe for longer than its ttl.
-      if (first.at < beganAt - ttl || first.by === attempt.by.process.name) continue;
       const nodes = new Set<number>();
       for (const { node, at, by } of thefts) {
         if (by !== first.by || at < first.at || at > first.at + BY_FORCE_WITHIN) continue;
         if (nodes.add(node).size > this.#incidents.tolerated) return at;
       }
+      // The thief is on its way to the others.
+      if (this.#world.now <= first.at + BY_FORCE_WITHIN) return first.at;
     }
     return undefined;
   }
 
   /** Whether whoever holds must have known of the theft when it began. */
   #knows(hold: Hold, stolenAt: number): boolean {
-    const { lock, token } = hold.terms;
-    if (hold.beganAt >= (this.#told.get(`${lock} ${idOf(token)}`) ?? Infinity)) return true;
+    if (hold.beganAt >= (this.#told.get(hold.terms.token)?.at ?? Infinity)) return true;
     return hold.beganAt > stolenAt && !this.#terms.mayNotKnow(hold, stolenAt);
   }
 
@@ -302,7 +309,10 @@ function mustGrow(earlier: Hold, later: Hold): boolean {
 
 /** Until when, by the server's clock, it votes for the grant of which this is a turn; -Infinity if it does not. */
 function voteFor({ terms: { token, fence } }: Hold, { holders }: LockRecord): number {
-  const isOurs = (holder: HolderRecord): boolean =>
-    holder.token === token || (idOf(holder.token) === idOf(token) && (holder.fence ?? Infinity) <= fence);
-  return holders.find(isOurs)?.expiry ?? -Infinity;
+  const exact = holders.find((holder) => holder.token === token);
+  if (exact) return exact.expiry;
+  const isEarlier = (holder: HolderRecord): boolean =>
+    idOf(holder.token) === idOf(token) && (holder.fence ?? Infinity) <= fence;
+  const [latest] = holders.filter(isEarlier).sort((a, b) => (b.fence ?? 0) - (a.fence ?? 0));
+  return latest?.expiry ?? -Infinity;
 }

@@ -15,11 +15,16 @@ export function tell(history: History, names: Names, executed: Executed): string
   for (const [i, command] of commands.entries()) {
     const reply = replies[i];
     history.add(session.client, () => {
-      const words = called[i] === command[0] ? command.slice(1) : command.slice(3);
+      const words = called[i] === command[0] ? command.slice(1) : command.slice(3).filter(isTelling);
       const answer = reply instanceof Error ? reply.message : JSON.stringify(reply);
       return names.alias(`${server.told}${called[i]} ${words.join(" ")} → ${answer}`);
     });
   }
   for (const { text } of published) history.add(server.name, () => `publishes ${names.alias(text)}`);
   return called;
+}
+
+/** The other keys of a lock say no more than its own, nor do the marks of nodes. */
+function isTelling(word: string): boolean {
+  return !/^(\{.*\}:\w+|.*::node|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.test(word);
 }

@@ -201,6 +201,7 @@ function drawFault(chances: Random, names: readonly string[]): Fault {
       return { fault, client, silent: chances.chance(0.3), back: chances.spread(10, 60_000) };
     case "freeze":
     case "sleep":
+      return { fault, client, time: chances.spread(1, 30_000) };
     case "stall":
       return { fault, client, time: chances.spread(1, 30_000) };
     case "slow":

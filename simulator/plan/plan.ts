@@ -66,7 +66,8 @@ export interface Operation {
 /** What goes wrong at servers, or on the way of a client to them, goes wrong at these, by number; without, at all of them. */
 export type Fault = { readonly nodes?: readonly number[] } & (
   | { readonly fault: "crash"; readonly client: string; readonly silent: boolean; readonly back: number }
-  | { readonly fault: "freeze" | "sleep" | "stall"; readonly client: string; readonly time: number }
+  | { readonly fault: "freeze" | "sleep"; readonly client: string; readonly time: number }
+  | { readonly fault: "stall"; readonly client: string; readonly time: number }
   | { readonly fault: "slow"; readonly client: string; readonly time: number; readonly factor: number }
   | {
       readonly fault: "break";

@@ -4,6 +4,7 @@
  */
 import { LockLostError } from "../../src/errors.ts";
 import { drift } from "../../src/leases/deadline.ts";
+import { DECIDED_WITHIN } from "../../src/schemes/redlock/verdict.ts";
 import type { Attempt, Hold } from "../checks/attempt.ts";
 import type { Incident, Incidents } from "../checks/incidents.ts";
 import type { Keeping } from "../checks/keeping.ts";
@@ -40,20 +41,27 @@ const ROUND_TRIP = 2;
 /** So many times scheme `set` looks before it gives up a key that changes all the time. */
 const MOST_ATTEMPTS = 30;
 
+/** What it asks of others. */
+export interface ExcuseTerms {
+  keeping(): Keeping;
+  /** Whether a program of the process takes the lock by force just now. */
+  isForcing(process: string, lock: string): boolean;
+}
+
 export class Excuses {
   readonly #world: World;
   readonly #scheme: SchemeUnderTest;
-  readonly #keeping: () => Keeping;
+  readonly #terms: ExcuseTerms;
   readonly #incidents: Incidents;
   #upsetAt = -Infinity;
   /** Connections that are down now, by client, server and purpose. */
   readonly #down = new Map<string, Incident>();
 
-  constructor(world: World, scheme: SchemeUnderTest, incidents: Incidents, keeping: () => Keeping) {
+  constructor(world: World, scheme: SchemeUnderTest, incidents: Incidents, terms: ExcuseTerms) {
     this.#world = world;
     this.#scheme = scheme;
     this.#incidents = incidents;
-    this.#keeping = keeping;
+    this.#terms = terms;
   }
 
   /** A connection of the client to the server is down. */
@@ -136,12 +144,13 @@ export class Excuses {
     const { by, operation, holds } = attempt;
     const { now } = this.#world;
     if (reason === "closed") return by.isClosed;
-    const isTaken = holds.some((hold) => this.#keeping().lossOf(hold) !== undefined);
+    const isTaken = holds.some((hold) => this.#terms.keeping().lossOf(hold) !== undefined);
     // What was lost before the program heard that it had it, in a request for several, is not among its holds.
     const isTakenBefore =
-      holds.length === 0 && operation.locks.some((lock) => this.#keeping().takenAt(lock) >= attempt.askedAt);
+      holds.length === 0 && operation.locks.some((lock) => this.#terms.keeping().takenAt(lock) >= attempt.askedAt);
     if (isTaken || isTakenBefore) return true;
-    if (reason === "stolen") return false;
+    // Of several who read under one grant, those of the thief's own process hear of it before the server does.
+    if (reason === "stolen") return operation.locks.some((lock) => this.#terms.isForcing(by.process.name, lock));
     // What its program has limited ends in time.
     if (this.#isOver(attempt, longestHold(operation))) return true;
     if (operation.renew === false) return this.#isOver(attempt, ttlOf(attempt));
@@ -150,8 +159,10 @@ export class Excuses {
     const ends = holds.map(({ deadlineTime, beganAt }) => (Number.isFinite(deadlineTime) ? deadlineTime : beganAt));
     const at = Math.min(now, ...ends);
     const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
-    const time = ttl * FOR_RENEWAL - drift(ttl);
-    return this.#isDelayed(attempt, renewal, time, at - ttl, at) || this.#isTooFar(attempt, ttl);
+    const spare = ttl * FOR_RENEWAL - drift(ttl);
+    return (
+      this.#isDelayed(attempt, renewal, spare, at - ttl, at) || this.#isTooFar(attempt, ttl) || this.#wasDeaf(attempt)
+    );
   }
 
   /** Whether the nodes are so far that they do not answer in the time that they have. */
@@ -159,10 +170,16 @@ export class Excuses {
     return this.#scheme === "redlock" && ROUND_TRIP * by.latency + SLACK >= nodeLimit(ttl);
   }
 
+  /** Whether it was blocked right behind a grant for so long that what the nodes answered did not count together. */
+  #wasDeaf({ by: { process }, holds }: Attempt): boolean {
+    if (this.#scheme !== "redlock") return false;
+    return holds.some(({ beganAt }) => process.blockedBetween(beganAt, beganAt + CLAIM) >= DECIDED_WITHIN - SLACK);
+  }
+
   /** WATCH finds that the key was touched each time, if its holder renews it more often than WATCH and EXEC travel. */
   #neverStandsStill({ operation, askedAt }: Attempt, { message }: Error): boolean {
     if (operation.do !== "force" || this.#scheme !== "set" || !message.includes("changes all the time")) return false;
-    return operation.locks.some((lock) => this.#keeping().renewalsSince(lock, askedAt) >= MOST_ATTEMPTS);
+    return operation.locks.some((lock) => this.#terms.keeping().renewalsSince(lock, askedAt) >= MOST_ATTEMPTS);
   }
 
   /** That time has gone by since it was granted, as far as that can be seen from outside. */
@@ -170,7 +187,7 @@ export class Excuses {
     const { now } = this.#world;
     if (time === Infinity) return false;
     const { process, latency } = attempt.by;
-    const early = PUSH_AGE + drift(time) + GRANT * latency + SLACK + process.blockedBetween(now - time, now);
+    const early = PUSH_AGE + drift(time) + GRANT[this.#scheme] * latency + SLACK + process.blockedBetween(now - time, now);
     const held = Math.max(0, ...attempt.holds.map((hold) => process.time - hold.beganAt));
     return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, now);
   }

@@ -94,7 +94,10 @@ export class Fleet {
     this.#random = new Random(`${plan.seed}/run`);
     const { servers } = plan;
     this.incidents = new Incidents(this.world, Math.ceil(servers.length / 2) - 1);
-    this.excuses = new Excuses(this.world, plan.scheme, this.incidents, () => this.keeping);
+    this.excuses = new Excuses(this.world, plan.scheme, this.incidents, {
+      keeping: () => this.keeping,
+      isForcing: (process, lock) => this.#waits.isForcing(process, lock),
+    });
     this.servers = servers.map((terms, i) => this.#server(terms, i, real[i] as RealServer));
     this.keeping = this.#keep();
     this.#beliefs = new Beliefs(this.history, this.verdict, this.keeping, LIMIT);
@@ -255,7 +258,7 @@ export class Fleet {
         const events: NetworkEvents = {
           lost: (purpose) => this.excuses.disturb(name, node, purpose),
           ready: (purpose) => this.excuses.settle(name, node, purpose),
-          heard: (text) => this.keeping.heard(text),
+          heard: (text) => this.keeping.heard(text, node),
         };
         return new SimulatedDriver(link, () => this.servers[node], { ...plan, events });
       });
