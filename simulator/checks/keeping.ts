@@ -23,6 +23,8 @@ export interface Keeping {
   freeSince(lock: string): number;
   /** How often leases of the lock were lengthened since then, as far as that is remembered. */
   renewalsSince(lock: string, time: number): number;
+  /** Now and then: look around. */
+  watch(): void;
   /** A server's clock has jumped forward. */
   jumped(server: SimulatedServer, by: number): void;
   /** A server runs again, and has lost what it knew, or some of it. */

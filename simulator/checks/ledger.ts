@@ -3,6 +3,7 @@
  * fences grow from grant to grant, and whether anybody was let in before those who stood in line.
  */
 import { LOCKS } from "../plan/plan.ts";
+import type { SchemeUnderTest } from "../plan/plan.ts";
 import type { Executed, SimulatedServer } from "../server/server.ts";
 import { FREE } from "../server/states.ts";
 import type { HolderRecord, LockRecord } from "../server/states.ts";
@@ -10,6 +11,8 @@ import type { World } from "../world/world.ts";
 import type { Cause, Hold } from "./attempt.ts";
 import type { History } from "./history.ts";
 import type { Keeping } from "./keeping.ts";
+import { Leftovers } from "./leftovers.ts";
+import type { LeftoverTerms } from "./leftovers.ts";
 import { tell } from "./telling.ts";
 import type { Names } from "./telling.ts";
 import type { Verdict } from "./verdict.ts";
@@ -52,7 +55,8 @@ const RENEWALS = 100;
 const BY_FORCE = new Set(["steal", "handover"]);
 
 /** What it asks of others. */
-export interface LedgerTerms extends Names {
+export interface LedgerTerms extends Names, LeftoverTerms {
+  readonly scheme: SchemeUnderTest;
   /** Whether a program of the process takes the lock by force just now. */
   isForcing(process: string, lock: string): boolean;
   /** Whether whoever begins to hold may not have heard of a loss that happened at that time. */
@@ -66,6 +70,7 @@ export class Ledger implements Keeping {
   readonly #history: History;
   readonly #verdict: Verdict;
   readonly #terms: LedgerTerms;
+  readonly #leftovers: Leftovers;
   readonly #books = new Map<string, LockBook>();
   readonly #grants = new Map<string, ServerGrant>();
   /** By lock, in the order in which they were granted. */
@@ -86,6 +91,7 @@ export class Ledger implements Keeping {
     this.#history = history;
     this.#verdict = verdict;
     this.#terms = terms;
+    this.#leftovers = new Leftovers(world, verdict, terms);
   }
 
   executed(executed: Executed): void {
@@ -157,6 +163,17 @@ export class Ledger implements Keeping {
     // What was taken away is not handed on within a process once that is known there.
     const isKnown = (lost === "stolen" || lost === "deleted") && !this.#terms.mayNotKnow(hold, lostAt);
     return isKnown ? undefined : lost;
+  }
+
+  watch(): void {
+    if (this.#terms.scheme !== "set") return;
+    const now = this.#server.wall();
+    for (const [lock, { record }] of this.#books) {
+      // A job's lock is kept on purpose.
+      if (lock === "j") continue;
+      const holders = record.holders.filter(({ expiry }) => expiry > now);
+      this.#leftovers.look(this.#server.name, lock, { ...record, holders });
+    }
   }
 
   takenAt(lock: string): number {

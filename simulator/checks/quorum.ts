@@ -2,6 +2,7 @@
  * What several servers keep together, for scheme `redlock`: nobody's word but a majority's counts. Votes are looked at
  * only when a program believes for longer than before, or waits; the rest is learnt from what servers were told.
  */
+import { LOCKS } from "../plan/plan.ts";
 import type { Executed, SimulatedServer } from "../server/server.ts";
 import type { HolderRecord, LockRecord } from "../server/states.ts";
 import type { World } from "../world/world.ts";
@@ -9,6 +10,7 @@ import type { Cause, Hold } from "./attempt.ts";
 import type { History } from "./history.ts";
 import type { Incident, Incidents } from "./incidents.ts";
 import type { Keeping } from "./keeping.ts";
+import { Leftovers } from "./leftovers.ts";
 import { Order } from "./order.ts";
 import { tell } from "./telling.ts";
 import type { Names } from "./telling.ts";
@@ -22,6 +24,8 @@ const LEFT_OUT = 75_000;
 const MET_WITHIN = 7_000;
 /** Who takes a lock by force asks all nodes within that time. */
 const BY_FORCE_WITHIN = 5_000;
+/** How often all nodes are looked at for what is left of those who have given up. */
+const LOOK_AROUND = 4_000;
 /** Whether a lock is free is known for that long after somebody looked. */
 const LOOK_LASTS = 1_500;
 
@@ -33,6 +37,8 @@ export interface QuorumTerms extends Names {
   isBusyWith(id: string, lock: string): boolean;
   /** Whether the manager of that id, or its process, has come to its end. */
   isGone(id: string): boolean;
+  /** Whether something went wrong for that manager since then. */
+  isTroubled(id: string, since: number): boolean;
 }
 
 /** A lock was taken by force at a node. */
@@ -60,6 +66,8 @@ export class Quorum implements Keeping {
   readonly #incidents: Incidents;
   readonly #terms: QuorumTerms;
   readonly #order: Order;
+  readonly #leftovers: Leftovers;
+  #lookedAt = 0;
   readonly #thefts = new Map<string, Theft[]>();
   /** By token: which nodes told its manager of a theft, and when those were so many that no majority was left. */
   readonly #told = new Map<string, { readonly nodes: Set<number>; at: number }>();
@@ -83,6 +91,9 @@ export class Quorum implements Keeping {
     this.#verdict = verdict;
     this.#incidents = incidents;
     this.#terms = terms;
+    const isTroubled = (id: string, since: number): boolean =>
+      incidents.between(since, world.now).some(({ node }) => node !== undefined) || terms.isTroubled(id, since);
+    this.#leftovers = new Leftovers(world, verdict, { ...terms, isTroubled });
     this.#order = new Order(world, this.#quorum, incidents, verdict);
   }
 
@@ -166,6 +177,16 @@ export class Quorum implements Keeping {
 
   renewalsSince(): number {
     return 0;
+  }
+
+  watch(): void {
+    const { now } = this.#world;
+    if (now < this.#lookedAt + LOOK_AROUND) return;
+    this.#lookedAt = now;
+    for (const server of this.#servers) {
+      if (server.isDown) continue;
+      for (const [lock, record] of server.look(LOCKS)) this.#leftovers.look(server.name, lock, record);
+    }
   }
 
   jumped(server: SimulatedServer): void {

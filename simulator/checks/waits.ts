@@ -104,6 +104,7 @@ export class Waits {
 
   #look(): void {
     const { now } = this.#world;
+    this.#keeping.watch();
     for (const attempt of this.#open) {
       if (!attempt.isWaiting || this.#blamed.has(attempt)) continue;
       const [lock = ""] = attempt.operation.locks;

@@ -5,7 +5,8 @@
 import { createHash } from "node:crypto";
 import type { Rule } from "../checks/verdict.ts";
 import type { SchemeUnderTest } from "../plan/plan.ts";
-import * as scripts from "../../src/schemes/lua/scripts.generated.ts";
+import * as one from "../../src/schemes/lua/scripts.generated.ts";
+import * as several from "../../src/schemes/redlock/scripts.generated.ts";
 
 /** What the right text is replaced by. */
 type Edit = readonly [right: string | RegExp, wrong: string | ((right: string) => string)];
@@ -192,6 +193,78 @@ export const MISTAKES = {
     scheme: "set",
     breaks: "one holder",
   },
+  "a majority of one less": {
+    file: "schemes/redlock/verdict.ts",
+    edits: [["return Math.floor(nodes / 2) + 1;", "return Math.floor(nodes / 2);"]],
+    scheme: "redlock",
+    breaks: "one holder",
+  },
+  "a vote that is counted twice": {
+    file: "schemes/redlock/claim.ts",
+    edits: [
+      ["votes.map(({ vote }) => vote?.last ?? 0),", "votes.flatMap(({ vote }) => [vote?.last ?? 0, vote?.last ?? 0]),"],
+    ],
+    scheme: "redlock",
+    breaks: "timely loss",
+  },
+  "votes that are not withdrawn": {
+    file: "schemes/redlock.ts",
+    edits: [
+      [
+        "if (nodes.length === 0) return report(GONE, caller);",
+        "if (nodes.length === 0 || lost) return report(GONE, caller);",
+      ],
+    ],
+    scheme: "redlock",
+    breaks: "nothing is left",
+  },
+  "a mark that is ignored after a restart": {
+    file: "schemes/redlock/marks.ts",
+    edits: [
+      ["if (!this.#delays) return -Infinity;", "return -Infinity;"],
+      ["const floor = await this.#floorFor(node);", "const floor = 0;"],
+    ],
+    scheme: "redlock",
+    breaks: "growing fences",
+    faults: 300,
+  },
+  "a fence that a majority does not know": {
+    file: "schemes/redlock/verdict.ts",
+    edits: [
+      ["const fence = sorted[quorum - 1] as number;", "const fence = sorted[0] as number;"],
+      ["each === fence).length;", "each >= fence).length;"],
+    ],
+    scheme: "redlock",
+    breaks: "timely loss",
+  },
+  "votes that count from their answers": {
+    file: "waiting/place.ts",
+    edits: [[": grant, askedAt);", ": grant, now);"]],
+    scheme: "redlock",
+    breaks: "timely loss",
+  },
+  "a renewal that counts on a minority": {
+    file: "schemes/redlock/verdict.ts",
+    edits: [['if (yes >= quorum) return "extended";', 'if (yes > 0) return "extended";']],
+    scheme: "redlock",
+    breaks: "timely loss",
+  },
+  "a push that answers an earlier question counts": {
+    file: "schemes/redlock/claim.ts",
+    edits: [["if (link.number !== number || this.state", "if (this.state"]],
+    scheme: "redlock",
+    breaks: "timely loss",
+  },
+  "a free lock is taken past the queue of a node": {
+    edits: [["if call('EXISTS', KEYS[3 * i + 1]) == 0 then", "if true then"]],
+    scheme: "redlock",
+    breaks: "order on the server",
+  },
+  "a lost lease comes back though others have held since": {
+    edits: [["if before > number then return 0 end\nadmit", "admit"]],
+    scheme: "redlock",
+    breaks: "growing fences",
+  },
 } satisfies Record<string, Mistake>;
 
 export type MistakeName = keyof typeof MISTAKES;
@@ -214,8 +287,8 @@ export function edited(text: string, edits: readonly Edit[]): string {
 
 /** Makes a mistake of the scripts, until what it returns is called. */
 export function plant(name: string): () => void {
-  const { edits } = mistakeOf(name);
-  const all = Object.values(scripts) as { source: string; sha: string }[];
+  const { edits, scheme } = mistakeOf(name);
+  const all = Object.values(scheme === "redlock" ? several : one) as { source: string; sha: string }[];
   const [[right]] = edits as readonly [Edit];
   const scriptsWithIt = all.filter(({ source }) => source.search(patternOf(right)) >= 0);
   if (scriptsWithIt.length === 0)

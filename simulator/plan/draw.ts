@@ -120,9 +120,15 @@ interface OperationTerms {
 
 function drawOperation(chances: Random, { scheme, name, names, longest }: OperationTerms): Operation {
   const verb = chances.weighted(VERBS[scheme]);
-  const hold = chances.spread(1, 8_000);
+  // Over several servers some hold until a node that was away has come back, and another has forgotten.
+  const hold = chances.spread(1, scheme === "redlock" ? Math.max(8_000, longest) : 8_000);
   const ttl = chances.chance(0.3) ? Math.min(30_000, longest) : Math.round(chances.spread(50, LONGEST));
-  const base = { do: verb, hold, ttl: scheme === "redlock" ? fitting(ttl, longest) : ttl, locks: [chances.pick(["a", "b"])] };
+  const base = {
+    do: verb,
+    hold,
+    ttl: scheme === "redlock" ? fitting(ttl, longest) : ttl,
+    locks: [chances.pick(["a", "b"])],
+  };
   switch (verb) {
     case "request":
     case "acquire":

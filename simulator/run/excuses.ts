@@ -105,7 +105,13 @@ export class Excuses {
   mayHaveMissed(attempt: Attempt): boolean {
     const { time } = attempt.by.process;
     const from = Math.max(attempt.askedAt, time - FELT_FOR);
-    return this.#isDelayed(attempt, GRANT[this.#scheme] * attempt.by.latency, Math.min(ttlOf(attempt), CLAIM), from, time);
+    return this.#isDelayed(
+      attempt,
+      GRANT[this.#scheme] * attempt.by.latency,
+      Math.min(ttlOf(attempt), CLAIM),
+      from,
+      time,
+    );
   }
 
   /** Whether the server's word that it is still held may have been on its way, or 10 ms old, when the hold began. */
@@ -133,7 +139,11 @@ export class Excuses {
       return this.#isDelayed(attempt, GRANT[this.#scheme] * attempt.by.latency, time, attempt.askedAt, now);
     }
     // A majority must answer in time.
-    if (name === "QuorumError" && this.#isDelayed(attempt, ROUND_TRIP * attempt.by.latency, nodeLimit(ttlOf(attempt)), attempt.askedAt, now)) return true;
+    if (
+      name === "QuorumError" &&
+      this.#isDelayed(attempt, ROUND_TRIP * attempt.by.latency, nodeLimit(ttlOf(attempt)), attempt.askedAt, now)
+    )
+      return true;
     if (name !== "SchemeError" && name !== "QuorumError") return false;
     if (this.#neverStandsStill(attempt, error as Error)) return true;
     return this.#isTroubled(attempt, Math.max(attempt.askedAt, now - PATIENCE) - LINGER, now);
@@ -187,7 +197,8 @@ export class Excuses {
     const { now } = this.#world;
     if (time === Infinity) return false;
     const { process, latency } = attempt.by;
-    const early = PUSH_AGE + drift(time) + GRANT[this.#scheme] * latency + SLACK + process.blockedBetween(now - time, now);
+    const early =
+      PUSH_AGE + drift(time) + GRANT[this.#scheme] * latency + SLACK + process.blockedBetween(now - time, now);
     const held = Math.max(0, ...attempt.holds.map((hold) => process.time - hold.beganAt));
     return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, now);
   }

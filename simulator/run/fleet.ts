@@ -125,26 +125,33 @@ export class Fleet {
 
   #keep(): Keeping {
     const { world, history, verdict, incidents, servers } = this;
-    const names = { scriptOf, alias: (text: string) => this.#alias(text) };
-    const mayNotKnow = (hold: Hold, lostAt: number): boolean => this.excuses.mayNotKnow(hold, lostAt);
-    const [only] = servers as [SimulatedServer];
-    if (servers.length === 1) {
-      const isForcing = (client: string, lock: string): boolean => this.#waits.isForcing(client, lock);
-      return new Ledger(world, only, history, verdict, { ...names, mayNotKnow, isForcing });
-    }
-    return new Quorum(world, servers, history, verdict, incidents, {
-      ...names,
-      mayNotKnow,
-      isBusyWith: (id, lock) => {
+    const { scheme } = this.#plan;
+    const terms = {
+      scheme,
+      scriptOf,
+      alias: (text: string) => this.#alias(text),
+      mayNotKnow: (hold: Hold, lostAt: number) => this.excuses.mayNotKnow(hold, lostAt),
+      isForcing: (client: string, lock: string) => this.#waits.isForcing(client, lock),
+      isBusyWith: (id: string, lock: string) => {
         const asker = this.#askers.get(id);
         const isIts = ({ by, operation }: Attempt): boolean => by === asker && operation.locks.includes(lock);
         return this.#waits.open.some(isIts);
       },
-      isGone: (id) => {
+      isGone: (id: string) => {
         const asker = this.#askers.get(id);
         return asker === undefined || asker.isClosed || asker.process.isDead;
       },
-    });
+      isTroubled: (id: string, since: number) => {
+        const asker = this.#askers.get(id);
+        const { now } = this.world;
+        if (!asker || asker.process.blockedBetween(since, now) > 0) return true;
+        return this.incidents.of(asker.name).some(({ until, from }) => from <= now && until >= since);
+      },
+    };
+    const [only] = servers as [SimulatedServer];
+    return servers.length === 1
+      ? new Ledger(world, only, history, verdict, terms)
+      : new Quorum(world, servers, history, verdict, incidents, terms);
   }
 
   run(): Outcome {
@@ -337,7 +344,9 @@ export class Fleet {
 
 function nothing(): void {}
 
-const SCRIPTS = [...Object.values(one), ...Object.values(several)] as readonly (typeof one.acquire | typeof several.ask)[];
+const SCRIPTS = [...Object.values(one), ...Object.values(several)] as readonly (
+  typeof one.acquire | typeof several.ask
+)[];
 
 function scriptOf([verb, source = ""]: readonly string[]): string | undefined {
   if (verb !== "EVALSHA" && verb !== "EVAL") return undefined;

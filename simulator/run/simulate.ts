@@ -89,7 +89,8 @@ export class Servers {
   }
 
   async run(plan: Plan): Promise<Outcome> {
-    while (this.#real.length < plan.servers.length) this.#real.push(await RealServer.start(`${this.#real.length + 1}`, 0));
+    while (this.#real.length < plan.servers.length)
+      this.#real.push(await RealServer.start(`${this.#real.length + 1}`, 0));
     return this.#run(plan);
   }
 
