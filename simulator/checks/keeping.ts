@@ -19,6 +19,8 @@ export interface Keeping {
   lossOf(hold: Hold): Cause | undefined;
   /** When somebody last lost the lock though he had every right to it, in the world's time; -Infinity if never. */
   takenAt(lock: string): number;
+  /** Whether a manager was let in since then and did not come, or a server has forgotten who waits. */
+  mayHaveLostItsTurn(id: string, lock: string, since: number): boolean;
   /** Since when nobody holds the lock, in the world's time; Infinity if somebody does. */
   freeSince(lock: string): number;
   /** How often leases of the lock were lengthened since then, as far as that is remembered. */

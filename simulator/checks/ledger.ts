@@ -35,6 +35,10 @@ export interface ServerGrant {
   toldAt: number;
   /** The first was the earliest. */
   readonly order: number;
+  /** In the world's time. */
+  readonly grantedAt: number;
+  /** A program has held with it. */
+  hasBegun: boolean;
 }
 
 interface LockBook {
@@ -82,6 +86,8 @@ export class Ledger implements Keeping {
   #highest = 0;
   /** Up to this one fences may fall: the counter was lost while the clock, which was set back, was behind it. */
   #mayFallTo = 0;
+  /** When it last lost what it knew, its queues included. */
+  #forgotAt = -Infinity;
   /** Commands that the server has carried out. */
   commands = 0;
 
@@ -133,6 +139,7 @@ export class Ledger implements Keeping {
 
   /** It has lost its counter. Its time replaces that, unless it was set back and has not caught up. */
   forgot(server: SimulatedServer): void {
+    this.#forgotAt = this.#world.now;
     if (server.wall() * 1_000 <= this.#highest) this.#mayFallTo = Math.max(this.#mayFallTo, this.#highest);
   }
 
@@ -144,8 +151,11 @@ export class Ledger implements Keeping {
   begun(hold: Hold): void {
     const { lock, token, fence } = hold.terms;
     const grant = this.#grantOf(hold);
-    if (grant) this.#learnFence(grant, fence);
-    else this.#verdict.fail("growing fences", `${hold.label} holds ${lock} with ${fence}, which the server never gave`);
+    if (grant) {
+      grant.hasBegun = true;
+      this.#learnFence(grant, fence);
+    } else
+      this.#verdict.fail("growing fences", `${hold.label} holds ${lock} with ${fence}, which the server never gave`);
   }
 
   overdue(hold: Hold): number {
@@ -174,6 +184,12 @@ export class Ledger implements Keeping {
       const holders = record.holders.filter(({ expiry }) => expiry > now);
       this.#leftovers.look(this.#server.name, lock, { ...record, holders });
     }
+  }
+
+  mayHaveLostItsTurn(id: string, lock: string, since: number): boolean {
+    if (this.#forgotAt >= since) return true;
+    const all = this.#orders.get(lock) ?? [];
+    return all.some(({ grantedAt, hasBegun, token }) => grantedAt >= since && !hasBegun && token.startsWith(`${id}:`));
   }
 
   takenAt(lock: string): number {
@@ -280,6 +296,8 @@ export class Ledger implements Keeping {
       lostAt: 0,
       toldAt: Infinity,
       order: this.#count++,
+      grantedAt: this.#world.now,
+      hasBegun: false,
     };
     this.#grants.set(keyOf(lock, holder), grant);
     const all = this.#orders.get(lock) ?? [];

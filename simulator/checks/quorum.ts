@@ -155,6 +155,11 @@ export class Quorum implements Keeping {
     return this.#stolenAt(hold) === undefined ? this.#failure(hold) : "stolen";
   }
 
+  /** Order in a process is looked at with one server only. */
+  mayHaveLostItsTurn(): boolean {
+    return true;
+  }
+
   takenAt(lock: string): number {
     return this.#thefts.get(lock)?.at(-1)?.at ?? -Infinity;
   }
@@ -236,7 +241,8 @@ export class Quorum implements Keeping {
   #stolenAt({ beganAt, terms: { lock, token, attempt } }: Hold): number | undefined {
     const { ttl = 30_000 } = attempt.operation;
     const thefts = (this.#thefts.get(lock) ?? []).filter(
-      ({ at, by, from }) => at >= beganAt - ttl && by !== token && (from === "" || from === token),
+      // A turn hands on the grant of its first holder under tokens of its own.
+      ({ at, by, from }) => at >= beganAt - ttl && by !== token && (from === "" || idOf(from) === idOf(token)),
     );
     for (const first of thefts) {
       const nodes = new Set<number>();

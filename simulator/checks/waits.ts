@@ -18,8 +18,8 @@ export interface WaitTerms {
   bound(attempt: Attempt, since: number): number;
   /** Whether one process serves its own in the order in which they asked. */
   readonly isOrdered: boolean;
-  /** Whether a client may have missed that it was let in, and so have let others go first. */
-  mayHaveMissed(attempt: Attempt): boolean;
+  /** Whether something explains that one of a process was served before an older one in another place. */
+  mayHaveMissed(older: Attempt, younger: Attempt): boolean;
   /** Since when nothing has gone wrong for a client, in the world's time; Infinity if something does now. */
   quietSince(attempt: Attempt): number;
 }
@@ -80,7 +80,7 @@ export class Waits {
    */
   #mayOvertake(attempt: Attempt, other: Attempt): boolean {
     if (areAlike(attempt, other)) return false;
-    if (this.#terms.mayHaveMissed(other)) return true;
+    if (this.#terms.mayHaveMissed(other, attempt)) return true;
     if (!standsAlone(attempt) || standsAlone(other)) return false;
     const [lock = ""] = other.operation.locks;
     return (this.#turns.get(turnOf(other, lock)) ?? -Infinity) >= other.askedAt;

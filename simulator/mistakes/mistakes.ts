@@ -18,6 +18,8 @@ export interface Mistake {
   readonly scheme: SchemeUnderTest;
   /** A rule that the simulator must find broken. */
   readonly breaks: Rule;
+  /** It shows where everybody wants one lock. */
+  readonly crowd?: boolean;
   /** Faults in an hour, if those that are drawn make it too rare. */
   readonly faults?: number;
 }
@@ -192,6 +194,43 @@ export const MISTAKES = {
     edits: [['if (textOf(values[i], "MGET") !== item.value)', "if (values[i] === null)"]],
     scheme: "set",
     breaks: "one holder",
+  },
+  "a transaction that failed counts as done": {
+    file: "schemes/set/watch.ts",
+    edits: [
+      [
+        "if (!replies) return false;",
+        "if (!replies) { for (const { item } of equal) item.resolve(true); return true; }",
+      ],
+    ],
+    scheme: "set",
+    breaks: "nothing is left",
+    crowd: true,
+  },
+  "a turn that goes on after its lock was stolen": {
+    file: "waiting/turn.ts",
+    edits: [["!this.#isLost &&\n", ""]],
+    scheme: "lua",
+    breaks: "timely loss",
+    crowd: true,
+  },
+  "a free lock is taken past the queue": {
+    edits: [
+      ["local all_free = call('EXISTS', unpack(KEYS, 2)) == 0", "local all_free = false"],
+      [
+        /call\('EXISTS', KEYS\[[^\]]*\], KEYS\[[^\]]*\]\) == 0/g,
+        (right) => right.replace(/, KEYS\[[^\]]*\]\) == 0/, ") == 0"),
+      ],
+    ],
+    scheme: "lua",
+    breaks: "order on the server",
+    crowd: true,
+  },
+  "a closed manager that listens on": {
+    file: "drivers/shared.ts",
+    edits: [["for (const subscription of this.#subscriptions) subscription.close();", ""]],
+    scheme: "lua",
+    breaks: "nothing is left",
   },
   "a majority of one less": {
     file: "schemes/redlock/verdict.ts",

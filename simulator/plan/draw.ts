@@ -2,6 +2,7 @@
 import type { Random } from "../world/random.ts";
 import { Random as Chances } from "../world/random.ts";
 import { Aim } from "./aim.ts";
+import { crowded } from "./crowd.ts";
 import { LIMIT, LOCKS } from "./plan.ts";
 import type { ClientPlan, Deed, Fault, Operation, Plan, SchemeUnderTest, ServerPlan, Step, Verb } from "./plan.ts";
 
@@ -17,9 +18,16 @@ export interface PlanTerms {
   readonly length?: number;
   /** How many faults in an hour; 0 for none. */
   readonly faults?: number;
+  /** Everybody wants one lock. */
+  readonly crowd?: boolean;
 }
 
-export function drawPlan({ seed, scheme, clients: size = 5, length = 10 * MINUTE, faults }: PlanTerms): Plan {
+export function drawPlan(terms: PlanTerms): Plan {
+  const plan = drawEach(terms);
+  return terms.crowd === true ? crowded(plan, new Chances(`${terms.seed}/crowd`)) : plan;
+}
+
+function drawEach({ seed, scheme, clients: size = 5, length = 10 * MINUTE, faults }: PlanTerms): Plan {
   const chances = new Chances(seed);
   const names = Array.from({ length: size }, (_, i) => String.fromCharCode(65 + i));
   const clients = names.map((name) => drawClient(name, scheme, chances.fork(name)));

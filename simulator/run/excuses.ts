@@ -20,8 +20,6 @@ const PATIENCE = 40_000;
 const FELT_FOR = 21_000;
 /** For how long whoever is let in is waited for, unless its ttl is shorter. */
 export const CLAIM = 1_000;
-/** A grant that was pushed counts from the waiter's latest question, which may be that old. */
-const PUSH_AGE = 750;
 /** How old the server's word that a lock is still held may be when the lock is handed on within a process. */
 const OLDEST_WORD = 10;
 /** What timers, a loop's other callbacks and questions that wait for each other may cost, in milliseconds. */
@@ -101,17 +99,17 @@ export class Excuses {
     return this.#incidents.lastTooMany(this.#incidents.delaying(client));
   }
 
-  /** Whether something kept it, in the time in which it could be felt, from coming when it was let in. */
-  mayHaveMissed(attempt: Attempt): boolean {
-    const { time } = attempt.by.process;
-    const from = Math.max(attempt.askedAt, time - FELT_FOR);
-    return this.#isDelayed(
-      attempt,
-      GRANT[this.#scheme] * attempt.by.latency,
-      Math.min(ttlOf(attempt), CLAIM),
-      from,
-      time,
-    );
+  /**
+   * Whether the older one was let in and did not come, or the server forgot its queue; or something kept the questions of
+   * the two from coming to the server in order.
+   */
+  mayHaveMissed(older: Attempt, younger: Attempt): boolean {
+    const { by, askedAt, operation } = older;
+    const [lock = ""] = operation.locks;
+    if (this.#terms.keeping().mayHaveLostItsTurn(by.id, lock, askedAt)) return true;
+    const asked = younger.askedAt + GRANT[this.#scheme] * by.latency + SLACK;
+    const until = Math.min(by.process.time, asked + by.process.blockedBetween(askedAt, asked));
+    return this.#isTroubled(older, askedAt - LINGER, until);
   }
 
   /** Whether the server's word that it is still held may have been on its way, or 10 ms old, when the hold began. */
@@ -197,8 +195,7 @@ export class Excuses {
     const { now } = this.#world;
     if (time === Infinity) return false;
     const { process, latency } = attempt.by;
-    const early =
-      PUSH_AGE + drift(time) + GRANT[this.#scheme] * latency + SLACK + process.blockedBetween(now - time, now);
+    const early = drift(time) + GRANT[this.#scheme] * latency + SLACK + process.blockedBetween(now - time, now);
     const held = Math.max(0, ...attempt.holds.map((hold) => process.time - hold.beganAt));
     return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, now);
   }

@@ -104,7 +104,7 @@ export class Fleet {
     this.#waits = new Waits(this.world, this.verdict, this.keeping, {
       bound: (attempt, since) => this.#bound(attempt, since),
       isOrdered: plan.scheme === "lua",
-      mayHaveMissed: (attempt) => this.excuses.mayHaveMissed(attempt),
+      mayHaveMissed: (older, younger) => this.excuses.mayHaveMissed(older, younger),
       quietSince: ({ by }) => this.excuses.quietSince(by.name),
     });
     this.#trouble = new Trouble(this, servers.length === 1 ? real[1] : undefined, plan.snapshotEvery);

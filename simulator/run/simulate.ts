@@ -15,6 +15,8 @@ export interface SimulateTerms {
   readonly minutes?: string | undefined;
   readonly scheme: string;
   readonly faults?: string | undefined;
+  /** In all runs everybody wants one lock; by default in every fourth. */
+  readonly crowd?: boolean;
   /** Show the time line of the first run, also if nothing is wrong with it. */
   readonly history: boolean;
   /** A file to which a line with the figures is added. */
@@ -22,6 +24,9 @@ export interface SimulateTerms {
   /** A file for a smaller plan that breaks the same rule, if one is broken. */
   readonly shrink?: string | undefined;
 }
+
+/** One run in so many is a crowd. No scheme's turn comes with each of them. */
+const CROWD_EVERY = 4;
 
 /** @returns false if a rule was broken */
 export async function simulate(terms: SimulateTerms): Promise<boolean> {
@@ -34,6 +39,7 @@ export async function simulate(terms: SimulateTerms): Promise<boolean> {
     const run = {
       seed: tally.runs === 0 ? seed : `${seed}.${tally.runs}`,
       scheme: schemes[tally.runs % schemes.length] ?? "lua",
+      crowd: terms.crowd === true || tally.runs % CROWD_EVERY === CROWD_EVERY - 1,
     };
     const outcome = await servers.run(drawPlan(faults === undefined ? run : { ...run, faults: Number(faults) }));
     tally.add(outcome);
