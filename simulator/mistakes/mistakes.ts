@@ -227,8 +227,11 @@ export const MISTAKES = {
     crowd: true,
   },
   "a closed manager that listens on": {
-    file: "drivers/shared.ts",
-    edits: [["for (const subscription of this.#subscriptions) subscription.close();", ""]],
+    file: "schemes/lua.ts",
+    edits: [
+      ["this.#channels.close();", ""],
+      ["this.#driver.close();", ""],
+    ],
     scheme: "lua",
     breaks: "nothing is left",
   },

@@ -10,8 +10,14 @@ export function crowded(plan: Plan, chances: Random): Plan {
     if ("trouble" in step) return [step];
     const { at, client, operation } = step;
     if (!["request", "acquire", "try", "steal", "force"].includes(operation.do)) return [step];
-    // Those that are alike share a place in the queue, and hand the lock on within their process.
-    const wish: Operation = { ...operation, locks: [LOCK], hold: chances.spread(1, 60) };
+    // Those that are alike share a place in the queue, and hand the lock on within their process. What several locks
+    // have in common, a call for all of them, fails for all if somebody touches one.
+    const both = operation.do === "request" && chances.chance(0.3);
+    const wish: Operation = {
+      ...operation,
+      ...(both ? { do: "several", locks: [LOCK, "a"] } : { locks: [LOCK] }),
+      hold: chances.spread(1, 60),
+    };
     const crowd = Array.from({ length: 1 + chances.below(5) }, (): Step => {
       return { at: at + chances.between(0, 3), client, operation: wish };
     });
