@@ -131,7 +131,9 @@ export class Quorum implements Keeping {
     for (const other of holds) {
       if (other.terms.fence < fence || !mustGrow(other, hold)) continue;
       const text = `${lock}: ${hold.label} has ${fence}; ${other.label}, granted before it, ${other.terms.fence}`;
-      if (this.#haveForgotten(other.beganAt, this.#world.now)) this.#verdict.except("memory lost", text);
+      // What was stolen on its way begins behind the theft, until its holder hears of that.
+      if (this.causeFor(hold) === "stolen") this.#verdict.except("stolen", text);
+      else if (this.#haveForgotten(other.beganAt, this.#world.now)) this.#verdict.except("memory lost", text);
       else this.#verdict.fail("growing fences", text);
     }
     this.#order.begun(hold, holds);
@@ -244,7 +246,8 @@ export class Quorum implements Keeping {
       // A turn hands on the grant of its first holder under tokens of its own.
       ({ at, by, from }) => at >= beganAt - ttl && by !== token && (from === "" || idOf(from) === idOf(token)),
     );
-    for (const first of thefts) {
+    // What was stolen before it began may have been somebody else's: the latest theft counts.
+    for (const first of thefts.toReversed()) {
       const nodes = new Set<number>();
       for (const { node, at, by } of thefts) {
         if (by !== first.by || at < first.at || at > first.at + BY_FORCE_WITHIN) continue;

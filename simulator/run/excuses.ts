@@ -143,6 +143,8 @@ export class Excuses {
     )
       return true;
     if (name !== "SchemeError" && name !== "QuorumError") return false;
+    // Of thieves that come at the same time, none may get a majority, or one be robbed before it has it.
+    if (code === "no-quorum" && this.#wasRobbed(attempt)) return true;
     if (this.#neverStandsStill(attempt, error as Error)) return true;
     return this.#isTroubled(attempt, Math.max(attempt.askedAt, now - PATIENCE) - LINGER, now);
   }
@@ -182,6 +184,11 @@ export class Excuses {
   #wasDeaf({ by: { process }, holds }: Attempt): boolean {
     if (this.#scheme !== "redlock") return false;
     return holds.some(({ beganAt }) => process.blockedBetween(beganAt, beganAt + CLAIM) >= DECIDED_WITHIN - SLACK);
+  }
+
+  #wasRobbed({ operation, askedAt }: Attempt): boolean {
+    const keeping = this.#terms.keeping();
+    return operation.do === "steal" && operation.locks.some((lock) => keeping.takenAt(lock) >= askedAt);
   }
 
   /** WATCH finds that the key was touched each time, if its holder renews it more often than WATCH and EXEC travel. */

@@ -135,7 +135,8 @@ export class Fleet {
       isBusyWith: (id: string, lock: string) => {
         const asker = this.#askers.get(id);
         const isIts = ({ by, operation }: Attempt): boolean => by === asker && operation.locks.includes(lock);
-        return this.#waits.open.some(isIts);
+        // A request for several ends when one of them is stolen; its code holds the others until it ends.
+        return this.#waits.open.some(isIts) || this.#beliefs.open.some(({ terms: { attempt } }) => isIts(attempt));
       },
       isGone: (id: string) => {
         const asker = this.#askers.get(id);
