@@ -6,7 +6,7 @@
  *     --results FILE     add a line of JSON with the figures to this file
  *     --scheme lua,set   which schemes take turns (default: lua,set,redlock)
  *     --faults N         faults in an hour (default: drawn by seed)
- *     --crowd            everybody wants one lock (default: in one run of four)
+ *     --crowd WHEN       whether everybody wants one lock: always, never, or sometimes (default: in one run of four)
  *     --mistake NAME     with this mistake planted in the scripts
  *     --shrink FILE      if a promise is broken, look for a smaller plan that breaks it, and write it to this file
  *     --plan FILE        carry out the plan in this file, instead of drawing any
@@ -28,7 +28,7 @@ const { values } = parseArgs({
     plan: { type: "string" },
     scheme: { type: "string", default: "lua,set,redlock" },
     faults: { type: "string" },
-    crowd: { type: "boolean", default: false },
+    crowd: { type: "string", default: "sometimes" },
     mistake: { type: "string" },
     history: { type: "boolean", default: false },
   },

@@ -28,7 +28,7 @@ export async function hunt(name: string, { seed, hours }: { seed: string; hours:
     const results = join(folder, "results");
     const args = ["--seed", seed, "--hours", hours, "--scheme", scheme, "--results", results];
     if (faults !== undefined) args.push("--faults", String(faults));
-    if (crowd === true) args.push("--crowd");
+    args.push("--crowd", crowd === true ? "always" : "never");
     if (file === undefined) args.push("--mistake", name);
     const output = await simulator(file === undefined ? ROOT : await copyWith(name, folder), args);
     const text = await readFile(results, "utf8").catch(() => undefined);

@@ -260,16 +260,6 @@ export const MISTAKES = {
     scheme: "redlock",
     breaks: "nothing is left",
   },
-  "a mark that is ignored after a restart": {
-    file: "schemes/redlock/marks.ts",
-    edits: [
-      ["if (!this.#delays) return -Infinity;", "return -Infinity;"],
-      ["const floor = await this.#floorFor(node);", "const floor = 0;"],
-    ],
-    scheme: "redlock",
-    breaks: "growing fences",
-    faults: 300,
-  },
   "a fence that a majority does not know": {
     file: "schemes/redlock/verdict.ts",
     edits: [
@@ -288,12 +278,6 @@ export const MISTAKES = {
   "a renewal that counts on a minority": {
     file: "schemes/redlock/verdict.ts",
     edits: [['if (yes >= quorum) return "extended";', 'if (yes > 0) return "extended";']],
-    scheme: "redlock",
-    breaks: "timely loss",
-  },
-  "a push that answers an earlier question counts": {
-    file: "schemes/redlock/claim.ts",
-    edits: [["if (link.number !== number || this.state", "if (this.state"]],
     scheme: "redlock",
     breaks: "timely loss",
   },

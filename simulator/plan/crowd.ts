@@ -30,5 +30,5 @@ export function crowded(plan: Plan, chances: Random): Plan {
     if (chances.chance(0.05)) crowd.push({ at: moment, trouble: { fault: "foreign holder", lock: LOCK, hold: 50 } });
     return crowd;
   });
-  return { ...plan, steps: steps.sort((a, b) => a.at - b.at) };
+  return { ...plan, isCrowd: true, steps: steps.sort((a, b) => a.at - b.at) };
 }

@@ -106,6 +106,8 @@ export interface Plan {
   /** When programs begin nothing new, and nothing goes wrong any more. */
   readonly length: number;
   readonly steps: readonly Step[];
+  /** Everybody wants one lock. */
+  readonly isCrowd?: boolean;
 }
 
 /** The names that operations use, and what each is. */

@@ -15,8 +15,8 @@ export interface SimulateTerms {
   readonly minutes?: string | undefined;
   readonly scheme: string;
   readonly faults?: string | undefined;
-  /** In all runs everybody wants one lock; by default in every fourth. */
-  readonly crowd?: boolean;
+  /** Whether everybody wants one lock: "always", "never", or "sometimes", which is in every fourth run. */
+  readonly crowd: string;
   /** Show the time line of the first run, also if nothing is wrong with it. */
   readonly history: boolean;
   /** A file to which a line with the figures is added. */
@@ -39,7 +39,7 @@ export async function simulate(terms: SimulateTerms): Promise<boolean> {
     const run = {
       seed: tally.runs === 0 ? seed : `${seed}.${tally.runs}`,
       scheme: schemes[tally.runs % schemes.length] ?? "lua",
-      crowd: terms.crowd === true || tally.runs % CROWD_EVERY === CROWD_EVERY - 1,
+      crowd: terms.crowd === "always" || (terms.crowd === "sometimes" && tally.runs % CROWD_EVERY === CROWD_EVERY - 1),
     };
     const outcome = await servers.run(drawPlan(faults === undefined ? run : { ...run, faults: Number(faults) }));
     tally.add(outcome);
@@ -125,6 +125,6 @@ export class Servers {
 /** @param isShort without the time line */
 function report({ plan, history, verdict }: Outcome, isShort = false): void {
   if (!isShort) for (const line of history.lines) console.log(line);
-  console.log(`seed ${plan.seed}, scheme ${plan.scheme}`);
+  console.log(`seed ${plan.seed}, scheme ${plan.scheme}, crowd ${plan.isCrowd === true ? "always" : "never"}`);
   for (const { rule, text } of verdict.violations) console.log(`broken: ${rule}: ${text}`);
 }

@@ -28,6 +28,9 @@ const KEPT = [
   ["perf.16", "lua"],
   ["third.2", "lua"],
   ["s3.2.5", "set"],
+  ["c.20", "redlock"],
+  ["q1", "redlock", "crowd"],
+  ["p7.11", "redlock", "crowd"],
 ] as const;
 
 const short = (terms: Pick<PlanTerms, "seed" | "scheme">): PlanTerms => ({ ...terms, length: 60_000, faults: 200 });
@@ -65,8 +68,8 @@ describe("simulator", { timeout: 60_000 }, () => {
 
   it.runIf(process.env["HOLDFAST_LONG"] !== undefined).each(KEPT)(
     "keeps every promise where it once broke one: seed %s, scheme %s",
-    async (seed, scheme) => {
-      const { verdict } = await servers.run(drawPlan({ seed, scheme }));
+    async (seed, scheme, crowd?: "crowd") => {
+      const { verdict } = await servers.run(drawPlan({ seed, scheme, crowd: crowd !== undefined }));
       expect(verdict.violations).toEqual([]);
     },
   );
