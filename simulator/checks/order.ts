@@ -10,8 +10,8 @@ const TOKEN = /^[\w-]{22}:\w+$/;
 
 /** A place in the queues, by its token. */
 interface Place {
-  /** When the first server heard of it, in the world's time. */
-  readonly bornAt: number;
+  /** When the first server heard of it, or of another place of its manager with its ticket, in the world's time. */
+  bornAt: number;
   readonly nodes: Set<number>;
   /** When a majority had it in their queues. */
   knownAt: number;
@@ -23,6 +23,8 @@ export class Order {
   readonly #incidents: Incidents;
   readonly #verdict: Verdict;
   readonly #places = new Map<string, Place>();
+  /** By manager and ticket: when a server first heard of it. A place that is left leaves its ticket to the next. */
+  readonly #tickets = new Map<string, number>();
 
   constructor(world: World, quorum: number, incidents: Incidents, verdict: Verdict) {
     this.#world = world;
@@ -40,6 +42,9 @@ export class Order {
       if (!place) this.#places.set(word, (place = { bornAt: now, nodes: new Set(), knownAt: Infinity }));
       // What stands behind the token says how it asks.
       if (command[i + 1] !== "bid" && command[i + 1] !== "back") continue;
+      const ticket = `${word.slice(0, word.indexOf(":"))} ${command[i + 6]}`;
+      if (!this.#tickets.has(ticket)) this.#tickets.set(ticket, now);
+      place.bornAt = Math.min(place.bornAt, this.#tickets.get(ticket) as number);
       if (place.nodes.add(node).size === this.#quorum) place.knownAt = Math.min(place.knownAt, now);
     }
   }
