@@ -149,7 +149,7 @@ export class Ledger implements Keeping {
   }
 
   begun(hold: Hold): void {
-    const { lock, token, fence } = hold.terms;
+    const { lock, fence } = hold.terms;
     const grant = this.#grantOf(hold);
     if (grant) {
       grant.hasBegun = true;

@@ -75,7 +75,7 @@ export class Excuses {
 
   /** The client is no more. */
   forget(client: string): void {
-    for (const key of [...this.#down.keys()]) if (key.startsWith(`${client} `)) this.#settle(key);
+    for (const key of this.#down.keys()) if (key.startsWith(`${client} `)) this.#settle(key);
   }
 
   #settle(key: string): void {

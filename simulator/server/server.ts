@@ -202,11 +202,11 @@ export class SimulatedServer {
     session.send({ kind: "replies", replies: own });
   }
 
-  /** One real server is each process of a node, and must not say so; nor whether it has a disk. */
-  #said([verb, what = ""]: readonly string[] = [], reply: Reply): Reply {
-    if (!this.#isNode || typeof reply !== "string" || verb !== "INFO" || what !== "server") return reply;
-    const run = createHash("sha1").update(`${this.name} ${this.#starts}`).digest("hex");
-    return reply.replace(/run_id:\w+/, `run_id:${run}`);
+  /** One real server is each process of a node in turn, and must not say so; what else it says is not the same twice. */
+  #said([verb, section = ""]: readonly string[] = [], reply: Reply): Reply {
+    if (!this.#isNode || verb !== "INFO") return reply;
+    if (section !== "server") return "# Replication\r\nrole:master\r\n";
+    return `# Server\r\nrun_id:${createHash("sha1").update(`${this.name} ${this.#starts}`).digest("hex")}\r\n`;
   }
 
   #publish(published: Published): void {
