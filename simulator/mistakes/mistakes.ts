@@ -267,7 +267,7 @@ export const MISTAKES = {
       ["each === fence).length;", "each >= fence).length;"],
     ],
     scheme: "redlock",
-    breaks: "timely loss",
+    breaks: "growing fences",
   },
   "votes that count from their answers": {
     file: "waiting/place.ts",
@@ -280,16 +280,6 @@ export const MISTAKES = {
     edits: [['if (yes >= quorum) return "extended";', 'if (yes > 0) return "extended";']],
     scheme: "redlock",
     breaks: "timely loss",
-  },
-  "a free lock is taken past the queue of a node": {
-    edits: [["if call('EXISTS', KEYS[3 * i + 1]) == 0 then", "if true then"]],
-    scheme: "redlock",
-    breaks: "order on the server",
-  },
-  "a lost lease comes back though others have held since": {
-    edits: [["if before > number then return 0 end\nadmit", "admit"]],
-    scheme: "redlock",
-    breaks: "growing fences",
   },
 } satisfies Record<string, Mistake>;
 
