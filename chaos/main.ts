@@ -19,6 +19,7 @@ the journals.
   --topology T     ${TOPOLOGIES.join(", ")} (default: one)
   --minutes N      how long faults happen (default: 2); about a minute more is calm, and must be served
   --seed S         the same seed, topology and minutes give the same plan (default: the time of day)
+  --glide          let one client use Valkey GLIDE (not on sentinel and cluster)
   --plan           print the plan, and end
   --results FILE   add a line of JSON with the figures to FILE
   --keep           keep the journals of the processes in any case
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     topology: { type: "string", default: "one" },
     minutes: { type: "string", default: "2" },
     seed: { type: "string", default: String(Date.now()) },
+    glide: { type: "boolean", default: false },
     plan: { type: "boolean", default: false },
     results: { type: "string" },
     keep: { type: "boolean", default: false },
@@ -78,7 +80,14 @@ function print({ broken, timelines, faults, exceptions, outcomes, ...figures }: 
 async function main(): Promise<boolean> {
   const mistake = mistakeOf(values.mistake);
   const minutes = minutesOf(values.minutes);
-  const plan = drawPlan({ topology: topologyOf(values.topology), seed: values.seed, minutes });
+  const topology = topologyOf(values.topology);
+  const { seed, glide } = values;
+  if (glide && (topology === "sentinel" || topology === "cluster")) {
+    throw new RangeError(
+      `--glide: expected another topology than ${topology}, on which GLIDE finds servers past the proxies`,
+    );
+  }
+  const plan = drawPlan({ topology, seed, minutes, glide });
   const lines = planLines(plan);
   if (values.plan) {
     console.log(lines.join("\n"));
@@ -90,8 +99,8 @@ async function main(): Promise<boolean> {
   if (values.results !== undefined) {
     const { product, version } = await readVersion(await findServerBinary());
     const { timelines: _, ...figures } = outcome;
-    const { topology, seed, fsync, replicas } = plan;
-    const line = { topology, seed, minutes, server: `${product} ${version}`, fsync, replicas, ...figures };
+    const { fsync, replicas } = plan;
+    const line = { topology, seed, minutes, glide, server: `${product} ${version}`, fsync, replicas, ...figures };
     await appendFile(values.results, `${JSON.stringify(line)}\n`);
   }
   return (outcome.broken.length === 0) === (mistake === undefined);

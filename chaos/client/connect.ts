@@ -19,7 +19,7 @@ interface Connection {
 }
 
 export async function open({ plan, way, replicas }: ClientSpec): Promise<Opened> {
-  const connections = await (plan.library === "ioredis" ? ioredis(way) : nodeRedis(way));
+  const connections = await { ioredis, "node-redis": nodeRedis, glide }[plan.library](way);
   const clients = connections.map(({ client }) => client);
   const locks = new LockManager(way.kind === "nodes" ? clients : clients[0]!, {
     ttl: plan.ttl,
@@ -111,6 +111,25 @@ async function nodeRedis(way: Way): Promise<Connection[]> {
       return [{ client, end: () => client.destroy() }];
     }
   }
+}
+
+async function glide(way: Way): Promise<Connection[]> {
+  // Its native part is large, and few processes need it.
+  const { GlideClient, Logger } = await import("@valkey/valkey-glide");
+  Logger.setLoggerConfig("off");
+  if (way.kind !== "one" && way.kind !== "nodes") throw new Error(`GLIDE is not for ${way.kind}.`);
+  const ports = way.kind === "one" ? [way.port] : way.ports;
+  return Promise.all(
+    ports.map(async (port) => {
+      const config = { addresses: [{ host, port }], requestTimeout: 2_000 };
+      // A server that cannot be reached now is connected to by the first command.
+      const open = GlideClient.createClient(config).catch(() =>
+        GlideClient.createClient({ ...config, lazyConnect: true }),
+      );
+      const client = await open;
+      return { client, end: () => client.close() };
+    }),
+  );
 }
 
 function mapped(map: Readonly<Record<string, Address>>, { host: name, port }: Address): Address {

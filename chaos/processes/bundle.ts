@@ -27,6 +27,7 @@ export async function bundleClient(mistake: string | undefined): Promise<string>
     format: "esm",
     target: "node20.19",
     logLevel: "warning",
+    logOverride: { "ignored-bare-import": "silent" }, // the package says that its modules have no side effects
     plugins: [library(mistake)],
   });
   return outfile;
@@ -36,7 +37,10 @@ function library(mistake: string | undefined): Plugin {
   return {
     name: "library",
     setup: (builder) => {
-      builder.onResolve({ filter: /^(ioredis|redis)$/ }, ({ path }) => ({ path, external: true }));
+      builder.onResolve({ filter: /^(ioredis|redis|@valkey\/valkey-glide)$/ }, ({ path }) => ({
+        path,
+        external: true,
+      }));
       if (mistake === undefined) {
         builder.onResolve({ filter: /^holdfast$/ }, () => ({ path: join(root, "dist/index.js") }));
         return;
