@@ -1,5 +1,5 @@
 import { defineConfig } from "vitepress";
-import { SECTIONS } from "../pages.mjs";
+import { ENTRIES, SECTIONS } from "../pages.mjs";
 
 const sidebar = SECTIONS.map(({ text, items }) => ({
   text,
@@ -20,7 +20,7 @@ export default defineConfig({
   ignoreDeadLinks: false,
   // As on code hosts, so that one link fits both.
   markdown: {
-    theme: { light: "github-light-high-contrast", dark: "github-dark" },
+    theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
     anchor: {
       slugify: (text) =>
         text
@@ -46,7 +46,14 @@ export default defineConfig({
       { text: "Recipes", link: "/recipes" },
       { text: "API", link: "/api/" },
     ],
-    sidebar: [...sidebar, { text: "API", items: [{ text: "Reference", link: "/api/" }] }],
+    sidebar: [
+      ...sidebar,
+      {
+        text: "API reference",
+        collapsed: true,
+        items: [...ENTRIES].map(([module, name]) => ({ text: name, link: `/api/${module}/` })),
+      },
+    ],
     outline: [2, 3],
     search: { provider: "local" },
     footer: { message: "MIT licence" },

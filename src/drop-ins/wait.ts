@@ -5,7 +5,10 @@ import { onAbort } from "../signals.ts";
 import type { Member } from "./member.ts";
 import type { Releases, Waiter } from "./releases.ts";
 
-/** Over several servers, those that were woken together begin within this many milliseconds, so as not to split the votes. */
+/**
+ * Over several servers, those that were woken together begin within this many milliseconds, so as not to split the
+ * votes.
+ */
 const SPREAD = 10;
 
 export class Wait implements Waiter {
@@ -14,7 +17,7 @@ export class Wait implements Waiter {
   readonly #names: readonly string[];
   readonly #quorum: number;
   readonly #signal: AbortSignal | undefined;
-  /** The servers that told of a release since the last try began. */
+  /** The servers that reported a release since the last try began. */
   readonly #heardBy = new Set<Releases>();
   #listens = false;
   #wake: (() => void) | undefined;
@@ -46,7 +49,7 @@ export class Wait implements Waiter {
   }
 
   /**
-   * Wait until `due`, by the monotonic clock, or until a majority told of a release.
+   * Waits until `due`, by the monotonic clock, or until a majority reported a release.
    *
    * @returns true if it was woken before
    */

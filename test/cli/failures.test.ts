@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { CliError } from "../../src/cli/cli-error.ts";
 import { failureOf } from "../../src/cli/failures.ts";
 import { DurabilityError, LockError, LockLostError, LockTimeoutError } from "../../src/errors.ts";
 import { QueueFullError, QuorumError, SchemeError } from "../../src/errors.ts";
@@ -57,7 +58,14 @@ test("what the server said is passed on, with durations as they are typed", () =
   expect(failureOf(error).message).toContain("The server refused the command: ERR said by the server after 5s.");
 });
 
-test("only what is no error of ours is unexpected, and is told with its trace", () => {
+test("what failed because of an error of the library says which, so that it can be explained", () => {
+  const cause = new LockTimeoutError("a", 300, "another client holds it");
+  expect(failureOf(cause).code).toBe("timeout");
+  expect(failureOf(new CliError(75, '"a" was not free', { cause })).code).toBe("timeout");
+  expect(failureOf(new CliError(64, "the lock's name is empty")).code).toBeUndefined();
+});
+
+test("only other errors are unexpected, and they come with a trace", () => {
   expect(failureOf(new TypeError("x is not a function"))).toEqual({
     exitCode: 71,
     message: "unexpected failure, please report it: TypeError: x is not a function",

@@ -17,7 +17,7 @@ type SlotRange = readonly [first: number, last: number, owner: string];
 
 export class GlideClusterDriver extends GlideDriver {
   override readonly isCluster = true;
-  /** As last told by the cluster. Only a hint. */
+  /** The cluster's latest answer. Only a hint. */
   #slots: readonly SlotRange[] = [];
   #learning = false;
 
@@ -39,7 +39,9 @@ export class GlideClusterDriver extends GlideDriver {
     return replies;
   }
 
-  /** To a server for WATCH alone, with GLIDE's other client: this one would send again elsewhere what was redirected. */
+  /**
+   * To a server for WATCH alone, with GLIDE's other client: this one would send again elsewhere what was redirected.
+   */
   override async session(key: string): Promise<Driver> {
     const [id, addresses] = await Promise.all([this.send(["CLUSTER", "MYID"], key), this.#addresses()]);
     const address = addresses.get(String(id));
@@ -119,7 +121,7 @@ class MovableSession extends GlideSession {
   }
 }
 
-/** The one class of clients that cannot be had from a client; nothing else here needs the package. */
+/** The one class that cannot be reached from a client; nothing else here needs the package. */
 function openSingle(client: GlideClient, address: Address): Promise<OwnGlideClient> {
   const { config } = client as unknown as GlideOrigin;
   const { GlideClient: Single } = loadLibrary("@valkey/valkey-glide") as { GlideClient: GlideOrigin["constructor"] };

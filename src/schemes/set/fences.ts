@@ -1,30 +1,31 @@
 /**
- * How the scheme `set` draws fences: max(last + 1, the server's clock in microseconds), in the same MULTI that takes the
- * lock, without a script.
+ * How the scheme `set` draws fences: max(last + 1, the server's clock in microseconds), in the same MULTI that takes
+ * the lock, without a script.
  *
  * BITFIELD with OVERFLOW SAT is the maximum: 64 bits, from which the floor is taken and to which it is added again, are
  * max(last, floor), because an unsigned field does not go below zero. Then the fences drawn are added. One command, so
  * nobody comes in between.
  *
- * The floor is the server's clock as this process reckons it, because a MULTI cannot compute with the reply to TIME. It
- * is never ahead of that clock. So each MULTI asks for TIME as well, and a fence that turns out to lie further behind than
- * MOST_LAG and a round trip is not used: it is drawn once more, above that time, if the lock is still held then. That is
- * why fences grow also after a restart or a failover that lost the last ones: those before are at most the server's
- * clock of then, those after are at least the clock after the outage, less MOST_LAG and a round trip. (The first fence
- * of a process is drawn twice, and so is one after a minute without.)
+ * The floor is this process's estimate of the server's clock, because a MULTI cannot compute with the reply to TIME. It
+ * is never ahead of that clock. So each MULTI asks for TIME as well, and a fence that turns out to lie further behind
+ * than MOST_LAG and a round trip is not used: it is drawn once more, above that time, if the lock is still held then.
+ * That is why fences grow also after a restart or a failover that lost the last ones: those before are at most the
+ * server's clock of then, those after are at least the clock after the outage, less MOST_LAG and a round trip. (The
+ * first fence of a process is drawn twice, and so is one after a minute without.)
  *
  * The scheme `lua` counts in a key of its own, as decimal digits, with which no command but INCR can compute. This
  * scheme counts there, too, and the larger number is the fence. So a lock's fences also grow if both schemes take it in
- * turn: from `lua` to `set` because of that key, from `set` to `lua` because scripts floor fences with the server's clock.
+ * turn: from `lua` to `set` because of that key, from `set` to `lua` because scripts floor fences with the server's
+ * clock.
  */
 import type { Clock } from "../../clock.ts";
 import type { Home } from "../keys.ts";
 import { integerOf, listOf } from "./replies.ts";
 
-/** For how long a counter is kept after the last fence, in milliseconds. */
+/** How long a counter is kept after the last fence, in milliseconds. */
 const KEPT = 3_600_000;
 
-/** How many milliseconds, beside a round trip, a fence may lie behind the server's clock. A restart takes longer. */
+/** How many milliseconds, besides a round trip, a fence may lie behind the server's clock. A restart takes longer. */
 const MOST_LAG = 25;
 
 /** How much faster than the server's clock ours may run: as much as clocks are slewed to set them. */
@@ -53,7 +54,7 @@ export class Fences {
     this.#clock = clock;
   }
 
-  /** What draws this many fences in a row; goes at the end of a MULTI. */
+  /** The commands that draw this many consecutive fences, for the end of a MULTI. */
   commands({ counter, setCounter }: Home, count: number): string[][] {
     const floor = Math.max(0, this.#serverMicros() - 1);
     const add = (number: number): string[] => ["INCRBY", "u63", "0", String(number)];

@@ -1,7 +1,7 @@
 /**
- * Compare with WATCH: read, compare, and act in a MULTI that the server drops if a key has changed in between. It does so
- * for all keys at once that are asked for in one turn of the event loop, and for those that come while such a batch is
- * out: two round trips, however many there are. Only if EXEC fails, the batch is taken apart.
+ * Compare with WATCH: read, compare, and act in a MULTI that the server drops if a key has changed in between. It does
+ * so for all keys at once that are asked for in one turn of the event loop, and for those that come while such a batch
+ * is out: two round trips, however many there are. Only if EXEC fails, the batch is taken apart.
  */
 import type { Driver } from "../../drivers/driver.ts";
 import { transactProven } from "../../drivers/proof.ts";
@@ -15,7 +15,7 @@ import { inParts } from "./parts.ts";
 import { integerOf, isDone, listOf, textOf } from "./replies.ts";
 import { Sessions } from "./sessions.ts";
 
-/** A key that changes each time between the look and the act is given up after this many times. */
+/** How often a key may change between the look and the act before the comparison fails. */
 const MOST_ATTEMPTS = 30;
 
 /** A comparison that has found its value, and for how long the key lives (only if it is to be extended). */
@@ -74,8 +74,8 @@ export class WatchCompare extends Compare {
   }
 
   /**
-   * Those that are equal if the client looks. Our connection looks into another database then, because the client's user
-   * has moved it with SELECT.
+   * Those that are equal if the client looks. Our connection looks into another database then, because the client's
+   * user has moved it with SELECT.
    */
   async #missed(items: readonly Comparison[]): Promise<Comparison[]> {
     if (items.length === 0) return [];
@@ -94,7 +94,7 @@ async function compareOn(session: Driver, items: readonly Comparison[], attempt 
     return unequal;
   }
   if (await act(session, equal)) return unequal;
-  // Some key was touched, perhaps only by its holder, who renewed it.
+  // Some key was touched, perhaps only by its holder, which renewed it.
   if (attempt === MOST_ATTEMPTS) throw restless(equal);
   const again = equal.map(({ item }) => item);
   const half = again.length >> 1;
