@@ -55,8 +55,9 @@ export default defineConfig({
     pool: "forks",
     // Most tests wait most of the time.
     maxWorkers: 4,
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    // Long enough for a machine that has much other work: no test is about how long something takes.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     restoreMocks: true,
     sequence: { sequencer: LongestFirst },
     projects: [
