@@ -5,7 +5,9 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const long = process.env["HOLDFAST_LONG"] === undefined ? ["test/topologies/**"] : [];
 const runtimes = process.env["HOLDFAST_RUNTIMES"] === undefined ? ["test/runtimes/**"] : ["test/runtimes/*/**"];
 const packaging =
-  process.env["HOLDFAST_PACKAGE"] === undefined ? ["test/package/**", "test/nestjs/**"] : ["test/nestjs/app/**"];
+  process.env["HOLDFAST_PACKAGE"] === undefined
+    ? ["test/package/**", "test/nestjs/**", "test/next/**"]
+    : ["test/nestjs/app/**", "test/next/shop/**"];
 const site = process.env["HOLDFAST_SITE"] === undefined ? ["test/site/**"] : [];
 const exclude = [...configDefaults.exclude, ...long, ...packaging, ...runtimes, ...site];
 
@@ -55,6 +57,14 @@ export default defineConfig({
     pool: "forks",
     // Most tests wait most of the time.
     maxWorkers: 4,
+    // Of processes that tests start, such as the command's, nothing is counted. The page runs in browsers.
+    coverage: {
+      provider: "v8",
+      include: ["src/**/*.ts"],
+      exclude: ["src/**/*.generated.ts", "src/dashboard/page/**"],
+      reporter: ["text", "json-summary"],
+      reportsDirectory: ".cache/coverage",
+    },
     // Long enough for a machine that has much other work: no test is about how long something takes.
     testTimeout: 60_000,
     hookTimeout: 60_000,
