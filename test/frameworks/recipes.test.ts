@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { PGlite } from "@electric-sql/pglite";
 import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
+import { compile } from "../support/programs.ts";
 import { startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
 
@@ -155,7 +156,7 @@ test("they hold, refuse, wait and skip as they say, and end", { timeout: SLOW },
     REDIS_URL: server.url,
     DATABASE_URL: `postgres://postgres@${postgres.getServerConn()}/postgres`,
   };
-  const program = ["--import", "tsx", join(folder, "use.ts")];
+  const program = [await compile(join(folder, "use.ts"))];
   const { stdout, stderr } = await run(process.execPath, program, { cwd: root, env, timeout: SLOW / 2 });
   expect(stderr).toBe("");
   for (const name of ["fastify", "express", "hono", "next"]) expect(stdout).toContain(`${name}: [200,"${name}",true]`);

@@ -135,6 +135,14 @@ export async function leftovers(redis: Redis): Promise<string[]> {
   return keys.filter((key) => !/(:fence|::node)$/.test(key) && !/client:[\w-]{22}$/.test(key)).sort();
 }
 
+/** Shared values stay for a while, for those who come late, and go by themselves. */
+export async function dropSharedValues(redis: Redis): Promise<void> {
+  for (const key of await redis.keys("*:shared-value")) {
+    if ((await redis.pttl(key)) === -1) throw new Error(`${key} never expires.`);
+    await redis.unlink(key);
+  }
+}
+
 /** Wait until nothing but counters and labels is left on the server. */
 export async function cleared(redis: Redis, timeoutMs?: number): Promise<void> {
   let last: string[] = [];

@@ -48,12 +48,15 @@ const clients: Record<ClientName, (url: string) => Promise<OpenClient>> = {
 };
 
 /** `npm run test:topologies` asks for all there is; `npm test` has to be over in minutes. */
-const isLong = process.env["HOLDFAST_LONG"] !== undefined;
+export const isLong: boolean = process.env["HOLDFAST_LONG"] !== undefined;
 
 const allClientNames = (Object.keys(clients) as ClientName[]).filter((name) => name !== "bun");
 
 /** One of each driver; on Bun its own. */
 const placeClients: ClientName[] = isOnBun ? ["bun"] : isLong ? allClientNames : ["ioredis 6", "node-redis 6", "glide"];
+
+/** Drivers are tried with the scheme lua, and the other schemes with one of them; all with all in the long run. */
+const otherClients: ClientName[] = isLong ? allClientNames : ["ioredis 6"];
 
 /** Those on which faults are tested: all of them in the long run, which CI has a slice of. */
 export const clientNames: ClientName[] = isOnBun ? ["bun"] : isLong ? allClientNames : ["ioredis 6", "node-redis 6"];
@@ -280,8 +283,8 @@ const memoryPlace: Place = {
 export const places: Place[] = [
   memoryPlace,
   ...placeClients.map((name) => serverPlace("lua", name)),
-  ...placeClients.map((name) => serverPlace("set", name)),
-  ...placeClients.map((name) => serverPlace("redlock", name)),
+  ...otherClients.map((name) => serverPlace("set", name)),
+  ...otherClients.map((name) => serverPlace("redlock", name)),
   httpPlace,
   clusterPlace("lua", "an ioredis 6 Cluster"),
   ...(isLong ? moreTopologies() : []),
