@@ -205,6 +205,7 @@ const said: [SchemeErrorCode, "transient" | "final", string][] = [
   ],
   ["unreachable", "final", "Connection is closed."], // ioredis
   ["unreachable", "final", "The client is closed"], // node-redis
+  ["unreachable", "final", "Connection has failed"], // Bun
   ["unreachable", "final", "self-signed certificate in certificate chain"],
   ["unreachable", "final", "node-redis gave up its connection: Socket timeout timeout."], // our driver
   ["unreachable", "transient", "no answer within 5000 ms"], // our time limit
