@@ -93,6 +93,11 @@ export function nodeKey(prefix: string): string {
   return `${prefix}:node`;
 }
 
+/** What a node notes of another that does not remember. No lock's key ends like it. */
+export function noteKey(prefix: string, absence: string): string {
+  return `${prefix}:${absence}:node`;
+}
+
 /** So many locks' keys are remembered: naming them anew costs more than looking them up. */
 const MEMORY = 10_000;
 

@@ -261,6 +261,32 @@ describe.concurrent("split votes", () => {
   });
 });
 
+describe.concurrent("a vote that wins nothing", () => {
+  test("is given back while others share the lock on a majority: their renewal spreads to that node", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await nodes.manager(), await nodes.manager()];
+    const name = unique();
+    const reader = await a.acquire(name, { mode: "shared" });
+    const known = (): Promise<(string | null)[]> =>
+      Promise.all(nodes.redis.map((redis) => redis.zscore(`lock:${name}`, reader.token)));
+    await until(async () => (await known()).every((each) => each !== null), "all had granted it");
+    // As if the third had been away.
+    await nodes.redis[2]!.del(`lock:${name}`, `{lock:${name}}:holders`, `{lock:${name}}:fence`);
+    const writer = enqueue(b, name);
+    const isQueued = async (): Promise<boolean> => (await a.query({ name })).pending.length === 1;
+    await until(isQueued, "a writer waited");
+    const isKnown = async (): Promise<boolean> => {
+      await reader.extend();
+      return (await known())[2] !== null;
+    };
+    await until(isKnown, "the third knew the reader");
+    await reader.release();
+    expect((await writer.granted).fence).toBeGreaterThan(reader.fence);
+    await writer.end();
+    await nodes.cleared();
+  });
+});
+
 describe.concurrent("a lost key", () => {
   test("is put back by a renewal where nobody was granted the lock since", async (t) => {
     const nodes = await openNodes(t);
@@ -434,6 +460,69 @@ describe.concurrent("a restarted node", () => {
     expect(lock.held).toBe(false);
     expect(next.fence).toBeGreaterThan(lock.fence);
     await next.release();
+    await nodes.cleared();
+  });
+});
+
+describe.concurrent("managers that are gone before they have waited", () => {
+  /** As `holdfast exec` does with a short command. */
+  async function useOnce(nodes: Nodes): Promise<void> {
+    const { locks, end } = await nodes.open({ ttl: 1_000 });
+    const lock = await locks.tryAcquire(unique()).catch(() => null);
+    await lock?.release();
+    await locks.close();
+    end();
+  }
+
+  async function countsAgain(nodes: Nodes, at: number): Promise<void> {
+    const isMarked = async (): Promise<boolean> => {
+      await useOnce(nodes);
+      const info = await nodes.redis[at]!.info("server");
+      return /^run_id:(\w+)/m.exec(info)?.[1] === (await nodes.redis[at]!.hget("lock::node", "run"));
+    };
+    await until(isMarked, `node ${at + 1} counted again`, 10_000);
+  }
+
+  test("count a restarted node again together, one node after the other", async (t) => {
+    const nodes = await openNodes(t);
+    await useOnce(nodes);
+    for (const [at, server] of nodes.servers.slice(0, 2).entries()) {
+      await server.restart();
+      await countsAgain(nodes, at);
+    }
+    await nodes.cleared();
+  });
+
+  test("count a majority again that was restarted, when their ttl is over", async (t) => {
+    const nodes = await openNodes(t);
+    await useOnce(nodes);
+    await Promise.all([nodes.servers[0]!.restart(), nodes.servers[2]!.restart()]);
+    await countsAgain(nodes, 0);
+    await countsAgain(nodes, 2);
+    await nodes.cleared();
+  });
+
+  test("do not count a node at once that forgets twice without a restart", async (t) => {
+    const nodes = await openNodes(t);
+    await useOnce(nodes);
+    await nodes.redis[0]!.flushall();
+    await countsAgain(nodes, 0);
+    const holder = await nodes.manager();
+    const name = unique();
+    const lock = await holder.acquire(name, { ttl: 3_000, renew: false });
+    await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
+    // As if the third had never been reached: with the first, it were a majority.
+    await nodes.redis[2]!.del(`lock:${name}`);
+    await nodes.redis[0]!.flushall();
+    await until(async () => {
+      const { locks, end } = await nodes.open({ ttl: 1_000 });
+      const next = await locks.tryAcquire(name).catch(() => null);
+      if (next) expect(lock.held).toBe(false);
+      await next?.release();
+      await locks.close();
+      end();
+      return next !== null;
+    }, "another had it", 12_000);
     await nodes.cleared();
   });
 });

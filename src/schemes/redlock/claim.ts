@@ -6,7 +6,7 @@ import { onNextTurn } from "../../runtime.ts";
 import type { NodeKeys } from "../keys.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { Answer, LockMode, Question } from "../scheme.ts";
-import type { Fleet } from "./fleet.ts";
+import type { Claimed, Fleet } from "./fleet.ts";
 import { Asked, isPlain, isUnreachable, Link, Renewal } from "./link.ts";
 import type { Asking, How } from "./link.ts";
 import type { Item, Node } from "./node.ts";
@@ -31,7 +31,7 @@ const RATE = 0.99;
  */
 type State = "new" | "taking" | "queued" | "won" | "over";
 
-export class Claim implements Asking {
+export class Claim implements Asking, Claimed {
   readonly lock: string;
   readonly token: string;
   readonly keys: NodeKeys;
@@ -324,13 +324,13 @@ export class Claim implements Asking {
   #spread(ttl: number): void {
     for (const link of this.links) {
       if (link.vote?.last === this.last || link.out) continue;
-      link.node.ask("renew", this.renewal(link, ttl, { answered() {}, failed() {} }));
+      link.node.ask("renew", this.renewal(link.node, ttl, { answered() {}, failed() {} }));
     }
   }
 
   /** What makes the lease longer at a node. */
-  renewal(link: Link, ttl: number, caller: Caller<unknown>, how = ""): Item {
-    return new Renewal(this, link, this.#lease(ttl, how), caller);
+  renewal(node: Node, ttl: number, caller: Caller<unknown>, how = ""): Item {
+    return new Renewal(this, this.linkTo(node), this.#lease(ttl, how), caller);
   }
 
   /** It was granted, and asks again because that was long ago. */

@@ -9,10 +9,9 @@ import { SchemeError } from "../../errors.ts";
 import type { NodeKeys } from "../keys.ts";
 import { STALE_AFTER, TOKEN } from "../scheme.ts";
 import type { Extension, HolderState, LockRequest, Release } from "../scheme.ts";
-import type { Claim } from "./claim.ts";
 import { Marks } from "./marks.ts";
 import { Node } from "./node.ts";
-import type { NodeSettings } from "./node.ts";
+import type { Item, NodeSettings } from "./node.ts";
 import { failing, poll } from "./poll.ts";
 import type { Heard, Judge, Vote } from "./poll.ts";
 import { DECIDED_WITHIN, judgeRelease, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
@@ -43,10 +42,22 @@ export interface FleetSettings extends NodeSettings {
   readonly delayRestarted: boolean;
 }
 
+/** A request, as far as all nodes are asked about it together. */
+export interface Claimed extends Pick<LockRequest, "lock" | "token"> {
+  readonly keys: NodeKeys;
+  readonly request: LockRequest;
+  /** How many fences its grant carries. */
+  readonly fences: number;
+  /** The last of them. */
+  last: number;
+  /** What makes its lease longer at a node. */
+  renewal(node: Node, ttl: number, caller: Caller<unknown>, how?: string): Item;
+}
+
 export interface FleetEvents {
-  granted(claim: Claim, fence: number, since: number): void;
-  /** The claim was refused, and must be dropped everywhere. */
-  refused(claim: Claim): void;
+  granted(claim: Claimed, fence: number, since: number): void;
+  /** It was refused, and must be dropped everywhere. */
+  refused(token: string): void;
 }
 
 export class Fleet {
@@ -140,15 +151,15 @@ export class Fleet {
     return (this.#introduction ??= this.#introduce(ttl).finally(() => (this.#introduction = undefined)));
   }
 
-  granted(claim: Claim, fence: number, since: number): void {
+  granted(claim: Claimed, fence: number, since: number): void {
     this.#events.granted(claim, fence, since);
   }
 
-  giveUp(claim: Claim): void {
-    this.#events.refused(claim);
+  giveUp(claim: Claimed): void {
+    this.#events.refused(claim.token);
   }
 
-  extend(claim: Claim, ttl: number, caller: Caller<Extension>, how = ""): void {
+  extend(claim: Claimed, ttl: number, caller: Caller<Extension>, how = ""): void {
     const askedAt = this.clock.now();
     const limit = this.limit(ttl);
     this.#poll(
@@ -156,13 +167,27 @@ export class Fleet {
       limit,
       (node, heard) => {
         const hears = { answered: (reply: unknown) => heard(readRenewal(node, reply)), failed: failing(heard) };
-        node.ask("renew", claim.renewal(claim.linkTo(node), ttl, hears, how));
+        node.ask("renew", claim.renewal(node, ttl, hears, how));
       },
       (said) => {
         const verdict = judgeRenewal(said, this.nodes.length);
         if (verdict) this.#usual += (this.clock.now() - askedAt - this.#usual) / 8;
         return verdict;
       },
+      caller,
+    );
+  }
+
+  /** Let what the claim holds end after exactly that time, under another label. */
+  keep({ keys, token }: Claimed, ttl: number, label: string, caller: Caller<Release>): void {
+    this.#poll<Release>(
+      this.nodes,
+      COMMAND_LIMIT,
+      (node, heard) => {
+        const args = [token, String(ttl), label];
+        node.ask("keep", { keys, args, isOver: false, ...leaving(node, heard) });
+      },
+      (said) => judgeLeaving(said, this.nodes.length, this.nodes.length),
       caller,
     );
   }
@@ -178,22 +203,10 @@ export class Fleet {
       nodes,
       COMMAND_LIMIT,
       (node, heard) => {
-        const { drops } = node.driver;
-        const answered = (reply: unknown): void => {
-          if (Number(reply) === 1) heard({ kind: "yes" });
-          else heard(drops === node.driver.drops ? { kind: "no", holder: "" } : { kind: "no", holder: "unsure" });
-        };
         const args = [token, lost ? "1" : "0"];
-        node.release({ keys, args, token, until, isOver: false, answered, failed: failing(heard) });
+        node.release({ keys, args, token, until, isOver: false, ...leaving(node, heard) });
       },
-      (said) => {
-        const votes = said.map((vote) => {
-          const isUnsure = vote.kind === "no" && vote.holder === "unsure";
-          return { kind: isUnsure ? "unsure" : vote.kind } as const;
-        });
-        const outcome = judgeRelease(votes, nodes.length, this.nodes.length);
-        return outcome === "no-quorum" ? undefined : outcome;
-      },
+      (said) => judgeLeaving(said, nodes.length, this.nodes.length),
       caller,
     );
   }
@@ -207,16 +220,27 @@ export class Fleet {
     const proposal = String(this.propose());
     const expected = holder?.foreign ?? holder?.token ?? "";
     const args = [token, String(ttl), proposal, label, expected, String(holder?.fence ?? "")];
-    const replies = await this.askEach(DECIDED_WITHIN, (node) => {
-      return new Promise<[Node, unknown[]]>((resolve, failed) => {
-        const answered = (reply: unknown): void => resolve([node, reply as unknown[]]);
-        node.ask("seize", { keys, args, isOver: false, answered, failed });
-      });
-    });
+    const replies = await this.#ask<unknown[]>("seize", keys, args);
     const victims = new Map<string, number>();
     for (const [, [, ...rows]] of replies)
       for (let i = 0; i < rows.length; i += 2) victims.set(String(rows[i]), Number(rows[i + 1]));
     return { drawn: replies.map(([node, [number]]) => [node, Number(number)]), victims };
+  }
+
+  /** Have those nodes that vote for the token vote for its heir. Resolves with the last fences of these votes. */
+  async handOver(token: string, { keys, request }: Claimed): Promise<[Node, number][]> {
+    const { token: heir, mode, ttl, label } = request;
+    const args = [token, heir, mode, String(ttl), String(this.propose()), label];
+    const replies = await this.#ask("handover", keys, args);
+    return replies.map(([node, last]) => [node, Number(last)] as [Node, number]).filter(([, last]) => last > 0);
+  }
+
+  #ask<T>(kind: "seize" | "handover", keys: NodeKeys, args: string[]): Promise<[Node, T][]> {
+    return this.askEach(DECIDED_WITHIN, (node) => {
+      return new Promise<[Node, T]>((resolve, failed) => {
+        node.ask(kind, { keys, args, isOver: false, answered: (reply) => resolve([node, reply as T]), failed });
+      });
+    });
   }
 
   /** What each node answers, of those that do soon; at least a majority, or it fails. */
@@ -266,19 +290,19 @@ export class Fleet {
   }
 
   /** Bring the fence to a majority of those that voted. */
-  raise(claim: Claim, drawn: readonly [Node, number][], caller: Caller<boolean>): void {
+  async raise(claim: Claimed, drawn: readonly [Node, number][]): Promise<boolean> {
     const verdict = judgeVotes(
       drawn.map(([, number]) => number),
       this.nodes.length,
     );
-    if (!verdict) return caller.answered(false);
+    if (!verdict) return false;
     claim.last = verdict.fence;
     this.drawn(verdict.fence);
-    if (verdict.kind === "granted") return caller.answered(true);
-    this.extend(claim, claim.request.ttl, {
-      answered: (extension) => caller.answered(extension === "extended"),
-      failed: (error) => caller.failed(error),
-    });
+    if (verdict.kind === "granted") return true;
+    const extension = await new Promise<Extension>((answered, failed) =>
+      this.extend(claim, claim.request.ttl, { answered, failed }),
+    );
+    return extension === "extended";
   }
 
   async settled(): Promise<void> {
@@ -346,6 +370,23 @@ function readRenewal(node: Node, reply: unknown): Vote {
     return { kind: "failed", cause };
   }
   return { kind: "no", holder: typeof reply === "string" && TOKEN.test(reply) ? reply : "" };
+}
+
+/** Hears what a node says of a token that leaves it: whether it held there; unsure if it may have been told before. */
+function leaving(node: Node, heard: Heard): Caller<unknown> {
+  const { drops } = node.driver;
+  return {
+    answered: (reply) => {
+      if (Number(reply) === 1) heard({ kind: "yes" });
+      else heard({ kind: drops === node.driver.drops ? "no" : "unsure", holder: "" });
+    },
+    failed: failing(heard),
+  };
+}
+
+function judgeLeaving(said: readonly Vote[], asked: number, nodes: number): Release | undefined {
+  const outcome = judgeRelease(said, asked, nodes);
+  return outcome === "no-quorum" ? undefined : outcome;
 }
 
 /** FNV-1a. */

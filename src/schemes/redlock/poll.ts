@@ -5,9 +5,9 @@ import { schemeError } from "../../drivers/server-errors.ts";
 import { SchemeError } from "../../errors.ts";
 import type { Node } from "./node.ts";
 import { DECIDED_WITHIN, noQuorum } from "./verdict.ts";
-import type { RenewalVote } from "./verdict.ts";
+import type { HolderVote } from "./verdict.ts";
 
-export type Vote = RenewalVote & { readonly cause?: unknown };
+export type Vote = HolderVote & { readonly cause?: unknown };
 
 /** What one node said. */
 export type Heard = (vote: Vote) => void;
@@ -35,9 +35,8 @@ export function poll<R>(
   const end = clock.now() + Math.max(limit, DECIDED_WITHIN);
   const late: Vote = { kind: "failed", cause: tooLate(limit) };
   let isOver = false;
-  let isAsked = false;
   const look = (): void => {
-    if (isOver || !isAsked) return;
+    if (isOver) return;
     const verdict = judge([...said.values()]);
     if (verdict === undefined && said.size < nodes.length) return;
     isOver = true;
@@ -47,7 +46,7 @@ export function poll<R>(
       noQuorum(
         all.map((node) => {
           const vote = said.get(node);
-          return [node.title, vote?.kind === "failed" ? { cause: schemeError(vote.cause) } : vote?.kind] as const;
+          return [node.title, vote?.kind === "failed" ? { cause: schemeError(vote.cause) } : saidOf(vote)] as const;
         }),
       ),
     );
@@ -63,9 +62,10 @@ export function poll<R>(
   };
   const timer = clock.after(limit, ending, true);
   for (const node of nodes) ask(node, (vote) => heard(node, vote));
-  isAsked = true;
-  // Nodes that are left out say so at once, but the caller hears of nothing before this has returned.
-  if (said.size > 0 || nodes.length === 0) void Promise.resolve().then(look);
+}
+
+function saidOf(vote: Vote | undefined): "yes" | "no" | undefined {
+  return vote?.kind === "yes" ? "yes" : vote && "no";
 }
 
 /** For a Caller: how a failure is told. */
