@@ -33,7 +33,8 @@ export function poll<R>(
 ): void {
   const said = new Map<Node, Vote>();
   const end = clock.now() + Math.max(limit, DECIDED_WITHIN);
-  const late: Vote = { kind: "failed", cause: tooLate(limit) };
+  // An error is dear to make, and mostly not needed.
+  const late = (): Vote => ({ kind: "failed", cause: tooLate(limit) });
   let isOver = false;
   const look = (): void => {
     if (isOver) return;
@@ -53,11 +54,11 @@ export function poll<R>(
   };
   const heard = (node: Node, vote: Vote): void => {
     // This process may have been blocked, and the timer be behind.
-    if (!said.has(node)) said.set(node, clock.now() > end ? late : vote);
+    if (!said.has(node)) said.set(node, clock.now() > end ? late() : vote);
     look();
   };
   const ending = (): void => {
-    for (const node of nodes) if (!said.has(node)) said.set(node, late);
+    for (const node of nodes) if (!said.has(node)) said.set(node, late());
     look();
   };
   const timer = clock.after(limit, ending, true);
