@@ -1,11 +1,12 @@
 /**
  * Prepares a release: `npm run release -- 0.2.0`. It checks everything, writes the version and the changelog's heading,
- * and makes the commit and the tag. It publishes nothing: `npm publish` does that from continuous integration, where
- * the tag was pushed, with the provenance that `publishConfig` asks for.
+ * and makes the commit and the tag. It publishes nothing: .github/workflows/publish.yml does, when the tag is pushed,
+ * with the provenance that `publishConfig` asks for. With `--dry-run` it checks what takes a minute, and changes nothing.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 const root = new URL("../", import.meta.url);
 const HEADING = "## Unreleased\n";
@@ -39,20 +40,50 @@ export function withVersion(changelog: string, version: string, date: string): s
   return `${before}${HEADING}\n## ${version} (${date})\n${after}`;
 }
 
-function main(version: string): void {
-  const packageFile = new URL("package.json", root);
-  const { version: last } = JSON.parse(readFileSync(packageFile, "utf8")) as { version: string };
-  const objection = objectionTo(version, last);
-  if (objection !== undefined) throw new Error(objection);
-  if (ask("git", "status", "--porcelain") !== "") throw new Error("Commit or stash your changes first.");
-  const changelog = withVersion(readFileSync(new URL("CHANGELOG.md", root), "utf8"), version, day());
+interface Manifest {
+  readonly version: string;
+  readonly repository?: unknown;
+  readonly publishConfig?: { readonly provenance?: boolean };
+}
 
+/** @returns why this package cannot be published with provenance, or undefined */
+export function missingFor({ repository, publishConfig }: Manifest): string | undefined {
+  if (publishConfig?.provenance !== true) return "Expected publishConfig.provenance to be true in package.json.";
+  if (repository === undefined) {
+    return "Expected repository in package.json: npm compares it with where the package was built.";
+  }
+  return undefined;
+}
+
+function main(version: string, isDryRun: boolean): void {
+  const manifest = JSON.parse(readFileSync(new URL("package.json", root), "utf8")) as Manifest;
+  const changelog = withVersion(readFileSync(new URL("CHANGELOG.md", root), "utf8"), version, day());
+  const isClean = ask("git", "status", "--porcelain") === "";
+  const objections = [
+    objectionTo(version, manifest.version),
+    missingFor(manifest),
+    isClean ? undefined : "Commit or stash your changes first.",
+    ask("git", "tag", "--list", `v${version}`) === "" ? undefined : `The tag v${version} exists already.`,
+  ].filter((each) => each !== undefined);
+
+  if (isDryRun) {
+    run("npm", "run", "check");
+    run("npm", "pack", "--dry-run");
+    console.log(objections.length === 0 ? `\n${version} can be released.` : `\nStill to do:\n${objections.join("\n")}`);
+    return;
+  }
+  if (objections.length > 0) throw new Error(objections.join("\n"));
   run("bash", ".ci/run");
-  run("npm", "version", version, "--no-git-tag-version");
-  writeFileSync(new URL("CHANGELOG.md", root), changelog);
-  run("npm", "run", "generate"); // the man page names the version
-  run("npm", "pack", "--dry-run");
-  run("git", "commit", "--all", "--message", version);
+  try {
+    run("npm", "version", version, "--no-git-tag-version");
+    writeFileSync(new URL("CHANGELOG.md", root), changelog);
+    run("npm", "run", "generate"); // the man page names the version
+    run("npm", "pack", "--dry-run");
+    run("git", "commit", "--all", "--message", version);
+  } catch (error) {
+    run("git", "checkout", "--", "."); // it was clean
+    throw error;
+  }
   run("git", "tag", "--annotate", `v${version}`, "--message", version);
   console.log(`\nLook at it (git show), then: git push --follow-tags. Continuous integration publishes the tag.`);
 }
@@ -63,7 +94,8 @@ function day(): string {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    main(process.argv[2] ?? "");
+    const { values, positionals } = parseArgs({ options: { "dry-run": { type: "boolean" } }, allowPositionals: true });
+    main(positionals[0] ?? "", values["dry-run"] ?? false);
   } catch (error) {
     console.error((error as Error).message);
     process.exitCode = 1;

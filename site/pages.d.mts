@@ -4,3 +4,4 @@ export interface Item {
   readonly file: string;
 }
 export const SECTIONS: readonly { readonly text: string; readonly items: readonly Item[] }[];
+export const ENTRIES: ReadonlyMap<string, string>;

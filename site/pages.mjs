@@ -28,7 +28,6 @@ const ALL = [
       { text: "Going to production", page: "production", file: "docs/production.md" },
       { text: "Troubleshooting", page: "troubleshooting", file: "docs/troubleshooting.md" },
       { text: "Doctor", page: "doctor", file: "docs/doctor.md" },
-      { text: "Testing", page: "testing", file: "docs/testing.md" },
       { text: "Observability", page: "observability", file: "docs/observability.md" },
       { text: "Dashboard", page: "dashboard", file: "docs/dashboard.md" },
       { text: "Command line", page: "command-line", file: "docs/command-line.md" },
@@ -58,7 +57,6 @@ const ALL = [
       { text: "Protocol", page: "protocol", file: "docs/protocol.md" },
       { text: "Architecture", page: "architecture", file: "docs/architecture.md" },
       { text: "Simulator", page: "simulator", file: "docs/simulator.md" },
-      { text: "What has been tested", page: "proof", file: "docs/proof.md" },
       { text: "Proof", page: "proof", file: "docs/proof.md" },
       { text: "Benchmark results", page: "bench/latest", file: "bench/results/latest.md" },
       {
@@ -78,6 +76,22 @@ const ALL = [
     ],
   },
 ];
+
+/** The entries of the package that users import, as TypeDoc calls their modules. */
+export const ENTRIES = new Map([
+  ["index", "holdfast"],
+  ["fence", "holdfast/fence"],
+  ["otel", "holdfast/otel"],
+  ["dashboard", "holdfast/dashboard"],
+  ["nestjs", "holdfast/nestjs"],
+  ["nestjs/terminus", "holdfast/nestjs/terminus"],
+  ["fastify", "holdfast/fastify"],
+  ["node-cron", "holdfast/node-cron"],
+  ["testing", "holdfast/testing"],
+  ["redlock", "holdfast/redlock"],
+  ["redlock4", "holdfast/redlock4"],
+  ["redis-semaphore", "holdfast/redis-semaphore"],
+]);
 
 export const SECTIONS = ALL.map(({ text, items }) => ({
   text,

@@ -8,7 +8,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, write
 import { dirname, join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Application } from "typedoc";
-import { SECTIONS } from "./pages.mjs";
+import { ENTRIES, SECTIONS } from "./pages.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "..");
@@ -107,20 +107,8 @@ function commandReference() {
 }
 
 async function reference() {
-  const entries = [
-    "index",
-    "fence",
-    "otel",
-    "dashboard",
-    "testing",
-    "redlock",
-    "redlock4",
-    "redis-semaphore",
-    "nestjs",
-    "fastify",
-  ];
   const app = await Application.bootstrapWithPlugins({
-    entryPoints: entries.map((name) => join(root, `dist/${name}.d.ts`)).filter((file) => existsSync(file)),
+    entryPoints: [...ENTRIES.keys()].map((name) => join(root, `dist/${name}.d.ts`)),
     tsconfig: join(here, "tsconfig.typedoc.json"),
     plugin: ["typedoc-plugin-markdown"],
     out: join(out, "api"),
@@ -142,11 +130,21 @@ async function reference() {
   const project = await app.convert();
   if (!project) throw new Error("TypeDoc found nothing in dist/. Run npm run build first.");
   await app.generateOutputs(project);
+  for (const [module, name] of ENTRIES) {
+    const page = join(out, "api", module, "index.md");
+    writeFileSync(page, readFileSync(page, "utf8").replace(/^# .*$/m, `# ${name}`));
+  }
+  const imports = [...ENTRIES].map(([module, name]) => `- [\`${name}\`](/api/${module}/)`);
+  write(
+    "api/index",
+    `# API reference\n\nEvery class, option, unit, default and error, by what you import:\n\n${imports.join("\n")}\n`,
+  );
 }
 
 /** For readers that are programs: what there is, and all of it in one file. */
 function llms() {
-  const first = (file) => (/^(?!#|```|\||!|-|>|\s)(.+)$/m.exec(read(file))?.[1] ?? "").split(/(?<=\.) /)[0];
+  const plain = (text) => text.replace(/\[([^\]]+)\]\([^)]*\)/g, "$1");
+  const first = (file) => plain(/^(?!#|```|\||!|-|>|\s)(.+)$/m.exec(read(file))?.[1] ?? "").split(/(?<=\.) /)[0];
   const lines = SECTIONS.map(({ text, items }) => {
     const entries = items.map(({ text: title, file, page }) => `- [${title}](/${page}.html): ${first(file)}`);
     return `## ${text}\n\n${entries.join("\n")}\n`;
@@ -164,9 +162,14 @@ rmSync(out, { recursive: true, force: true });
 mkdirSync(join(out, "public"), { recursive: true });
 for (const [file, page] of pages) {
   if (!file.endsWith(".md")) continue;
-  write(page, harmless(tabs(relink(file, read(file)))));
+  write(page, harmless(tabs(relink(file, read(file).replace(/^```crontab$/gm, "```sh")))));
 }
-write("index", readFileSync(join(here, "home.md"), "utf8"));
+// The README's first block, which a test runs, and its chart.
+const example = /^```ts\n[^]*?^```$/m.exec(read("README.md"))?.[0] ?? "";
+const home = readFileSync(join(here, "home.md"), "utf8");
+write("index", home.replace("<!-- example -->", example));
+copyAsset("bench/results/chart.svg");
+cpSync(join(here, "logo.svg"), join(out, "public/logo.svg"));
 const titleOf = (file) => /^# (.*)$/m.exec(read(file))?.[1] ?? file;
 write(
   "decisions/index",

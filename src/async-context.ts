@@ -4,7 +4,7 @@
  */
 import { builtin } from "./runtime.ts";
 
-/** A context that something was made in, to run more in it later. Where the runtime has none, there is only one. */
+/** A context that something was made in, to run more in it later. If the runtime has no contexts, there is only one. */
 export interface AsyncContext {
   runInAsyncScope<T>(run: () => T): T;
 }
@@ -18,7 +18,7 @@ export const ContextOfNow: new (type: string) => AsyncContext =
     }
   };
 
-/** Made when the module is loaded, so its context is that of no request. */
+/** Made when the module is loaded, so it belongs to no request. */
 const nowhere = new ContextOfNow("holdfast");
 
 /** Run in no request's context. Whatever `run` starts (timers, sockets, promises) stays out of it too. */

@@ -1,10 +1,10 @@
-/** Who hears how a call came out: one of the two, once, and never before the call has returned. */
+/** Is notified of a call's outcome: by one of the two methods, once, and never before the call has returned. */
 export interface Caller<T> {
   answered(answer: T): void;
   failed(error: unknown): void;
 }
 
-/** For what answers with promises: report how one came out. */
+/** For code that answers with promises: report the outcome of one. */
 export function report<T>(outcome: Promise<T>, caller: Caller<T>): void {
   outcome.then(
     (answer) => caller.answered(answer),

@@ -8,8 +8,8 @@ export interface Timer {
 }
 
 /**
- * The time that deadlines are kept by. Everything in holdfast that waits or measures does it through a clock, so that
- * tests drive time by hand.
+ * The time that deadlines are measured by. Everything in holdfast that waits or measures uses a clock, so that
+ * tests can drive time by hand.
  */
 export interface Clock {
   /** Milliseconds on a clock that never jumps; its zero means nothing. */
@@ -17,8 +17,8 @@ export interface Clock {
   /** Microseconds since 1970, as far as this machine knows. Floors fences; never measures a duration. */
   micros(): number;
   /**
-   * Call `run` once, after at least `delay` milliseconds, in no request's async context. It is given the time when the
-   * timer fired: what had arrived by then has been read since. What is late must be judged by that time, because user
+   * Call `run` once, after at least `delay` milliseconds, in no request's async context. Its argument is the time when the
+   * timer fired: what had arrived by then has been read since. Judge lateness by that time, because user
    * code may have blocked the event loop in between.
    *
    * @param isAwaited whether the process must stay alive for it (default false)
@@ -26,18 +26,18 @@ export interface Clock {
   after(delay: number, run: (firedAt: number) => void, isAwaited?: boolean): Timer;
 }
 
-/** setTimeout runs at once what is further away than this; a longer wait is taken in steps by its caller. */
+/** setTimeout fires at once if the delay is longer than this, so callers split a longer wait into steps. */
 export const LONGEST_TIMER: number = 2 ** 31 - 1;
 
 /**
- * The process's own monotonic clock and timers. Timers that a test fakes do not move it.
+ * The process's own monotonic clock and timers. Fake timers of a test do not move it.
  */
 export const systemClock: Clock = {
   now: monotonic,
   micros: () => Date.now() * 1000,
   after(delay, run, isAwaited = false) {
     let cancelTurn: (() => void) | undefined;
-    // The process may have been blocked. What arrived meanwhile is read before anything is judged to be late.
+    // The process may have been blocked, so what has arrived is read before anything counts as late.
     const late = (): void => {
       const firedAt = monotonic();
       cancelTurn = onNextTurn(() => run(firedAt));
@@ -53,7 +53,7 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves after that time, or as soon as one of the signals is aborted. Leaves no timer and no listener behind. */
+/** Resolves after that time, or as soon as one of the signals aborts. Leaves no timer and no listener behind. */
 export function pause(clock: Clock, delay: number, ...signals: (AbortSignal | undefined)[]): Promise<void> {
   return new Promise((resolve) => {
     const end = clock.now() + delay;

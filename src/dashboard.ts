@@ -11,9 +11,9 @@ export type { Authorize, DashboardOptions } from "./options/dashboard.ts";
 
 /** A page that shows the locks of one LockManager's server and prefix. */
 export interface Dashboard {
-  /** Answers the requests of the page, wherever it is mounted. It can be passed on without its object. */
+  /** Answers the requests of the page, wherever it is mounted. You can pass it on as a function, without the object. */
   readonly fetch: (request: Request) => Promise<Response>;
-  /** Stops looking at the server and ends the events of all viewers. Closing the LockManager does the same. */
+  /** Stops looking at the server and ends all viewers' event streams. Closing the LockManager does the same. */
   readonly close: () => void;
 }
 

@@ -1,6 +1,6 @@
-/** Who has a write, and who must have it. Proofs of it are made by drivers: see drivers/proof.ts. */
+/** Which replicas or disks have stored a write, and which must. Drivers find out: see drivers/proof.ts. */
 
-/** Who has a write, beside the memory of the server that made it. */
+/** What has stored a write, other than the memory of the server that made it. */
 export interface Durability {
   /** How many replicas; with `aof`, how many that have it on their own disks. */
   readonly replicas: number;
@@ -14,7 +14,7 @@ export interface Wish extends Durability {
   readonly timeout: number;
 }
 
-/** Whether what was reached is no less than what was wanted. */
+/** Whether no less was reached than was required. */
 export function meets(reached: Durability | undefined, { replicas, aof }: Durability): boolean {
   return reached !== undefined && reached.replicas >= replicas && (reached.aof || !aof);
 }

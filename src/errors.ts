@@ -10,7 +10,7 @@ export type LockErrorCode =
   | "stale"
   /** There is no such detached lock any more. */
   | "gone"
-  /** The lock was released before: there is nothing to extend, downgrade or detach. */
+  /** The lock has been released already, so it cannot be extended, downgraded or detached. */
   | "released"
   /** The manager has been closed. */
   | "closed"
@@ -20,7 +20,7 @@ export type LockErrorCode =
   | "queue-full"
   /** The name is in use as something else: as a lock, as a semaphore, or as one with another limit. */
   | "mismatch"
-  /** Code that wants to run under a lock does not. */
+  /** Code that must run under a lock does not. */
   | "not-held"
   /** A request waits for the callback that it is made in. Only reported, on `holdfast:trouble`. */
   | "deadlock"
@@ -36,7 +36,7 @@ export type LockErrorCode =
 export type SchemeErrorCode =
   /** No answer in time, or no connection. */
   | "unreachable"
-  /** The server wants another user or password, or the user may not do this. */
+  /** The server requires another user or password, or the user lacks a right. */
   | "not-authorized"
   /** The server does not let this user run scripts. */
   | "no-scripting"
@@ -60,34 +60,53 @@ export type SchemeErrorCode =
   | "same-server"
   /** Too few replicas, or no disk, acknowledged a grant or its extension in time. */
   | "not-durable"
-  /** The server may delete locks that are held when its memory is full. Only ever reported, on `holdfast:trouble`. */
+  /** The server may delete held locks when its memory is full. Only reported, on `holdfast:trouble`. */
   | "evicts"
-  /** The server cannot say how durable a write is, or must not say it to this user. */
+  /** The server cannot report how durable a write is, or this user may not ask. */
   | "no-wait"
   /** Anything else the server or the client said. */
   | "server";
 
-/** The parent of every error of holdfast that the Web Locks specification does not name. */
+/** The parent of every error of holdfast that the Web Locks specification does not name. Its message ends with `help`. */
 export class LockError extends Error {
   override readonly name: string = "LockError";
   readonly code: LockErrorCode;
 
   constructor(code: LockErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(`${message}${pointerTo(code)}`, options);
     this.code = code;
   }
 
-  /** Where the documentation says what to do: a page of this package, and the code's heading on it. */
+  /**
+   * Where the documentation says what to do: a page of this package, and the code's heading on it. `holdfast explain`
+   * prints what is there.
+   */
   get help(): string {
-    return `holdfast/docs/troubleshooting.md#${this.code}`;
+    return helpFor(this.code);
   }
+}
+
+function helpFor(code: LockErrorCode): string {
+  return `holdfast/docs/troubleshooting.md#${code}`;
+}
+
+/** What each message ends with. In parentheses, so that it can follow any sentence. */
+function pointerTo(code: LockErrorCode): string {
+  return ` (${helpFor(code)})`;
+}
+
+/** What an error says, without the address at its end: it becomes part of a longer message. */
+export function sentenceOf(error: Error): string {
+  const { message } = error;
+  const pointer = error instanceof LockError ? pointerTo(error.code) : "";
+  return message.endsWith(pointer) ? message.slice(0, message.length - pointer.length) : message;
 }
 
 /** The lock was not granted within `waitTimeout`. The request has left the queue. */
 export class LockTimeoutError extends LockError {
   override readonly name = "LockTimeoutError";
 
-  /** @param reason why not, as far as is known: a sentence without its full stop */
+  /** @param reason why it was not granted, if known: a sentence without its full stop */
   constructor(lock: string, waited: number, reason: string, options?: ErrorOptions) {
     super("timeout", `Lock ${quote(lock)} was not granted within ${waited} ms: ${reason}.`, options);
   }
@@ -208,8 +227,8 @@ const NOBODY: Durability = { replicas: 0, aof: false };
  */
 export class DurabilityError extends SchemeError {
   override readonly name = "DurabilityError";
-  readonly wanted: Durability;
-  /** What was reached when the time was over. */
+  readonly required: Durability;
+  /** What had acknowledged it when the time was over. */
   readonly reached: Durability;
 
   constructor(lock: string, doing: "grant" | "extend", { replicas, aof, timeout }: Wish, reached: Durability = NOBODY) {
@@ -225,24 +244,24 @@ export class DurabilityError extends SchemeError {
         "Check that replicas are connected and disks can be written (INFO), or allow a longer timeout.",
       [],
     );
-    this.wanted = { replicas, aof };
+    this.required = { replicas, aof };
     this.reached = reached;
   }
 }
 
-/** How one of several servers answered. */
+/** One server's answer, of several. */
 export interface NodeVote {
-  /** The place of its client in the array that the manager was given: `node 2 of 3`. */
+  /** Its client's position in the array that was passed to the manager: `node 2 of 3`. */
   readonly node: string;
   /**
-   * `yes`; `no`: somebody else holds there; `failed`, for the reason in `cause`; `unknown`: it had not answered when
+   * `yes`; `no`: somebody else holds the lock there; `failed`: see `cause`; `unknown`: it had not answered when
    * the others had decided.
    */
   readonly vote: "yes" | "no" | "failed" | "unknown";
   readonly cause?: unknown;
 }
 
-/** Too few of several servers answered as needed. `votes` holds how each one voted, as far as it was known by then. */
+/** Too few of several servers answered as needed. `votes` has each server's vote, as far as it was known by then. */
 export class QuorumError extends SchemeError {
   override readonly name = "QuorumError";
   readonly votes: readonly NodeVote[];
@@ -259,13 +278,13 @@ export function unsupported(what: string, remedy: string): LockError {
   return new LockError("unsupported", `${what}. ${remedy}`);
 }
 
-/** What only one server can do. */
+/** For what only one server can do. */
 export function notOverNodes(what: string): LockError {
   const remedy = 'An array of clients, even of one, means Redlock. Pass a single client to use the scheme "lua".';
   return unsupported(`The scheme "redlock" cannot ${what}`, remedy);
 }
 
-/** A name as messages show it: quoted, its control characters escaped, shortened if it is long. */
+/** A name for messages: quoted, with control characters escaped, and shortened if it is long. */
 export function quote(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}…` : name);
 }

@@ -1,5 +1,5 @@
 /**
- * What holdfast reports on `node:diagnostics_channel`; docs/observability.md describes each event. While nobody listens
+ * What holdfast reports on `node:diagnostics_channel`; docs/observability.md describes each event. If nobody listens,
  * it costs nothing: no message is made before a channel is known to have a subscriber.
  */
 import { ContextOfNow } from "./async-context.ts";
@@ -50,17 +50,17 @@ export interface HoldEnd {
   readonly held: number | undefined;
 }
 
-/** How a request came out. `busy`: it was a try, and somebody else holds the lock. */
+/** The outcome of a request. `busy`: it was a try, and somebody else holds the lock. */
 export type RequestOutcome = "granted" | "busy" | "timeout" | "aborted" | "failed";
 
 /**
- * The message of the tracing channel `holdfast:request`: the same object for a request's start and its end. What its
- * start does not know is undefined then.
+ * The message of the tracing channel `holdfast:request`: the same object for a request's start and end. What the
+ * start does not know is undefined until then.
  */
 export interface RequestTrace extends RequestEvent {
-  /** How many requests of this process waited for the lock already when this one was made. */
+  /** How many requests of this process were already waiting for the lock when this one was made. */
   readonly ahead: number;
-  /** Where it stood when it began to wait: 1 for the first in the queue. Undefined if it did not wait, or it is not known. */
+  /** Its position when it began to wait: 1 for the first in the queue. Undefined if it did not wait, or if it is unknown. */
   position: number | undefined;
   /** Milliseconds from the request to its end. */
   waited: number | undefined;
@@ -97,7 +97,7 @@ export interface LockEvents {
   "holdfast:trouble": LockEvent & {
     readonly token: string;
     /** `examine`: it concerns the server and all locks there, so `name` and `token` are empty. */
-    readonly doing: "acquire" | "renew" | "release" | "examine";
+    readonly operation: "acquire" | "renew" | "release" | "examine";
     readonly error: unknown;
     /** The error's `code`, if it is one of ours. */
     readonly code: string | undefined;
@@ -113,12 +113,12 @@ export interface LockEvents {
   };
 }
 
-/** The async context of a request, in which its listeners are called, and what its events need to remember. */
+/** The async context of a request, in which its listeners are called, and what its events must remember. */
 export class RequestContext extends ContextOfNow {
   wasQueued = false;
   grantedAt: number | undefined;
   trace: RequestTrace | undefined;
-  /** It has begun to wait, as far as the trace knows. */
+  /** It has begun to wait, according to the trace. */
   hasPosition = false;
 
   constructor() {
@@ -126,7 +126,7 @@ export class RequestContext extends ContextOfNow {
   }
 }
 
-/** Undefined if a request has none, because nobody listens. */
+/** Undefined if a request has no context, because nobody listens. */
 export type Context = RequestContext | undefined;
 
 /** The context that the caller runs in now. */
@@ -139,7 +139,7 @@ export function inContext(context: Context, run: () => void): void {
   else run();
 }
 
-/** A request, as far as its events show it. The last two are read only if somebody listens. */
+/** What events show of a request. The last two properties are read only if somebody listens. */
 interface Asking {
   readonly lock: string;
   readonly terms: {
@@ -152,7 +152,7 @@ interface Asking {
   readonly waited: number;
 }
 
-/** A lease, as far as its events show it. The last two are read only if somebody listens. */
+/** What events show of a lease. The last two properties are read only if somebody listens. */
 interface Holding {
   readonly grant: Grant;
   readonly context: Context;
@@ -166,7 +166,7 @@ interface Target<Message> {
 }
 
 const channels = builtin("node:diagnostics_channel");
-/** Where the runtime has no channels. */
+/** For runtimes without channels. */
 const UNHEARD: Target<unknown> = { hasSubscribers: false, publish() {} };
 
 function typed<Name extends keyof LockEvents>(name: Name): Target<LockEvents[Name]> {
@@ -224,7 +224,7 @@ export const events = {
     complete(request, "busy");
   },
 
-  /** A request is over without a grant. */
+  /** A request ended without a grant. */
   ended(request: Asking, error: unknown): void {
     const { terms, context } = request;
     if (error instanceof LockTimeoutError) {
@@ -261,7 +261,7 @@ export const events = {
 
   /** A call to the server failed; holdfast continues by itself. */
   trouble(
-    doing: LockEvents["holdfast:trouble"]["doing"],
+    operation: LockEvents["holdfast:trouble"]["operation"],
     error: unknown,
     { lock, token }: { readonly lock: string; readonly token: string },
     from: { readonly origin: Origin },
@@ -269,7 +269,7 @@ export const events = {
   ): void {
     if (!trouble.hasSubscribers) return;
     const code = error instanceof LockError ? error.code : undefined;
-    publish(trouble, { name: lock, token, ...from.origin, doing, error, code }, context);
+    publish(trouble, { name: lock, token, ...from.origin, operation, error, code }, context);
   },
 
   elected(term: { readonly name: string; readonly token: string; readonly fence: number }, origin: Origin): void {
@@ -280,7 +280,7 @@ export const events = {
     if (resigned.hasSubscribers) publish(resigned, aboutTerm(term, origin), undefined);
   },
 
-  /** @param origin of who took the lock away, by `forceRelease` or, in that context, by a request with `steal` */
+  /** @param origin the manager that took the lock away by `forceRelease`, or by a request with `steal` in that context */
   forced(
     { lock, mode }: Pick<LockState, "lock" | "mode">,
     holder: Pick<HolderState, "permits" | "token" | "fence" | "label">,
@@ -301,7 +301,7 @@ function aboutRequest({ lock, terms, origin }: Asking): RequestEvent {
   return { name: lock, mode: terms.mode, permits: terms.permits, ...origin };
 }
 
-/** What the trace of a request does not know at its start. */
+/** What the trace of a request knows only at its end. */
 function complete(request: Asking, outcome: RequestOutcome, grant?: Grant): void {
   const trace = request.context?.trace;
   if (trace) Object.assign(trace, { waited: request.waited, outcome, token: grant?.token, fence: grant?.fence });

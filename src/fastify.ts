@@ -9,25 +9,25 @@ export type HoldfastPluginOptions = FrameworkOptions;
 
 declare module "fastify" {
   interface FastifyInstance {
-    /** Of the plugin `holdfast/fastify`. */
+    /** The application's manager, made by the plugin `holdfast/fastify`. */
     locks: LockManager;
   }
 }
 
 /**
- * Makes a LockManager, `app.locks`, for the whole application. It is closed in `onClose`, when the requests that were
+ * Makes a LockManager, `app.locks`, for the whole application. It is closed in `onClose`, after the requests that were
  * being answered have ended.
  *
  *     await app.register(holdfast, { redis: "redis://localhost" });
  */
 export const holdfast: FastifyPluginAsync<HoldfastPluginOptions> = async (app, options) => {
   const locks = openLocks(options, "The plugin holdfast/fastify");
-  // First, so that it is closed whatever follows.
+  // First, so that the manager is closed whatever happens next.
   app.addHook("onClose", () => locks.close());
   app.decorate("locks", locks);
 };
 
-// What fastify-plugin does: what is decorated here is seen outside of the plugin.
+// What fastify-plugin does: decorators made here are visible outside the plugin.
 Object.assign(holdfast, {
   [Symbol.for("skip-override")]: true,
   [Symbol.for("fastify.display-name")]: "holdfast",

@@ -50,7 +50,7 @@ import { Lines } from "./waiting/lines.ts";
  */
 export class LockManager {
   readonly #options: CheckedManagerOptions;
-  /** Those that we opened ourselves, for URLs. */
+  /** Connections that we opened ourselves, for URLs. */
   readonly #connections: Connections | undefined;
   readonly #scheme: Scheme;
   readonly #keeper: LeaseKeeper;
@@ -89,10 +89,10 @@ export class LockManager {
   }
 
   /**
-   * Hold the lock while the callback runs; settles as the callback does.
+   * Holds the lock while the callback runs, and settles as the callback does.
    *
    * The Web Locks API: https://w3c.github.io/web-locks/. Beyond it: rejects with `LockTimeoutError` after
-   * `waitTimeout`, with `LockLostError` if the lease ended under a callback that succeeded, with `SchemeError` if the
+   * `waitTimeout`, with `LockLostError` if the lease ended while the callback ran, with `SchemeError` if the
    * server fails. Rejects and never throws.
    */
   request<T>(name: string, callback: (lock: Lock) => T): Promise<Awaited<T>>;
@@ -143,22 +143,22 @@ export class LockManager {
   }
 
   /**
-   * Wait for the lock and keep it until `release()`, or the end of an `await using` block.
+   * Waits for the lock and keeps it until `release()`, or until the end of an `await using` block.
    *
    * @throws what `request` rejects with
    */
   acquire(name: string, options?: Omit<LockOptions, "ifAvailable">): Promise<Lock>;
   acquire(names: readonly string[], options?: Omit<LockOptions, "ifAvailable">): Promise<SeveralLocks>;
   acquire(name: string | readonly string[], options?: LockOptions): Promise<Lock | SeveralLocks> {
-    // Only those who may not wait are answered with nothing.
+    // Only a request that may not wait resolves to nothing.
     return this.#acquire("acquire", name, options) as Promise<Lock | SeveralLocks>;
   }
 
   /**
-   * Take the lock if that is possible at once, or within `waitTimeout` milliseconds if you give one; otherwise resolve to
+   * Takes the lock if it is free at once, or within `waitTimeout` milliseconds if you give one; otherwise resolves to
    * null.
    *
-   * @throws what `acquire` rejects with; `LockTimeoutError` only if the time is up while the server fails
+   * @throws what `acquire` rejects with; `LockTimeoutError` only if the server fails when the time is up
    */
   tryAcquire(name: string, options?: TryOptions): Promise<Lock | null>;
   tryAcquire(names: readonly string[], options?: TryOptions): Promise<SeveralLocks | null>;
@@ -167,10 +167,10 @@ export class LockManager {
   }
 
   /**
-   * Hold here what `lock.detach()` gave in another process, on the same server and prefix: renewed and released here,
-   * with a new token and a larger fence. Works once, and only while the lease lasts.
+   * Holds a lock that another process detached (`lock.detach()`), on the same server and prefix. It is renewed and released
+   * here, with a new token and a larger fence. Works once, and only while the lease lasts.
    *
-   * @throws LockError `gone` if it was attached already, taken by force, or its lease has ended; what `acquire`
+   * @throws LockError `gone` if it was attached already, taken by force, or its lease has ended; also what `acquire`
    *   rejects with
    */
   async attach(detached: DetachedLock, options?: AttachOptions): Promise<Lock> {
@@ -185,7 +185,7 @@ export class LockManager {
   }
 
   /**
-   * A semaphore: `limit` permits under a name, for all processes together.
+   * A semaphore: `limit` permits under one name, shared by all processes.
    *
    * @param limit how many permits there are, 1 to 1,000,000; the same for all who use the semaphore at the same time
    * @throws TypeError or RangeError
@@ -200,8 +200,8 @@ export class LockManager {
   }
 
   /**
-   * Report who holds and who waits, in all processes. It runs after everything that this manager was asked before. Each
-   * lock is read at one instant, but not all locks at the same instant.
+   * Reports who holds and who waits, in all processes. It takes effect after all earlier calls of this manager. Each
+   * lock is read at one instant, but different locks at different instants.
    *
    * @param selection one lock by name, those that match a glob, or (the default) all under the prefix, which walks
    *   the server's keys
@@ -213,9 +213,9 @@ export class LockManager {
   }
 
   /**
-   * Take the lock from whoever holds it now; their processes are notified, and the next in the queue follows.
+   * Takes the lock from its current holders. Their processes are notified, and the next in the queue gets the lock.
    *
-   * @param expected tokens that `query()` reported: only these are taken from (default: whoever holds)
+   * @param expected tokens that `query()` reported: only these lose the lock (default: all current holders)
    * @returns those that lost the lock
    */
   async forceRelease(name: string, expected?: readonly (string | undefined)[]): Promise<LockInfo[]> {
@@ -233,37 +233,37 @@ export class LockManager {
   }
 
   /**
-   * Be a candidate for the leadership of that name, and lead whenever elected. Leaving the loop's body in any way
-   * resigns; the loop then continues as a candidate, also after a lease that was lost and while the server
-   * cannot be reached. It ends when `signal` aborts: a leader resigns only once its body has ended.
+   * Makes this process a candidate for the leadership of that name. Each pass of the loop is one term. Leaving its body
+   * resigns; the loop then continues as a candidate, also after a lost lease and while the server
+   * cannot be reached. It ends when `signal` aborts, but a leader resigns only once its body has ended.
    *
    *     for await (const term of locks.elect("scheduler", { signal })) await schedule(term.signal, term.fence);
    *
-   * Keep what `elect` returns to ask whether this candidate leads: `election.leading`.
+   * Keep the return value to ask whether this candidate leads: `election.leading`.
    *
-   * @throws TypeError or RangeError at once; while iterated, what `acquire` rejects with, except passing failures
+   * @throws TypeError or RangeError at once; while iterated, what `acquire` rejects with, except transient failures
    */
   elect(name: string, options?: ElectOptions): Election {
     return campaign(this.#room, checkElection(name, options, this.#options));
   }
 
   /**
-   * Follow who leads, or holds the lock of that name: at once, then whenever it has changed. Asks the server once per
-   * `interval`, so a change is reported within that time, and a leader of a shorter time may go unseen. While the server
-   * cannot be reached nothing is reported.
+   * Reports who leads, or holds the lock of that name: at once, and then every change. Asks the server once per
+   * `interval`, so a change is reported within that time, and a leader that leads for less may go unseen. While the server
+   * cannot be reached, nothing is reported.
    *
-   * @throws TypeError or RangeError at once; while iterated, what `query` rejects with, except passing failures
+   * @throws TypeError or RangeError at once; while iterated, what `query` rejects with, except transient failures
    */
   observe(name: string, options?: ObserveOptions): AsyncGenerator<Leader | null, void, void> {
     return leaders(this.#room, checkObservation(name, options));
   }
 
   /**
-   * Run the job unless another machine runs it, or ran it less than `atLeast` ago; else report who did, at once. The
-   * lock stays held for `atLeast` from the job's start, also if the job throws, the manager is closed or the process
+   * Runs the job unless another machine is running it, or ran it less than `atLeast` ago; then reports who did. The
+   * lock stays held for `atLeast` from the job's start, even if the job throws, the manager is closed or the process
    * dies.
    *
-   * @throws what the job throws, what `tryAcquire` rejects with, and `LockLostError` if the lock was lost under a job
+   * @throws what the job throws, what `tryAcquire` rejects with, and `LockLostError` if the lock was lost during a job
    *   that succeeded, for example because it took longer than `atMost`
    */
   async once<T>(name: string, options: OnceOptions, job: (lock: Lock) => T): Promise<OnceResult<Awaited<T>>> {
@@ -272,7 +272,7 @@ export class LockManager {
   }
 
   /**
-   * Compute a value once for all who ask at about the same time, in all processes. One computes, under the lock of that
+   * Computes a value once for all callers that ask at about the same time, in all processes. One computes, under the lock of that
    * name; the others wait, and get its value, or learn that it failed. Each gets a copy that has been encoded and decoded.
    *
    * @throws what `compute` throws here, `LockError` `compute-failed` if it threw elsewhere, `too-large`, or `unsupported`
@@ -289,8 +289,8 @@ export class LockManager {
   }
 
   /**
-   * Whether the running code is in a callback of `request` (`once`, `share`, of a semaphore too) that still holds that
-   * lock: for code deep inside that wants to know. Needs the manager's option `trackContext`.
+   * Whether the running code is in a callback of `request` (or `once`, `share`, a semaphore) that still holds that
+   * lock. Useful for code deep inside a callback. Needs the manager's option `trackContext`.
    *
    * @throws TypeError or RangeError for a bad name, LockError `unsupported` without that option
    */
@@ -306,9 +306,9 @@ export class LockManager {
   }
 
   /**
-   * Shut down: refuse new requests, reject those that wait, and release what is held. Callbacks that still run have
+   * Shuts down: refuses new requests, rejects waiting ones, and releases what is held. Callbacks that still run have
    * their `lock.signal` aborted at once (`LockLostError`, reason `closed`); their leases are renewed until they end, for
-   * at most `timeout` milliseconds (default 5 000; 0: not at all), and are lost then, so that their requests reject.
+   * at most `timeout` milliseconds (default 5 000; 0: not at all), and are then lost, so their requests reject.
    * Resolves when no request is left. Connections that this manager opened, for URLs too, are closed; a client that
    * you passed in stays open. The manager cannot be used afterwards.
    *
@@ -335,7 +335,7 @@ export class LockManager {
     }
   }
 
-  /** What elections, jobs and shared computations need of us. */
+  /** What elections, jobs and shared computations use of the manager. */
   get #room(): ElectionRoom & OnceRoom & FlightRoom {
     return {
       clock: this.#keeper.clock,

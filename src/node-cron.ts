@@ -1,4 +1,4 @@
-/** `holdfast/node-cron`: of all machines that have the same task, one runs it each time. */
+/** `holdfast/node-cron`: of all machines that have the same task, one runs it each time it is due. */
 import type { LockManager } from "./lock-manager.ts";
 import { checkCoordinator } from "./options/node-cron.ts";
 import type { CoordinatorOptions } from "./options/node-cron.ts";
@@ -13,7 +13,7 @@ export interface RunCoordinator {
 }
 
 /**
- * Whoever gets the lock of a task and its time runs it. The lock is renewed while the task runs, and kept for at least
+ * The machine that gets the lock of a task and its time runs it. The lock is renewed while it runs, and kept for at least
  * `ttlMs` from its start (node-cron's `distributedLease`), so that machines whose clocks are behind do not run it again.
  *
  *     setRunCoordinator(runCoordinator(locks));
@@ -32,7 +32,7 @@ export function runCoordinator(locks: LockManager, options?: CoordinatorOptions)
         };
         locks
           .once(prefix + key, { atMost: Math.max(atMost, ttlMs), atLeast: ttlMs }, run)
-          // What ends a run that has begun, node-cron cannot be told; the events tell it.
+          // node-cron cannot be told that a lock was lost during a run; the events report it.
           .then(({ ran }) => resolve(ran), reject)
           .finally(() => running.delete(key));
       }),

@@ -1,4 +1,4 @@
-/** `holdfast/otel`: spans and metrics of all LockManagers of this process, by OpenTelemetry's API. */
+/** `holdfast/otel`: spans and metrics of all LockManagers of this process, through OpenTelemetry's API. */
 import { checkInstrument } from "./options/otel.ts";
 import type { OtelOptions } from "./options/otel.ts";
 import { observeMetrics } from "./otel/metrics.ts";
@@ -7,10 +7,10 @@ import { observeSpans } from "./otel/spans.ts";
 export type { OtelOptions } from "./options/otel.ts";
 
 /**
- * Report spans and metrics from now on, for all LockManagers of this process. Call it once, after the SDK has been set
+ * Reports spans and metrics from now on, for all LockManagers of this process. Call it once, after the SDK has been set
  * up. Without an SDK nothing is recorded.
  *
- * @returns stops reporting, and ends the spans that are open
+ * @returns a function that stops reporting and ends open spans
  * @throws TypeError
  */
 export function instrument(options?: OtelOptions): () => void {

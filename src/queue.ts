@@ -4,7 +4,7 @@ export interface Queued<T> {
   behind: T | undefined;
 }
 
-/** First in, first out, and anyone can leave it at any time. Costs nothing but its two ends. */
+/** First in, first out, and an item can leave at any time. An empty queue is two references. */
 export class Queue<T extends Queued<T>> {
   first: T | undefined;
   last: T | undefined;
@@ -19,7 +19,7 @@ export class Queue<T extends Queued<T>> {
     this.size++;
   }
 
-  /** Before all others. */
+  /** Puts it before all others. */
   addFirst(item: T): void {
     item.before = undefined;
     item.behind = this.first;
@@ -44,7 +44,7 @@ export class Queue<T extends Queued<T>> {
     this.size--;
   }
 
-  /** What each item leads to is read before it is yielded, so that the items may leave meanwhile. */
+  /** The next item is read before each one is yielded, so items may leave meanwhile. */
   *[Symbol.iterator](): Generator<T, void, void> {
     for (let item = this.first; item;) {
       const next: T | undefined = item.behind;

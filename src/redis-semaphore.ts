@@ -1,4 +1,4 @@
-/** In place of redis-semaphore: docs/moving/from-redis-semaphore.md says what differs. */
+/** Replaces redis-semaphore: docs/moving/from-redis-semaphore.md says what differs. */
 export { LostLockError, TimeoutError } from "./drop-ins/redis-semaphore/errors.ts";
 export type { Lock } from "./drop-ins/redis-semaphore/lock.ts";
 export {

@@ -1,4 +1,4 @@
-/** In place of redlock 5 and @sesamecare-oss/redlock: docs/moving/from-redlock.md says what differs. */
+/** Replaces redlock 5 and @sesamecare-oss/redlock: docs/moving/from-redlock.md says what differs. */
 import { Redlock } from "./drop-ins/redlock/redlock.ts";
 
 export { ExecutionError, ResourceLockedError } from "./drop-ins/redlock/errors.ts";

@@ -1,4 +1,4 @@
-/** In place of redlock 4: docs/moving/from-redlock.md says what differs. */
+/** Replaces redlock 4: docs/moving/from-redlock.md says what differs. */
 import { Redlock } from "./drop-ins/redlock4/redlock.ts";
 
 export { using } from "./drop-ins/redlock4/disposer.ts";

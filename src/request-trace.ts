@@ -1,10 +1,10 @@
 /**
- * The tracing channel `holdfast:request`: from the moment a request is made until it holds, or is over. Monitoring
- * programs bind their own context to its start. While nobody subscribes it costs one look.
+ * The tracing channel `holdfast:request`: from the moment a request is made until it holds the lock or has ended. Monitoring
+ * programs bind their own context to its start. Without a subscriber it costs one check.
  */
 import { builtin } from "./runtime.ts";
 
-/** Undefined where the runtime has none. */
+/** Undefined if the runtime has none. */
 const requests = builtin("node:diagnostics_channel")?.tracingChannel("holdfast:request");
 
 export function isTraced(): boolean {
@@ -12,8 +12,8 @@ export function isTraced(): boolean {
 }
 
 /**
- * As `TracingChannel.tracePromise`, but the message has no `result`, and the last messages come before those who made
- * the request go on.
+ * Like `TracingChannel.tracePromise`, but the message has no `result`, and the last messages come before the code that made
+ * the request continues.
  *
  * @param make runs in the contexts that subscribers have bound to the start
  */

@@ -1,4 +1,4 @@
-/** From what callers ask for to the leases that they get: the options of each request are checked, then it is made. */
+/** Turns calls into leases: checks the options of each request, then makes it. */
 import type { Clock } from "./clock.ts";
 import { LockError, quote } from "./errors.ts";
 import { events } from "./events.ts";
@@ -18,12 +18,12 @@ export class Requests {
   readonly #options: CheckedManagerOptions;
   readonly #lines: Lines;
   readonly #clock: Clock;
-  /** Those of a request without options: what may wait, and `tryAcquire`. */
+  /** The terms of a request without options: one that may wait, and `tryAcquire`. */
   readonly #waits: Terms;
   readonly #tries: Terms;
-  /** Made at once if all callbacks are to be known, otherwise with the first request that is reentrant. */
+  /** Made at once if all callbacks must be tracked, otherwise with the first reentrant request. */
   #contexts: Contexts | undefined;
-  /** Holdings that their own callbacks wait for, and that this was reported of. */
+  /** Holdings whose own callbacks wait for them, which has been reported. */
   readonly #reported = new WeakSet<Holding>();
 
   constructor(options: CheckedManagerOptions, lines: Lines) {
@@ -35,7 +35,7 @@ export class Requests {
     if (options.trackContext) this.#contexts = new Contexts();
   }
 
-  /** Null if it is a try and the lock is busy. Everything is checked before anything is sent; bad input is thrown. */
+  /** Null if it is a try and the lock is busy. Everything is checked before anything is sent; bad input throws. */
   obtain<T>(verb: Verb, name: unknown, given: unknown, as: (holding: Holding) => T): Promise<T | null> {
     if (given === undefined) {
       const terms = verb === "tryAcquire" ? this.#tries : this.#waits;
@@ -70,11 +70,11 @@ export class Requests {
     return this.#lines.obtain(lock, terms, as);
   }
 
-  /** Run a callback under these locks, so that requests and questions in it know of them, if anybody wants that. */
+  /** Runs a callback under these locks, so that requests and questions in it can find them, if an option asks for that. */
   within<T>(holdings: readonly Holding[], callback: () => T): T {
     if (!this.#contexts) return callback();
     const contexts = this.#contexts;
-    // Others can take part in what is reentrant, so nothing else takes its place.
+    // Others can take part in a reentrant hold, so nothing else replaces it.
     const known = holdings.filter(
       (each) => each instanceof Part || (this.#options.trackContext && !(contexts.of(each.grant.lock) instanceof Part)),
     );
@@ -82,9 +82,9 @@ export class Requests {
   }
 
   /**
-   * What the callback around the running code has of that lock.
+   * The hold of that lock by the callback around the running code.
    *
-   * @throws LockError `unsupported` if that is not known
+   * @throws LockError `unsupported` if callbacks are not tracked
    */
   around(lock: string): Holding | undefined {
     const holding = this.#contexts?.of(lock);
@@ -96,7 +96,7 @@ export class Requests {
     );
   }
 
-  /** Report a request that is about to wait for the callback that it is made in, once for each callback. */
+  /** Reports a request that is about to wait for the callback that it is made in, once for each callback. */
   watch(lock: string, { manner, waitTimeout, mode, limit }: Terms): void {
     if (!this.#options.detectDeadlocks || manner !== "wait" || waitTimeout !== undefined || limit !== undefined) return;
     const holding = this.#contexts?.of(lock);
@@ -107,7 +107,7 @@ export class Requests {
     events.trouble("acquire", deadlock(lock), holding.grant, this.#lines, undefined);
   }
 
-  /** Only `request` has a callback, and so a context that others can be nested in. */
+  /** Only `request` has a callback, and therefore a context that others can be nested in. */
   async #takePart(verb: Verb, request: CheckedRequest): Promise<Holding | null> {
     this.#lines.assertOpen();
     throwIfAborted(request.signal);

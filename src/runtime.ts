@@ -1,9 +1,9 @@
 /**
- * What is used of the runtime beyond the language and the web's interfaces. No module of Node is imported, so that the
- * library loads where there is none (workers, the edge): each is looked up, and does without it if it is not there.
+ * What holdfast uses of the runtime beyond the language and the web's interfaces. No module of Node is imported, so that the
+ * library loads without them (workers, the edge): each is looked up, and left out if it is missing.
  *
- * All is taken when this module is loaded, and from the modules rather than from the globals: what a test fakes, before
- * or after, does not move it.
+ * Everything is read when this module is loaded, and from modules rather than globals, so fake timers, installed before
+ * or after, have no effect.
  */
 
 interface Builtins {
@@ -20,7 +20,7 @@ interface Builtins {
   readonly "node:util": typeof import("node:util");
 }
 
-/** A module of Node's; undefined where the runtime does not have it. */
+/** A module of Node; undefined if the runtime does not have it. */
 export function builtin<Name extends keyof Builtins>(name: Name): Builtins[Name] | undefined {
   const { process } = globalThis as { readonly process?: Partial<NodeJS.Process> };
   try {
@@ -39,7 +39,7 @@ const { setImmediate, clearImmediate } = timers;
 const { performance } = builtin("node:perf_hooks") ?? globalThis;
 const process = builtin("node:process");
 
-/** A timer that keeps the process alive unless it is told not to. */
+/** A timer. Keeps the process alive unless told otherwise. */
 export type Timeout = ReturnType<typeof globalThis.setTimeout>;
 
 export { setTimeout };
@@ -49,7 +49,7 @@ export function monotonic(): number {
   return performance.now();
 }
 
-/** After what has arrived was read. @returns cancels it */
+/** Runs after what has arrived was read. @returns a function that cancels it */
 export function onNextTurn(run: () => void): () => void {
   if (setImmediate && clearImmediate) {
     const immediate = setImmediate(run);
@@ -59,7 +59,7 @@ export function onNextTurn(run: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
-/** After all promises of this turn of the event loop, before anything of the next if the runtime can say when that is. */
+/** Runs after all promises of this turn of the event loop, and before the next turn if the runtime allows that. */
 export const afterPromises: (run: () => void) => void =
   process?.nextTick === undefined ? (run) => void setTimeout(run, 0) : (run) => process.nextTick(run);
 
@@ -74,7 +74,7 @@ export function sleep(time: number): Promise<void> {
   return new Promise((resolve) => unref(setTimeout(resolve, time)));
 }
 
-/** 128 random bits, in the letters of a URL. */
+/** 128 random bits, in characters that URLs allow. */
 export function randomId(): string {
   const bytes = (builtin("node:crypto")?.webcrypto ?? globalThis.crypto).getRandomValues(new Uint8Array(16));
   return btoa(String.fromCharCode(...bytes))
@@ -83,7 +83,7 @@ export function randomId(): string {
     .replaceAll("=", "");
 }
 
-/** host:pid:program, as far as the runtime has them. */
+/** host:pid:program, or those parts that the runtime has. */
 export function processName(): string {
   const host = builtin("node:os")?.hostname();
   if (process === undefined || !host) {

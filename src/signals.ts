@@ -1,6 +1,6 @@
 /** Abort signals that users pass in. */
 
-/** Whom the abort of one signal concerns: it has one listener of ours, however many wait with it. */
+/** Everyone whom the abort of one signal concerns: the signal has one listener of ours, however many requests use it. */
 class Concerned {
   readonly #signal: AbortSignal;
   readonly #runs = new Set<() => void>();
@@ -33,22 +33,22 @@ class Concerned {
 const concerned = new WeakMap<AbortSignal, Concerned>();
 
 /**
- * Call `run` when the signal is aborted; not if it has been aborted already.
+ * Calls `run` when the signal aborts, but not if it has aborted already.
  *
- * @returns ends that; the signal keeps no listener of ours once nobody listens
+ * @returns a function that stops this; the signal keeps no listener of ours once nobody needs it
  */
 export function onAbort(signal: AbortSignal | undefined, run: () => void): () => void {
   if (!signal || signal.aborted) return () => {};
   let all = concerned.get(signal);
   if (!all) concerned.set(signal, (all = new Concerned(signal)));
   const here = all;
-  // A function of its own, so that the same one can be registered twice.
+  // A separate function, so that the same `run` can be registered twice.
   const own = (): void => run();
   here.add(own);
   return () => here.delete(own);
 }
 
-/** @throws its reason, if it has been aborted. Not every polyfill has the method of that name. */
+/** @throws its reason, if it has aborted. Not every polyfill has the method of that name. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (!signal?.aborted) return;
   throw "reason" in signal ? signal.reason : new DOMException("This operation was aborted", "AbortError");

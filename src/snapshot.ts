@@ -1,14 +1,14 @@
-/** What `query()` reports, made from what schemes know. */
+/** Makes what `query()` reports from what schemes know. */
 import { CANDIDATE } from "./schemes/scheme.ts";
 import type { HolderState, LockMode, LockState, WaiterState } from "./schemes/scheme.ts";
 
-/** One holder or waiter, as `query()` reports it: what the Web Locks specification names, then ours. */
+/** One holder or waiter, as `query()` reports it: the members of the Web Locks specification, then those of holdfast. */
 export interface LockInfo {
   name: string;
   mode: LockMode;
   /** The manager that made the request; "" for a foreign holder (another library's key). */
   clientId: string;
-  /** Undefined for a foreign holder, and for those who wait behind the first of their process. */
+  /** Undefined for a foreign holder, and for waiters behind the first one of their process. */
   token: string | undefined;
   /** The human-readable holder name: the request's label, or its manager's. */
   label: string;
@@ -18,7 +18,7 @@ export interface LockInfo {
   fence: number | undefined;
   /** Milliseconds until a holder's lease ends unless renewed; undefined for a waiter, and for a key that never expires. */
   remaining: number | undefined;
-  /** Milliseconds since a holder's grant, if that is known: by the server's clock, else by this machine's. */
+  /** Milliseconds since a holder's grant, if known: by the server's clock, otherwise by this machine's. */
   held: number | undefined;
   /**
    * Milliseconds that a waiter has been in the queue, if its scheme reports it. If requests of another process share a
@@ -26,7 +26,7 @@ export interface LockInfo {
    */
   waited: number | undefined;
   /** Whether it leads an election or is a candidate (`elect`). */
-  elects: boolean;
+  inElection: boolean;
   /** For a semaphore: how many permits it holds or wants, and how many there are. */
   permits?: number;
   limit?: number;
@@ -56,12 +56,12 @@ function holdersOf({ lock, mode = "exclusive", limit, holders }: LockState, micr
     // A fence is the time of its grant in microseconds, unless that would be less than the one before.
     held: held ?? (fence === undefined ? undefined : Math.max(0, Math.floor((micros - fence) / 1_000))),
     waited: undefined,
-    elects: elects(token),
+    inElection: inElection(token),
     ...share(permits, limit),
   }));
 }
 
-/** Of those who share a place in the queue, the first has its token. */
+/** Of the requests that share a place in the queue, the first one has the place's token. */
 function waitersOf({ lock, limit, waiters }: LockState): LockInfo[] {
   return waiters.flatMap(
     ({ token, mode, label, clientLabel = "", waited, waiting, isBehind = false, permits }: WaiterState) =>
@@ -76,7 +76,7 @@ function waitersOf({ lock, limit, waiters }: LockState): LockInfo[] {
         remaining: undefined,
         held: undefined,
         waited,
-        elects: elects(token),
+        inElection: inElection(token),
         ...share(permits, limit),
       })),
   );
@@ -86,7 +86,7 @@ function clientOf(token: string | undefined): string {
   return token?.slice(0, token.indexOf(":")) ?? "";
 }
 
-function elects(token: string | undefined): boolean {
+function inElection(token: string | undefined): boolean {
   return token?.includes(`:${CANDIDATE}`) ?? false;
 }
 

@@ -1,4 +1,4 @@
-/** For the tests of programs that use holdfast: locks without a server, and time that moves by hand. */
+/** For tests of programs that use holdfast: locks without a server, and a clock that you move by hand. */
 import { systemClock } from "./clock.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { LockManager } from "./lock-manager.ts";
@@ -6,7 +6,7 @@ import type { ManagerOptions } from "./options/manager.ts";
 import { MemoryStore } from "./schemes/memory.ts";
 import { onNextTurn } from "./runtime.ts";
 
-/** A clock that moves only when told to. */
+/** A clock that moves only when you move it. */
 export class ManualClock implements Clock {
   #now = 0;
   readonly #timers = new Set<{ readonly at: number; readonly run: (firedAt: number) => void }>();
@@ -30,7 +30,7 @@ export class ManualClock implements Clock {
     return this.#timers.size;
   }
 
-  /** Let time pass, running what falls due in its order; promises settle in between. */
+  /** Lets time pass and runs what becomes due, in order; promises settle in between. */
   async advance(milliseconds: number): Promise<void> {
     const end = this.#now + milliseconds;
     await settled();
@@ -51,9 +51,9 @@ function settled(): Promise<void> {
   return new Promise((resolve) => onNextTurn(resolve));
 }
 
-/** A world of locks of its own: what its managers lock, no others see. */
+/** A separate world of locks: other worlds do not see what its managers lock. */
 export class TestLocks {
-  /** Moves by hand; with `"real time"` nothing uses it. */
+  /** You move it by hand; with `"real time"` nothing uses it. */
   readonly clock: ManualClock = new ManualClock();
   readonly #store: MemoryStore;
 
@@ -62,7 +62,7 @@ export class TestLocks {
   }
 
   /**
-   * A manager as another process would have it. All of them share this world's locks and clock, and report requests that
+   * A manager like that of another process. All share this world's locks and clock, and report requests that
    * wait for themselves (`detectDeadlocks`).
    */
   manager(options?: ManagerOptions): LockManager {

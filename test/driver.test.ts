@@ -238,7 +238,9 @@ describe("what a server or client says", () => {
     expect({ code: error.code, transient: error.transient }).toEqual({ code, transient: kind === "transient" });
     const words = text.replace(/, with args beginning with:.*|\.$/g, "");
     expect(error.message, "says what was said").toContain(words);
-    expect(error.message, "and what to do").toMatch(/\. [A-Za-z][^]{15,}\.$/);
+    expect(error.message, "and what to do").toMatch(
+      /\. [A-Za-z][^]{15,}\. \(holdfast\/docs\/troubleshooting\.md#[a-z-]+\)$/,
+    );
     expect(error.message).not.toContain("args beginning");
     expect([error.cause, error.causes]).toEqual([cause, [cause]]);
   });

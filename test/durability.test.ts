@@ -35,9 +35,9 @@ test("scheme set on GLIDE, whose transactions cannot be proven, is refused and l
   await cleared(stage.redis);
 });
 
-function expectUnmet(error: unknown, wanted: Durability, reached: Durability): void {
+function expectUnmet(error: unknown, required: Durability, reached: Durability): void {
   expect(error).toBeInstanceOf(DurabilityError);
-  expect(error).toMatchObject({ code: "not-durable", transient: false, wanted, reached });
+  expect(error).toMatchObject({ code: "not-durable", transient: false, required, reached });
 }
 
 /** What it rejects with is an unmet wish for one replica. */
@@ -483,7 +483,11 @@ describe.each(["lua", "set"] as const)("on disk, scheme %s", (scheme) => {
     expect((await locks.acquire(unique())).durability).toEqual({ replicas: 1, aof: true });
     replica.freeze();
     const error = await rejection(locks.acquire(unique(), { durability: { ...inVain, aof: true } }));
-    expect(error).toMatchObject({ code: "not-durable", wanted: { replicas: 1, aof: true }, reached: { replicas: 0 } });
+    expect(error).toMatchObject({
+      code: "not-durable",
+      required: { replicas: 1, aof: true },
+      reached: { replicas: 0 },
+    });
   });
 
   test("with appendfsync everysec a grant waits for the disk", async (t) => {

@@ -52,7 +52,7 @@ describe.each(schemes)("$title", ({ open, scheme }) => {
     expect(() => locks.assertHeld(name)).toThrow(
       expect.objectContaining({
         code: "not-held",
-        message: `Expected this code to run under the lock "${name}"; it does not. Call it in the callback of request("${name}", …).`,
+        message: `Expected this code to run under the lock "${name}"; it does not. Call it in the callback of request("${name}", …). (holdfast/docs/troubleshooting.md#not-held)`,
       }),
     );
     ended.resolve();
@@ -158,12 +158,13 @@ describe("a request that waits for its own callback", () => {
         scheme: "memory",
         label: "us",
         token: lock.token,
-        doing: "acquire",
+        operation: "acquire",
         code: "deadlock",
         error: expect.objectContaining({
           message:
             `A request for "${name}" waits for the callback that it is made in, which holds that lock, so neither ends. ` +
-            "Give both requests { reentrant: true }, or do the work with the lock that the callback was given.",
+            "Give both requests { reentrant: true }, or do the work with the lock that the callback was given. " +
+            "(holdfast/docs/troubleshooting.md#deadlock)",
         }),
       }),
     ]);

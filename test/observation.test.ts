@@ -23,7 +23,7 @@ function holder(name: string, more: Partial<LockInfo> = {}): LockInfo {
     remaining: 30_000,
     held: 0,
     waited: undefined,
-    elects: false,
+    inElection: false,
     ...more,
   };
 }
@@ -83,9 +83,9 @@ test("a queue that does not move is stuck after a while, also if nothing is know
 
 test("a leader that leads for long, and a job that is kept, are not stuck", () => {
   const history = new History(AFTER);
-  const leader = holder("a", { elects: true, held: 1e7 });
+  const leader = holder("a", { inElection: true, held: 1e7 });
   const job = holder("b", { label: "host (done, started 2026-01-01T00:00:00.000Z)", held: 1e7 });
-  const { stuck, locks } = look(history, 0, [leader, job], [waiter("a", 1e7, { elects: true })]);
+  const { stuck, locks } = look(history, 0, [leader, job], [waiter("a", 1e7, { inElection: true })]);
   expect(stuck).toEqual([]);
   expect([locks.get("a")?.kind, locks.get("b")?.kind]).toEqual(["election", "job"]);
 });

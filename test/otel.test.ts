@@ -200,7 +200,7 @@ test("calls to a server that failed are counted by code and by what they were fo
   await rejection(lock.extend());
   // The lease is renewed by itself, too, and fails again.
   const [troubles] = await metric("holdfast.troubles");
-  const about = { "holdfast.scheme": "lua", "holdfast.doing": "renew", "error.type": "no-scripting" };
+  const about = { "holdfast.scheme": "lua", "holdfast.operation": "renew", "error.type": "no-scripting" };
   expect(troubles?.attributes).toMatchObject(about);
   expect(troubles?.value).toBeGreaterThan(0);
 });

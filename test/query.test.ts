@@ -125,8 +125,8 @@ test.each(["lua", "set"])("scheme %s tells leaders and candidates from others", 
   const candidate = lua.elect(name, { signal: leave.signal }).next();
   await until(async () => (await lua.query({ name })).pending.length === 1, "the candidate waited");
   const { held, pending } = await lua.query({ name });
-  expect([held[0]?.elects, pending[0]?.elects]).toEqual([true, true]);
-  expect((await lua.query({ name: plain })).held[0]?.elects).toBe(false);
+  expect([held[0]?.inElection, pending[0]?.inElection]).toEqual([true, true]);
+  expect((await lua.query({ name: plain })).held[0]?.inElection).toBe(false);
   leave.abort();
   await candidate;
   await terms.return();

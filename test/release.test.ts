@@ -1,6 +1,6 @@
 /** What a release writes. */
 import { expect, test } from "vitest";
-import { objectionTo, withVersion } from "../scripts/release.ts";
+import { missingFor, objectionTo, withVersion } from "../scripts/release.ts";
 
 test("a version is the next patch, minor or major, and nothing else", () => {
   for (const next of ["0.1.1", "0.2.0", "1.0.0"]) expect(objectionTo(next, "0.1.0")).toBeUndefined();
@@ -15,4 +15,11 @@ test("what is unreleased comes under the version's heading, and Unreleased is em
   );
   expect(() => withVersion("## Unreleased\n\n## 0.1.0\n", "0.2.0", "2026-12-01")).toThrow("it is empty");
   expect(() => withVersion("# Changelog\n", "0.2.0", "2026-12-01")).toThrow("heading");
+});
+
+test("a package without provenance, or without the repository that npm compares it with, is not released", () => {
+  const manifest = { version: "0.1.0", publishConfig: { provenance: true }, repository: "github:somebody/holdfast" };
+  expect(missingFor(manifest)).toBeUndefined();
+  expect(missingFor({ ...manifest, publishConfig: {} })).toContain("provenance");
+  expect(missingFor({ version: "0.1.0", publishConfig: { provenance: true } })).toContain("repository");
 });

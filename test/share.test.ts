@@ -89,7 +89,7 @@ describe.each(sharing)("$title", ({ open }) => {
     end.reject(failure);
     expect(await first).toBe(failure);
     for (const error of await Promise.all(others)) {
-      const message = `The value of "${name}" could not be computed by a: the database is down`;
+      const message = `The value of "${name}" could not be computed by a: the database is down (holdfast/docs/troubleshooting.md#compute-failed)`;
       expect(error).toMatchObject({ name: "LockError", code: "compute-failed", message });
     }
     expect(await b.share(name, { ttl: 60_000 }, () => "later")).toBe("later");
@@ -161,7 +161,7 @@ describe.each(sharing)("$title", ({ open }) => {
     end.resolve("123456789");
     expect(await first).toMatchObject({
       code: "too-large",
-      message: `The value of "${name}" takes 11 bytes once encoded, and maxSize allows 10. Share less of it, or raise maxSize.`,
+      message: `The value of "${name}" takes 11 bytes once encoded, and maxSize allows 10. Share less of it, or raise maxSize. (holdfast/docs/troubleshooting.md#too-large)`,
     });
     expect(await waits).toMatchObject({ code: "compute-failed", message: expect.stringContaining("takes 11 bytes") });
     expect(await b.share(name, { ttl: 60_000, maxSize: 10 }, () => "12345678")).toBe("12345678");
@@ -343,8 +343,8 @@ test.each(countless)("$title refuses clearly", async ({ open, scheme }) => {
   expect(error).toBeInstanceOf(LockError);
   expect((error as Error).message).toBe(
     scheme === "redlock"
-      ? 'The scheme "redlock" cannot share a value. An array of clients, even of one, means Redlock. Pass a single client to use the scheme "lua".'
-      : 'The scheme "set" cannot share a value. Use the scheme "lua".',
+      ? 'The scheme "redlock" cannot share a value. An array of clients, even of one, means Redlock. Pass a single client to use the scheme "lua". (holdfast/docs/troubleshooting.md#unsupported)'
+      : 'The scheme "set" cannot share a value. Use the scheme "lua". (holdfast/docs/troubleshooting.md#unsupported)',
   );
   await world.close();
 });

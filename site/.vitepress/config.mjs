@@ -1,5 +1,5 @@
 import { defineConfig } from "vitepress";
-import { SECTIONS } from "../pages.mjs";
+import { ENTRIES, SECTIONS } from "../pages.mjs";
 
 const sidebar = SECTIONS.map(({ text, items }) => ({
   text,
@@ -46,7 +46,14 @@ export default defineConfig({
       { text: "Recipes", link: "/recipes" },
       { text: "API", link: "/api/" },
     ],
-    sidebar: [...sidebar, { text: "API", items: [{ text: "Reference", link: "/api/" }] }],
+    sidebar: [
+      ...sidebar,
+      {
+        text: "API reference",
+        collapsed: true,
+        items: [...ENTRIES].map(([module, name]) => ({ text: name, link: `/api/${module}/` })),
+      },
+    ],
     outline: [2, 3],
     search: { provider: "local" },
     footer: { message: "MIT licence" },

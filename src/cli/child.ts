@@ -1,5 +1,5 @@
 /**
- * The guarded command: a child in a session, and so a process group, of its own. A group is what can be stopped as a
+ * The guarded command: a child in its own session, and so in its own process group. A group can be stopped as a
  * whole, grandchildren included; only what leaves the group (setsid, a daemon) escapes.
  *
  * Its own session has no controlling terminal. Ctrl-C therefore reaches holdfast alone, which forwards it: once, where
@@ -25,7 +25,7 @@ import { isInBackground } from "./terminal.ts";
 /** How often to see whether a group has ended: most of its members are not our children. */
 const FIRST_LOOK = 10;
 const LAST_LOOK = 160;
-/** What SIGKILL has not ended by then is stuck in the kernel, or was never ours to signal. */
+/** A process that SIGKILL has not ended by then is stuck in the kernel, or belongs to another user. */
 const KILL_LIMIT = 1_000;
 
 export class Child {
@@ -59,7 +59,7 @@ export class Child {
   /** SIGTERM at once, SIGKILL after `grace` milliseconds to what is left. False if something runs on nevertheless. */
   async stop(grace: number): Promise<boolean> {
     this.signal("SIGTERM");
-    // What is suspended does not hear SIGTERM.
+    // A suspended process does not react to SIGTERM.
     this.signal("SIGCONT");
     if (await this.#endsWithin(grace)) return true;
     this.signal("SIGKILL");

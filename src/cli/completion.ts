@@ -71,7 +71,7 @@ function reply(choices: string): string {
   return `COMPREPLY=($(compgen -W "${choices}" -- "$current"))`;
 }
 
-/** What the command's argument may be, if that is known. */
+/** The allowed values of the command's argument, if they are known. */
 function choicesOf(command: Command): string | undefined {
   return command.registeredArguments[0]?.argChoices?.join(" ");
 }
@@ -85,7 +85,9 @@ function zsh(program: Command): string {
       return `'*${long}[${words(description)}]${value}'`;
     });
     const choices = choicesOf(command);
-    return `    ${command.name()}) _arguments ${[...options, choices ? `'1:shell:(${choices})'` : "'*:name:'"].join(" ")} ;;`;
+    const [argument] = command.registeredArguments;
+    const offered = choices ? `'1:${argument?.name()}:(${choices})'` : "'*:name:'";
+    return `    ${command.name()}) _arguments ${[...options, offered].join(" ")} ;;`;
   });
   return `#compdef holdfast
 _holdfast() {

@@ -70,7 +70,7 @@ export class Session {
   }
 
   /**
-   * Release and withdraw everything, for no command runs any more; what a server does not hear of within `limit`
+   * Releases and withdraws everything, because no command runs any more. What a server does not hear of within `limit`
    * milliseconds ends there with its lease.
    */
   close(limit?: number): Promise<void> {
@@ -88,7 +88,7 @@ export class Session {
 }
 
 /**
- * What --redis or the environment says: one server, or several for Redlock.
+ * The servers that --redis or the environment names: one, or several for Redlock.
  *
  * @throws CliError for a REDIS_URL that says nothing: a variable that was not filled in must not mean this machine
  */
@@ -126,7 +126,7 @@ function managerFor({ client }: Connections, options: ManagerOptions): LockManag
 
 /**
  * A connection keeps trying once it has stood. The first time is another matter: who mistypes an address wants to know,
- * and cron is not to hang. Resolves when a majority stands, that is one of one; the others may come later.
+ * and cron must not hang. Resolves when a majority is connected, which is one of one; the others may come later.
  *
  * @throws CliError
  */

@@ -1,7 +1,6 @@
 /** `holdfast doctor`: what endangers locks on the servers that the options name. */
 import type { Command } from "commander";
 import { Option } from "commander";
-import width from "string-width";
 import { systemClock } from "../clock.ts";
 import { examine } from "../doctor/doctor.ts";
 import type { Patient } from "../doctor/doctor.ts";
@@ -16,6 +15,7 @@ import { failureOf } from "./failures.ts";
 import { print, quoted } from "./messages.ts";
 import { addConnectionOptions, parseTtl } from "./options.ts";
 import type { ConnectionOptions } from "./options.ts";
+import { wrapped } from "./wrapped.ts";
 
 export interface DoctorOptions extends ConnectionOptions {
   readonly ttl: number;
@@ -166,18 +166,4 @@ const INDENT = 8;
 
 function labelled(label: string, text: string): string {
   return `  ${label.padEnd(INDENT - 2)}${wrapped(text, INDENT)}`;
-}
-
-/** In as many columns as the terminal has, or else 80; at most 100, because longer lines are hard to read. */
-function wrapped(text: string, indent: number): string {
-  const columns = Math.min(100, process.stdout.columns ?? 80);
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    if (line !== "" && indent + width(`${line} ${word}`) > columns) {
-      lines.push(line);
-      line = word;
-    } else line = line === "" ? word : `${line} ${word}`;
-  }
-  return [...lines, line].join(`\n${" ".repeat(indent)}`);
 }

@@ -53,7 +53,7 @@ async function lead(
   const child = new Child(words, environment(term));
   const end = await guard(term, child, interruptions, { title, grace });
   if (!(end instanceof LockLostError)) return end;
-  // What could not be stopped must not get company.
+  // A command that could not be stopped must not be started a second time.
   if (child.group !== undefined && groupRuns(child.group)) return ExitCode.lost;
   return undefined;
 }

@@ -3,7 +3,7 @@
  *
  * The lock is released when the command ends; what the command leaves running in the background is not waited for.
  *
- * Guarantees that the command is told to stop when the lock is lost, at the local deadline of the lease, also while
+ * Guarantees that the command gets SIGTERM when the lock is lost, at the local deadline of the lease, even while
  * the server does not answer. Does not guarantee that it has stopped by then: SIGTERM takes its time, and nothing
  * can stop it once holdfast itself is killed with SIGKILL. What the command changes is safe if it passes on
  * HOLDFAST_FENCE, and what it changes refuses a smaller one.
@@ -18,6 +18,7 @@ import { CliError } from "./cli-error.ts";
 import { CLOSE_LIMIT, refuseOverSeveral, Session } from "./connection.ts";
 import { exactDuration } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";
+import { withPointer } from "./failures.ts";
 import { environment, guard, labelFor, lossOf, titleOf } from "./guarded.ts";
 import { Interruptions } from "./interruptions.ts";
 import { lookAt, whoHolds } from "./listing.ts";
@@ -28,16 +29,16 @@ import type { Permits, RunningOptions } from "./options.ts";
 export interface ExecOptions extends RunningOptions {
   /** More names, to be held with the first. */
   readonly lock?: readonly string[];
-  /** Milliseconds; for ever if left out. */
+  /** Milliseconds; indefinitely if left out. */
   readonly wait?: number;
-  /** What a lock that is not free in time ends with. */
+  /** The exit code if the lock is not free in time. */
   readonly conflictExitCode: number;
   readonly shared?: boolean;
   /** Of a semaphore, in place of a lock. */
   readonly permits?: Permits;
 }
 
-/** Whoever waits for so long is told what for. */
+/** After this time a message says which lock holdfast waits for. */
 const NOTICE_AFTER = 300;
 /** Saying who holds a lock is a courtesy, not worth a longer wait. */
 const COURTESY_LIMIT = 1_000;
@@ -161,7 +162,7 @@ async function withinReason<T>(looks: Promise<T[]>): Promise<T[]> {
   return Promise.race([looks.catch(() => []), sleep(COURTESY_LIMIT, [])]);
 }
 
-/** Who is in the way, to complete a sentence. Empty if that cannot be told quickly. */
+/** Who holds the lock, to complete a sentence. Empty if that cannot be found out quickly. */
 async function courtesy(locks: LockManager, names: readonly string[]): Promise<string> {
   const looks = await withinReason(Promise.all(names.map((name) => lookAt(locks, name))));
   const found = looks.find(({ holders }) => holders.length > 0);
@@ -189,6 +190,6 @@ async function giveBack(
     return true;
   }
   if (await released) return true;
-  await complain(`${lossOf(lock, title)}, before the command ended`);
+  await complain(withPointer(`${lossOf(lock, title)}, before the command ended`, "lost"));
   return false;
 }

@@ -12,7 +12,7 @@ export const ExitCode = {
   notFound: 127,
 } as const;
 
-/** What a shell reports of a command that a signal ended. */
+/** The exit code that a shell reports for a command ended by a signal. */
 export function signalExitCode(signal: NodeJS.Signals): number {
   return 128 + constants.signals[signal];
 }

@@ -1,5 +1,5 @@
-/** What the library's errors become on the command line: an exit code, and a sentence in the command line's words. */
-import { DurabilityError, LockError, QuorumError, SchemeError } from "../errors.ts";
+/** Turns the library's errors into an exit code and a sentence in the command line's words. */
+import { DurabilityError, LockError, QuorumError, SchemeError, sentenceOf } from "../errors.ts";
 import type { LockErrorCode } from "../errors.ts";
 import { diagnose, saidBy } from "../drivers/server-errors.ts";
 import { CliError } from "./cli-error.ts";
@@ -9,11 +9,13 @@ import { ExitCode } from "./exit-codes.ts";
 export interface Failure {
   readonly exitCode: number;
   readonly message: string;
-  /** For whoever mends the bug. */
+  /** What `holdfast explain` takes, if an error of the library is the reason. */
+  readonly code?: LockErrorCode | undefined;
+  /** For those who mend the bug. */
   readonly trace?: string;
 }
 
-/** What to do about what the server said, `AS_DIAGNOSED` by the library; or another exit code and sentence. */
+/** A remedy for what the server said, `AS_DIAGNOSED` for the library's; or another exit code and sentence. */
 type Words = string | typeof AS_DIAGNOSED | ((error: LockError) => Failure);
 
 const AS_DIAGNOSED = Symbol("as diagnosed");
@@ -27,8 +29,8 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   gone: () => lost("The lock is no longer held under this token."),
   released: () => unexpected("holdfast had released the lock already."),
   closed: () => unexpected("holdfast was shutting down already."),
-  unsupported: ({ message }) => usage(inOptions(message)),
-  // What exec meets, it explains itself; elect and once take locks only.
+  unsupported: (error) => usage(inOptions(sentenceOf(error))),
+  // exec explains this itself; elect and once take locks only.
   mismatch: ({ message }) => {
     const [name = "The name"] = /"(?:[^"\\]|\\.)*"/.exec(message) ?? [];
     return usage(`${name} is in use as a semaphore, so it cannot be a lock. Use another name.`);
@@ -37,9 +39,9 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   deadlock: () => unexpected("holdfast waits for a lock that it holds itself."),
   "compute-failed": () => unexpected("holdfast could not compute a value."),
   "too-large": () => unexpected("holdfast had a value that is too large."),
-  "no-client": ({ message, cause }) =>
+  "no-client": (error) =>
     // If a library is installed and does not load, the message says why.
-    unavailable(cause === undefined ? NO_CLIENT : message),
+    unavailable(error.cause === undefined ? NO_CLIENT : sentenceOf(error)),
   unreachable: AS_DIAGNOSED,
   "not-authorized":
     "Put a user and password that may use the keys and channels of the prefix into the URL: redis://user:password@host.",
@@ -59,6 +61,9 @@ const WORDS: { readonly [Code in LockErrorCode]: Words } = {
   server: AS_DIAGNOSED,
 };
 
+/** Every code that an error can have. */
+export const CODES = Object.keys(WORDS) as readonly LockErrorCode[];
+
 const NO_CLIENT =
   "To connect to a server, holdfast needs a Redis client library, and none is installed. Run: npm install ioredis";
 
@@ -75,14 +80,22 @@ const REMEDIES: readonly (readonly [said: RegExp, remedy: string])[] = [
 ];
 
 /**
- * What was typed is checked before the library sees it, or where it is handed over. So a TypeError from anywhere else
+ * Arguments are checked before the library sees them, or when it gets them. So a TypeError from anywhere else
  * is a bug, whatever it says.
  */
 export function failureOf(error: unknown): Failure {
-  if (error instanceof CliError) return error;
-  if (error instanceof LockError) return inOurWords(error);
+  if (error instanceof CliError) {
+    const { exitCode, message, cause } = error;
+    return { exitCode, message, code: cause instanceof LockError ? cause.code : undefined };
+  }
+  if (error instanceof LockError) return { ...inOurWords(error), code: error.code };
   const trace = error instanceof Error ? `${error.stack}\n` : "";
   return { ...unexpected(`unexpected failure, please report it: ${String(error)}`), trace };
+}
+
+/** A sentence, and what to type to read more. */
+export function withPointer(message: string, code: LockErrorCode | undefined): string {
+  return code === undefined ? message : `${message} (holdfast explain ${code})`;
 }
 
 function inOurWords(error: LockError): Failure {
@@ -116,7 +129,7 @@ function remedyFor(error: LockError): string {
   return REMEDIES.find(([test]) => test.test(said))?.[1] ?? remedy;
 }
 
-/** What the client or the server said; of several servers, the first that failed. */
+/** The client's or the server's error; of several servers, that of the first that failed. */
 function causeOf(error: LockError): Error | undefined {
   const [cause] = error instanceof SchemeError ? error.causes : [];
   return cause instanceof Error ? cause : undefined;
@@ -129,9 +142,9 @@ function inUnits(text: string): string {
 
 function notDurable(error: LockError): string {
   if (!(error instanceof DurabilityError)) return `${saidBy(error)}. Check that the replicas are connected.`;
-  const { wanted, reached } = error;
+  const { required, reached } = error;
   return (
-    `Only ${reached.replicas} of ${wanted.replicas} replicas confirmed the grant in time, so it was released again. ` +
+    `Only ${reached.replicas} of ${required.replicas} replicas confirmed the grant in time, so it was released again. ` +
     "Check that the replicas are connected (INFO replication), or use a smaller --replicas."
   );
 }

@@ -1,9 +1,10 @@
-/** A command that runs while something is held: how it is stopped when that is lost, and what it is told at its start. */
+/** A command that runs while something is held: how it is stopped when that is lost, and its environment. */
 import { hostname } from "node:os";
 import { basename } from "node:path";
 import { LockLostError } from "../errors.ts";
 import type { Child } from "./child.ts";
 import { exactDuration } from "./durations.ts";
+import { withPointer } from "./failures.ts";
 import type { Interruptions } from "./interruptions.ts";
 import { complain, quoted } from "./messages.ts";
 
@@ -14,7 +15,7 @@ export interface Held {
 }
 
 export interface GuardOptions {
-  /** What is lost, in messages. */
+  /** The lock's name in messages. */
   readonly title: string;
   /** From SIGTERM to SIGKILL, in milliseconds. */
   readonly grace: number;
@@ -58,7 +59,7 @@ async function untilOver(held: Held, child: Child, options: GuardOptions): Promi
     held.signal.removeEventListener("abort", onLost);
     throw error;
   });
-  // Looks at the clock, for both may have happened while this process stood still; then onLost has just been called.
+  // Reads the clock, because both may have happened while this process stood still; then onLost has just been called.
   if (status !== undefined && held.held) {
     held.signal.removeEventListener("abort", onLost);
     return status;
@@ -70,7 +71,8 @@ async function untilOver(held: Held, child: Child, options: GuardOptions): Promi
 async function stop(held: Held, child: Child, { title, grace, explain }: GuardOptions): Promise<void> {
   const stopped = child.stop(grace);
   const how = `stopping the command (SIGTERM, then SIGKILL after ${exactDuration(grace)})`;
-  const told = complain(`${explain?.() ?? lossOf(held, title)}; ${how}`);
+  const why = explain?.();
+  const told = complain(withPointer(`${why ?? lossOf(held, title)}; ${how}`, why === undefined ? "lost" : undefined));
   if (!(await stopped)) await complain(`could not stop process group ${child.group}; it is still running`);
   await told;
 }
@@ -91,15 +93,15 @@ export function titleOf({ name, fence }: { readonly name: string; readonly fence
   return `${quoted(name)} (fence ${fence})`;
 }
 
-/** Who holds: host:pid:program, unless another was given. */
+/** The holder's label: host:pid:program, unless another was given. */
 export function labelFor(file: string, given: string | undefined): string {
   return given ?? `${hostname()}:${process.pid}:${basename(file)}`.slice(0, 256).toWellFormed();
 }
 
-/** What is set for a command. One of another holdfast, that this one is the command of, does not get through. */
+/** Variables for the command. Those of an outer holdfast, which runs this one, are removed. */
 const VARIABLES = ["HOLDFAST_LOCK", "HOLDFAST_FENCE", "HOLDFAST_TOKEN", "HOLDFAST_FENCES"] as const;
 
-/** What the command finds in its environment. */
+/** The command's environment. */
 export function environment(
   { name, fence, token }: { name: string; fence: number; token: string },
   fences?: ReadonlyMap<string, number>,

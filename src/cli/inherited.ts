@@ -1,5 +1,5 @@
 /**
- * What a program inherits from a shell and Node would not pass on: which signals are ignored, and the open descriptors
+ * What Node does not pass on of what a program inherits from a shell: ignored signals, and the open descriptors
  * above stderr. bin/holdfast reads them before Node starts, on Linux. If Node was started in another way, only some of
  * it can still be seen.
  *

@@ -12,13 +12,13 @@ const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2
 const HANDLED = [...FORWARDED, "SIGTSTP", "SIGCONT"] as const;
 type Handled = (typeof HANDLED)[number];
 
-/** What is to end, not only the command. */
+/** What must end, besides the command. */
 const ENDING: ReadonlySet<Handled> = new Set(["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]);
 
-/** The third Ctrl-C in a row kills the command. Whoever cancels lines at a prompt with it types in between. */
+/** The third Ctrl-C in a row kills the command. A user who cancels lines at a prompt with Ctrl-C types in between. */
 const KILLING = 3;
 const IN_A_ROW = 2_000;
-/** A command that still runs so long after a Ctrl-C may ignore it. */
+/** A command that still runs this long after a Ctrl-C may be ignoring it. */
 const NOTICE_AFTER = 1_000;
 
 export interface Guarded {
@@ -98,7 +98,7 @@ export class Interruptions {
   }
 
   /**
-   * Ctrl-Z: a suspended holdfast renews nothing, so the command stands still with it, and goes on only if the lock is
+   * Ctrl-Z: a suspended holdfast renews nothing, so the command is suspended with it, and continues only if the lock is
    * still held then. It gets SIGSTOP, because the system discards SIGTSTP in a session without a terminal.
    */
   #whileRunning(signal: Handled, { child, mayRun }: Guarded): void {

@@ -1,4 +1,4 @@
-/** Who holds and who waits, lock by lock: as JSON for programs, as a table for people. */
+/** Who holds and who waits, for each lock: as JSON for programs, as a table for people. */
 import type { LockManager } from "../lock-manager.ts";
 import type { LockInfo } from "../snapshot.ts";
 import type { LockMode, Selection } from "../schemes/scheme.ts";

@@ -1,5 +1,5 @@
 /**
- * What is said to people, on stderr, and what is printed for them or for programs, on stdout. Nothing else writes there.
+ * Messages for people, on stderr, and results for people or programs, on stdout. Nothing else writes there.
  *
  * Names, labels and what servers say come from strangers. No character of theirs that a terminal would obey, or that
  * would make a text look like another, gets out as it is: `quoted` and `plain` show where a name begins and ends, and
@@ -36,7 +36,7 @@ function lineOf(message: string): string {
 /** @throws CliError with the exit code to end with when it cannot be written; without a message if the reader has gone */
 export async function print(text: string): Promise<void> {
   const { stdout } = process;
-  // An error that is told to the callback is emitted, too, and would end the process if nobody heard it.
+  // An error that is passed to the callback is also emitted, and would end the process without a listener.
   stdout.once("error", ignore);
   const error = await new Promise<Error | null | undefined>((resolve) => stdout.write(`${harmless(text)}\n`, resolve));
   if (!error) {

@@ -51,7 +51,7 @@ export async function once(name: string, words: readonly string[], options: Once
   const interruptions = new Interruptions(quoted(name), quiet);
   const manager = { ttl, label: labelFor(file, options.label) };
   await using session = await interruptions.orCrash(Session.open(options, manager, interruptions.signal));
-  // Its time counts from when it was asked for, and is a little shorter than that, for clocks of different speeds.
+  // Its time counts from when it was requested, and is a little shorter, because clocks run at different speeds.
   const latest = performance.now() + atMost - DRIFT * Math.min(ttl, atMost) - 10;
   const explain = (): string | undefined =>
     performance.now() < latest ? undefined : `${quoted(name)} ran longer than --at-most ${exactDuration(atMost)}`;

@@ -115,7 +115,7 @@ function parsePrefix(text: string): string {
   }
 }
 
-/** So many permits, of so many that there are. */
+/** How many permits, of how many in all. */
 export interface Permits {
   readonly permits: number;
   readonly limit: number;

@@ -5,7 +5,7 @@ export function signalGroup(group: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-group, signal);
   } catch (error) {
-    // EPERM: it runs as another user (sudo). Whoever stops it sees that it lives on.
+    // EPERM: it runs as another user (sudo). The caller sees that it keeps running.
     if (!["ESRCH", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
   }
 }

@@ -9,7 +9,8 @@ import { elect } from "./elect.ts";
 import { exec } from "./exec.ts";
 import type { ExecOptions } from "./exec.ts";
 import { ExitCode } from "./exit-codes.ts";
-import { failureOf } from "./failures.ts";
+import { addExplain } from "./explain.ts";
+import { failureOf, withPointer } from "./failures.ts";
 import { ELECT_HELP, EXEC_HELP, LS_HELP, ONCE_HELP, PROGRAM_HELP, RELEASE_HELP, SHOW_HELP } from "./help.ts";
 import { ls } from "./ls.ts";
 import type { ListOptions } from "./ls.ts";
@@ -38,8 +39,8 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     return await interpret(args);
   } catch (error) {
-    const { exitCode, message, trace } = failureOf(error);
-    if (message) await complain(message, trace);
+    const { exitCode, message, code, trace } = failureOf(error);
+    if (message) await complain(withPointer(message, code), trace);
     return exitCode;
   }
 }
@@ -63,7 +64,7 @@ class Program {
   /** The command to run, with its arguments. */
   #words: readonly string[] = [];
   #status = 0;
-  /** What commander has to say. */
+  /** Commander's output. */
   #text = "";
 
   constructor() {
@@ -93,10 +94,11 @@ class Program {
       this.#status = await ui(options);
     });
     addWatch(this.#program, (status) => (this.#status = status));
+    addExplain(this.#program);
     addCompletion(this.#program);
   }
 
-  /** What there is, for those who describe it. */
+  /** The commands, for the man page and tests. */
   get commands(): Command {
     return this.#program;
   }
@@ -125,7 +127,7 @@ class Program {
     return inPlainWords(this.#text.trimEnd()) + hint;
   }
 
-  /** What follows "--" is the command's alone: commander would read its options as ours. */
+  /** Everything after "--" belongs to the command: commander would read its options as ours. */
   #takeWords(args: readonly string[]): readonly string[] {
     const [first, ...rest] = args;
     const verb = this.#program.commands.find((each) => each.name() === first && RUNNING.has(each.name()));
@@ -193,7 +195,7 @@ class Program {
     this.#runs(command, ONCE_HELP, once);
   }
 
-  /** What all have that run a command. */
+  /** What all commands share that run a command. */
   #runs(command: Command, help: string, runner: Runner): void {
     command.usage("NAME [options] -- COMMAND [ARGUMENT...]").argument("<name>");
     addConnectionOptions(addRunningOptions(command)).addHelpText("after", help);
@@ -257,7 +259,7 @@ function version(): string {
   return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
 }
 
-/** What commander says of options and arguments. */
+/** Commander's messages about options and arguments. */
 function inPlainWords(text: string): string {
   return text
     .replace("\n(Did you mean", " (did you mean")
@@ -267,6 +269,10 @@ function inPlainWords(text: string): string {
     .replace(
       /^option '(\S+)[^']*' argument '([^]*)' is invalid\. /,
       (_, flag: string, value: string) => `${flag} cannot be ${quoted(value)}. `,
+    )
+    .replace(
+      /^command-argument value '([^]*)' is invalid for argument '(\w+)'\. /,
+      (_, value: string, argument: string) => `${argument} cannot be ${quoted(value)}. `,
     )
     .replace(/ Allowed choices are (.*)\.$/, " Expected one of: $1.");
 }

@@ -10,7 +10,7 @@ export interface ReleaseOptions extends ConnectionOptions {
   readonly force?: boolean;
 }
 
-/** Frees the lock from exactly those that were shown, so that whoever follows them is not robbed by a race. */
+/** Frees the lock from exactly the holders that were shown, so that a race cannot take it from the next one. */
 export async function release(name: string, options: ReleaseOptions): Promise<number> {
   await using session = await Session.open(options, {});
   const lock = await lookAt(session.locks, name);
@@ -30,7 +30,7 @@ export async function freeFrom(session: Session, lock: ListedLock): Promise<stri
   return `Freed ${quoted(lock.name)} from ${count}. ${whatHoldersLearn(lock, session.tellsHolders)}`;
 }
 
-/** @param tellsHolders whether the scheme in use tells holders; those of another scheme are not listening */
+/** @param tellsHolders whether the scheme in use notifies holders; those of another scheme are not listening */
 function whatHoldersLearn({ holders, waiters }: ListedLock, tellsHolders: boolean): string {
   const next = waiters.length > 0 ? " The next in the queue gets the lock." : "";
   if (holders.some(({ token }) => token === null)) {

@@ -32,7 +32,7 @@ function fit(needed: readonly number[], flexible: readonly number[], available: 
   return widths;
 }
 
-/** The text in at most so many columns; what is left out ends it with "…". */
+/** The text in at most this many columns; if it is shortened, it ends with "…". */
 export function cut(text: string, most: number): string {
   if (width(text) <= most) return text;
   let [kept, taken] = ["", 0];
@@ -44,7 +44,7 @@ export function cut(text: string, most: number): string {
   return `${kept}…`;
 }
 
-/** The text with spaces after it, in at least so many columns. */
+/** The text with spaces after it, in at least this many columns. */
 export function pad(text: string, to: number): string {
   return text + " ".repeat(Math.max(0, to - width(text)));
 }

@@ -3,7 +3,7 @@ import { isatty } from "node:tty";
 
 /**
  * True if holdfast is a background job of the terminal that is its stdin. A shell's job that reads the terminal then
- * is stopped by SIGTTIN; the command is not, for it has a session of its own, and would take what is typed at the
+ * is stopped by SIGTTIN; the command is not, because it has its own session, and would take what is typed at the
  * shell. Only Linux tells; elsewhere false.
  */
 export function isInBackground(): boolean {

@@ -5,7 +5,7 @@ import { ExitCode } from "./exit-codes.ts";
 import { plain, quoted } from "./messages.ts";
 
 export interface Words {
-  /** What commander is to read. */
+  /** The words for commander. */
   readonly own: readonly string[];
   /** The command to run, with its arguments: all that follows "--", untouched. */
   readonly command: readonly string[];

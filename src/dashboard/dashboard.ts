@@ -10,7 +10,7 @@ import { isSameOrigin, orderIn } from "./requests.ts";
 import { streamOf } from "./stream.ts";
 import { Views } from "./views.ts";
 
-/** What a dashboard needs of a LockManager. */
+/** What a dashboard uses of a LockManager. */
 export interface Manager {
   query(): Promise<LockManagerSnapshot>;
   forceRelease(name: string, expected?: readonly (string | undefined)[]): Promise<LockInfo[]>;
@@ -26,7 +26,7 @@ const HEADERS = {
 };
 
 /**
- * Which request is meant is told by the last part of the path, so that a dashboard works under every path, also behind
+ * The last part of the path names the request, so that a dashboard works under every path, also behind
  * routers and proxies that take a part of it away.
  */
 export class Dashboard {
@@ -46,7 +46,7 @@ export class Dashboard {
   }
 
   /**
-   * Answer a request: for the page, for its events, or of a viewer who frees a lock. Rejects only with what `authorize`
+   * Answers a request: for the page, for its events, or to free a lock. Rejects only with what `authorize`
    * throws.
    */
   async fetch(request: Request): Promise<Response> {

@@ -1,10 +1,10 @@
-/** From Node's requests and responses to those of the web, for servers that know only the former. */
+/** Translates Node's requests and responses to those of the web, for servers that know only the former. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as WebStream } from "node:stream/web";
 
-/** @param next told of what `fetch` is rejected with; without it, the viewer gets 500 and the process a warning */
+/** @param next gets the error of `fetch`; without it, the viewer gets 500 and the process a warning */
 export type NodeHandler = (request: IncomingMessage, response: ServerResponse, next?: (error: unknown) => void) => void;
 
 /**
@@ -17,7 +17,7 @@ export function nodeHandler(app: { fetch(request: Request): Promise<Response> })
     answer(app, incoming, outgoing).catch((error: unknown) => {
       // oxlint-disable-next-line promise/no-callback-in-promise -- Express has no other way
       if (next && !outgoing.headersSent) return next(error);
-      // What a program's own `authorize` throws is not for viewers.
+      // Viewers must not see the errors of a program's own `authorize`.
       process.emitWarning(error instanceof Error ? error : String(error));
       if (outgoing.headersSent) outgoing.destroy();
       else

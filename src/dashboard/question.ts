@@ -5,7 +5,7 @@ const LONGEST_SEARCH = 200;
 const FEWEST_ROWS = 100;
 const MOST_ROWS = 2_000;
 
-/** What a URL asks for; what it does not say, or says wrongly, has its default. */
+/** What a URL asks for, with defaults for what is missing or wrong. */
 export function questionIn(query: URLSearchParams): Question {
   const count = Number(query.get("count"));
   return {

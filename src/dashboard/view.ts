@@ -104,7 +104,7 @@ export interface LockPast {
 /** The points of the charts until now, of the range that was asked for: each look, or each minute. */
 export type Past = Readonly<Record<"recent" | "minutes", readonly Point[]>>;
 
-/** What is posted to free a lock: from exactly these holders, null for a foreign one. */
+/** The body of a request that frees a lock: from exactly these holders, null for a foreign one. */
 export interface ReleaseOrder {
   readonly name: string;
   readonly tokens: readonly (string | null)[];

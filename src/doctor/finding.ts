@@ -1,7 +1,7 @@
 /**
  * What the doctor finds on servers that keep locks, and what every check does.
  *
- * `facts/` ask the servers, and `checks/` judge the answers: a check asks nothing, so all that is sent stands in one
+ * `facts/` ask the servers, and `checks/` judge the answers: a check asks nothing, so all that is sent is in one
  * folder. A fact that a server does not give (to this account, or in its version) is undefined, and a check that needs
  * it finds nothing; the check "visibility" reports what could not be seen.
  */
@@ -11,12 +11,12 @@ import type { Facts } from "./facts/facts.ts";
 export const SEVERITIES = ["critical", "warning", "note"] as const;
 /**
  * - `critical`: locks fail, or two holders at once are likely
- * - `warning`: two holders at once, or no locks, after an event that is to be expected, such as a restart
+ * - `warning`: two holders at once, or no locks, after an event that must be expected, such as a restart
  * - `note`: worth knowing; nothing needs to be done
  */
 export type Severity = (typeof SEVERITIES)[number];
 
-/** What a check says of one server, or of all of them. */
+/** What a check says about one server, or about all of them. */
 export interface Problem {
   readonly severity: Severity;
   /** One line: what is wrong. */
@@ -27,7 +27,7 @@ export interface Problem {
   readonly remedy: string;
 }
 
-/** A problem, by which check and where it was found. */
+/** A problem, with the check that found it and the server. */
 export interface Finding extends Problem {
   readonly check: string;
   /** Undefined if it concerns all servers together. */
@@ -36,11 +36,11 @@ export interface Finding extends Problem {
 
 export type Topology = "server" | "sentinel" | "cluster" | "redlock";
 
-/** What the locks are to be used like. */
+/** How the locks will be used. */
 export interface Terms {
   readonly topology: Topology;
   readonly scheme: "lua" | "set" | "redlock";
-  /** With what the client itself puts before it. */
+  /** Including the client's own prefix. */
   readonly prefix: string;
   /** How many servers there are, for Redlock; 1 for a Cluster, which has its own. */
   readonly count: number;

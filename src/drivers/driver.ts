@@ -11,7 +11,7 @@ export interface Script<Keys extends ScriptStrings, Args extends ScriptStrings> 
   readonly name: string;
   readonly sha: string;
   readonly source: string;
-  /** Only for the compiler: what a call is made of. */
+  /** Only for the compiler: the parts of a call. */
   readonly shape?: { keys: Keys; args: Args };
 }
 
@@ -21,14 +21,14 @@ export type ClientLibrary = "ioredis" | "node-redis" | "glide" | "upstash";
 export interface Subscription {
   /** True while messages arrive. */
   readonly up: boolean;
-  /** The id of the server that they come from, where that is known: eight hexadecimal digits. */
+  /** The id of the server that they come from, if it is known: eight hexadecimal digits. */
   readonly server?: string | undefined;
   close(): void;
 }
 
 export interface SubscriptionEvents {
   message(text: string): void;
-  /** The subscription stands: for the first time, or again after a loss. */
+  /** The subscription is active: for the first time, or again after a loss. */
   up(): void;
 }
 
@@ -40,18 +40,18 @@ export interface Driver {
   readonly client: ClientLibrary;
   /** Several servers share the keys, by slots: all keys of one call, and the channels it publishes to, share a slot. */
   readonly isCluster: boolean;
-  /** What the client's user wants before every key. The driver itself puts nothing there. */
+  /** The user's prefix for every key. The driver itself does not add it. */
   readonly keyPrefix: string;
-  /** Strings come back as strings, whatever the client's own commands are set to. */
+  /** Replies are strings, whatever reply types the user has set for the client. */
   send(command: readonly string[], key?: string): Promise<unknown>;
   /**
-   * All on one connection, one right behind the other. A command that failed is an Error in the result; rejects if
+   * All on one connection, one right after the other. A command that failed is an Error in the result; rejects if
    * the driver cannot tell whether one connection carried them all.
    */
   inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]>;
-  /** What is sent in the course of `run` leaves in one write to each server. */
+  /** Everything that `run` sends leaves in one write to each server. */
   together(run: () => void): void;
-  /** MULTI … EXEC. Null when a watched key has changed. A command that failed inside is an Error in the result. */
+  /** MULTI … EXEC. Null if a watched key has changed. A command that failed inside is an Error in the result. */
   transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null>;
   /**
    * Resolves when what was sent so far for the key has been handed to the kernel, so that it arrives even if this
@@ -61,27 +61,27 @@ export interface Driver {
   written(key: string): Promise<void>;
   /** How often the connection was lost. If it grew during a call, the client may have sent the call twice. */
   readonly drops: number;
-  /** What the connection last complained of. */
+  /** The connection's latest error. */
   readonly complaint: unknown;
   /** The SHAs of the scripts that its servers know, by server. Emptied when a connection is lost. */
   readonly scripts: Map<string, Set<string>>;
   /**
-   * Listen on a connection of our own. Comes back by itself after a loss; never rejects. In a Cluster it listens on the
+   * Listens on our own connection, and subscribes again after a loss; never rejects. In a Cluster it listens on the
    * server that keeps the channel's slot, and moves with the slot.
    */
   subscribe(channel: string, events: SubscriptionEvents): Subscription;
-  /** A connection of our own to the server that keeps the key, never silently replaced, for WATCH. */
+  /** Our own connection to the server that keeps the key, for WATCH. It is never silently replaced. */
   session(key: string): Promise<Driver>;
-  /** Which server keeps the key, as far as the client knows; one that is there alone is "". */
+  /** Which server keeps the key, as far as the client knows; "" for a single server. */
   ownerOf(key: string): string;
-  /** Each server that keeps keys, for what concerns all of them. */
+  /** Each server that keeps keys, for commands to all of them. */
   servers(): Promise<readonly Send[]>;
   /**
    * From now on notice with each answer if it comes from another server than the one before, or from one that was
-   * restarted, and count that as a loss. Absent where the client reports each loss by itself.
+   * restarted, and count that as a loss. Absent if the client reports each loss by itself.
    */
   watchServer?(): void;
-  /** Take our listeners off the user's client; close what is ours. */
+  /** Removes our listeners from the user's client, and closes our own connections. */
   close(): void;
 }
 

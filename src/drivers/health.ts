@@ -1,4 +1,4 @@
-/** What a driver hears from a client: how often its connections were lost, and what it complains of. */
+/** What a driver knows from a client's events: how often connections were lost, and the latest error. */
 
 /** Anything with events. */
 export interface Emitter {
@@ -10,11 +10,11 @@ type Listener = (...args: unknown[]) => void;
 
 /** The names of a client's events, by what they mean. */
 export interface EventNames {
-  /** A connection was lost, so what was out on it may be sent twice, or never. */
+  /** A connection was lost, so unanswered commands on it may be sent twice, or never. */
   readonly lost: readonly string[];
-  /** The connection fails for the reason that comes along. */
+  /** The connection failed, for the given reason. */
   readonly failed: readonly string[];
-  /** The connection stands. */
+  /** The connection is ready. */
   readonly ready: readonly string[];
 }
 
@@ -59,7 +59,7 @@ export class Health {
   }
 }
 
-/** What all drivers have of what is heard from their client. */
+/** What all drivers derive from their client's events. */
 export abstract class HearingDriver {
   protected readonly health: Health = new Health();
 

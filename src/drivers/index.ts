@@ -18,7 +18,7 @@ import { UpstashDriver } from "./upstash/client.ts";
 import { isUpstash } from "./upstash/library.ts";
 import type { UpstashClient } from "./upstash/library.ts";
 
-/** A Redis client that holdfast knows how to drive, recognised by its shape. */
+/** A Redis client that holdfast supports, recognised by its shape. */
 export type RedisClient =
   | IoredisClient
   | IoredisCluster
@@ -29,16 +29,16 @@ export type RedisClient =
   | NodeRedisSentinel
   | UpstashClient;
 
-/** What a user of a driver needs that costs something. */
+/** Features of a driver that cost something, if its user needs them. */
 export interface DriverTerms {
   /** See `Driver.watchServer`. */
   readonly watchServer?: boolean;
 }
 
 /**
- * The client's driver, which all who use that client share. Each of them closes it.
+ * The client's driver, shared by all managers and guards on that client. Each of them closes it.
  *
- * @throws TypeError for anything that is no client of a known kind.
+ * @throws TypeError for anything that is not a client of a known kind.
  */
 export function driverFor(client: unknown, { watchServer = false }: DriverTerms = {}): Driver {
   const open = typeof client === "object" && client !== null ? opener(client) : undefined;
@@ -48,7 +48,7 @@ export function driverFor(client: unknown, { watchServer = false }: DriverTerms 
   return driver;
 }
 
-/** Undefined if the client is of no known kind. */
+/** Undefined if the client is not of a known kind. */
 function opener(client: object): (() => Driver) | undefined {
   if (isUpstash(client)) return () => new UpstashDriver(client);
   const keyPrefix = prefixOf(client);
@@ -63,7 +63,7 @@ function opener(client: object): (() => Driver) | undefined {
   return undefined;
 }
 
-/** What the client's user wants before every key. Commands are sent so that no client puts it there by itself. */
+/** The user's prefix for every key. Commands are sent in a way that no client adds it by itself. */
 function prefixOf(client: object): string {
   const { options, _keyPrefix } = client as { readonly options?: unknown; readonly _keyPrefix?: unknown };
   const inOptions = (options as { readonly keyPrefix?: unknown } | undefined)?.keyPrefix;

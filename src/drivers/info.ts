@@ -1,15 +1,15 @@
-/** What servers tell of themselves and of connections. */
+/** What servers report about themselves and about connections. */
 
-/** What a server calls itself, as scripts compare it: eight hexadecimal digits. @param info its answer to INFO */
+/** A server's id in the form that scripts compare: eight hexadecimal digits. @param info its answer to INFO */
 export function serverId(info: unknown): string | undefined {
   return /^run_id:([0-9a-f]{8})/m.exec(String(info))?.[1];
 }
 
 /**
- * The database that a connection is in. Its user may have sent SELECT, of which not all clients tell.
+ * The database that a connection uses. Its user may have sent SELECT, which not all clients report.
  *
  * @param send on that connection
- * @returns undefined if the server does not tell: before 6.2, or to this account
+ * @returns undefined if the server does not say: before 6.2, or to this account
  */
 export async function databaseOf(send: (command: readonly string[]) => Promise<unknown>): Promise<number | undefined> {
   const info = await send(["CLIENT", "INFO"]).catch(() => undefined);

@@ -33,7 +33,7 @@ export function loadLibrary(name: string): unknown {
 
 /**
  * Files to look from. The folder that a program was started in counts only if it has no file of its own (a REPL, -e):
- * anybody may have put something there.
+ * otherwise anybody could have put something there.
  */
 function places(): string[] {
   if (!paths) return [];

@@ -1,9 +1,9 @@
 /**
- * How far a write has come: to replicas, and to disk. WAIT and WAITAOF, sent right behind a write on the same
- * connection, are answered when as many have it as is wished, or when their time is over, with how many have it.
+ * What has stored a write: replicas, and disks. WAIT and WAITAOF, sent right after a write on the same
+ * connection, are answered when as many have it as required, or when their time is over, with how many have it.
  *
- * They prove the last write of their own connection and, for replication has one order, all that the server wrote
- * before it. So a call that is to be proven must write something, whatever it finds.
+ * They confirm the last write of their own connection and, because replication has one order, everything that the server wrote
+ * before it. So a call that must be confirmed has to write something, whatever it finds.
  */
 import type { Durability, Wish } from "../durability.ts";
 import { SchemeError } from "../errors.ts";
@@ -11,7 +11,7 @@ import type { Driver } from "./driver.ts";
 import type { ScriptRunner } from "./run-script.ts";
 import { schemeError } from "./server-errors.ts";
 
-/** A wish as the command that asks for it; calls with the same one can share it. */
+/** A requirement as the command that asks for it; calls with the same one can share it. */
 export type Proof = `WAIT${string}`;
 
 export function proofOf(wish: Wish | undefined): Proof | undefined {
@@ -20,7 +20,7 @@ export function proofOf(wish: Wish | undefined): Proof | undefined {
   return aof ? `WAITAOF 1 ${replicas} ${timeout}` : `WAIT ${replicas} ${timeout}`;
 }
 
-/** A command, and the proof right behind it. */
+/** A command, and the proof right after it. */
 export async function sendProven(
   driver: Driver,
   command: readonly string[],
@@ -32,7 +32,7 @@ export async function sendProven(
   return [reply, levelOf(proven)];
 }
 
-/** For a script's call. Behind the replies to its items stands what was reached. */
+/** For a script's call. After the replies to its items comes what was reached. */
 export function proving(driver: Driver, proof: Proof): ScriptRunner {
   return {
     scripts: driver.scripts,
@@ -62,17 +62,17 @@ export async function transactProven(
   const replies = await driver.inOrder([["MULTI"], ...commands, ["EXEC"], proof.split(" ")], key);
   const proven = replies.pop();
   const done = replies.at(-1);
-  // What EXEC says of a command that was refused is only that some command was.
+  // EXEC says only that some command was refused.
   if (done instanceof Error) throw replies.find((reply) => reply instanceof Error);
   return done === null ? null : [...(done as unknown[]), levelOf(proven)];
 }
 
-/** What was reached, at the end of a call's replies. Undefined where the call had no proof. */
+/** What was reached, at the end of a call's replies. Undefined if the call had no proof. */
 export function reachedIn(replies: readonly unknown[], wish: Wish | undefined): Durability | undefined {
   return wish && (replies.at(-1) as Durability);
 }
 
-/** @throws SchemeError where the server does not tell */
+/** @throws SchemeError if the server does not say */
 function levelOf(proven: unknown): Durability {
   if (proven instanceof Error) throw schemeError(proven);
   if (!Array.isArray(proven)) return { replicas: Number(proven), aof: false };

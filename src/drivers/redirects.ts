@@ -1,4 +1,4 @@
-/** What a Cluster refuses has not been done, so it may be sent again: where the key is now, or when its slot has settled. */
+/** A command that a Cluster refuses was not executed, so it may be sent again: to the key's new server, or after a pause. */
 import { sleep } from "../runtime.ts";
 import { isClosed, messageOf } from "./server-errors.ts";
 
@@ -42,7 +42,7 @@ export async function untilAccepted(
   }
 }
 
-/** The commands as a server wants them that is just being given their slot: it says so of one command, or of one MULTI. */
+/** The commands in the form that a server needs while it is being given their slot: ASKING covers one command, or one MULTI. */
 export function asking(commands: readonly (readonly string[])[]): readonly (readonly string[])[] {
   let inMulti = false;
   return commands.flatMap((command) => {
@@ -58,7 +58,7 @@ export function withoutAsking(replies: readonly unknown[], asked: readonly (read
   return replies.filter((_, i) => asked[i]?.[0] !== "ASKING");
 }
 
-/** What a server of a Cluster failed with: if its connection is closed, that need not be true of the client. */
+/** The error of one server of a Cluster: if its connection is closed, the client need not be. */
 export function ofServer(error: unknown, isClientOpen: boolean): unknown {
   if (!isClientOpen || !isClosed(error)) return error;
   return new Error("The connection to a server of the Cluster was lost", { cause: error });

@@ -3,7 +3,7 @@ import type { Caller } from "../caller.ts";
 import type { Driver, Script, ScriptStrings } from "./driver.ts";
 import { messageOf } from "./server-errors.ts";
 
-/** What is needed of a driver to run scripts. */
+/** The parts of a driver that running scripts needs. */
 export type ScriptRunner = Pick<Driver, "send" | "scripts" | "ownerOf">;
 
 type AnyScript = Pick<Script<ScriptStrings, ScriptStrings>, "name" | "sha" | "source">;
@@ -11,7 +11,7 @@ type AnyScript = Pick<Script<ScriptStrings, ScriptStrings>, "name" | "sha" | "so
 /** Where the keys stand in a command: behind EVALSHA, the SHA, and how many keys there are. */
 const FIRST_KEY = 3;
 
-/** A call of a script in the making: its keys, then its arguments are added one by one. */
+/** A script call under construction: its keys and then its arguments are added one by one. */
 export class ScriptCall {
   readonly script: AnyScript;
   readonly words: string[] = [];
@@ -22,7 +22,7 @@ export class ScriptCall {
   constructor(script: AnyScript, keys: number, args: number) {
     this.script = script;
     this.#keys = keys;
-    // Its length is known: no larger array replaces it while it grows.
+    // Allocated at its full length, so that it never has to grow.
     this.words.length = FIRST_KEY + keys + args;
     this.words[0] = "EVALSHA";
     this.words[1] = script.sha;
@@ -48,9 +48,9 @@ export class ScriptCall {
 }
 
 /**
- * Run a script, and report what it answers. The first call on a server carries the source, and all later ones name it by
- * its SHA, also those that are sent before the first was answered: they arrive behind it. A server that has forgotten the
- * script is sent the source again.
+ * Runs a script, and reports its answer. The first call on a server carries the source, and all later ones name it by
+ * its SHA, even those that are sent before the first was answered, because they arrive after it. A server that forgot the
+ * script gets the source again.
  */
 export function sendCall(driver: ScriptRunner, call: ScriptCall, caller: Caller<unknown>): void {
   const { key, script } = call;
@@ -88,7 +88,7 @@ export function runScript<K extends ScriptStrings, A extends ScriptStrings>(
   });
 }
 
-/** A client that throws has failed like one that rejects. */
+/** A client that throws counts like one that rejects. */
 function sent(driver: ScriptRunner, command: readonly string[], key: string | undefined): Promise<unknown> {
   try {
     return driver.send(command, key);

@@ -1,8 +1,8 @@
-import { SchemeError } from "../errors.ts";
+import { SchemeError, sentenceOf } from "../errors.ts";
 import type { SchemeErrorCode } from "../errors.ts";
 
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return error instanceof Error ? sentenceOf(error) : String(error);
 }
 
 /** In a server's own words: a code in capital letters, then the rest. */
@@ -10,7 +10,7 @@ export function isFromServer(error: unknown): boolean {
   return /^[A-Z]+ /.test(messageOf(error));
 }
 
-/** What clients say that are closed. */
+/** The messages of closed clients. */
 export function isClosed(error: unknown): boolean {
   return /^(Connection is closed|The client is closed)/.test(messageOf(error));
 }
@@ -30,7 +30,7 @@ interface Diagnosis {
 
 const OWN_CLIENT = "Give the LockManager a client of its own, for example redis.duplicate().";
 
-/** What clients say that serve another purpose, or lead to another place, than their users believe. */
+/** Messages of clients that are used for something else, or lead somewhere else than their users believe. */
 const OF_CLIENTS: readonly Diagnosis[] = [
   {
     test: /^The client is in a MULTI|MULTI calls can not be nested/,
@@ -119,7 +119,7 @@ const OF_CLIENTS: readonly Diagnosis[] = [
 
 const REPLICA = "This server is a replica, which cannot keep locks. Connect to a primary that takes writes.";
 
-/** What servers say. */
+/** Messages of servers. */
 const OF_SERVERS: readonly Diagnosis[] = [
   {
     test: /^NOPERM.*'wait|unknown command .?wait|^ERR WAITAOF cannot be used when numlocal/i,
@@ -199,7 +199,7 @@ const OF_SERVERS: readonly Diagnosis[] = [
   { test: /^[A-Z]+ |^ERR/, code: "server", remedy: "Check the server's configuration; its log may say more." },
 ];
 
-/** What the network says, and whatever else is left. */
+/** Messages of the network, and everything else. */
 const OF_NETWORKS: readonly Diagnosis[] = [
   {
     test: /ECONNREFUSED|ENOENT/,
@@ -224,7 +224,7 @@ const OF_NETWORKS: readonly Diagnosis[] = [
   },
 ];
 
-/** The first that fits counts, and the last fits all. */
+/** The first match counts, and the last entry matches everything. */
 const DIAGNOSES: readonly Diagnosis[] = [...OF_CLIENTS, ...OF_SERVERS, ...OF_NETWORKS];
 
 /** What is wrong, what was said, and what to do about it. */
@@ -251,7 +251,7 @@ export function saidBy(error: unknown): string {
   const message =
     messageOf(error) || (error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : "");
   const said = message.replace(IN_SCRIPT, "").replace(ARGUMENTS, "").trim().replace(/\.$/, "");
-  // ioredis says of a Cluster only that nobody answered; this says what they answered.
+  // For a Cluster, ioredis says only that nobody answered; this has what the servers answered.
   const { lastNodeError } = (error ?? {}) as { readonly lastNodeError?: unknown };
   return lastNodeError ? `${said} (${messageOf(lastNodeError)})` : said;
 }

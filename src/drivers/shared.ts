@@ -1,6 +1,6 @@
 /**
  * One driver for each client, however many managers and guards use it: its listeners, and its connection for pushes,
- * are there once. What it starts (sockets, timers, subscriptions) belongs to the client and not to the request that
+ * exist once. What it starts (sockets, timers, subscriptions) belongs to the client and not to the request that
  * happened to need it first, so all of it runs outside of any async context.
  */
 import { outsideContext } from "../async-context.ts";
@@ -26,7 +26,7 @@ export function share(client: object, open: () => Driver): Driver {
   });
 }
 
-/** What a server answers to a command that it keeps until EXEC. None of our scripts and writes answers that. */
+/** A server's answer to a command that it queues until EXEC. None of our scripts and writes answers that. */
 const KEPT = "QUEUED";
 
 function inTransaction(): Error {
@@ -69,7 +69,7 @@ class SharedDriver implements Driver {
 
   async inOrder(commands: readonly (readonly string[])[], key: string): Promise<unknown[]> {
     const replies = (await this.#call(() => this.#driver.inOrder(commands, key))).map((reply) => this.#meant(reply));
-    // In a MULTI of our own all but the first and the last are kept.
+    // In our own MULTI, all but the first and the last are queued.
     const isOurs = commands[0]?.[0] === "MULTI" && replies[0] === "OK";
     if (!isOurs && replies.includes(KEPT)) throw inTransaction();
     return replies;
@@ -81,7 +81,7 @@ class SharedDriver implements Driver {
 
   async transaction(commands: readonly (readonly string[])[], key?: string): Promise<unknown[] | null> {
     const replies = await this.#call(() => this.#driver.transaction(commands, key));
-    // More were carried out than we sent: ours became part of a MULTI that somebody else had begun.
+    // More commands were executed than we sent: ours became part of a MULTI that somebody else had begun.
     if (replies && replies.length !== commands.length) throw inTransaction();
     return replies;
   }
@@ -141,7 +141,7 @@ class SharedDriver implements Driver {
     }
   }
 
-  /** What only a Cluster says means something else to a client that knows of none. */
+  /** What only a Cluster says means something else to a client of a single server. */
   #meant(reply: unknown): unknown {
     if (this.isCluster || !(reply instanceof Error) || !/^(MOVED|ASK|CROSSSLOT)\b/.test(reply.message)) return reply;
     return new Error(`It is one server of a Cluster, and knows other keys (${reply.message})`, { cause: reply });

@@ -6,7 +6,7 @@ import type { Queued } from "../queue.ts";
 import type { Driver, Send } from "./driver.ts";
 import { isClosed, messageOf, schemeError } from "./server-errors.ts";
 
-/** A command that has not been answered for this long has failed: clients queue without end while they reconnect. */
+/** A command without an answer for this long has failed, because clients queue indefinitely while they reconnect. */
 export const COMMAND_LIMIT = 5_000;
 
 /** Bounds the time that calls may take, with one timer for all of them. */
@@ -24,7 +24,7 @@ export class TimeLimit {
     this.#driver = driver;
   }
 
-  /** Settles as the call does, or rejects with a SchemeError when the call fails or takes too long. */
+  /** Settles as the call does, or rejects with a SchemeError if the call fails or takes too long. */
   guard<T>(call: Promise<T>): Promise<T> {
     return new Promise((answered, failed) => {
       report(call, this.bound({ answered, failed }));
@@ -32,7 +32,7 @@ export class TimeLimit {
   }
 
   /**
-   * A call is out, and reports how it came out to what this returns. The caller hears of that, or after a while of a
+   * For a call that was sent: it reports its outcome to the return value. The caller gets that outcome, or after a while a
    * SchemeError; whatever comes later is ignored.
    */
   bound<T>(caller: Caller<T>): Caller<T> {
@@ -49,13 +49,13 @@ export class TimeLimit {
     return true;
   }
 
-  /** Each server that keeps keys; what is sent to it is bounded, too. */
+  /** Each server that keeps keys; calls to it are bounded, too. */
   async servers(): Promise<Send[]> {
     const servers = await this.guard(this.#driver.servers());
     return servers.map((send) => (command, key) => this.guard(send(command, key)));
   }
 
-  /** Keep no timer: calls that are still out are not bounded any more. */
+  /** Removes the timer: calls without an answer are not bounded any more. */
   close(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -76,8 +76,8 @@ export class TimeLimit {
   }
 
   /**
-   * @internal Why a call failed, as far as is known. A client that stops waiting by itself says less than its connection
-   * complained of.
+   * @internal Why a call failed, if known. A client that stops waiting by itself says less than its connection's
+   * latest error.
    *
    * @param error undefined if it took too long for us
    */
@@ -114,5 +114,5 @@ class BoundedCall implements Caller<unknown>, Queued<BoundedCall> {
   }
 }
 
-/** What clients say that stop waiting by themselves. */
+/** Messages of clients that stop waiting by themselves. */
 const GAVE_UP = /^(Command timed out|Reached the max retries per request limit)/;

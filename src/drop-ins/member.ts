@@ -38,7 +38,7 @@ export class Member {
     return this.driver.keyPrefix + name;
   }
 
-  /** The command by which a script on this server tells of a release. */
+  /** The command with which a script on this server publishes a release. */
   get publish(): "PUBLISH" | "SPUBLISH" {
     return this.driver.isCluster ? "SPUBLISH" : "PUBLISH";
   }

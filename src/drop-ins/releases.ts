@@ -28,7 +28,7 @@ const LINGER = 1_000;
 
 const known = new WeakMap<object, Releases>();
 
-/** Those on one server, for all in this process who use the same client: a channel is listened to once. */
+/** The listeners on one server, shared by everyone in this process who uses the same client: each channel is subscribed once. */
 export class Releases {
   readonly #client: RedisClient;
   /** There while something is listened to. */

@@ -14,7 +14,7 @@ export class Wait implements Waiter {
   readonly #names: readonly string[];
   readonly #quorum: number;
   readonly #signal: AbortSignal | undefined;
-  /** The servers that told of a release since the last try began. */
+  /** The servers that reported a release since the last try began. */
   readonly #heardBy = new Set<Releases>();
   #listens = false;
   #wake: (() => void) | undefined;
@@ -46,7 +46,7 @@ export class Wait implements Waiter {
   }
 
   /**
-   * Wait until `due`, by the monotonic clock, or until a majority told of a release.
+   * Waits until `due`, by the monotonic clock, or until a majority reported a release.
    *
    * @returns true if it was woken before
    */

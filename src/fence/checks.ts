@@ -1,6 +1,6 @@
 import { dictionary, show } from "../options/checks.ts";
 
-/** What a guard compares: a lock is one, and so is what a holder passes on to others. */
+/** What a guard compares: a lock, or what a holder passes on to others. */
 export interface Fenced {
   readonly fence: number;
   readonly token: string;

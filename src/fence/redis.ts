@@ -15,12 +15,12 @@ import type { Fenced } from "./checks.ts";
 import * as lua from "./scripts.generated.ts";
 import { byteLength } from "../runtime.ts";
 
-/** The write came too late: another holder, with a larger fence, has been there. Nothing was written. */
+/** The write came too late: a later holder, with a larger fence, has already written. Nothing was written. */
 export class StaleFenceError extends LockError {
   override readonly name = "StaleFenceError";
   /** The fence of the write that was refused. */
   readonly fence: number;
-  /** The largest fence that has written; undefined where the resource does not tell. */
+  /** The largest fence that has written; undefined if the resource does not report it. */
   readonly latest: number | undefined;
 
   constructor(what: string, fence: number, latest?: number) {
@@ -62,8 +62,8 @@ export class RedisFence {
   }
 
   /**
-   * Carry out a command that writes to one key, in one step with the comparison. Every write of the key must go
-   * through a guard. The fence is kept beside the key, in the same slot; a command that fails leaves it where it was.
+   * Runs a command that writes to one key, in one step with the comparison. Every write to the key must go
+   * through a guard. The fence is stored beside the key, in the same slot; a command that fails leaves it unchanged.
    *
    *     await fence.write(lock, "HSET", "invoice:42", "total", 100);
    *
@@ -87,7 +87,7 @@ export class RedisFence {
     throw new StaleFenceError(key, fence, Number(reply));
   }
 
-  /** Take our listeners off the client, which stays open; close the connection for a URL. */
+  /** Removes our listeners from the client, which stays open; closes the connection for a URL. */
   close(): void {
     this.#limit.close();
     this.#driver.close();
@@ -95,7 +95,7 @@ export class RedisFence {
   }
 }
 
-/** What the server said to the command. Redis before 7 says where in the script, and sometimes leaves out the code. */
+/** The server's answer to the command. Redis before 7 adds where in the script, and sometimes leaves out the code. */
 function refusal(text: string): SchemeError {
   const said = text.replace(/^@user_script: ?\d+: /, "");
   return schemeError(new Error(/^[A-Z]+ /.test(said) ? said : `ERR ${said}`));

@@ -52,18 +52,18 @@ export function notStale(by: Fenced, columns: FenceColumns = COLUMNS): Sql {
   return sql([`(${f} IS NULL OR ${f} < `, ` OR (${f} = `, ` AND ${t} = `, "))"], fence, fence, token);
 }
 
-/** For SET: notes who writes. Belongs into every guarded UPDATE, beside `notStale`. */
+/** For SET: records who writes. Put it into every guarded UPDATE, beside `notStale`. */
 export function stamp(by: Fenced, columns: FenceColumns = COLUMNS): Sql {
   const { fence, token } = checkFenced(by);
   return sql([`${identifier(columns.fence)} = `, `, ${identifier(columns.token)} = `, ""], fence, token);
 }
 
-/** The table that `passFence` keeps: a row for each lock that was ever used so. */
+/** The table that `passFence` uses: one row for each lock that was ever used with it. */
 export const FENCE_TABLE =
   "CREATE TABLE IF NOT EXISTS holdfast_fence (lock text PRIMARY KEY, fence bigint NOT NULL, token text NOT NULL)";
 
 /**
- * The first statement of a transaction that writes under a lock, whatever it writes. It gives one row, or none when a
+ * The first statement of a transaction that writes under a lock. It returns one row, or none if a
  * later holder has passed: then roll back. Until the transaction ends nobody else passes the same lock.
  */
 export function passFence(by: Fenced & { readonly name: string }): Sql {

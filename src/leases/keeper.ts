@@ -3,12 +3,12 @@ import type { LossReason } from "../errors.ts";
 import { Schedule } from "./schedule.ts";
 import type { Scheduled } from "./schedule.ts";
 
-/** A lease, as far as it is kept. */
+/** What the keeper knows of a lease. */
 interface Keepable extends Scheduled {
   readonly isRunning: boolean;
-  /** Somebody's code runs under it. */
+  /** User code runs under it. */
   readonly isGuarded: boolean;
-  /** Its time has come. What had arrived when the timer fired has been read. */
+  /** It is due. What had arrived when the timer fired has been read. */
   look(firedAt: number): void;
   /** The manager is being closed. */
   close(): void;
@@ -21,7 +21,7 @@ export class LeaseKeeper {
   readonly #schedule = new Schedule<Keepable>();
   #timer: Timer | undefined;
   #timerAt = Infinity;
-  /** While the manager closes: those whose callbacks still run, and who wants to know when the last has ended. */
+  /** While the manager closes: leases whose callbacks still run, and whom to notify when the last has ended. */
   #allEnded: (() => void) | undefined;
 
   constructor(clock: Clock) {
@@ -40,7 +40,7 @@ export class LeaseKeeper {
     if (this.#allEnded && !this.#schedule.first) this.#allEnded();
   }
 
-  /** When it is due has changed. */
+  /** Its due time has changed. */
   reschedule(lease: Keepable): void {
     if (lease.position < 0) return;
     this.#schedule.remove(lease);
@@ -49,8 +49,8 @@ export class LeaseKeeper {
   }
 
   /**
-   * Tell every holder that the manager is being closed. Those whose callbacks run keep their leases until they end, for
-   * at most that time, and lose them then; all others lose them now.
+   * Notify every holder that the manager is closing. Those whose callbacks run keep their leases until they end, for
+   * at most that time, and then lose them; all others lose them now.
    */
   async close(timeout: number): Promise<void> {
     for (const lease of this.#schedule.items) {

@@ -12,20 +12,20 @@ import type { LeaseKeeper } from "./keeper.ts";
 import { Loss } from "./loss.ts";
 import type { Scheduled } from "./schedule.ts";
 
-/** A lease is renewed when a third of its time has gone, and tried again after a twelfth while that fails. */
+/** A lease is renewed when a third of its time has passed, and again after each further twelfth while that fails. */
 const RENEW_AFTER = 1 / 3;
 const RETRY_AFTER = 1 / 12;
-/** Of the time that is left: a short lease must not end during the pause before the next attempt. */
+/** Share of the time that is left: a short lease must not end during the pause before the next attempt. */
 const RETRY_SOON = 1 / 4;
 const SHORTEST_RETRY = 20;
-/** A renewal later than this, as a share of the ttl, is what a loss is blamed on. */
+/** If a renewal is later than this share of the ttl, it explains a loss. */
 const LATE = 1 / 6;
 
 export interface LeaseTerms {
   readonly ttl: number;
   readonly renew: boolean;
   readonly maxHold: number | undefined;
-  /** Who must have each extension before it counts. */
+  /** What must have stored each extension before it counts. */
   readonly durability: Wish | undefined;
 }
 
@@ -35,43 +35,43 @@ export interface Kept {
   readonly label: string;
 }
 
-/** How the scheme took it that a lease or request is over: "unheard" if it did not answer. */
+/** The scheme's answer to the end of a lease or request: "unheard" if it did not answer. */
 export type Departure = Release | "unheard";
 
-/** Who hears that. */
+/** Is notified of that answer. */
 export interface Departing {
   departed(outcome: Departure): void;
 }
 
 /**
- * The scheme's grant that a lease stands on. Several leases of one process may stand on one, one after the other or,
+ * The scheme's grant that a lease is based on. Several leases of one process may be based on one, one after another or,
  * shared, together.
  */
 export interface Ground {
   /** As the scheme knows it. */
   readonly grant: Grant;
   readonly origin: Origin;
-  /** The scheme keeps it at least until then, by our clock. */
+  /** The scheme keeps it at least until this time, by our clock. */
   readonly grantedUntil: number;
-  /** Make it last at least until then, by our clock. */
+  /** Make it last at least until this time, by our clock. */
   extend(until: number, caller: Extending): void;
   /** This lease is about to be shared. */
   downgrade(): Promise<Extension>;
   /** Leave a value for those who wait. */
   share(value: LeftValue, ttl: number): Promise<Leaving>;
-  /** @throws LockError `unsupported` if other leases stand on it */
+  /** @throws LockError `unsupported` if other leases are based on it */
   assertDetaches(): void;
   /** The lease is over and stays with the scheme. */
   detach(lease: Lease): void;
-  /** The lease is over, and hears what the scheme says to that. */
+  /** The lease is over, and is notified of the scheme's answer. */
   leave(lease: Lease): void;
 }
 
-/** Who hears how an extension came out. */
+/** Is notified of an extension's outcome. */
 export interface Extending {
   /** @param askedAt when the server was asked @param grantedUntil it keeps the grant at least until then */
   extended(askedAt: number, grantedUntil: number): void;
-  /** @param error undefined if the lease has been lost: the lease knows */
+  /** @param error undefined if the lease has been lost, because the lease knows that already */
   notExtended(error: unknown): void;
 }
 
@@ -85,16 +85,16 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   readonly #keeper: LeaseKeeper;
   readonly #ground: Ground;
   #renew: boolean;
-  /** Renewal may not take the lease beyond this. */
+  /** Renewal must not extend the lease beyond this time. */
   #end: number | undefined;
   #deadline: number;
   #renewAt: number;
-  /** How many extensions are out, and when the first of them was asked for. */
+  /** How many extensions have no answer yet, and when the first of them was requested. */
   #asked = 0;
   #askedAt = 0;
-  /** What the latest extension failed with. */
+  /** The error of the latest extension that failed. */
   #trouble: unknown;
-  /** How much later than it was due the latest renewal was asked for, because the event loop was blocked. */
+  /** How late the latest renewal was requested, because the event loop was blocked. */
   #late = 0;
   #state: State = "running";
   #loss: Loss | undefined;
@@ -104,11 +104,11 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   kept: Kept | undefined;
   position = -1;
   scheduledFor = 0;
-  /** Its neighbours among the leases that stand on the same ground. */
+  /** Its neighbours among the leases that are based on the same ground. */
   before: Lease | undefined;
   behind: Lease | undefined;
 
-  /** @param from when the lease was surely running */
+  /** @param from a time when the lease was certainly running */
   constructor(
     keeper: LeaseKeeper,
     ground: Ground,
@@ -126,11 +126,11 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#renew = renew;
     if (maxHold !== undefined) this.#end = from + maxHold;
     this.#deadline = this.#atMost(deadline(grantedUntil, from));
-    // If it was due before the grant was heard, or the grant is short, it is due now: the event loop is not late.
+    // If it was due before the grant arrived, or the grant is short, it is due now: the event loop is not late.
     this.#renewAt = renew ? Math.max(this.#now(), grantedUntil - ttl + ttl * RENEW_AFTER) : Infinity;
   }
 
-  /** Neither released nor lost, as far as has been noticed. */
+  /** Neither released nor known to be lost. */
   get isRunning(): boolean {
     return this.#state === "running";
   }
@@ -178,7 +178,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.isGuarded = true;
   }
 
-  /** From now on: whether it is renewed, and after what time it is over in any case. */
+  /** From now on: whether it is renewed, and when it ends in any case. */
   limit({ renew, maxHold }: Pick<LeaseTerms, "renew" | "maxHold">): void {
     this.#renew = renew;
     this.#end = maxHold === undefined ? undefined : this.#now() + maxHold;
@@ -187,7 +187,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#keeper.reschedule(this);
   }
 
-  /** Let the lock stay held until then, also if it is released before, or the manager closed. */
+  /** Keep the lock held until this time, even if it is released earlier or the manager is closed. */
   keepUntil(until: number, label: string): void {
     this.kept = { until, label };
   }
@@ -204,7 +204,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#assertHeld();
   }
 
-  /** Ask for the whole ttl now: a lease that begins with less is not left at that. Resolves when that was answered. */
+  /** Request the whole ttl now, because the lease began with less. Resolves when that was answered. */
   claim(): Promise<void> {
     return new Promise((resolve) => {
       this.#prolong(
@@ -224,13 +224,13 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.grant = { ...this.grant, mode: "shared" };
   }
 
-  /** Leave a value for those who wait, and for who asks within `ttl`. If the lock is no longer held, the lease is lost. */
+  /** Store a value for those who wait, and for those who ask within `ttl`. If the lock is not held, the lease is lost. */
   async share(value: Omit<LeftValue, "fence">, ttl: number): Promise<void> {
     const leaving = await this.#ground.share({ ...value, fence: this.grant.fence }, ttl);
     if (leaving === "gone") this.lose("expired");
   }
 
-  /** Stop keeping the lease, which lasts its whole time from now, without giving it back. */
+  /** Stop keeping the lease without releasing it. It lasts its whole time from now. */
   async detach(): Promise<DetachedLock> {
     this.#ground.assertDetaches();
     await this.extend();
@@ -278,21 +278,21 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#ground.leave(this);
   }
 
-  /** The scheme knows the grant no longer. Another may have been granted the lock since the lease ended: that is no theft. */
+  /** The scheme no longer knows the grant. If someone got the lock after the lease had ended, that is not a theft. */
   refused(extension: Extension): void {
     const now = this.#now();
     if (this.#state === "running" && now >= this.#deadline) this.#expire(now);
     else this.lose(extension === "stolen" ? "stolen" : "expired");
   }
 
-  /** The manager is being closed: whoever works under the lease should end. */
+  /** The manager is closing: work under the lease should end. */
   close(): void {
     if (this.#state !== "running") return;
     const { lock, fence } = this.grant;
     this.#whenLost().close(new LockLostError(lock, fence, "closed"));
   }
 
-  /** Its time has come, and what arrived by then has been read: renew it, or end it. */
+  /** It is due, and what had arrived has been read: renew it, or end it. */
   look(firedAt: number): void {
     if (firedAt >= this.#deadline) return this.#expire(this.#now());
     if (firedAt < this.#renewAt || this.#asked > 0) return;
@@ -300,7 +300,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#prolong(this.ttl, this);
   }
 
-  /** A report may have been missed: ask whether it is still held. */
+  /** A notice may have been missed: ask whether it is still held. */
   doubt(): void {
     if (this.#state !== "running" || this.#asked > 0) return;
     this.#prolong(this.ttl, this);
@@ -311,7 +311,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#heardExtension();
     this.#trouble = undefined;
     if (this.#state !== "running") return;
-    // The server held it for us all the time, so a deadline that passed while this answer lay unread was none.
+    // The server held it for us all the time, so a deadline that passed while this answer was unread does not count.
     this.#deadline = Math.max(this.#deadline, this.#atMost(deadline(grantedUntil, askedAt)));
     if (this.#renew) this.#renewAt = askedAt + this.ttl * RENEW_AFTER;
     this.#keeper.reschedule(this);
@@ -353,21 +353,21 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     };
   }
 
-  /** Ask for at least ttl from now; never for less than was granted before, never for more than maxHold allows. */
+  /** Request at least ttl from now; never less than was granted before, never more than maxHold allows. */
   #prolong(ttl: number, caller: Extending): void {
     const now = this.#now();
     if (this.#asked++ === 0) this.#askedAt = now;
     this.#ground.extend(Math.max(this.#ground.grantedUntil, this.#atMost(now + ttl)), caller);
   }
 
-  /** If another extension is behind it, that one has just been asked for. */
+  /** If another extension is queued behind it, that one has just been requested. */
   #heardExtension(): void {
     if (--this.#asked > 0) this.#askedAt = this.#now();
   }
 
   /**
-   * Reaching the deadline ends the lease, unless an extension that was asked for in time is unanswered: its answer may
-   * have arrived, unread. The keeper looks again once that has been read.
+   * Reaching the deadline ends the lease, unless an extension that was requested in time is unanswered: its answer may
+   * have arrived but not been read. The keeper looks again once that has been read.
    */
   #checkDeadline(): void {
     if (this.#state !== "running") return;
@@ -379,7 +379,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   #expire(now: number): void {
     const isOut = this.#asked > 0;
     const blocked = isOut ? this.#late : now - this.#renewAt;
-    // What maxHold ends would have ended anyway.
+    // maxHold ends the lease in any case.
     const couldRenew = this.#end === undefined || this.#ground.grantedUntil < this.#end;
     if (couldRenew && this.#trouble === undefined && blocked > this.ttl * LATE) this.lose("expired", { blocked });
     else if (couldRenew && (isOut || this.#trouble !== undefined)) this.lose("unreachable", { cause: this.#trouble });

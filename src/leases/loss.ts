@@ -2,16 +2,16 @@ import type { LockLostError } from "../errors.ts";
 import { currentContext, inContext } from "../events.ts";
 import type { Context } from "../events.ts";
 
-/** Who hears that a lease has been lost. Made when somebody wants to, or it happens. */
+/** Notifies everyone who must know that a lease has been lost. Made when somebody asks for it, or when it happens. */
 export class Loss {
   /** Set once the lease has been lost. */
   error: LockLostError | undefined;
-  /** Why the signal is aborted though the lease runs: its manager is being closed. */
+  /** Why the signal is aborted although the lease runs: its manager is closing. */
   #closing: LockLostError | undefined;
   #abort: AbortController | undefined;
   #abortContext: Context;
   #listener: ((error: LockLostError) => void) | undefined;
-  /** Those who wait for an extension, and hear of it at once. */
+  /** Callers that wait for an extension, and are notified at once. */
   #extending: Set<(error: LockLostError) => void> | undefined;
 
   get signal(): AbortSignal {
@@ -30,7 +30,7 @@ export class Loss {
     if (this.error) listener(this.error);
   }
 
-  /** Settles as `extend` lets it, or rejects when the lease is lost before. */
+  /** Settles as `extend` decides, or rejects if the lease is lost before that. */
   async during(extend: (resolve: () => void, reject: (error: unknown) => void) => void): Promise<void> {
     const extending = (this.#extending ??= new Set());
     let stop: (error: LockLostError) => void;

@@ -1,17 +1,17 @@
-/** Something that must be looked at when its time has come. */
+/** Something that must be looked at when it is due. */
 export interface Scheduled {
-  /** When, by the clock of whoever keeps the schedule. Read when it is added. */
+  /** When it is due, by the clock of the schedule's owner. Read when it is added. */
   readonly due: number;
-  /** Kept by the schedule: its place, or -1, and when it was due. */
+  /** Maintained by the schedule: its position, or -1, and when it was due. */
   position: number;
   scheduledFor: number;
 }
 
-/** A binary heap that knows where its items stand, so that one can be taken out again without a trace. */
+/** A binary heap that knows the positions of its items, so that any of them can be removed. */
 export class Schedule<T extends Scheduled> {
   readonly #items: T[] = [];
 
-  /** A copy, in no order. */
+  /** A copy, in no particular order. */
   get items(): T[] {
     return [...this.#items];
   }
@@ -40,7 +40,7 @@ export class Schedule<T extends Scheduled> {
     item.position = at;
   }
 
-  /** Put it there, or above, where those that are due later have to go down. */
+  /** Put it there, or higher up: items that are due later move down. */
   #up(item: T, at: number): void {
     while (at > 0) {
       const parent = (at - 1) >> 1;

@@ -5,7 +5,7 @@ import type { Term } from "../primitives/election.ts";
 import { onAbort } from "../signals.ts";
 import { under } from "./current-lock.ts";
 
-/** What it takes to stand for election. */
+/** What a candidacy needs. */
 export type Election = Pick<CheckedElection, "name"> & {
   readonly options: { readonly ttl?: number | undefined; readonly label?: string | undefined };
 };
@@ -14,7 +14,7 @@ export type Election = Pick<CheckedElection, "name"> & {
 class Candidacy {
   readonly #running = new Set<Promise<unknown>>();
   #term: Term | undefined;
-  /** Why it stands no more. */
+  /** Why the candidacy ended. */
   #end: { readonly error: unknown } | undefined;
 
   constructor(locks: LockManager, election: Election) {
@@ -71,6 +71,6 @@ export function candidacyOf(locks: LockManager, election: Election): Candidacy {
   if (known && !known.hasEnded) return known;
   const next = new Candidacy(locks, election);
   ofManager.set(election.name, next);
-  // Whoever asks next learns why the last one ended.
+  // The next caller learns why the last one ended.
   return known ?? next;
 }

@@ -37,7 +37,7 @@ type Skippable = <M extends AsyncMethod>(
   descriptor: TypedPropertyDescriptor<M> & MayBeSkipped<M>,
 ) => void;
 
-/** What managers check with, before there is one. */
+/** The manager's own checks, before there is a manager. */
 const DEFAULTS = { ttl: 30_000, label: "" };
 
 /**
@@ -106,7 +106,7 @@ export function electionsOf(type: object): readonly NamedElection[] {
 /**
  * Run the method only while this process leads; otherwise a call resolves to undefined, and the method does not run. The
  * process is a candidate from the application's start until its end. It resigns only once the methods that run have
- * ended, and tells them to stop by `currentLock().signal`.
+ * ended, and asks them to stop through `currentLock().signal`.
  *
  * @param name of the election, the same on all machines
  * @throws TypeError or RangeError where the class is defined, if an option cannot be used. The method rejects with what

@@ -9,7 +9,7 @@ type Call = () => unknown;
  * set later are set on the new one.
  *
  * @param decorator names it in messages
- * @throws TypeError unless it stands on a method
+ * @throws TypeError unless it decorates a method
  */
 export function replaceMethod(
   decorator: string,

@@ -1,4 +1,4 @@
-/** The locks of an observation that somebody looks for. */
+/** Search in the locks of an observation. */
 import type { LockInfo } from "../snapshot.ts";
 import { isForeign } from "./observation.ts";
 import type { Observation, ObservedLock } from "./observation.ts";

@@ -1,4 +1,4 @@
-/** What several looks show together: renewals, holds that ended, how a lock is usually held. Its memory is bounded. */
+/** What several looks show together: renewals, holds that ended, how long a lock is usually held. Its memory is bounded. */
 import { jobIn } from "../primitives/once.ts";
 import type { LockInfo, LockManagerSnapshot } from "../snapshot.ts";
 import { Journal } from "./journal.ts";
@@ -26,11 +26,11 @@ interface Track {
 
 const MOST_TRACKS = 20_000;
 const MOST_DURATIONS = 20;
-/** So many holds tell what is usual. */
+/** How many holds are needed to know what is usual. */
 const FEWEST_DURATIONS = 3;
 const [MOST_PAST_HOLDS_OF_ONE, MOST_PAST_HOLDS] = [200, 20_000];
 const [MOST_LENGTHS_OF_ONE, MOST_LENGTHS] = [300, 30_000];
-/** An end that is so much later, in milliseconds, is a renewal; less is how long looks take. */
+/** An end that moved by more than this, in milliseconds, is a renewal; less is due to the duration of looks. */
 const LEAST_RENEWAL = 200;
 
 /** Two looks, and the times at which they were made. */
@@ -46,7 +46,7 @@ export class History {
   readonly pastHolds: Journal<PastHold> = new Journal(MOST_PAST_HOLDS_OF_ONE, MOST_PAST_HOLDS);
   readonly queueLengths: Journal<QueueLength> = new Journal(MOST_LENGTHS_OF_ONE, MOST_LENGTHS);
   readonly #stuckAfter: number;
-  /** Those that were seen last come last. */
+  /** Those that were seen last are at the end. */
   readonly #tracks = new Map<string, Track>();
   #last: Observation | undefined;
   #point: Point | undefined;
@@ -99,7 +99,7 @@ export class History {
     return describe(name, crowd, [...holders.values()], usual(track.holds), interval.at, this.#stuckAfter);
   }
 
-  /** It ended at some time since the look before; half of that is the best guess. */
+  /** It ended at some time since the last look; the middle is the best guess. */
   #end(name: string, { holds }: Track, holder: ObservedHolder, { at, time, since = 0 }: Interval): number {
     const { info, since: granted, waited } = holder;
     const held = Math.max(0, Math.round(at - since / 2 - granted));
@@ -175,17 +175,17 @@ function describe(
 
 function kindOf(some: LockInfo | undefined): LockKind {
   if (some?.limit !== undefined) return "semaphore";
-  if (some?.elects) return "election";
+  if (some?.inElection) return "election";
   return some && jobIn(some.label) ? "job" : "lock";
 }
 
-/** What nine of ten do not exceed. */
+/** The 90th percentile. */
 function usual(holds: readonly number[]): number | undefined {
   if (holds.length < FEWEST_DURATIONS) return undefined;
   return holds.toSorted((a, b) => a - b)[Math.ceil(holds.length * 0.9) - 1];
 }
 
-/** Those that most wait for, then those that have been stuck for longest. */
+/** Those with the most waiters first, then those that have been stuck for longest. */
 function worstFirst(a: ObservedLock, b: ObservedLock): number {
   return b.waiters.length - a.waiters.length || (b.stuck?.for ?? 0) - (a.stuck?.for ?? 0);
 }

@@ -1,4 +1,4 @@
-/** A list for each lock, newest last, within bounds for each and for all together: what is oldest goes first. */
+/** A list for each lock, newest last, with a limit for each list and for all together: the oldest entries go first. */
 export class Journal<T> {
   readonly #mostForOne: number;
   readonly #most: number;

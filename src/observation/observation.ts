@@ -1,4 +1,4 @@
-/** What one look at the server shows, lock by lock. */
+/** What one look at the server shows, for each lock. */
 import type { LockInfo, LockManagerSnapshot } from "../snapshot.ts";
 import type { LockMode } from "../schemes/scheme.ts";
 import type { Stuck } from "./stuck.ts";
@@ -57,7 +57,7 @@ export interface ObservedHolder {
   readonly key: string;
   /** When it was granted, on the clock that never jumps. */
   readonly since: number;
-  /** It was granted at `since` or earlier: nothing tells when. */
+  /** It was granted at `since` or earlier; when is not known. */
   readonly sinceIsLatest: boolean;
   /** When its lease ends unless renewed. */
   readonly ends: number | undefined;

@@ -1,5 +1,5 @@
 /**
- * Looks at the locks of a server again and again, for all who watch. It looks less often while nobody watches, and never
+ * Looks at the locks of a server again and again, for all viewers. It looks less often while nobody watches, and never
  * spends more than a tenth of the time on looking, however many locks there are.
  */
 import type { Clock, Timer } from "../clock.ts";
@@ -8,13 +8,13 @@ import type { LockManagerSnapshot } from "../snapshot.ts";
 import { History } from "./history.ts";
 import type { Observation } from "./observation.ts";
 
-/** What it needs of a LockManager. */
+/** What it uses of a LockManager. */
 export interface Observable {
   query(): Promise<LockManagerSnapshot>;
 }
 
 export interface ObserverSettings {
-  /** Milliseconds from look to look while somebody watches. */
+  /** Milliseconds between two looks while somebody watches. */
   readonly poll: number;
   readonly stuckAfter: number;
   /** Whether it looks, less often, while nobody watches, so that there is a history. */
@@ -56,7 +56,7 @@ export class Observer {
     this.#schedule();
   }
 
-  /** Milliseconds from look to look at present. */
+  /** Milliseconds between two looks at present. */
   get pace(): number {
     const { poll } = this.#settings;
     return Math.max(this.#watchers.size > 0 ? poll : UNWATCHED * poll, REST * this.#took);
@@ -67,9 +67,9 @@ export class Observer {
   }
 
   /**
-   * Call `run` after each look, also if it failed, and when nobody looks any more.
+   * Calls `run` after each look, even a failed one, and when nobody looks any more.
    *
-   * @returns ends that
+   * @returns a function that stops this
    */
   watch(run: () => void): () => void {
     const own = (): void => run();
@@ -80,7 +80,7 @@ export class Observer {
     };
   }
 
-  /** Look now, for something has changed. Never rejects. */
+  /** Looks now, because something has changed. Never rejects. */
   async look(): Promise<void> {
     await this.#looking;
     // Others that waited, too, share the look of the first of them.

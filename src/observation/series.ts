@@ -1,4 +1,4 @@
-/** How it was over time: each look of the last quarter of an hour, and each minute of the last day. */
+/** The values over time: each look of the last 15 minutes, and each minute of the last 24 hours. */
 import type { Totals } from "./observation.ts";
 
 /** At one time: milliseconds since 1970, counts, and durations in milliseconds. */

@@ -1,6 +1,6 @@
 /**
- * What an operator should look at first. Each rule compares a lock with what is usual for it, as far as earlier looks
- * know; a lock that nothing is known of is stuck after `after` milliseconds.
+ * What an operator should look at first. Each rule compares a lock with what is usual for it, according to earlier
+ * looks; a lock without a history is stuck after `after` milliseconds.
  */
 import type { LockKind, ObservedHolder } from "./observation.ts";
 import type { LockInfo } from "../snapshot.ts";
@@ -10,7 +10,7 @@ export type Stuck =
   | { readonly reason: "no-expiry"; readonly for: number }
   /** One holder has held it far longer than usual. */
   | { readonly reason: "long-hold"; readonly for: number; readonly usual: number }
-  /** The holders have not changed for that long, and others wait. */
+  /** The holders have not changed for this long, and others wait. */
   | { readonly reason: "no-progress"; readonly for: number }
   /** Nobody holds it, and yet others wait. */
   | { readonly reason: "unclaimed"; readonly for: number };

@@ -3,7 +3,7 @@ import { dictionary, duration, onlyAmong, SHORTEST_TTL, show } from "./checks.ts
 import { checkRequest } from "./request.ts";
 import type { CheckedRequest, Defaults, LockOptions } from "./request.ts";
 
-/** Settings of a lock that is taken up. Durations are in milliseconds. */
+/** Settings of `attach()`. Durations are in milliseconds. */
 export type AttachOptions = Pick<LockOptions, "ttl" | "renew" | "maxHold" | "label" | "durability">;
 
 const ATTACH_OPTIONS = new Set(["ttl", "renew", "maxHold", "label", "durability"]);

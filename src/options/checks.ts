@@ -1,4 +1,4 @@
-/** The words of checking: each returns what it was given, or throws and says what was expected and what came. */
+/** Checks of options: each returns its argument, or throws an error that says what was expected and what came. */
 
 /** The shortest lease, in milliseconds. */
 export const SHORTEST_TTL = 50;
@@ -13,7 +13,7 @@ export function duration(value: unknown, name: string, least: number): number | 
 }
 
 /**
- * A misspelt option would otherwise be ignored in silence.
+ * A misspelt option would otherwise be ignored silently.
  *
  * @throws TypeError
  */
@@ -26,7 +26,7 @@ export function onlyAmong(given: Record<string, unknown>, allowed: ReadonlySet<s
   }
 }
 
-/** What was probably meant: the same word in other letters, with one slip, a part of it, or one that begins alike. */
+/** What was probably meant: the same word in another case, with one typing error, a part of it, or with the same beginning. */
 function nearest(word: string, allowed: ReadonlySet<string>): string | undefined {
   const given = word.toLowerCase();
   const all = [...allowed].map((name) => [name, name.toLowerCase()] as const);
@@ -99,7 +99,7 @@ export function label(value: unknown): string | undefined {
   return value;
 }
 
-/** A value as it stands in messages. */
+/** A value as messages show it. */
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value);
   if (typeof value === "function") return `function ${value.name || "(anonymous)"}`;

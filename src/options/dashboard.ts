@@ -14,9 +14,9 @@ export interface DashboardOptions {
    * redirect to a login page. Default: every request is allowed, so mount the dashboard behind your own authentication.
    */
   authorize?: Authorize | undefined;
-  /** Milliseconds from look to look at the server while somebody watches (default 1,000; at least 100). */
+  /** Milliseconds between two looks at the server while somebody watches (default 1,000; at least 100). */
   poll?: number | undefined;
-  /** A hold or a queue that stands still can be reported as stuck after this many milliseconds (default 60,000). */
+  /** A hold or a queue that does not move is reported as stuck after this many milliseconds at the earliest (default 60,000). */
   stuckAfter?: number | undefined;
 }
 

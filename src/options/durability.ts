@@ -18,7 +18,7 @@ export interface DurabilityOptions {
   aof?: boolean | undefined;
   /**
    * How long that may take, in milliseconds (1 to 4 000, less than the ttl; default 100, or 2 000 with `aof`, and never
-   * more than a third of the ttl). Only if replicas or disk are late does it take that long; everything sent
+   * more than a third of the ttl). It takes that long only if replicas or disk are late; everything sent
    * over the same client then waits as well.
    */
   timeout?: number | undefined;
@@ -27,17 +27,17 @@ export interface DurabilityOptions {
 export const MOST_REPLICAS = 1_000;
 /** The answer must come within the time limit of a command, {@link COMMAND_LIMIT}, over a network too. */
 const LONGEST_PROOF = 4_000;
-/** How long replicas may take: a round trip, and what a fork or a full disk makes of it. */
+/** How long replicas may take: a round trip, and room for a fork or a full disk. */
 const PROOF_BY_REPLICAS = 100;
 /** How long a disk may take: `appendfsync everysec` takes up to 1.02 s. */
 const PROOF_BY_DISK = 2_000;
 
-/** Without a timeout where none was given: the default depends on a request's ttl. */
+/** Without a timeout if none was given: the default depends on a request's ttl. */
 export type CheckedDurability = Omit<Wish, "timeout"> & { readonly timeout: number | undefined };
 
 const DURABILITY_OPTIONS = new Set(["replicas", "aof", "timeout"]);
 
-/** @throws TypeError or RangeError, also for a wish for nothing */
+/** @throws TypeError or RangeError, also if nothing is required */
 export function checkDurability(value: unknown): CheckedDurability | null | undefined {
   if (value === undefined || value === null) return value;
   const given = dictionary(value, "durability");
@@ -55,7 +55,7 @@ export function checkDurability(value: unknown): CheckedDurability | null | unde
   );
 }
 
-/** @throws RangeError where a lease would be over before it is known to be durable */
+/** @throws RangeError if a lease would be over before it is known to be durable */
 export function wishFor(durability: CheckedDurability | null | undefined, ttl: number): Wish | undefined {
   if (!durability) return undefined;
   const {
@@ -67,7 +67,7 @@ export function wishFor(durability: CheckedDurability | null | undefined, ttl: n
   throw new RangeError(`Expected durability.timeout to be less than the ttl, ${ttl} milliseconds; got ${timeout}.`);
 }
 
-/** @throws TypeError where a wish for durability was made of a scheme that cannot tell */
+/** @throws TypeError if durability is required of a scheme that does not have it */
 export function refuseDurability(scheme: SchemeName, durability: object | undefined): void {
   if (!durability) return;
   const remedy =

@@ -4,10 +4,10 @@ import { TestLocks } from "../testing.ts";
 import { dictionary } from "./checks.ts";
 import type { ManagerOptions } from "./manager.ts";
 
-/** What a framework's module or plugin makes a LockManager of: its options, and where locks are kept. */
+/** What a framework's module or plugin makes a LockManager from: its options, and where locks are kept. */
 export interface FrameworkOptions extends ManagerOptions {
   /**
-   * A URL, for a connection that is opened and closed with the application; or a client, which stays yours to close; or
+   * A URL, for a connection that is opened and closed with the application; a client, which you close yourself; or
    * several of either, each of an independent server, for Redlock. `TestLocks` keep locks within this process.
    */
   redis: RedisClient | string | readonly RedisClient[] | readonly string[] | TestLocks;

@@ -23,18 +23,17 @@ export interface ManagerOptions {
    */
   nodeTimeout?: number | undefined;
   /**
-   * Scheme `redlock`: leave a server that was restarted out of the votes until the largest ttl that this manager has
-   * used is over (default true). It may have forgotten leases that still run, and would help to grant a lock twice.
-   * Servers that write every change to disk first (`appendonly yes`, `appendfsync always`) are never left out. The
-   * cost: for so long after a restart the others must carry every vote, so that of three servers none other may fail.
-   * A manager knows of the restarts that it lived through, and of those it finds when it begins, where the others are
-   * a majority that has been up for longer; so give all managers the same ttl.
+   * Scheme `redlock`: leave a server that was restarted out of the votes until every lease that it may have forgotten is
+   * over (default true). Otherwise it would help to grant a lock twice. A server that still has its data, with
+   * `appendonly yes` and `appendfsync always`, counts at once. Until a restarted server counts again, the others must
+   * carry every vote: of three servers, no other may fail. Give all managers the same ttl, because a manager that
+   * cannot ask enough of the other servers waits for the largest ttl that it has used itself.
    */
   delayRestarted?: boolean | undefined;
   /**
    * How many waiters of this process may hold a lock one after another before another process has its turn (default
    * 16). They share one place in the queue, which makes contention within a process cheap. With 1, each waiter has its
-   * own place: strict order over all processes. Only the scheme `lua` has turns.
+   * own place: strict order over all processes. The schemes `lua` and `redlock` have turns.
    */
   turn?: number | undefined;
   /**

@@ -2,7 +2,7 @@ import { dictionary, duration, onlyAmong, SHORTEST_TTL } from "./checks.ts";
 import { checkRequest } from "./request.ts";
 import type { Defaults } from "./request.ts";
 
-/** Settings of a job that one of many machines runs. Durations are in milliseconds. */
+/** Settings of a run-once job. Durations are in milliseconds. */
 export interface OnceOptions {
   /** The longest time that the job may take: then its lock is lost, and `lock.signal` aborts (at least 50). */
   atMost: number;

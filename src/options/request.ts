@@ -15,7 +15,7 @@ import {
 import { checkDurability, wishFor } from "./durability.ts";
 import type { CheckedDurability, DurabilityOptions } from "./durability.ts";
 import { byteLength } from "../runtime.ts";
-/** Settings of one request: those of the Web Locks API, then ours. Durations are in milliseconds. */
+/** Settings of one request: those of the Web Locks API, then those of holdfast. Durations are in milliseconds. */
 export interface LockOptions {
   /** `exclusive` (the default), or `shared`: any number of shared holders together. */
   mode?: LockMode | undefined;
@@ -51,7 +51,7 @@ export interface LockOptions {
    */
   onWait?: ((wait: Wait) => void) | undefined;
   /**
-   * Inside the callback of a request for the same name that is `reentrant` too: take part in its lease at once (default
+   * Inside the callback of a `reentrant` request for the same name, take part in its lease at once (default
    * false). Both have the same fence; the lock is released when the last of them has ended.
    */
   reentrant?: boolean | undefined;
@@ -74,23 +74,23 @@ export const LONGEST_NAME = 1024;
 
 const LONGEST_QUEUE = 10_000;
 
-/** What a request takes from its manager unless it says otherwise. */
+/** The manager's defaults for a request. */
 export interface Defaults {
   readonly ttl: number;
   readonly durability?: CheckedDurability | undefined;
 }
 
-/** What a request asks for, but for the lock: its options with every default filled in. */
+/** What a request asks for, apart from the lock: its options with every default filled in. */
 export interface Terms {
   readonly mode: LockMode;
-  /** `wait` in the queue; `try` once; `steal` from whoever holds. */
+  /** `wait` in the queue; `try` once; `steal` from the holder. */
   readonly manner: "wait" | "try" | "steal";
   readonly signal: AbortSignal | undefined;
   /** No longer than `maxHold`. */
   readonly ttl: number;
-  /** 0: it tries once, and fails as one that has waited does. */
+  /** 0: it tries once, and fails like a request that has waited. */
   readonly waitTimeout: number | undefined;
-  /** It resolves to null if the lock is busy until its time is up; otherwise it rejects. */
+  /** If the lock is busy until its time is up, it resolves to null instead of rejecting. */
   readonly isTry: boolean;
   readonly renew: boolean;
   readonly maxHold: number | undefined;
@@ -102,7 +102,7 @@ export interface Terms {
   readonly limit: number | undefined;
   readonly reentrant: boolean;
   readonly durability: Wish | undefined;
-  /** It is a candidate's of an election. */
+  /** It belongs to a candidate of an election. */
   readonly isCandidacy: boolean;
   /** Take the place of exactly this grant. */
   readonly from: Grant | undefined;
@@ -183,7 +183,7 @@ export function checkRequest(
   return request;
 }
 
-/** The terms of a request without any option, which most are: the same for all of them. */
+/** The terms of a request without options. Most requests have none, so they share this object. */
 export function plainTerms(manager: Defaults, verb: Verb): Terms {
   const { lock: _, ...terms } = checkRequest("", undefined, manager, verb);
   return terms;
@@ -206,7 +206,7 @@ interface Manners {
   readonly reentrant: boolean;
 }
 
-/** How it may wait, if it may. */
+/** Whether and how it may wait. */
 function checkWaiting(
   given: Record<string, unknown>,
   verb: Verb,

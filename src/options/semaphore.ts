@@ -3,7 +3,7 @@ import type { LockOptions } from "./request.ts";
 
 /** Settings of a semaphore's request. */
 export interface SemaphoreOptions extends Omit<LockOptions, "mode" | "steal" | "reentrant"> {
-  /** How many permits to hold (default 1, at most the semaphore's limit). All are granted at once, or none. */
+  /** How many permits to hold (default 1, at most the semaphore's limit). You get all of them at once, or none. */
   permits?: number | undefined;
 }
 

@@ -12,12 +12,12 @@ export interface Codec<T> {
 /** Settings of a shared computation. Durations are in milliseconds. */
 export interface ShareOptions<T> {
   /**
-   * For how long after it was made the value is given to those who ask. 0: only to those who asked before it was made.
+   * How long after it was made a value is given to callers. 0: only to those who asked before it was made.
    */
   ttl: number;
   /**
-   * What follows if `compute` throws. `false` (the default): those who waited reject with `LockError` `compute-failed`.
-   * `true`: the next of them computes.
+   * What happens if `compute` throws. `false` (the default): waiting callers reject with `LockError` `compute-failed`.
+   * `true`: the next one computes.
    */
   retry?: boolean | undefined;
   /** How the value travels (default: JSON). */
@@ -35,7 +35,7 @@ export interface CheckedShare {
   readonly codec: Codec<unknown>;
   readonly maxSize: number;
   readonly signal: AbortSignal | undefined;
-  /** What its requests have in common. */
+  /** What all its requests have in common. */
   readonly request: CheckedRequest;
 }
 

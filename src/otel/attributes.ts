@@ -5,7 +5,7 @@ import type { OtelOptions } from "../options/otel.ts";
 /** The name of our tracer and meter. */
 export const SCOPE = "holdfast";
 
-/** What metrics and spans say of a lock: few different values. */
+/** The attributes of a lock in metrics and spans: few different values. */
 export function attributesOf({ name, scheme, prefix }: LockEvent, { group }: OtelOptions): Attributes {
   const bounded = { "holdfast.scheme": scheme, "holdfast.prefix": prefix };
   return group ? { ...bounded, "holdfast.lock.group": group(name) } : bounded;

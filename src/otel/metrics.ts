@@ -63,7 +63,7 @@ export function observeMetrics(options: OtelOptions): () => void {
       losses.add(1, { ...about(event), "holdfast.reason": event.reason });
     },
     "holdfast:trouble": (event) => {
-      troubles.add(1, { ...about(event), "holdfast.doing": event.doing, "error.type": event.code ?? "_OTHER" });
+      troubles.add(1, { ...about(event), "holdfast.operation": event.operation, "error.type": event.code ?? "_OTHER" });
     },
     "holdfast:elected": ({ token }) => {
       const one = holds.get(token);

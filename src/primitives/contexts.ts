@@ -6,13 +6,13 @@ import { builtin } from "../runtime.ts";
 type Holdings = ReadonlyMap<string, Holding>;
 
 /**
- * Under which locks of one manager code runs: what a callback does, through everything asynchronous. Whoever makes one
- * makes all promises of the process a little slower, so it is made only for those who ask for it.
+ * Which locks of one manager the running code is under. Follows callbacks through everything asynchronous. It makes all
+ * promises of the process a little slower, so it is created only if an option asks for it.
  */
 export class Contexts {
   readonly #storage = newStorage();
 
-  /** What the innermost callback around the running code has of that lock. */
+  /** The hold of that lock by the innermost callback around the running code. */
   of(lock: string): Holding | undefined {
     return this.#storage.getStore()?.get(lock);
   }

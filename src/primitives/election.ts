@@ -1,6 +1,6 @@
 /**
- * Leader election: whoever holds the lock of that name leads. A candidate is a waiter in the lock's queue, so all
- * that is promised of locks holds here: a leader that resigns hands over by a push, one that crashes within its lease,
+ * Leader election: the holder of the lock of that name leads. A candidate is a waiter in the lock's queue, so everything
+ * that is promised for locks holds here: a leader that resigns is replaced by a push, one that crashes when its lease ends,
  * and one that loses its lease is notified, by its own clock, before anyone else can lead.
  */
 import { pause } from "../clock.ts";
@@ -65,7 +65,7 @@ export class Term {
     return this.#lock.token;
   }
 
-  /** True only while the lease lasts by this process's own clock, looked at each time. */
+  /** True only while the lease lasts by this process's own clock, which is read each time. */
   get held(): boolean {
     return this.#lock.held;
   }
@@ -75,7 +75,7 @@ export class Term {
    * signal given to `elect` is aborted, when the manager is closed, and when the term has been resigned.
    */
   get signal(): AbortSignal {
-    // Looks at the clock: a process that was frozen shall not read a signal that is late.
+    // Reads the clock, so that a process that was frozen does not see a signal that is late.
     void this.#lock.held;
     return this.#over.signal;
   }
@@ -94,11 +94,11 @@ export class Term {
 
 /** A candidacy: a term each time this candidate is elected. */
 export interface Election extends AsyncGenerator<Term, void, void> {
-  /** Whether this candidate leads now, by this process's own clock, looked at each time. */
+  /** Whether this candidate leads now, by this process's own clock, which is read each time. */
   readonly leading: boolean;
 }
 
-/** Between attempts while the server cannot be reached; an attempt itself is patient for some seconds. */
+/** Pause between attempts while the server cannot be reached; an attempt itself takes some seconds. */
 const RETRY_AFTER = 1_000;
 
 /** A term each time this candidate is elected, until the signal is aborted. */
@@ -127,7 +127,7 @@ export function campaign(room: ElectionRoom, { name, ...options }: CheckedElecti
 }
 
 /**
- * A generator that ends at once when it is left, or the signal is aborted, also in the midst of waiting.
+ * A generator that ends at once when it is left or the signal aborts, even while it waits.
  *
  * @param run ends when `stop` is aborted
  */
@@ -152,7 +152,7 @@ function stoppable<T>(
   return running;
 }
 
-/** Undefined if the wait was ended, or if the server could not be reached: a candidate outlives that. */
+/** Undefined if the wait was ended, or if the server could not be reached: the candidate tries again. */
 async function elected(
   room: ElectionRoom,
   name: string,
@@ -191,7 +191,7 @@ export function leaders(
   });
 }
 
-/** Null when nobody leads; undefined when the server could not be asked. */
+/** Null if nobody leads; undefined if the server could not be asked. */
 async function leaderOf(room: ElectionRoom, name: string): Promise<Leader | null | undefined> {
   try {
     const [holder] = (await room.query({ name })).held;
@@ -204,7 +204,7 @@ async function leaderOf(room: ElectionRoom, name: string): Promise<Leader | null
   }
 }
 
-/** A candidate outlives replicas that are away, as it outlives a server that is. */
+/** A candidate keeps trying while replicas are unreachable, as it does while the server is. */
 function isPassing(error: unknown): boolean {
   return error instanceof DurabilityError || (error instanceof SchemeError && error.transient);
 }

@@ -1,12 +1,12 @@
 /**
- * What those of one process who ask for the same value at about the same time do together: they wait at one place in the
- * lock's queue, and one of them computes if nobody else does. While another process computes the flight waits for a
+ * What callers of one process do together if they ask for the same value at about the same time: they share one place in the
+ * lock's queue, and one of them computes if nobody else does. While another process computes, the flight waits for a
  * shared lock, so that all processes are let in together when the value is there.
  */
 import { ContextOfNow } from "../async-context.ts";
 import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
-import { isLockLost, LockError, quote, SchemeError } from "../errors.ts";
+import { isLockLost, LockError, quote, SchemeError, sentenceOf } from "../errors.ts";
 import type { Lease } from "../leases/lease.ts";
 import { Lock } from "../lock.ts";
 import { show } from "../options/checks.ts";
@@ -19,7 +19,7 @@ import { holdDuring } from "./hold.ts";
 /** What a flight needs to know of its manager. */
 export interface FlightRoom {
   readonly clock: Clock;
-  /** Who computes, for people. */
+  /** A human-readable name for the process that computes. */
   readonly label: string;
   /** Aborted when the manager is closed. */
   readonly closing: AbortSignal;
@@ -34,20 +34,20 @@ export interface Asking extends CheckedShare {
   readonly compute: (lock: Lock) => unknown;
 }
 
-/** What a flight brings to those who did not compute: what was left; or nothing, and they ask again. */
+/** What callers get that did not compute: the stored value; or nothing, and they ask again. */
 export type Landing = (Omit<LeftValue, "fence"> & { readonly cause?: unknown }) | "nothing";
 
-/** Between attempts to leave the value on a server that cannot be reached, in milliseconds. */
+/** Pause between attempts to store the value on a server that cannot be reached, in milliseconds. */
 const RETRY_AFTER = 250;
-/** How many characters are told of a failure. */
+/** How many characters of a failure's message are passed on. */
 const LONGEST_FAILURE = 1_000;
 
-/** One who waits for the landing, and the async context of its code. */
+/** A caller that waits for the landing, and the async context of its code. */
 class Asker extends ContextOfNow {
   readonly asking: Asking;
   readonly land: (landing: Landing) => void;
   readonly fail: (error: unknown) => void;
-  /** From now on no signal ends its wait. */
+  /** No signal ends its wait any more. */
   stay: () => void = () => {};
 
   constructor(asking: Asking, land: (landing: Landing) => void, fail: (error: unknown) => void) {
@@ -64,7 +64,7 @@ export class Flight {
   readonly #room: FlightRoom;
   readonly #name: string;
   readonly #over: (flight: Flight) => void;
-  /** In the order in which they asked; the first computes, if that falls to this flight. */
+  /** In the order in which they asked; the first one computes if this flight must. */
   readonly #askers = new Set<Asker>();
   /** Aborted when the last asker has left. */
   readonly #empty = new AbortController();
@@ -75,7 +75,7 @@ export class Flight {
     this.#over = over;
   }
 
-  /** Rejects with what the wait, or this very asker's computation, ends with. */
+  /** Rejects with the error of the wait, or of this caller's own computation. */
   join(asking: Asking): Promise<Landing> {
     return new Promise((resolve, reject) => {
       const asker = new Asker(asking, resolve, reject);
@@ -101,7 +101,7 @@ export class Flight {
     this.#over(this);
   }
 
-  /** All who are still here hear the same. */
+  /** All callers that are still here get the same outcome. */
   #settle(tell: (asker: Asker) => void): void {
     this.#end();
     for (const asker of this.#askers) {
@@ -121,12 +121,12 @@ export class Flight {
     }
   }
 
-  /** What another has made, or the lock to compute under. */
+  /** The value that someone else has made, or the lock to compute under. */
   async #seek(): Promise<Recalled | Lease> {
     const room = this.#room;
     const known = await room.recall(this.#name);
     if (known?.isFresh) return known;
-    // What was left before we asked is not for us, unless it is fresh.
+    // A value that was stored before we asked is not for us, unless it is fresh.
     const isForUs = (found: Recalled | undefined): found is Recalled =>
       found !== undefined && found.fence > (known?.fence ?? 0) && !(found.isFailure && this.#first?.asking.retry);
     const { request } = this.#first?.asking ?? {};
@@ -137,11 +137,11 @@ export class Flight {
       const beside = (await room.lease({ ...waits, mode: "shared" })) as Lease;
       const made = await room.recall(this.#name).finally(() => void beside.release());
       if (isForUs(made)) return made;
-      // Whoever computed has died or failed. Now one after the other.
+      // The process that computed has died or failed. From here on, one after the other.
       held = (await room.lease(waits)) as Lease;
     }
     try {
-      // It may have been made while we asked for the lock.
+      // It may have been made while we requested the lock.
       const made = await room.recall(this.#name);
       if (!isForUs(made)) return held;
       void held.release();
@@ -162,7 +162,7 @@ export class Flight {
     if (!asker) return void lease.release();
     asker.stay();
     const { ttl, retry } = asker.asking;
-    /** What the computation itself ended with. */
+    /** The computation's own outcome. */
     let told: string | undefined;
     try {
       await holdDuring(lease, async () => {
@@ -175,7 +175,7 @@ export class Flight {
         } catch (error) {
           if (!(error instanceof NotMade)) throw error;
           const text = this.#describe(error.cause);
-          // Whoever is not told computes: less than was promised, but no harm.
+          // A caller that is not told computes: less than was promised, but harmless.
           if (!retry) await this.#share(lease, { isFailure: true, text }, 0).catch(() => {});
           told = text;
           throw error.cause;
@@ -217,12 +217,12 @@ export class Flight {
   }
 
   #describe(error: unknown): string {
-    const message = error instanceof Error ? error.message : show(error);
+    const message = error instanceof Error ? sentenceOf(error) : show(error);
     return `${this.#room.label}: ${message}`.slice(0, LONGEST_FAILURE).toWellFormed();
   }
 }
 
-/** What a computation threw, told apart from what the lock or the server failed with. */
+/** An error of the computation, as distinct from errors of the lock or the server. */
 class NotMade extends Error {
   constructor(cause: unknown) {
     super("The value was not made.", { cause });

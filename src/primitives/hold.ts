@@ -8,7 +8,7 @@ export function holdDuring<T>(
 ): Promise<T> {
   holding.guard();
   return new Promise((resolve, reject) => {
-    // The specification settles a stolen request at once, whatever its callback still does. So does the end of `close()`.
+    // The specification settles a stolen request at once, even if its callback still runs. So does the end of `close()`.
     const settles = (error: LockLostError | undefined): error is LockLostError =>
       error?.reason === "stolen" || error?.reason === "closed";
     holding.onLost((error) => settles(error) && reject(webLocksError(error)));
@@ -27,7 +27,7 @@ export function holdDuring<T>(
   });
 }
 
-/** What the Web Locks specification rejects a stolen request with; our own error is its cause. */
+/** The error that the Web Locks specification requires for a stolen request; our own error is its cause. */
 function webLocksError(error: LockLostError): Error {
   if (error.reason !== "stolen") return error;
   return new DOMException(error.message, { name: "AbortError", cause: error });

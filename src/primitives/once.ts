@@ -1,5 +1,5 @@
 /**
- * Jobs that one of many machines runs: each tries the lock of the job's name, one gets it, the others learn who did.
+ * Run-once jobs: each machine tries the lock of the job's name, one gets it, and the others learn which one.
  * The lock stays held for a time after the job, so that machines whose clocks differ do not run it twice. What
  * ShedLock does for Java (https://github.com/lukas-krecan/ShedLock), with a lease that is renewed while the job runs.
  */
@@ -19,16 +19,16 @@ export interface OnceRoom {
   look(name: string): Promise<LockState | undefined>;
 }
 
-/** What became of a job here. */
+/** The outcome of a call of `once`. */
 export type OnceResult<T> =
   | { readonly ran: true; readonly value: T; readonly fence: number }
   | {
       readonly ran: false;
-      /** `failed`: it threw. A lock that was taken in another way than by `once` counts as `running`. */
+      /** `failed`: it threw. A lock that was not taken by `once` counts as `running`. */
       readonly state: JobState;
       /** Who runs or ran it, for people: the label. */
       readonly by: string;
-      /** When it was started, by that machine's clock. Undefined where that is not told (scheme `set`, while it runs). */
+      /** When it was started, by that machine's clock. Undefined if it is not known (scheme `set`, while it runs). */
       readonly started: Date | undefined;
       /** Milliseconds until it can be run again, unless it is running and renewed. */
       readonly remaining: number | undefined;
@@ -64,12 +64,12 @@ export async function once<T>(
       return { ran: true, value, fence: lease.grant.fence };
     }
     const other = await whoElse(room, name);
-    // Whoever held has ended in between: the job is to be had again.
+    // The holder has ended in between, so the job can be run again.
     if (other) return other;
   }
 }
 
-/** From now on the lock stays held for at least so long, also if this process dies. */
+/** From now on the lock stays held for at least that long, even if this process dies. */
 async function keepOthersOut(
   { clock }: OnceRoom,
   lease: Lease,
@@ -109,7 +109,7 @@ async function noteOutcome<T>(
 
 const LABELLED = /^([^]*) \((running|done|failed), started (\S+)\)$/;
 
-/** What the label of a job's lock says; undefined if the lock is no job's. */
+/** What the label of a job's lock says; undefined if the lock belongs to no job. */
 export function jobIn(
   label: string,
 ): { readonly by: string; readonly state: JobState; readonly started: Date } | undefined {

@@ -1,6 +1,6 @@
 /**
  * Requests inside requests. A request with `reentrant` opens a context that follows its callback through everything
- * asynchronous (AsyncLocalStorage); a request with `reentrant` for the same name in there takes part in the same lease
+ * asynchronous (AsyncLocalStorage); in it, a request with `reentrant` for the same name takes part in the same lease
  * and cannot wait for itself. The lock is released when the last part has ended.
  */
 import { meets } from "../durability.ts";
@@ -11,7 +11,7 @@ import type { Lease } from "../leases/lease.ts";
 import type { CheckedRequest } from "../options/request.ts";
 import type { Grant } from "../schemes/scheme.ts";
 
-/** A lease that a request and those nested in it have together. */
+/** A lease that a request shares with the requests nested in it. */
 interface Whole {
   readonly lease: Lease;
   parts: number;
@@ -19,9 +19,9 @@ interface Whole {
 }
 
 /**
- * Take part in the lease that this context has already; undefined if it has none that can be shared.
+ * Takes part in the lease that this context already has; undefined if it has none that can be shared.
  *
- * @param around what the context has of the lock
+ * @param around the context's hold of the lock
  * @throws LockLostError when that lease is over, LockError `unsupported` for an upgrade, also of durability
  */
 export function join(around: Holding | undefined, { lock, mode, durability }: CheckedRequest): Part | undefined {
@@ -91,7 +91,7 @@ export class Part implements Holding {
     await this.whole.lease.extend(ttl);
   }
 
-  /** @throws LockError unless it is shared, for the other parts count on being alone */
+  /** @throws LockError unless it is shared, because the other parts rely on being alone */
   downgrade(): Promise<void> {
     return this.grant.mode === "shared" ? Promise.resolve() : this.#refuse("downgrade", "be alone no longer");
   }

@@ -5,7 +5,7 @@ import type { Verb } from "../options/request.ts";
 import type { SemaphoreOptions } from "../options/semaphore.ts";
 import { holdDuring } from "./hold.ts";
 
-/** What a semaphore needs of its manager. */
+/** What a semaphore uses of its manager. */
 interface SemaphoreRoom {
   /** Null if it is a try and there are too few. */
   obtain(verb: Verb, options: unknown): Promise<Lease | null>;
@@ -37,7 +37,7 @@ export class Semaphore {
     this.#room = room;
   }
 
-  /** Hold permits (default 1) while the callback runs; settles as the callback does. As `LockManager.request`. */
+  /** Holds permits (default 1) while the callback runs, and settles as the callback does. Like `LockManager.request`. */
   request<T>(callback: (lock: Lock) => T): Promise<Awaited<T>>;
   request<T>(
     options: SemaphoreOptions & { ifAvailable: true },
@@ -56,13 +56,13 @@ export class Semaphore {
     return holdDuring(lease, () => this.#room.within(lease, () => run(new Lock(lease))));
   }
 
-  /** Wait for permits and keep them until `release()`, or the end of an `await using` block. */
+  /** Waits for permits and keeps them until `release()`, or until the end of an `await using` block. */
   async acquire(options?: Omit<SemaphoreOptions, "ifAvailable">): Promise<Lock> {
-    // Only those who may not wait are answered with nothing.
+    // Only a request that may not wait resolves to nothing.
     return new Lock((await this.#room.obtain("acquire", options)) as Lease);
   }
 
-  /** Take permits if that is possible at once, or within `waitTimeout`; otherwise resolve to null. */
+  /** Takes permits if they are free at once, or within `waitTimeout`; otherwise resolves to null. */
   async tryAcquire(options?: TrySemaphoreOptions): Promise<Lock | null> {
     const lease = await this.#room.obtain("tryAcquire", options);
     return lease && new Lock(lease);

@@ -1,7 +1,7 @@
 /**
  * Several locks as one: all or none. They are taken one after the other in the order of their keys, which is the same
  * for everybody, so that callers cannot wait for each other in a circle, however they name them. A caller that holds
- * another lock already, taken on its own, is outside of that order.
+ * another lock already, taken separately, is outside this order.
  */
 import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
@@ -19,7 +19,7 @@ export interface SeveralRoom {
   obtain(request: CheckedRequest): Promise<Holding | null>;
 }
 
-/** What a holder of several locks is given. */
+/** Several locks, as their holder gets them. */
 export class SeveralLocks {
   readonly #holdings: readonly Holding[];
   readonly #lost = new AbortController();
@@ -29,14 +29,14 @@ export class SeveralLocks {
   constructor(holdings: readonly Holding[]) {
     this.#holdings = holdings;
     for (const holding of holdings) {
-      // Aborted while a lease still runs, too: when the manager is being closed.
+      // Also aborted while a lease still runs, if the manager is closing.
       const { signal } = holding;
       onAbort(signal, () => this.#lost.abort(signal.reason));
       holding.onLost((error) => this.#onLost?.(error));
     }
   }
 
-  /** Each once, in the order in which they were taken. */
+  /** Each name once, in the order in which the locks were taken. */
   get names(): string[] {
     return this.#holdings.map(({ grant }) => grant.lock);
   }
@@ -45,22 +45,22 @@ export class SeveralLocks {
     return this.#holdings.every(({ grant }) => grant.mode === "shared") ? "shared" : "exclusive";
   }
 
-  /** The fencing token of each lock, by name. Send along the one of what is changed. */
+  /** The fencing token of each lock, by name. Send along the one whose lock protects what you change. */
   get fences(): ReadonlyMap<string, number> {
     return new Map(this.#holdings.map(({ grant }) => [grant.lock, grant.fence]));
   }
 
-  /** The fencing token where there is one name; undefined where there are more: each has its own in `fences`. */
+  /** The fencing token if there is one name; undefined if there are more, because each has its own in `fences`. */
   get fence(): number | undefined {
     return this.#holdings.length === 1 ? this.#holdings[0]?.grant.fence : undefined;
   }
 
-  /** What names each grant for ever, by the lock's name. */
+  /** A unique ID of each grant, never used again, by the lock's name. */
   get tokens(): ReadonlyMap<string, string> {
     return new Map(this.#holdings.map(({ grant }) => [grant.lock, grant.token]));
   }
 
-  /** True only while all leases last by this process's own clock, looked at each time. */
+  /** True only while all leases last by this process's own clock, which is read each time. */
   get held(): boolean {
     return this.#holdings.every(({ held }) => held);
   }
@@ -72,7 +72,7 @@ export class SeveralLocks {
 
   /** Aborted with a `LockLostError` when one of the leases ends against the holder's will; not by `release()`. */
   get signal(): AbortSignal {
-    // Looks at the clock, so that a lease that is over has told.
+    // Reads the clock, so that a lease that is over has aborted the signal.
     void this.error;
     return this.#lost.signal;
   }
@@ -89,21 +89,21 @@ export class SeveralLocks {
     if (this.error) listener(this.error);
   }
 
-  /** @internal Somebody's code runs under it until it is released. */
+  /** @internal User code runs under it until it is released. */
   guard(): void {
     for (const holding of this.#holdings) holding.guard();
   }
 
   /**
-   * Make each lease last at least `ttl` milliseconds from now. Not one step: where it rejects, some may be longer.
+   * Makes each lease last at least `ttl` milliseconds from now. This is not atomic: if it rejects, some may be longer.
    *
-   * @throws LockLostError when one lock is no longer held, SchemeError when the server did not answer.
+   * @throws LockLostError if one lock is no longer held, SchemeError if the server did not answer.
    */
   async extend(ttl?: number): Promise<void> {
     await Promise.all(this.#holdings.map((holding) => holding.extend(ttl)));
   }
 
-  /** Stop holding all of them. Resolves to true if all were held until now. Never rejects. */
+  /** Releases all of them. Resolves to true if all were held until now. Never rejects. */
   release(): Promise<boolean> {
     return releaseAll(this.#holdings);
   }
@@ -113,7 +113,7 @@ export class SeveralLocks {
   }
 }
 
-/** Null if the request is a try, and one is busy until its time is up. When it rejects, or is null, nothing waits, and what was held is given back. */
+/** Null if the request is a try and one lock is busy until its time is up. If it rejects or is null, nothing waits or is held. */
 export async function obtainAll(room: SeveralRoom, requests: readonly CheckedRequest[]): Promise<Holding[] | null> {
   const [{ waitTimeout, isTry, signal, ttl, renew, maxHold }] = requests as [CheckedRequest];
   const held: Holding[] = [];
@@ -130,7 +130,7 @@ export async function obtainAll(room: SeveralRoom, requests: readonly CheckedReq
       end.abort(new LockTimeoutError(waitsFor, waitTimeout, "another client holds it, or the server has not answered"));
     });
   }
-  // Until all are granted each is renewed, and its time does not count.
+  // Until all are granted, each is renewed, and its time does not count.
   const terms = { renew: true, maxHold: undefined, signal: end.signal };
   const timeout = { waitTimeout: waitTimeout === 0 ? 0 : undefined };
   try {
@@ -149,7 +149,7 @@ export async function obtainAll(room: SeveralRoom, requests: readonly CheckedReq
     for (const holding of held) if (holding instanceof Lease) holding.limit({ renew, maxHold });
     return held;
   } catch (error) {
-    // A server that does not answer must not hold up the news.
+    // A server that does not answer must not delay the notice.
     void releaseAll(held);
     if (isTry && isTimeUp) return null;
     throw error;
@@ -159,7 +159,7 @@ export async function obtainAll(room: SeveralRoom, requests: readonly CheckedReq
   }
 }
 
-/** All keys of a manager have the same prefix, so their order is that of the names. By UTF-16 units: in no locale. */
+/** All keys of a manager have the same prefix, so their order is that of the names. By UTF-16 code units, independent of the locale. */
 function inOrder(requests: readonly CheckedRequest[]): CheckedRequest[] {
   const byName = new Map(requests.map((request) => [request.lock, request]));
   return [...byName.values()].sort(({ lock: a }, { lock: b }) => (a < b ? -1 : 1));

@@ -1,13 +1,13 @@
 /**
- * Single flight: of all who ask for a value at about the same time, in all processes, one computes it under the lock of
- * that name, and the others are given what it made. What golang.org/x/sync/singleflight does within one process.
+ * Single flight: of all callers that ask for a value at about the same time, in all processes, one computes it under the lock of
+ * that name, and the others get its value. golang.org/x/sync/singleflight does this within one process.
  */
 import { LockError, quote } from "../errors.ts";
 import { throwIfAborted } from "../signals.ts";
 import { Flight } from "./flight.ts";
 import type { Asking, FlightRoom } from "./flight.ts";
 
-/** What is shared by the calls of one manager. */
+/** What the calls of one manager share. */
 export class Sharing {
   readonly #room: FlightRoom;
   readonly #flights = new Map<string, Flight>();
@@ -16,7 +16,7 @@ export class Sharing {
     this.#room = room;
   }
 
-  /** Each who asks decodes the value for itself, whoever computes, so all have a copy of their own and of one shape. */
+  /** Each caller decodes the value for itself, also the one that computes, so all have copies of the same shape. */
   async share(asking: Asking): Promise<unknown> {
     const { name, signal, codec, retry } = asking;
     for (;;) {

@@ -1,11 +1,11 @@
 import { afterPromises } from "../runtime.ts";
 
-/** What one call carries at most: more would keep the server from others for too long, as an item costs it up to 10 µs. */
+/** The largest number of items in one call: more would block the server for too long, because an item costs it up to 10 µs. */
 export const MOST_ITEMS = 64;
 
 /**
- * Gathers what is sent in one turn of the event loop, so that items of one kind share calls, and all calls leave in one
- * write. An item that is alone in its turn leaves no later than it would by itself.
+ * Collects what is sent in one turn of the event loop, so that items of one kind share calls, and all calls leave in one
+ * write. An item that is alone in its turn is sent no later for that.
  */
 export class Batches {
   readonly #together: (run: () => void) => void;
@@ -19,7 +19,7 @@ export class Batches {
   }
 
   /**
-   * A kind of item. Kinds leave in the order in which they are named here, items in the order in which they came.
+   * A kind of item. Kinds are sent in the order in which they were declared, items in the order in which they came.
    *
    * @returns adds an item
    */
@@ -35,7 +35,7 @@ export class Batches {
   }
 
   /**
-   * A kind whose calls hold up all that is sent behind them. While one is out, what comes meanwhile gathers.
+   * A kind whose calls hold up everything sent after them. While one is unanswered, further items are collected.
    *
    * @param send calls `answered` when its calls have been answered
    */
@@ -61,7 +61,7 @@ export class Batches {
     return new Promise((resolve) => afterPromises(resolve));
   }
 
-  /** Send all that has been gathered. */
+  /** Sends everything that has been collected. */
   flush(): void {
     if (this.#size === 0) return;
     const isOne = this.#size === 1;

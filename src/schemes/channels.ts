@@ -1,5 +1,5 @@
 /**
- * What a manager listens to: one channel for all its locks; in a Cluster, where a channel lives in one slot, one for
+ * The channels of a manager: one for all its locks; in a Cluster, where a channel lives in one slot, one for
  * what it holds, and one for each home in which it waits, for as long as somebody there has use for it.
  */
 import type { Clock, Timer } from "../clock.ts";
@@ -11,13 +11,13 @@ interface Channel {
   readonly subscription: Subscription;
   /** How often it has risen. */
   generation: number;
-  /** Nobody has use for it after that. */
+  /** Nobody needs it after this time. */
   until: number;
 }
 
 export interface ChannelEvents {
   message(text: string): void;
-  /** Messages arrive for the first time, or again: of the locks at these homes something may have been missed. */
+  /** Messages arrive for the first time, or again: messages about the locks at these homes may have been missed. */
   up(homes: ReadonlySet<Home>): void;
 }
 
@@ -42,7 +42,7 @@ export class Channels {
     this.#events = events;
   }
 
-  /** Listen to what concerns the locks of that home, at least for so long from now; to its own, until it is closed. */
+  /** Listens to messages about the locks of that home, at least for this long from now; about its own, until it is closed. */
   open(home: Home, time: number): void {
     if (this.#closed) return;
     const until = home.lock === undefined ? Infinity : this.#clock.now() + time;
@@ -76,7 +76,7 @@ export class Channels {
     return channel?.subscription.up ? channel.generation : undefined;
   }
 
-  /** The id of the server that messages come from, where that is known. */
+  /** The id of the server that messages come from, if it is known. */
   serverOf(home: Home): string | undefined {
     return this.#channels.get(home.channel)?.subscription.server;
   }
@@ -88,7 +88,7 @@ export class Channels {
     this.#channels.clear();
   }
 
-  /** After a reconnection many rise at once; they are told of in one go. */
+  /** After a reconnection many channels rise at once; they are reported together. */
   #rise(home: Home): void {
     this.#risen.add(home);
     if (this.#risen.size > 1) return;

@@ -1,6 +1,6 @@
 /**
- * Who the managers are: each one's label, kept under a key of its own beside the locks, shown to people.
- * Nothing depends on it; where the server refuses it, labels are empty.
+ * The managers' labels, shown to people: each is kept under its own key beside the locks.
+ * Nothing depends on them; if the server refuses, labels are empty.
  */
 import type { Clock } from "../clock.ts";
 import type { Send } from "../drivers/driver.ts";
@@ -35,7 +35,7 @@ export class Clients {
     this.#eviction = new EvictionReport(servers, settings.origin);
   }
 
-  /** See to it that our label lasts at least ttl milliseconds from now. Sends one command a minute at most. */
+  /** Ensures that our label lasts at least ttl milliseconds from now. Sends at most one command a minute. */
   announce(ttl: number): void {
     const now = this.#clock.now();
     if (this.#announcedUntil >= now + ttl) return;
@@ -46,7 +46,7 @@ export class Clients {
     this.#send(["SET", key, label, "PX", String(ttl + LABEL_MARGIN)], key).catch(() => {});
   }
 
-  /** Take our label away when we close. */
+  /** Removes our label when we close. */
   async forget(): Promise<void> {
     if (this.#announcedUntil === -Infinity) return;
     const key = clientKey(this.#settings.prefix, this.#settings.clientId);

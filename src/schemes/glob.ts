@@ -9,7 +9,7 @@
 import { utf8 } from "../runtime.ts";
 
 const STAR = "*";
-/** What stands for exactly one byte: the byte itself, or for which bytes it stands. */
+/** A part that matches exactly one byte: that byte, or a set of bytes. */
 type Part = typeof STAR | number | Uint8Array;
 
 const [ASTERISK, QUESTION, BACKSLASH, OPEN, CLOSE, CARET, DASH] = utf8("*?\\[]^-");
@@ -27,7 +27,7 @@ export class Glob {
     const bytes = utf8(name);
     let part = 0;
     let at = 0;
-    /** Where to go on when what comes after the latest star does not match: that star takes one byte more. */
+    /** Where to continue if the part after the latest star does not match: that star takes one more byte. */
     let retry = -1;
     let retryAt = 0;
     while (at < bytes.length) {

@@ -19,7 +19,7 @@ export interface SchemeSettings {
   readonly clock: Clock;
 }
 
-/** @throws TypeError when client and scheme do not fit, or the client is of no known kind. */
+/** @throws TypeError if client and scheme do not fit together, or the client is not of a known kind. */
 export function openScheme(client: unknown, options: CheckedManagerOptions, settings: SchemeSettings): Scheme {
   const { scheme, prefix, durability } = options;
   const { clientId, label } = settings;

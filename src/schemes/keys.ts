@@ -1,5 +1,5 @@
 /**
- * The one place where keys are named, and read back into names.
+ * The only place where names become keys, and keys names.
  *
  * A lock's own key is its prefix and name as they stand, so that any library that does `SET key value NX PX` shares
  * it. Only what could not be told apart otherwise is escaped, with U+FFFF (no character, and no part of sane names):
@@ -62,7 +62,7 @@ export function lockKeys(prefix: string, name: string): LockKeys {
   return [key, `${shared}:holders`, `${shared}:queue`, `${shared}:waiters`];
 }
 
-/** Where what a holder shares with those who wait is kept. */
+/** Where the value is kept that a holder shares with those who wait. */
 export function valueKey(prefix: string, name: string): string {
   return `${base(lockKey(prefix, name))}${VALUE}`;
 }
@@ -76,7 +76,7 @@ export interface Home {
   /** Where the scheme `set` counts as well. */
   readonly setCounter: string;
   readonly channel: string;
-  /** The only lock at home here; undefined where all locks of the prefix are. */
+  /** The only lock at home here; undefined if all locks of the prefix are. */
   readonly lock: string | undefined;
 }
 
@@ -98,7 +98,7 @@ export function noteKey(prefix: string, absence: string): string {
   return `${prefix}:${absence}:node`;
 }
 
-/** So many locks' keys are remembered: naming them anew costs more than looking them up. */
+/** How many locks' keys are remembered, because naming them again costs more than looking them up. */
 const MEMORY = 10_000;
 
 /** The keys of the locks under one prefix. */
@@ -126,7 +126,7 @@ export class Keys<K> {
 /** Where the locks under one prefix are at home. */
 export class Homes {
   readonly #prefix: string;
-  /** Of all locks; undefined where each has one of its own. */
+  /** The home of all locks; undefined if each has its own. */
   readonly #common: Home | undefined;
   readonly #homes = new Map<string, Home>();
 
@@ -155,7 +155,7 @@ export class Homes {
 }
 
 /**
- * The name of the lock that a key found on a server belongs to, or undefined if it is no key that tells of a holder
+ * The name of the lock that a key on a server belongs to, or undefined if the key says nothing about a holder
  * or a waiter (a lock's own key, its queue).
  */
 export function nameOfKey(prefix: string, found: string): string | undefined {
@@ -184,7 +184,7 @@ export function guardKey(key: string): string {
   return `${base(key)}:guard`;
 }
 
-/** Where the drop-ins' releases of a key are told of: in the key's slot. */
+/** Where the drop-ins publish releases of a key: in the key's slot. */
 export function freedChannel(key: string): string {
   return `${base(key)}:freed`;
 }

@@ -91,7 +91,7 @@ export class LuaScheme implements Scheme {
       message: (text) => this.#hear(text),
       up: (homes) => this.#missed(homes),
     });
-    // They leave in this order: leases first, and what is given up frees room for what is asked for.
+    // They are sent in this order: leases first, and releases before requests, because they make room for them.
     this.#extensions = new Extensions(this.#calls);
     this.#releases = new Releases(this.#calls);
     this.#questions = new Questions(this.#calls, this.#channels);
@@ -139,25 +139,25 @@ export class LuaScheme implements Scheme {
 
   extend(grant: Grant, ttl: number, wish: Wish | undefined, caller: Caller<Extension>): void {
     this.#clients.announce(ttl);
-    // Whoever holds for that long wants to know soon if the lock is stolen.
+    // A holder that renews must learn soon if the lock is stolen.
     this.#channels.open(this.#own, ttl);
     this.#extensions.extend(grant, ttl, wish, caller);
   }
 
-  /** Not proven: a replica that has missed it keeps others out, and who is let in with a wish proves it on the way. */
+  /** Not confirmed: a replica that missed it keeps others out, and a reader with a requirement confirms it with its own grant. */
   async downgrade({ lock, token, fence }: Grant): Promise<Extension> {
     const item = { keys: this.#calls.keys.of(lock), args: [token, String(fence)] };
     const [reply] = await this.#calls.run(scripts.downgrade, this.#calls.granting(lock), item);
     return readExtension(checkReply(reply));
   }
 
-  /** Not proven: a replica that has missed it only keeps the lock held until its ttl is over. */
+  /** Not confirmed: a replica that missed it only keeps the lock held until its ttl is over. */
   release(farewell: Farewell): void {
     if (farewell.isBehind) this.#calls.batches.flush();
     this.#releases.release(farewell);
   }
 
-  /** Not proven: a replica that has missed it keeps what it has of the lease, which ends no earlier. */
+  /** Not confirmed: a replica that missed it keeps the lease it knows, which ends no earlier. */
   async keep({ lock, token, fence }: Grant, ttl: number, label: string): Promise<Release> {
     const { drops } = this.#driver;
     const args: [string, string, string, string] = [token, String(fence), String(ttl), label];
@@ -186,7 +186,7 @@ export class LuaScheme implements Scheme {
     return assureGrant(heir, granted(drawn, 1, reachedIn(replies, heir.durability)));
   }
 
-  /** Not proven: a replica that has missed it makes whoever is next compute the value again. */
+  /** Not confirmed: a replica that missed it only makes the next caller compute the value again. */
   share(grant: Grant, value: LeftValue, ttl: number): Promise<Leaving> {
     return this.#values.share(grant, value, ttl);
   }
@@ -199,7 +199,7 @@ export class LuaScheme implements Scheme {
     this.#calls.batches.flush();
     const names = await findNames(() => this.#calls.limit.servers(), this.#prefix, selection);
     const replies = await this.#look(names);
-    // Among all keys of the prefix there may be some that are no locks.
+    // Some keys under the prefix may not be locks.
     const named = typeof selection === "object" && "name" in selection;
     const states = replies.flatMap((reply, i) => {
       if (isFailure(reply) && !named && String(reply[1]).startsWith("WRONGTYPE")) return [];
@@ -210,7 +210,7 @@ export class LuaScheme implements Scheme {
 
   async close(): Promise<void> {
     this.#channels.close();
-    // It ends by itself; a server that does not answer is not waited for once more.
+    // It expires; a server that does not answer is not waited for again.
     if (!this.#calls.limit.isSilent) await this.#clients.forget();
     this.#calls.limit.close();
     this.#driver.close();
@@ -239,13 +239,13 @@ export class LuaScheme implements Scheme {
     const replies = await this.#calls.run(scripts.steal, this.#calls.granting(lock), item, proofOf(wish));
     const reply = checkReply(replies[0]) as unknown[];
     if (this.#calls.homes.of(lock).lock !== undefined) {
-      // Before the thief continues, and perhaps gives the lock back: by then it would look as if it had ended by itself.
+      // Before the thief continues and perhaps releases the lock: after that, the loss would look like an expiry.
       await Promise.all(readVictims(reply[2]).map((victim) => this.#tellLoss(lock, victim)));
     }
     return [reply, reachedIn(replies, wish)];
   }
 
-  /** In a Cluster. Who misses it learns by its next renewal. Never rejects. */
+  /** In a Cluster. A holder that misses it learns of the theft at its next renewal. Never rejects. */
   async #tellLoss(lock: string, { token = "", fence = 0 }: Victim): Promise<void> {
     const [key] = this.#calls.keys.of(lock);
     const channel = this.#own.channel + token.slice(0, token.indexOf(":"));

@@ -2,7 +2,7 @@
  * The `memory` scheme: locks within one process.
  *
  * It is the readable specification of what the scripts of the `lua` scheme do, step by step on plain objects. One
- * address space cannot lose messages or memory, so it guarantees all that the promises ask for, as long as the process
+ * address space cannot lose messages or memory, so it keeps all promises as long as the process
  * lives. It does not reach beyond the process, nor into its worker threads. Several copies of the library in one process
  * share their locks (memory/process-store.ts).
  */
@@ -165,7 +165,7 @@ export class MemoryScheme implements Scheme {
       const holder = lock.holders.get(token);
       if (lock.mode !== "exclusive" || holder?.fence !== fence) return "gone";
       lock.holders.set(token, { ...holder, fences: 1, label, expiry: this.#store.clock.now() + ttl });
-      // The first in line counted on another time.
+      // The first in line expected another time.
       this.#store.promote(lock, undefined, true);
       return "released";
     });
@@ -234,7 +234,7 @@ export class MemoryScheme implements Scheme {
     this.#store.tell(token, (listener) => listener.lost(lock.name, token, fence));
   }
 
-  /** Those at the front ask again when the last holder's time ends, all others only to show that they live. */
+  /** Waiters at the front ask again when the last holder's time ends, all others only to show that they live. */
   #pokeAfter(lock: LockRecord, ahead: number): number {
     if (ahead >= FRONT) return POKE_INTERVAL;
     return Math.min(POKE_INTERVAL, this.#store.timeLeft(lock) + EXPIRY_MARGIN + ahead * FRONT_STEP);

@@ -1,5 +1,5 @@
 /**
- * What every scheme does, and the terms of it. A scheme keeps locks: it decides who holds and who waits, and draws
+ * The contract of every scheme. A scheme keeps locks: it decides who holds and who waits, and draws
  * fences. It knows no manager and no callback; a manager knows no keys and no servers.
  */
 import type { Caller } from "../caller.ts";
@@ -16,25 +16,25 @@ export const CLAIM_WINDOW = 1_000;
 export const POKE_INTERVAL = 5_000;
 /** How long a waiter that no longer asks counts as alive, in milliseconds. */
 export const STALE_AFTER: number = 3 * POKE_INTERVAL;
-/** Those who are this close to the head of the queue look for themselves when the holder's time ends. */
+/** Waiters this close to the head of the queue ask by themselves when the holder's time ends. */
 export const FRONT = 4;
-/** And one after the other, in milliseconds, so that each finds what the one before it has cleared away. */
+/** The delay from one of them to the next, in milliseconds, so that each finds what the one before it has cleared away. */
 export const FRONT_STEP = 5;
 /** A lease has certainly ended this many milliseconds after its time. */
 export const EXPIRY_MARGIN = 2;
 
 /**
- * For how long a holder's value stays for those who waited, in milliseconds: a waiter that lives has been granted the
- * lock, or has asked for it again, by then.
+ * How long a holder's value stays for those who waited, in milliseconds: by then, a live waiter has been granted the
+ * lock, or has asked for it again.
  */
 export const KEEP_VALUE: number = STALE_AFTER;
 
-/** What a token looks like: `<clientId>:<counter>`, the id 128 random bits. */
+/** The form of a token: `<clientId>:<counter>`, the id 128 random bits. */
 export const TOKEN: RegExp = /^[\w-]{22}:\w+$/;
 /** The counter of a candidate's token begins with this letter, which no counter contains: elections can be recognized. */
 export const CANDIDATE = "E";
 
-/** What is asked for. The token names it forever; the same request may be asked again and again. */
+/** A request to the scheme. Its token is never used for another; the same request may be asked again and again. */
 export interface LockRequest {
   readonly lock: string;
   readonly token: string;
@@ -46,28 +46,28 @@ export interface LockRequest {
   /** The permits it wants of a semaphore's `limit`; its mode is shared then. Undefined for a lock. */
   readonly permits?: number | undefined;
   readonly limit?: number | undefined;
-  /** Refuse it if that many wait already. */
+  /** Refuse it if this many wait already. */
   readonly maxQueue?: number | undefined;
   /**
-   * Who must have the grant before it is reported. If they do not have it in time, the scheme takes the grant back and
+   * What must have stored the grant before it is reported. If it has not in time, the scheme takes the grant back and
    * fails with a DurabilityError.
    */
   readonly durability?: Wish | undefined;
 }
 
-/** A request that is being asked, and who hears the answer. */
+/** A request that is being asked, and the receiver of the answer. */
 export interface Question extends LockRequest, Caller<Answer> {
   /** Whether it may wait in the queue. If not, the answer is never "pending". */
   readonly wait: boolean;
   /** When it was asked last, by our clock. */
   readonly askedAt: number;
-  /** How many requests of this process wait for it, for those who look. */
+  /** How many requests of this process wait for it, for `query()`. */
   readonly waiting: number;
-  /** How many fences in a row its grant is to carry. */
+  /** How many consecutive fences its grant must carry. */
   readonly fences: number;
-  /** Nobody else of this process holds the lock or waits for it: it is likely to be free. */
+  /** Whether nobody else in this process holds the lock or waits for it, so that it is likely to be free. */
   readonly opens: boolean;
-  /** Written by the scheme: what is sent from now on comes behind the question. */
+  /** Written by the scheme: everything sent from now on comes after the question. */
   isSent: boolean;
   /** Its place in the queue, written by the scheme; it keeps the place when a server forgets the queue. */
   ticket: string | undefined;
@@ -87,9 +87,9 @@ export interface Granted {
   readonly fences?: number;
   /** The scheme keeps it at least until then by our clock (default: the ttl, counted from when it was asked). */
   readonly until?: number;
-  /** Who has the grant, if the request required that somebody has. */
+  /** What has stored the grant, if the request required that. */
   readonly durability?: Durability | undefined;
-  /** Whom it was stolen from, as far as the scheme knows. */
+  /** The holders that it was stolen from, as far as the scheme knows. */
   readonly victims?: readonly Victim[];
 }
 
@@ -121,11 +121,11 @@ export interface Grant {
   readonly fence: number;
   /** Set for permits of a semaphore. */
   readonly permits?: number | undefined;
-  /** Who had the grant before its holder heard of it, if the request required that somebody has. */
+  /** What had stored the grant before it was reported, if the request required that. */
   readonly durability?: Durability | undefined;
 }
 
-/** How an extension came out: the lease is longer, nobody knows it any more, or somebody else holds. */
+/** The outcome of an extension: the lease is longer, nobody knows it any more, or somebody else holds. */
 export type Extension = "extended" | "gone" | "stolen";
 
 /** How a release came out: "gone" if it did not hold; "unsure" if so, but the call may have run twice. */
@@ -257,10 +257,10 @@ export interface Scheme {
    * Absent if there are no shared locks.
    */
   downgrade?(grant: Grant): Promise<Extension>;
-  /** Give up the request, whether it holds, waits or neither, and let the next in the queue through. */
+  /** Ends the request, whether it holds, waits or neither, and lets the next in the queue through. */
   release(farewell: Farewell): void;
   /**
-   * Give up an exclusive grant, but let the lock stay held for exactly `ttl` from now, under this label; nobody renews it
+   * Ends an exclusive grant, but keeps the lock held for exactly `ttl` from now, under this label; nobody renews it
    * any more. Shortens. Answers as `release` does.
    */
   keep(grant: Grant, ttl: number, label: string): Promise<Release>;
@@ -269,14 +269,14 @@ export interface Scheme {
   /** Grant the lock to the heir in place of exactly this grant, with a new fence, in one step. "busy" if it holds no more. */
   handOver(grant: Grant, heir: LockRequest): Promise<Answer>;
   /**
-   * Leave a value beside the lock: for all who ask within `ttl` milliseconds, and for those who waited for
+   * Stores a value beside the lock: for all who ask within `ttl` milliseconds, and for those who waited for
    * {@link KEEP_VALUE} longer. Only while exactly this exclusive grant holds, and never in place of a larger fence's.
    * Absent, with `recall`, if values cannot be kept.
    */
   share?(grant: Grant, value: LeftValue, ttl: number): Promise<Leaving>;
-  /** What was left last beside the lock, if it is still there. */
+  /** The value that was last stored beside the lock, if it is still there. */
   recall?(lock: string): Promise<Recalled | undefined>;
-  /** Take the lock from exactly this holder, and notify its process. False if it no longer holds. */
+  /** Takes the lock from exactly this holder, and notifies its process. False if it no longer holds. */
   evict(lock: string, holder: HolderState): Promise<boolean>;
   query(selection: Selection): Promise<LockState[]>;
   /** At most one listener: the manager. */
@@ -287,10 +287,10 @@ export interface Scheme {
    */
   hearing(lock: string): number | undefined;
   /**
-   * Resolves when what was asked about the lock so far is on its way, so that it arrives even if this process is blocked
+   * Resolves when all questions about the lock so far are on their way, so that they arrive even if this process is blocked
    * from now on. May be pending for as long as the connection is down. Never rejects.
    */
   written(lock: string): Promise<void>;
-  /** Stop listening and close what the scheme opened; the user's own connection stays open. */
+  /** Stops listening and closes what the scheme opened; the user's own connection stays open. */
   close(): Promise<void>;
 }

@@ -69,7 +69,7 @@ export class SetScheme implements Scheme {
   readonly #clients: Clients;
   readonly #grants: Grants;
   readonly #looking: Looking;
-  /** How this server compares, as soon as that is known; and the finding out. */
+  /** How this server compares, as soon as that is known; and the probe that finds out. */
   #compare: Compare | undefined;
   #finding: Promise<Compare> | undefined;
 
@@ -105,7 +105,7 @@ export class SetScheme implements Scheme {
     const taken = await this.#take(request, manner, fences);
     if (taken.fence !== undefined) return granted(taken, fences);
     if (!wait) return { kind: "busy" };
-    // The ticket counts the attempts: each pause is longer than the last.
+    // The ticket counts the attempts, so that each pause is longer than the last.
     const attempt = Number(request.ticket ?? 0);
     request.ticket = String(attempt + 1);
     const { left = -1 } = taken;
@@ -121,7 +121,7 @@ export class SetScheme implements Scheme {
   }
 
   async #steal(request: LockRequest): Promise<Answer> {
-    // SET takes the place of whatever is there; what is no lock must stay.
+    // SET replaces whatever is there, and a key that is not a lock must stay.
     const key = lockKey(this.#prefix, request.lock);
     const before = await this.#send(["GET", key], key).catch((error: unknown) =>
       this.#assertShared(request.lock, key, error).then(() => null),
@@ -144,7 +144,7 @@ export class SetScheme implements Scheme {
     return integerOf(await this.#send(["EXISTS", key], key), "EXISTS") === 1 ? "stolen" : "gone";
   }
 
-  /** Not proven: a replica that has missed it only keeps the lock held until its ttl is over. */
+  /** Not confirmed: a replica that missed it only keeps the lock held until its ttl is over. */
   release(farewell: Farewell): void {
     report(this.#release(farewell), farewell);
   }
@@ -255,7 +255,7 @@ export class SetScheme implements Scheme {
   }
 }
 
-/** Who held at the last look before the theft. A repeated attempt may find the thief itself. */
+/** The holder at the last look before the theft. A repeated attempt may find the thief itself. */
 function victimsIn(reply: unknown, { token }: LockRequest): Victim[] {
   const value = textOf(reply, "GET");
   if (value === null || value === token) return [];

@@ -3,7 +3,7 @@ import { refuseDurability } from "../options/durability.ts";
 import type { Terms } from "../options/request.ts";
 import type { Scheme } from "./scheme.ts";
 
-/** Refuse what the scheme does not have, before anything is sent. */
+/** Refuses what the scheme does not have, before anything is sent. */
 export function assertSupported({ name, modes, queues, hasSemaphores, proves }: Scheme, terms: Terms): void {
   const { mode, permits, maxQueue, durability } = terms;
   if (!proves) refuseDurability(name, durability);
@@ -19,7 +19,7 @@ export function assertSupported({ name, modes, queues, hasSemaphores, proves }: 
   if (missing) throw unsupported(`The scheme "${name}" has no ${missing}`, 'Use the scheme "lua".');
 }
 
-/** Refuse to share values where none are kept. */
+/** Refuses to share values if the scheme keeps none. */
 export function assertShares(scheme: Scheme): void {
   const { name } = scheme;
   if (scheme.recall) return;

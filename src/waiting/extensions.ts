@@ -5,7 +5,7 @@ import type { Extension } from "../schemes/scheme.ts";
 /** The grant whose extensions they are. */
 interface Extended {
   readonly isOver: boolean;
-  /** Ask the scheme. @returns when that was, and until when the scheme keeps the grant if it agrees */
+  /** Asks the scheme. @returns when that was, and until when the scheme keeps the grant if it agrees */
   ask(until: number, caller: Caller<Extension>): Asked;
   extended(extension: Extension, asked: Asked): void;
 }
@@ -15,13 +15,13 @@ interface Asked {
   readonly until: number;
 }
 
-/** Extensions of one grant: one is out at a time, for all who want it; what is wanted beyond that is asked behind it. */
+/** Extensions of one grant: one is unanswered at a time, on behalf of all callers; a longer one follows its answer. */
 export class Extensions implements Caller<Extension> {
   readonly #grant: Extended;
   #asked: Asked | undefined;
   #callers: Extending[] = [];
   #next: { until: number; readonly callers: Extending[] } | undefined;
-  /** Called, once, when the one that is out has come out. */
+  /** Called once, when the unanswered one has its answer. */
   whenAnswered: ((isExtended: boolean) => void) | undefined;
 
   constructor(grant: Extended) {
@@ -63,7 +63,7 @@ export class Extensions implements Caller<Extension> {
     this.#asked = this.#grant.ask(until, this);
   }
 
-  /** Ask what is behind. @returns those who waited for what came out */
+  /** Sends the extension that follows. @returns the callers that waited for this one */
   #goOn(): Extending[] {
     const callers = this.#callers;
     const next = this.#next;

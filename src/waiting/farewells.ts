@@ -18,7 +18,7 @@ const NO_MANNER: Manner = {};
  */
 export class Farewells {
   readonly #room: Room;
-  /** By token: what the scheme has not heard, and when that is said again or forgotten. */
+  /** By token: farewells without an answer, and when each is repeated or forgotten. */
   readonly #unheard = new Map<string, { readonly saying: Saying; readonly timer: Timer }>();
 
   constructor(room: Room) {
@@ -33,7 +33,7 @@ export class Farewells {
     this.#send(new Saying(this, over, ttl, departing, manner));
   }
 
-  /** The scheme shows that it has not heard of that: say it again now. */
+  /** The scheme has evidently not received it: repeat it now. */
   remind(token: string): void {
     const unheard = this.#unheard.get(token);
     if (!unheard) return;
@@ -42,7 +42,7 @@ export class Farewells {
     this.#send(unheard.saying);
   }
 
-  /** Nothing is said again. */
+  /** Nothing is repeated any more. */
   close(): void {
     for (const { timer } of this.#unheard.values()) timer.cancel();
     this.#unheard.clear();
@@ -56,7 +56,7 @@ export class Farewells {
     const { clock, isClosed } = this.#room;
     const left = saying.until(clock.now()) - clock.now();
     if (!isClosed && left > 0) {
-      // What the scheme refuses for good is said again only if it reminds us.
+      // A farewell that the scheme refuses permanently is repeated only if the scheme reminds us.
       const isForgotten = isLasting || pause >= left;
       const timer = clock.after(isForgotten ? left : pause, () => {
         this.#unheard.delete(saying.token);
@@ -96,7 +96,7 @@ class Saying implements Farewell {
     this.kept = manner.kept;
   }
 
-  /** When nothing is left to be released: the ttl after it has failed for the first time. */
+  /** When nothing can be left to release: one ttl after its first failure. */
   until(now: number): number {
     return (this.#until ??= now + this.#ttl);
   }
@@ -124,7 +124,7 @@ class Saying implements Farewell {
 
   failed(error: unknown): void {
     events.trouble("release", error, this, this.#farewells, undefined);
-    // What the server refuses for good it will refuse again.
+    // A permanent refusal would only be repeated.
     const isLasting = error instanceof SchemeError && !error.transient;
     this.#tell(isLasting ? "unsure" : "unheard");
     this.#farewells.failed(this, this.#pause, isLasting);

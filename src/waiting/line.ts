@@ -11,42 +11,42 @@ import { Turn } from "./turn.ts";
 import type { TurnOwner } from "./turn.ts";
 
 /**
- * How long a new turn may keep the next question of this process back, in milliseconds. If the turn ends by then, the
+ * How long a new turn may hold back the next question of this process, in milliseconds. If the turn ends by then, the
  * question leaves with the release, and is granted at once if nobody else waits.
  */
 const HELD_BACK = 5;
 
 /**
- * The requests of this process for one lock, in order: the unit of waiting. It alone asks the scheme, by opening places
- * in the scheme's queue, and gives a grant to those who wait at the place.
+ * The requests of this process for one lock, in order: the unit of waiting. Only the line asks the scheme, by opening places
+ * in the scheme's queue, and it gives a grant to the requests that wait at the place.
  *
- * Those who want the same share a place, up to `turn` of them, and only one such place waits at a time: so processes take
- * turns, however many requests each has. Whoever must be in the queue by itself has a place of its own at once, and so
- * has everybody before it.
+ * Requests that want the same share a place, up to `turn` of them, and only one such place waits at a time. So processes take
+ * turns, however many requests each has. A request that must be in the queue by itself gets its own place at once, and so
+ * do all requests before it.
  */
 export class Line implements PlaceOwner, TurnOwner {
   readonly lock: string;
   readonly room: Room;
-  /** Without a place, in order; and how many of them must have one of their own. */
+  /** Requests without a place, in order; and how many of them need their own. */
   readonly #unplaced = new Queue<Request>();
   #singles = 0;
-  /** Those that have not been granted, in order. */
+  /** Places that have not been granted, in order. */
   readonly #places = new Queue<Place>();
   readonly #turns = new Queue<Turn>();
-  /** The first place that has not been asked for yet, and so has none behind it. */
+  /** The first place that has not been requested yet. No place is behind it. */
   #fresh: Place | undefined;
   /** The last place in the queue, and how many there are that may be shared. */
   #last: Place | undefined;
   #sharable = 0;
-  /** The question that found nobody here, while it is out: nobody knows yet whether there is a queue. */
+  /** The unanswered question that was sent while nobody else was here: until its answer, nobody knows whether there is a queue. */
   #opening: Place | undefined;
   #asked: Place | undefined;
-  /** Requests are being moved: what that changes is looked at when all are where they belong. */
+  /** Requests are being moved: the consequences are handled once all are where they belong. */
   #isPaused = false;
-  /** Until when a turn keeps the next question back, by our clock, and the timer that ends it. */
+  /** Until when a turn holds back the next question, by our clock, and the timer that ends this. */
   #heldBackUntil = 0;
   #holdBack: Timer | undefined;
-  /** What must come behind the opening question. */
+  /** What must come after the opening question. */
   #behind: (() => void)[] | undefined;
 
   constructor(lock: string, room: Room) {
@@ -58,7 +58,7 @@ export class Line implements PlaceOwner, TurnOwner {
     return this.room.clock;
   }
 
-  /** A question has been asked and not sent. */
+  /** A question has been asked but not sent. */
   get isAsking(): boolean {
     return this.#asked?.state === "asked" && !this.#asked.isSent;
   }
@@ -67,7 +67,7 @@ export class Line implements PlaceOwner, TurnOwner {
     if (request.isOver) return;
     if (mayWait(request.terms)) this.#queue(request);
     else {
-      // Who comes after a thief joins no place that it robs.
+      // Requests made after a steal join no place that it robs.
       if (request.terms.manner === "steal") this.#last = undefined;
       this.#open(request, true, undefined);
     }
@@ -87,11 +87,11 @@ export class Line implements PlaceOwner, TurnOwner {
     const { fences = 1 } = grant;
     let surplus: Request[] | undefined;
     while (place.requests.size > fences) (surplus ??= []).unshift(place.release());
-    // Those that it was taken from hear of it before it begins, and not only when the report arrives.
+    // The former holders are notified before it begins, not only when the report arrives.
     if (place.terms.manner === "steal") this.#rob(grant, place);
     const turn = new Turn(this, place, grant, from);
     this.#turns.add(turn);
-    // What waits for its turn here must find the questions before it sent.
+    // Everything that waits for its turn here must find the earlier questions sent.
     if (!this.#behind) this.#heldBackUntil = this.clock.now() + HELD_BACK;
     if (surplus) this.putBack(surplus);
     turn.begin();
@@ -100,7 +100,7 @@ export class Line implements PlaceOwner, TurnOwner {
 
   failed(place: Place, error: unknown): void {
     const isLasting = !isPassing(error);
-    // Those at the place itself hear of what will not pass when nothing is left of it.
+    // For a lasting failure, the requests at the place itself are notified when nothing is left of the place.
     const behind = place.isSingle ? [] : [...this.#unplaced];
     const concerned = isLasting ? behind : [...place.requests, ...behind];
     for (const request of concerned) if (isLasting || place.isHopeless(request)) request.end(error);
@@ -109,11 +109,11 @@ export class Line implements PlaceOwner, TurnOwner {
   moved(place: Place): void {
     if (this.#opening === place && place.state !== "asked") this.#opening = undefined;
     if (!place.isWaiting) this.#forget(place);
-    // Whoever is next, and wants something else, takes over the rank of those who have left.
+    // The next request wants something else, and takes over the rank of those that have left.
     this.#proceed(place.state === "over" ? [place.ticket] : []);
   }
 
-  /** They came before all that wait in places that may be shared, and go before them. */
+  /** They came before all requests that wait in shared places, and go before them. */
   putBack(requests: readonly Request[]): void {
     const places = this.#sharable > 0 ? [...this.#places].filter((each) => each.isSharable && each.requests.first) : [];
     const [first] = places;
@@ -126,11 +126,11 @@ export class Line implements PlaceOwner, TurnOwner {
     } else this.#deal([...requests], places);
   }
 
-  /** All these stand in line anew, in order: in as many places as before, at their ranks. */
+  /** All of these queue again, in order: in as many places as before, at their ranks. */
   #deal(requests: Request[], places: readonly Place[]): void {
     for (const place of places) requests.push(...place.disband());
     for (const request of requests.toReversed()) this.#requeue(request);
-    // A place of somebody who stands alone is behind them.
+    // The place of a request that stands alone is behind them.
     const last = this.#last?.isSharable ? undefined : this.#last;
     this.#last = undefined;
     this.#isPaused = false;
@@ -156,7 +156,7 @@ export class Line implements PlaceOwner, TurnOwner {
     return place.requests.size + (place === this.#last && place.isSharable ? this.#unplaced.size : 0);
   }
 
-  /** Call `run` once what was asked before is in the scheme's queue, or answered. */
+  /** Calls `run` once all earlier questions are in the scheme's queue or answered. */
   inOrder(run: () => void): void {
     if (this.#holdBack) this.#goOn();
     if (this.#opening) (this.#behind ??= []).push(run);
@@ -178,13 +178,13 @@ export class Line implements PlaceOwner, TurnOwner {
     if (turn && turn.grant.fence <= fence) turn.lose("stolen");
   }
 
-  /** Something may have been missed: those who wait ask again, those who hold make sure that they do. */
+  /** Something may have been missed: waiters ask again, and holders check that they still hold. */
   missed(): void {
     for (const place of Array.from(this.#places)) if (place.wait) place.stir();
     for (const { leases } of this.#turns) for (const lease of leases) lease.doubt();
   }
 
-  /** End every request that has not been granted. */
+  /** Ends every request that has not been granted. */
   end(error: unknown): void {
     const places = [...this.#places, ...Array.from(this.#turns, ({ place }) => place)];
     const waiting = [...places.flatMap(({ requests }) => [...requests]), ...this.#unplaced];
@@ -202,7 +202,7 @@ export class Line implements PlaceOwner, TurnOwner {
     return { reason: `${who} holds it. Wait longer (waitTimeout), or look with query()` };
   }
 
-  /** What the scheme knows, completed by what only this process knows. */
+  /** The scheme's knowledge, completed by what only this process knows. */
   complete(state: LockState): LockState {
     const places = new Map(Array.from(this.#places, (place) => [place.token, place]));
     return {
@@ -215,7 +215,7 @@ export class Line implements PlaceOwner, TurnOwner {
     };
   }
 
-  /** The turn that this lease's token stands on. */
+  /** The turn that this lease is based on. */
   turnUnder(token: string): Turn | undefined {
     return [...this.#turns].find(({ leases }) => [...leases].some(({ grant }) => grant.token === token));
   }
@@ -224,7 +224,7 @@ export class Line implements PlaceOwner, TurnOwner {
    * Decides which places there are, and which may ask. Everything that changes the line leads here.
    *
    * @param ranks tickets for the first places that are opened
-   * @param least so many are opened, if there are requests for them
+   * @param least how many places are opened, if there are requests for them
    */
   #proceed(ranks: readonly (string | undefined)[] = [], least = 0): void {
     if (this.#isPaused) return;
@@ -249,7 +249,7 @@ export class Line implements PlaceOwner, TurnOwner {
     this.room.empty(this);
   }
 
-  /** Only the next turn waits for the present one: what must be in the queue by itself is asked at once. */
+  /** Only the next turn waits for the present one: requests that must be in the queue by themselves ask at once. */
   #isHeldBack(place: Place): boolean {
     const isNextTurn = place.isSharable && !place.behind && this.#heldBackUntil > 0;
     const left = isNextTurn ? this.#heldBackUntil - this.clock.now() : 0;
@@ -257,7 +257,7 @@ export class Line implements PlaceOwner, TurnOwner {
     return left > 0;
   }
 
-  /** Nothing is held back any more. */
+  /** No question is held back any more. */
   #goOn(): void {
     this.#heldBackUntil = 0;
     this.#holdBack?.cancel();
@@ -334,14 +334,14 @@ export class Line implements PlaceOwner, TurnOwner {
     return turn;
   }
 
-  /** A holder as the scheme knows it, or the leases of this process that stand on its grant. */
+  /** A holder as the scheme knows it, or the leases of this process that are based on its grant. */
   #holdersBehind(holder: HolderState): HolderState[] {
     const turn = this.#turnOf(holder.token);
     if (!turn?.leases.first) return [holder];
     return Array.from(turn.leases, ({ grant: { token, fence } }) => ({ ...holder, token, fence }));
   }
 
-  /** Those who wait for a turn of this process to reach them: the scheme does not know of them. */
+  /** Requests that wait for a turn of this process to reach them: the scheme does not know them. */
   #followersOf(holder: HolderState): WaiterState[] {
     const turn = this.#turnOf(holder.token);
     const { clientLabel = "" } = holder;
@@ -356,7 +356,7 @@ export class Line implements PlaceOwner, TurnOwner {
     }));
   }
 
-  /** A waiter as the scheme knows it, or the requests of this process that wait at its place and behind. */
+  /** A waiter as the scheme knows it, or the requests of this process that wait at its place and behind it. */
   #waitersBehind(waiter: WaiterState, place: Place | undefined): WaiterState[] {
     if (!place) return [waiter];
     const behind = place === this.#last && place.isSharable ? this.#unplaced : [];

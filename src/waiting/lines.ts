@@ -16,7 +16,7 @@ import { originOf } from "./room.ts";
 import type { Manner, Over, Room } from "./room.ts";
 import { onNextTurn } from "../runtime.ts";
 
-/** So many lines are kept when nobody is in them: making one anew costs more. */
+/** How many empty lines are kept, because making a new one costs more. */
 const MOST_AT_REST = 1_000;
 
 interface Beginning {
@@ -26,7 +26,7 @@ interface Beginning {
   isDue: boolean;
 }
 
-/** The lines of one manager: one for each lock that is held or waited for here, or was lately. */
+/** The lines of one manager: one for each lock that is held or waited for here, or recently was. */
 export class Lines implements Room {
   readonly scheme: Scheme;
   readonly clock: Clock;
@@ -38,10 +38,10 @@ export class Lines implements Room {
   readonly #farewells: Farewells;
   #tokens = 0;
   isClosed = false;
-  /** How many calls are out, and who wants to know when none is. */
+  /** How many calls have no answer yet, and whom to notify when all have. */
   #out = 0;
   #whenIdle: (() => void) | undefined;
-  /** In order: those who begin at the end of this turn of the event loop, or once they are ready. */
+  /** In order: requests that begin at the end of this turn of the event loop, or once they are ready. */
   readonly #beginning: Beginning[] = [];
 
   constructor(
@@ -71,7 +71,7 @@ export class Lines implements Room {
   }
 
   /**
-   * The lease, as whatever `as` makes of it; null if the lock is busy and the request may not wait. Rejects when the
+   * What `as` makes of the lease; null if the lock is busy and the request may not wait. Rejects if the
    * wait ends without a grant.
    */
   obtain<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
@@ -91,7 +91,7 @@ export class Lines implements Room {
     return request.outcome as Promise<T | null>;
   }
 
-  /** What the scheme knows, completed by what only this process knows; behind all that was asked before. */
+  /** The scheme's knowledge, completed by what only this process knows; after all earlier questions. */
   async query(selection: Selection): Promise<LockState[]> {
     const named = typeof selection === "object" && "name" in selection ? this.#lines.get(selection.name) : undefined;
     const lines = named ? [named] : selection === "all" || "match" in selection ? [...this.#lines.values()] : [];
@@ -103,7 +103,7 @@ export class Lines implements Room {
     });
   }
 
-  /** What a holder left for those who wait. `close()` waits for the answer. */
+  /** The value that a holder stored for those who wait. `close()` waits for the answer. */
   async recall(lock: string): Promise<Recalled | undefined> {
     this.sent();
     try {
@@ -113,12 +113,12 @@ export class Lines implements Room {
     }
   }
 
-  /** Take the lock from exactly this holder. False if it no longer holds. */
+  /** Takes the lock from exactly this holder. False if it no longer holds. */
   async evict(lock: string, holder: HolderState): Promise<boolean> {
     const turn = this.#lines.get(lock)?.turnUnder(holder.token ?? "");
     if (!turn) return this.scheme.evict(lock, holder);
     const lease = [...turn.leases].find(({ grant }) => grant.token === holder.token);
-    // Of several who read under one grant, it is the only one to lose.
+    // Of several readers under one grant, it is the only one to lose.
     if (lease && turn.leases.size > 1) {
       lease.lose("stolen");
       return true;
@@ -130,13 +130,13 @@ export class Lines implements Room {
     if (this.isClosed) throw new LockError("closed", "This LockManager has been closed. Make a new one.");
   }
 
-  /** Reject all that waits. */
+  /** Rejects all waiting requests. */
   refuse(): void {
     this.isClosed = true;
     for (const line of this.#lines.values()) line.end(closed());
   }
 
-  /** Resolves when nothing is out: every question has been answered, and every farewell heard or given up. */
+  /** Resolves when every question has been answered, and every farewell answered or abandoned. */
   async idle(): Promise<void> {
     this.#farewells.close();
     if (this.#out > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve));

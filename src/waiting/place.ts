@@ -16,46 +16,46 @@ import type { Room } from "./room.ts";
 import { Trouble } from "./trouble.ts";
 
 /**
- * What a place is at, and what ends that.
+ * The states of a place, and what ends each.
  *
  * | state   | meaning                                        | until                                               |
  * | ------- | ---------------------------------------------- | --------------------------------------------------- |
  * | new     | nothing has been asked                         | the line lets it ask                                |
- * | asked   | a question is out                              | its answer comes, or its failure; nothing else      |
+ * | asked   | a question is unanswered                       | its answer comes, or its failure; nothing else      |
  * | queued  | in the scheme's queue, or pausing after an     | a push, the time to ask again, or nobody waits here |
  * |         | error                                          |                                                     |
  * | granted | a turn has begun, and owns the token           |                                                     |
- * | over    | nobody wants it, and the scheme is told        |                                                     |
+ * | over    | nobody wants it; the scheme is notified        |                                                     |
  */
 type State = "new" | "asked" | "queued" | "granted" | "over";
 
-/** A pushed grant must last this many milliseconds more to be held at once, while the scheme is asked to extend it. */
+/** A pushed grant must last this many more milliseconds to be held at once, while the scheme extends it. */
 const CLAIM_TIME = 250;
-/** Our clock may run that much faster than the server's. */
+/** Our clock may run this much faster than the server's. */
 const RATE = 0.99;
-/** Answers that take longer than the ttl will not get faster by asking again and again. */
+/** If answers take longer than the ttl, asking again and again does not help. */
 const MOST_LATE_ANSWERS = 3;
 const SPARE_FENCES = 16;
-/** How soon after a question the scheme hears that the number of requests at a place has changed. */
+/** How soon after a question the scheme is told that the number of requests at a place has changed. */
 const COUNT_INTERVAL = 200;
 
 /** The line that a place belongs to. */
 export interface PlaceOwner {
   readonly lock: string;
   readonly room: Room;
-  /** @param from when it was surely running */
+  /** @param from a time when it was certainly running */
   granted(place: Place, grant: Granted, from: number): void;
-  /** A question failed: end those requests that have no patience left. */
+  /** A question failed: end the requests that have waited too long for an answer. */
   failed(place: Place, error: unknown): void;
-  /** A question has been answered, or the place is over: others may be asked for now. */
+  /** A question has been answered, or the place is over: other places may ask now. */
   moved(place: Place): void;
-  /** How many of this process wait at the place, or behind it for another. */
+  /** How many requests of this process wait at the place, or behind it for another. */
   waitingAt(place: Place): number;
 }
 
 /**
- * A place in the scheme's queue, or a question for one. Its token is its own, not that of any request: up to `turn`
- * requests that want the same wait at it, and one grant serves them all.
+ * A place in the scheme's queue, or a question for one. It has its own token, not that of any request: up to `turn`
+ * requests that want the same wait at it, and one grant serves all of them.
  */
 export class Place implements Question, Standing, Queued<Place> {
   readonly terms: Terms;
@@ -71,22 +71,22 @@ export class Place implements Question, Standing, Queued<Place> {
   waiting = 1;
   ticket: string | undefined;
   askedAt = 0;
-  /** Undefined also while it is granted at the first attempt. */
+  /** Also undefined while it is granted at the first attempt. */
   answeredAt: number | undefined;
   holder: WaitedFor | undefined;
   /** Its grant was pushed, so it is short. */
   isPushed = false;
-  /** The highest fence of this place that was taken away by force. */
+  /** The highest fence of this place that was revoked by force. */
   revoked = 0;
   readonly #owner: PlaceOwner;
   #trouble: Trouble | undefined;
   #timer: Timer | undefined;
-  /** When it asks again, and the latest that a notice allows while a question is out. */
+  /** When it asks again, and the latest time for that which a notice allows while a question is unanswered. */
   #due: number | undefined;
   #latest: number | undefined;
-  /** A grant that was pushed, surely running at `since`. */
+  /** A grant that was pushed, and was certainly running at `since`. */
   #pushed: { readonly fence: number; readonly fences: number; readonly since: number | undefined } | undefined;
-  /** There was news while the question was out. */
+  /** There was news while the question was unanswered. */
   #isStirred = false;
   #lateAnswers = 0;
 
@@ -138,7 +138,7 @@ export class Place implements Question, Standing, Queued<Place> {
     return mayWait(this.terms);
   }
 
-  /** More may join before it is granted. So few are spared that no server draws them faster than its clock runs. */
+  /** More requests may join before it is granted. The spare fences are so few that no server draws them faster than its clock runs. */
   get fences(): number {
     return this.isSingle ? 1 : Math.min(this.#owner.room.turn, Math.max(this.requests.size, SPARE_FENCES));
   }
@@ -174,21 +174,21 @@ export class Place implements Question, Standing, Queued<Place> {
     this.countChanged();
   }
 
-  /** Before all others here. */
+  /** Puts it before all others here. */
   joinFirst(request: Request): void {
     request.place = this;
     this.requests.addFirst(request);
     this.countChanged();
   }
 
-  /** The last here goes elsewhere. */
+  /** The last request here goes elsewhere. */
   release(): Request {
     const last = this.requests.last as Request;
     this.leave(last);
     return last;
   }
 
-  /** The last to leave gives the place up. */
+  /** The last one to leave withdraws the place. */
   leave(request: Request): void {
     request.place = undefined;
     this.requests.remove(request);
@@ -196,21 +196,21 @@ export class Place implements Question, Standing, Queued<Place> {
     else if (this.state === "new" || this.state === "queued") this.#giveUp();
   }
 
-  /** All requests here go elsewhere, and the scheme is told. */
+  /** All requests here go elsewhere, and the scheme is notified. */
   disband(): Request[] {
     const requests = [...this.requests];
     for (const request of requests) this.leave(request);
     return requests;
   }
 
-  /** Whoever looks from outside learns of it with the next question, which is asked earlier for that. */
+  /** Other processes learn of it with the next question, which is sent earlier for that reason. */
   countChanged(): void {
     if (this.state === "asked" && !this.isSent) this.waiting = this.#owner.waitingAt(this);
     if (this.state !== "queued" || this.isSingle || !this.#owner.room.scheme.queues) return;
     this.#askWithin(Math.max(0, this.askedAt + COUNT_INTERVAL - this.#clock.now()));
   }
 
-  /** @param opens nobody else of this process holds the lock or waits for it */
+  /** @param opens whether no other request of this process holds the lock or waits for it */
   ask(opens = false): void {
     const { scheme, clock } = this.#owner.room;
     this.#timer?.cancel();
@@ -252,13 +252,13 @@ export class Place implements Question, Standing, Queued<Place> {
     this.#owner.room.answered();
   }
 
-  /** Whether asking again for this request would be in vain. */
+  /** Whether asking again for this request would be useless. */
   isHopeless(request: Request): boolean {
     const wasQueued = this.wait && this.answeredAt !== undefined && this.answeredAt >= request.joinedAt;
     return this.#trouble?.isHopelessFor(request, wasQueued, this.#clock.now()) ?? false;
   }
 
-  /** A grant was pushed. `since` is a moment when it was surely running; undefined if only asking tells. */
+  /** A grant was pushed. `since` is a time when it was certainly running; undefined if only another question can tell. */
   pushed(fence: number, fences: number, since: number | undefined): void {
     this.#pushed = { fence, fences, since };
     this.stir();
@@ -277,7 +277,7 @@ export class Place implements Question, Standing, Queued<Place> {
     this.stir();
   }
 
-  /** There is news: begin with what was pushed, or ask again. */
+  /** There is news: begin with the pushed grant, or ask again. */
   stir(): void {
     if (this.state === "asked") this.#isStirred = true;
     else if (this.state === "queued" && !this.#beginPushed()) this.ask();
@@ -287,7 +287,7 @@ export class Place implements Question, Standing, Queued<Place> {
     const { askedAt, ttl } = this;
     const now = this.#clock.now();
     if (now < deadline(grant.until ?? askedAt + ttl, askedAt)) {
-      // Of a grant that was made before it was asked again, the push knows how many fences it carries.
+      // If the grant was made before the place asked again, the push says how many fences it carries.
       const isPushed = this.#pushed?.fence === grant.fence;
       this.#begin(isPushed ? { ...grant, fences: this.#pushed?.fences ?? 1 } : grant, askedAt);
     } else if (++this.#lateAnswers >= MOST_LATE_ANSWERS) this.#end(tooSlow(ttl, now - askedAt));
@@ -300,7 +300,7 @@ export class Place implements Question, Standing, Queued<Place> {
     this.#owner.granted(this, grant, from);
   }
 
-  /** The answer came when its grant was over. A lease that has ended is never revived: the token is a new one. */
+  /** The answer came when its grant was over. A lease that has ended is never revived, so the place takes a new token. */
   #startOver(): void {
     const { lock, token, ttl } = this;
     this.answeredAt = this.#clock.now();
@@ -314,7 +314,7 @@ export class Place implements Question, Standing, Queued<Place> {
     this.holder = holder;
     if (events.isQueueHeard) this.#reportQueued(ahead);
     this.#tell(ahead, holder);
-    // What `onWait` did may have ended it.
+    // `onWait` may have ended it.
     if (this.state !== "queued") return;
     if (this.#isStirred) return this.stir();
     const latest = this.#latest === undefined ? Infinity : Math.max(0, this.#latest - this.#clock.now());
@@ -329,7 +329,7 @@ export class Place implements Question, Standing, Queued<Place> {
     else for (const request of this.requests) request.busy();
   }
 
-  /** False if nothing was pushed that lasts long enough to begin with. */
+  /** False if no pushed grant lasts long enough to begin with. */
   #beginPushed(): boolean {
     if (this.#pushed?.since === undefined) return false;
     const { fence, fences, since } = this.#pushed;
@@ -340,14 +340,14 @@ export class Place implements Question, Standing, Queued<Place> {
     return true;
   }
 
-  /** @param error ends those who wait here, once the scheme has heard: nothing is left behind then */
+  /** @param error ends the requests that wait here, once the scheme has answered, so that nothing is left behind */
   #giveUp(error?: unknown): void {
     const wasAsked = this.state !== "new";
     this.#timer?.cancel();
     this.state = "over";
     const departing = error === undefined ? undefined : { departed: (): void => this.#end(error) };
     const { lock, token, ttl } = this;
-    // A place in the queue is forgotten only when nobody has asked for a while.
+    // The scheme forgets a place in the queue only if nobody has asked for a while.
     if (wasAsked) this.#owner.room.farewell({ lock, token }, Math.max(ttl, STALE_AFTER), departing);
     this.#owner.moved(this);
   }
@@ -364,7 +364,7 @@ export class Place implements Question, Standing, Queued<Place> {
     this.#timer = this.#clock.after(delay, () => this.ask(), true);
   }
 
-  /** All who wait here have the same rank among the waiters of other processes, so only the first one's is exact. */
+  /** All requests here have the same rank among the waiters of other processes, so only the first one's position is exact. */
   #reportQueued(ahead: number | undefined): void {
     const { first } = this.requests;
     for (const request of Array.from(this.requests)) {

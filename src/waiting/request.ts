@@ -21,19 +21,19 @@ interface Waits {
   whyNot(request: Request): { reason: string; cause?: unknown };
 }
 
-/** A place in the queue, as those who wait at it see it. */
+/** A place in the queue, as the requests at it see it. */
 export interface Standing {
-  /** When the scheme answered last, if it ever did. */
+  /** When the scheme last answered, if it ever did. */
   readonly answeredAt: number | undefined;
-  /** What the latest question failed with. */
+  /** The error of the latest question, if it failed. */
   readonly trouble: unknown;
-  /** Whom it waits for, as far as the scheme said. */
+  /** The holder it waits for, if the scheme said. */
   readonly holder: WaitedFor | undefined;
   /** The request is over, or goes elsewhere. */
   leave(request: Request): void;
 }
 
-/** One wish to hold a lock, until it is granted or over. Then it settles its promise once, and nothing is left of it. */
+/** One attempt to hold a lock, until it is granted or over. Then it settles its promise once, and nothing is left of it. */
 export class Request implements Queued<Request> {
   readonly terms: Terms;
   readonly context: Context;
@@ -51,10 +51,10 @@ export class Request implements Queued<Request> {
   #reject!: (error: unknown) => void;
   #timer: Timer | undefined;
   #ignoreSignal: (() => void) | undefined;
-  /** What `onWait` was last called with. */
+  /** The last argument of `onWait`. */
   #told: Wait | undefined;
 
-  /** @param trace to be completed as it goes on */
+  /** @param trace completed as the request proceeds */
   constructor(line: Waits, terms: Terms, as: (lease: Lease) => unknown, trace?: RequestTrace) {
     const { signal, waitTimeout, onWait } = terms;
     this.#line = line;
@@ -84,7 +84,7 @@ export class Request implements Queued<Request> {
     return this.#line.clock.now() - this.joinedAt;
   }
 
-  /** It holds from now on, and its code begins as soon as it may. */
+  /** It holds from now on, and its code begins as soon as that is safe. */
   granted(): void {
     this.#finish();
     if (this.context) this.context.grantedAt = this.#line.clock.now();
@@ -107,7 +107,7 @@ export class Request implements Queued<Request> {
     this.#reject(error);
   }
 
-  /** Over without a grant. */
+  /** Ends it without a grant. */
   end(error: unknown): void {
     if (!this.#finish()) return;
     events.ended(this, error);
@@ -115,7 +115,7 @@ export class Request implements Queued<Request> {
     this.#line.left(this);
   }
 
-  /** Only news of its place reach `onWait`. What the listener throws, or rejects with, ends the wait. */
+  /** `onWait` is called only for changes. An error that it throws or rejects with ends the wait. */
   tell(wait: Wait): void {
     const { onWait } = this.terms;
     if (!onWait || this.isOver || (this.#told && this.#told.position === wait.position)) return;
@@ -144,7 +144,7 @@ export class Request implements Queued<Request> {
     const look = (): void => {
       if (clock.now() < end) return this.#endAt(end, timeout);
       const { reason, cause } = this.#line.whyNot(this);
-      // A server that fails is no busy lock.
+      // A failing server does not mean that the lock is busy.
       if (this.terms.isTry && cause === undefined) this.#resolve(null);
       this.end(new LockTimeoutError(lock, timeout, reason, { cause }));
     };
@@ -153,8 +153,8 @@ export class Request implements Queued<Request> {
 }
 
 /**
- * Whether it must be in the queue by itself: who is counted, who wants to know its position, and who wants its own grant
- * proven. So must all if there are no turns.
+ * Whether it must be in the queue by itself: because it is counted, reports its position, or needs its own grant
+ * confirmed. Without turns, every request must.
  */
 export function standsAlone({ limit, maxQueue, onWait, durability }: Terms, turn: number): boolean {
   return (

@@ -4,7 +4,7 @@ import type { LeaseKeeper } from "../leases/keeper.ts";
 import type { Departing, Kept, Lease } from "../leases/lease.ts";
 import type { LockMode, Scheme } from "../schemes/scheme.ts";
 
-/** A request or grant that is over, as much as is known of it. */
+/** A request or grant that is over, with what is known of it. */
 export interface Over {
   readonly lock: string;
   readonly token: string;
@@ -12,11 +12,11 @@ export interface Over {
   readonly fence?: number | undefined;
 }
 
-/** How a farewell is said. */
+/** How a farewell is sent. */
 export interface Manner {
-  /** A question about the same lock has not left yet, and must not be overtaken. */
+  /** A question about the same lock has not been sent yet, and must not be overtaken. */
   readonly isBehind?: boolean;
-  /** The lock stays held until then, under that label. */
+  /** The lock stays held until this time, under this label. */
   readonly kept?: Kept | undefined;
 }
 
@@ -33,7 +33,7 @@ export interface Room {
   /** How many requests of this process may follow one another on a lock before another process has its turn. */
   readonly turn: number;
   readonly isClosed: boolean;
-  /** What its events say of the manager. */
+  /** What events say about the manager. */
   readonly origin: Origin;
   newToken(isCandidacy: boolean): string;
   /** Something has been sent, and `close()` waits until it has been answered. */
@@ -45,17 +45,17 @@ export interface Room {
    */
   begin(request: Beginning, lease: Lease, ready: Promise<void> | undefined): void;
   /**
-   * Tell the scheme that this is over: see `Farewells`.
+   * Notify the scheme that this is over: see `Farewells`.
    *
-   * @param ttl what is not heard is gone after that many milliseconds
-   * @param departing hears the first outcome
+   * @param ttl if the scheme never hears it, the token is gone after that many milliseconds
+   * @param departing is notified of the first outcome
    */
   farewell(over: Over, ttl: number, departing?: Departing, manner?: Manner): void;
-  /** Nobody of this process holds the line's lock or waits for it any more. */
+  /** Nobody in this process holds the line's lock or waits for it any more. */
   empty(line: { readonly lock: string }): void;
 }
 
-/** What the events of a request with that label say. */
+/** What events of a request with that label say. */
 export function originOf({ origin }: Pick<Room, "origin">, label: string): Origin {
   return label ? { ...origin, label } : origin;
 }

@@ -1,19 +1,19 @@
 import type { Request } from "./request.ts";
 
-/** For how long failures are put up with, in milliseconds: before the first answer, and in the queue. */
+/** How long failures are tolerated, in milliseconds: before the first answer, and in the queue. */
 const PATIENCE = 5_000;
 const PATIENCE_IN_QUEUE = 30_000;
 const FIRST_PAUSE = 25;
 const LONGEST_PAUSE = 1_000;
 
-/** Failures in a row, of the questions of one place: what they were, and how long that may go on. */
+/** Consecutive failures of the questions of one place: what they were, and how long they may last. */
 export class Trouble {
   readonly #since: number;
-  /** What the latest question failed with. */
+  /** The error of the latest question. */
   readonly error: unknown;
   readonly #count: number;
 
-  /** @param askedAt when the question was asked that failed */
+  /** @param askedAt when the failed question was asked */
   constructor(error: unknown, askedAt: number, earlier: Trouble | undefined) {
     this.error = error;
     this.#since = earlier ? earlier.#since : askedAt;
@@ -25,7 +25,7 @@ export class Trouble {
     return Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#count) * (0.5 + Math.random());
   }
 
-  /** Whether asking again for this request would be in vain. */
+  /** Whether asking again for this request would be useless. */
   isHopelessFor({ joinedAt }: Request, wasQueued: boolean, now: number): boolean {
     return now - Math.max(this.#since, joinedAt) >= (wasQueued ? PATIENCE_IN_QUEUE : PATIENCE);
   }

@@ -16,23 +16,23 @@ import type { Request } from "./request.ts";
 import { originOf } from "./room.ts";
 import type { Room } from "./room.ts";
 
-/** After that time a turn hands the lock to nobody else, in milliseconds: slow work alternates between processes. */
+/** After this time, in milliseconds, a turn hands the lock to nobody else, so slow work alternates between processes. */
 const TURN_TIME = 50;
-/** Nor is a lease handed on that has less than this share of its ttl left. */
+/** A lease with less than this share of its ttl left is not handed on either. */
 const FRESH = 2 / 3;
 /**
- * How old the scheme's latest word on the grant may be when it is handed on, in milliseconds: for that long (or for a
- * round trip, if that takes longer) a loss that nobody reports may go unnoticed. It is asked again when half of that has
- * passed, so that mostly nobody waits for it.
+ * How old the scheme's latest confirmation of the grant may be when it is handed on, in milliseconds: for that long (or for a
+ * round trip, if that takes longer) an unreported loss may go unnoticed. It is requested again when half of that time has
+ * passed, so that requests hardly ever wait for it.
  */
 const CONFIRM_AFTER = 10;
 
 /** The line that a turn belongs to. */
 export interface TurnOwner {
   readonly room: Room;
-  /** A question about the lock is out. */
+  /** A question about the lock is unanswered. */
   readonly isAsking: boolean;
-  /** These must wait on: the turn does not reach them. */
+  /** These requests must keep waiting: the turn does not reach them. */
   putBack(requests: readonly Request[]): void;
   ended(turn: Turn): void;
 }
@@ -40,12 +40,12 @@ export interface TurnOwner {
 const NOBODY: Extending = { extended: () => {}, notExtended: () => {} };
 
 /**
- * The time in which one process has a lock: the scheme's grant, and the leases that stand on it. An exclusive lock goes
- * from hand to hand, first come, first served, each time with a fence of its own: to those who waited at the place when
+ * The time in which one process has a lock: the scheme's grant, and the leases that are based on it. An exclusive lock passes
+ * from one request to the next, first come, first served, each time with its own fence: to those that waited at the place when
  * it was granted, and not after {@link TURN_TIME}. Shared ones hold it together.
  *
- * Nothing is handed on while the scheme cannot report a loss, or may have missed to, or once a loss was heard; nor
- * without its word that the grant still stands, which is no older than {@link CONFIRM_AFTER} or has just come.
+ * Nothing is handed on while the scheme cannot report a loss, or may have missed one, or once a loss was reported; and not
+ * without a confirmation that the grant still stands, which is no older than {@link CONFIRM_AFTER} or has just arrived.
  */
 export class Turn implements Ground, Queued<Turn> {
   grant: Grant;
@@ -56,21 +56,21 @@ export class Turn implements Ground, Queued<Turn> {
   behind: Turn | undefined;
   isOver = false;
   readonly #owner: TurnOwner;
-  /** From when on the turn hands the lock to nobody else; undefined if nobody waits for it. */
+  /** When the turn stops handing on the lock; undefined if nobody waits for it. */
   #endsAt: number | undefined;
   /** How many fences it has, and how many of them have been handed out. */
   readonly #fences: number;
   #handed = 0;
   /** What the scheme could report when the turn began. */
   readonly #hearing: number | undefined;
-  /** When the scheme was asked what it answered last. */
+  /** When the question was asked that the scheme answered last. */
   #confirmedAt: number;
   #isLost = false;
   #extensions: Extensions | undefined;
-  /** Ends the turn for those who have not held by then. */
+  /** Ends the turn for those that have not held by then. */
   #timer: Timer | undefined;
 
-  /** @param from when the grant was surely running */
+  /** @param from a time when the grant was certainly running */
   constructor(owner: TurnOwner, place: Place, { fence, until, durability }: Granted, from: number) {
     const { lock, token, requests, terms } = place;
     this.#owner = owner;
@@ -86,7 +86,7 @@ export class Turn implements Ground, Queued<Turn> {
     return originOf(this.#owner.room, this.place.label);
   }
 
-  /** Everybody begins who may now. */
+  /** Everyone that may begin now does. */
   begin(): void {
     const { requests, revoked } = this.place;
     const from = this.#confirmedAt;
@@ -97,7 +97,7 @@ export class Turn implements Ground, Queued<Turn> {
     else if (requests.first) this.#limit();
   }
 
-  /** A later grant of the same token: this one has ended, and the scheme forgot it. */
+  /** A later grant of the same token: this one has ended and was forgotten by the scheme. */
   pushed(fence: number): void {
     if (fence >= this.grant.fence + this.#fences) this.lose("expired");
   }
@@ -131,7 +131,7 @@ export class Turn implements Ground, Queued<Turn> {
     }
   }
 
-  /** What is shared is handed to nobody who wants it alone: the turn ends with its present holder. */
+  /** A shared lock is not handed to a request that wants it exclusively: the turn ends with its present holders. */
   async downgrade(): Promise<Extension> {
     const { scheme } = this.#owner.room;
     if (!scheme.downgrade) {
@@ -171,7 +171,7 @@ export class Turn implements Ground, Queued<Turn> {
     else this.#passOn(lease);
   }
 
-  /** @param word whether the scheme, which was asked for that, has just said that the grant still stands */
+  /** @param word whether the scheme has just confirmed, because it was asked, that the grant still stands */
   #passOn(lease: Lease, word?: boolean): void {
     const mayPass = this.#mayPass();
     if (mayPass && this.#isFresh() && (word ?? this.#isConfirmed(CONFIRM_AFTER))) {
@@ -186,7 +186,7 @@ export class Turn implements Ground, Queued<Turn> {
     else this.#farewell(lease);
   }
 
-  /** Somebody may follow on this grant. */
+  /** Another request may follow on this grant. */
   #mayPass(): boolean {
     return (
       this.place.requests.size > 0 &&
@@ -218,7 +218,7 @@ export class Turn implements Ground, Queued<Turn> {
   }
 
   /**
-   * The next request holds. Its code begins once its whole ttl has been asked for: with the grant, or with an extension
+   * The next request holds. Its code begins once its whole ttl has been requested: with the grant, or with an extension
    * that has been written by then.
    */
   #hand(from: number, isPushed: boolean): void {
@@ -228,7 +228,7 @@ export class Turn implements Ground, Queued<Turn> {
     this.place.leave(request);
     request.granted();
     const isFirst = this.#handed === 0;
-    // The first has the token that the scheme knows; a guard must tell the others from it.
+    // The first holder has the token that the scheme knows. Others have their own, so that a guard can tell them apart.
     const own = isFirst
       ? this.grant
       : { ...this.grant, token: room.newToken(request.terms.isCandidacy), fence: this.grant.fence + this.#handed };
@@ -238,7 +238,7 @@ export class Turn implements Ground, Queued<Turn> {
     room.keeper.add(lease);
     events.granted(lease, request);
     const isWhole = !isPushed && this.grantedUntil - from >= ttl - drift(ttl);
-    // Written or answered: either way it will have arrived if this process is blocked by its own code now.
+    // Written or answered: in both cases it arrives even if this process's own code blocks it now.
     const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(own.lock)]);
     room.begin(request, lease, claimed);
     if (!isFirst && !this.#isConfirmed(CONFIRM_AFTER / 2)) lease.doubt();
@@ -259,7 +259,7 @@ export class Turn implements Ground, Queued<Turn> {
     this.#owner.ended(this);
   }
 
-  /** The turn reaches nobody else: those who wait for it must wait in the queue. */
+  /** The turn reaches nobody else: requests that wait for it must wait in the queue. */
   #putBack(): void {
     this.#timer?.cancel();
     if (this.place.requests.size > 0) this.#owner.putBack(this.place.disband());

@@ -37,7 +37,7 @@ describe("in bash", () => {
   }
 
   test("the commands are offered", () => {
-    expect(offered("e")).toEqual(["exec", "elect"]);
+    expect(offered("e")).toEqual(["exec", "elect", "explain"]);
     expect(offered("")).toEqual([...program().commands.map((command) => command.name()), "help"]);
   });
 
@@ -46,6 +46,7 @@ describe("in bash", () => {
     expect(offered("once", "report", "--at-")).toEqual(["--at-most", "--at-least"]);
     expect(offered("exec", "backup", "--scheme", "")).toEqual(["lua", "set"]);
     expect(offered("completion", "")).toEqual(["bash", "zsh", "fish"]);
+    expect(offered("explain", "unre")).toEqual(["unreachable"]);
   });
 
   test("behind -- the command to run is completed, not holdfast's options", () => {

@@ -212,7 +212,7 @@ describe("--permits", () => {
     expect(code).toBe(64);
     expect(stderr).toBe(
       `holdfast: "${name}" is in use as a semaphore with 3 permits, but you gave --permits 1/4. ` +
-        "Everyone who uses a semaphore must give the same limit: --permits N/3.\n",
+        "Everyone who uses a semaphore must give the same limit: --permits N/3. (holdfast explain mismatch)\n",
     );
   });
 
@@ -221,7 +221,7 @@ describe("--permits", () => {
     const lock = await cli.hold(name);
     expect(await cli.run(["exec", name, "--permits", "1/3", "--", "true"])).toMatchObject({
       code: 64,
-      stderr: `holdfast: "${name}" is in use as a lock, but you gave --permits 1/3. While a name is in use, it is either a lock or a semaphore: use another name.\n`,
+      stderr: `holdfast: "${name}" is in use as a lock, but you gave --permits 1/3. While a name is in use, it is either a lock or a semaphore: use another name. (holdfast explain mismatch)\n`,
     });
     lock.signal("SIGTERM");
     await lock.ended;
@@ -234,7 +234,7 @@ describe("--permits", () => {
       const { code, stderr } = await cli.run([...verb, name, "--", "true"]);
       expect({ code, stderr }).toEqual({
         code: 64,
-        stderr: `holdfast: "${name}" is in use as a semaphore, so it cannot be a lock. Use another name.\n`,
+        stderr: `holdfast: "${name}" is in use as a semaphore, so it cannot be a lock. Use another name. (holdfast explain mismatch)\n`,
       });
     }
   });
@@ -272,7 +272,9 @@ describe("several locks", () => {
     const { code, stderr } = await cli.run(["exec", one, "--lock", two, "--wait", "0", "--", "true"]);
     expect(code).toBe(75);
     const who = `${hostname()}:${holder.pid}:sh`;
-    expect(stderr).toBe(`holdfast: "${one}", "${two}" were not free: "${two}" is held by ${who}\n`);
+    expect(stderr).toBe(
+      `holdfast: "${one}", "${two}" were not free: "${two}" is held by ${who} (holdfast explain timeout)\n`,
+    );
     expect((await cli.stateOf(one)).held).toEqual([]);
   });
 

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { CliError } from "../../src/cli/cli-error.ts";
 import { failureOf } from "../../src/cli/failures.ts";
 import { DurabilityError, LockError, LockLostError, LockTimeoutError } from "../../src/errors.ts";
 import { QueueFullError, QuorumError, SchemeError } from "../../src/errors.ts";
@@ -55,6 +56,13 @@ test.each(codes)("the error code %s has an exit code of its own and a sentence i
 test("what the server said is passed on, with durations as they are typed", () => {
   const error = new SchemeError("server", "The server refused: …", [new Error(said)]);
   expect(failureOf(error).message).toContain("The server refused the command: ERR said by the server after 5s.");
+});
+
+test("what failed because of an error of the library says which, so that it can be explained", () => {
+  const cause = new LockTimeoutError("a", 300, "another client holds it");
+  expect(failureOf(cause).code).toBe("timeout");
+  expect(failureOf(new CliError(75, '"a" was not free', { cause })).code).toBe("timeout");
+  expect(failureOf(new CliError(64, "the lock's name is empty")).code).toBeUndefined();
 });
 
 test("only what is no error of ours is unexpected, and is told with its trace", () => {

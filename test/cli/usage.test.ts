@@ -216,7 +216,7 @@ describe.each(["ioredis", "redis"])("with %s, a server that cannot be used exits
     const args = ["exec", "a", "--client", client, "--redis", bare.url];
     const { code, stderr } = await cli.run([...args, "--", "true"]);
     expect(code).toBe(69);
-    expect(stderr).toMatch(/^holdfast: .*--scheme set, which needs no scripts\.\n$/);
+    expect(stderr).toMatch(/^holdfast: .*--scheme set, which needs no scripts\. \(holdfast explain no-scripting\)\n$/);
     expect((await cli.run([...args, "--scheme", "set", "--", "true"])).code).toBe(0);
   });
 });
@@ -234,6 +234,6 @@ describe("client libraries", () => {
     const folder = await installBeside(onTestFinished);
     const { code, stderr } = await cli.startProgram(process.execPath, [join(folder, main), "ls"]).ended;
     expect(code).toBe(69);
-    expect(stderr).toMatch(/^holdfast: .*npm install ioredis\n$/);
+    expect(stderr).toMatch(/^holdfast: .*npm install ioredis \(holdfast explain no-client\)\n$/);
   });
 });

@@ -29,7 +29,7 @@ test.each(["lua", "set"] as const)("scheme %s reports a policy that evicts locks
     await lockSome(locks);
     expect(seen).toEqual([
       expect.objectContaining({
-        doing: "examine",
+        operation: "examine",
         code: "evicts",
         name: "",
         token: "",

@@ -36,8 +36,8 @@ async function failure(locks: LockManager, name = unique()): Promise<SchemeError
   const { causes, cause, message } = error as SchemeError;
   expect(cause).toBeDefined();
   expect(causes).toContain(cause);
-  // What came, then what to do.
-  expect(message).toMatch(/^\S.+\. [A-Z].+\.$/);
+  // What came, what to do, and where to read more.
+  expect(message).toMatch(/^\S.+\. [A-Z].+\. \(holdfast\/docs\/troubleshooting\.md#[a-z-]+\)$/);
   return error as SchemeError;
 }
 

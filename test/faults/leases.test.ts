@@ -23,7 +23,7 @@ const everywhere = schemes.flatMap((scheme) => clientNames.map((on) => ({ scheme
 
 interface Trouble {
   readonly name: string;
-  readonly doing: string;
+  readonly operation: string;
   readonly error: SchemeError;
 }
 
@@ -143,7 +143,7 @@ describe.concurrent("a holder whose server does not answer", () => {
     const before = await scriptCalls(stage.redis);
     await refuseWrites(stage);
     await until(() => seen.length >= 2, "two renewals had failed");
-    expect(seen[0]).toMatchObject({ doing: "renew", error: { code: "read-only" } });
+    expect(seen[0]).toMatchObject({ operation: "renew", error: { code: "read-only" } });
     expect(await scriptCalls(stage.redis)).toBeLessThan(before + 8);
     expect(lock.held).toBe(true);
     await takeWrites(stage);

@@ -84,34 +84,42 @@ describe("Node loads it with", () => {
     expect(await node(file)).toBe("true");
   });
 
-  test.each(["import", "require"] as const)("%s: every entry that is code", { timeout: SLOW }, async (how) => {
-    const { exports, peerDependencies } = JSON.parse(
-      await readFile(join(app, "node_modules/holdfast/package.json"), "utf8"),
-    );
-    const entries = Object.keys(exports).filter((entry) => !/[*]|\.json$/.test(entry));
-    // Loaded with nothing installed that the application does not have; of those that need a framework, see test/nestjs.
-    const NEEDS: Record<string, string> = {
-      "./nestjs": "@nestjs/common",
-      "./nestjs/terminus": "@nestjs/common",
-      "./otel": "@opentelemetry/api",
-    };
-    const load = how === "import" ? "await import(name)" : "require(name)";
-    const names = entries.map((entry) => `holdfast${entry.slice(1)}`);
-    const file = await write(
-      `entries.${how === "import" ? "mjs" : "cjs"}`,
-      `(async () => {
+  test.each(["import", "require"] as const)(
+    "%s: every entry that is code, under its own names",
+    { timeout: SLOW },
+    async (how) => {
+      const { exports, peerDependencies } = JSON.parse(
+        await readFile(join(app, "node_modules/holdfast/package.json"), "utf8"),
+      );
+      const entries = Object.keys(exports).filter((entry) => !/[*]|\.json$/.test(entry));
+      // Loaded with nothing installed that the application does not have; of those that need a framework, see test/nestjs.
+      const NEEDS: Record<string, string> = {
+        "./nestjs": "@nestjs/common",
+        "./nestjs/terminus": "@nestjs/common",
+        "./otel": "@opentelemetry/api",
+      };
+      const load = how === "import" ? "await import(name)" : "require(name)";
+      const names = entries.map((entry) => `holdfast${entry.slice(1)}`);
+      const file = await write(
+        `entries.${how === "import" ? "mjs" : "cjs"}`,
+        `(async () => {
          const loaded = {};
          for (const name of ${JSON.stringify(names)}) {
-           try { loaded[name] = Object.keys(${load}).length > 0 ? "loaded" : "empty"; }
+           try {
+             const given = Object.entries(${load}).filter(([key]) => key !== "default");
+             const misnamed = given.filter(([key, value]) => typeof value === "function" && value.name !== key);
+             loaded[name] = misnamed.length > 0 ? String(misnamed) : "loaded";
+           }
            catch (error) { loaded[name] = /'(@[^/']+\\/[^/']+|[^/']+)/.exec(error.message)?.[1] ?? error.message; }
          }
          console.log(JSON.stringify(loaded));
        })();`,
-    );
-    const expected = entries.map((entry) => [`holdfast${entry.slice(1)}`, NEEDS[entry] ?? "loaded"]);
-    expect(JSON.parse(await node(file))).toEqual(Object.fromEntries(expected));
-    for (const peer of Object.values(NEEDS)) expect(Object.keys(peerDependencies)).toContain(peer);
-  });
+      );
+      const expected = entries.map((entry) => [`holdfast${entry.slice(1)}`, NEEDS[entry] ?? "loaded"]);
+      expect(JSON.parse(await node(file))).toEqual(Object.fromEntries(expected));
+      for (const peer of Object.values(NEEDS)) expect(Object.keys(peerDependencies)).toContain(peer);
+    },
+  );
 
   test("its command", async () => {
     const { stdout } = await run(join(app, "node_modules/.bin/holdfast"), ["--version"]);

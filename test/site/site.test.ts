@@ -7,7 +7,8 @@ import { extname, join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { SECTIONS } from "../../site/pages.mjs";
+import { ENTRIES, SECTIONS } from "../../site/pages.mjs";
+import { CODES } from "../../src/cli/failures.ts";
 import { hasBrowser, NO_BROWSER, openBrowser } from "../support/browser.ts";
 
 const site = fileURLToPath(new URL("../../site/dist/", import.meta.url));
@@ -55,13 +56,106 @@ test("each of the forty questions leads to its answers within two clicks from th
   const answers = [...page.matchAll(/<li>([^]*?)<\/li>/g)].map(([, answer = ""]) => answer);
   const questions = answers.filter((answer) => answer.startsWith("<strong>"));
   expect(questions).toHaveLength(40);
-  for (const question of questions)
-    expect([...linksOf("questions.html", question)].length, question).toBeGreaterThan(0);
+  expect(ANSWERS).toHaveLength(40);
+  for (const [i, question] of questions.entries()) {
+    const sections = [...linksOf("questions.html", question)].map(({ target, anchor }) => sectionOf(target, anchor));
+    expect(sections.length, question).toBeGreaterThan(0);
+    expect(`${textOf(question)} ${sections.join(" ")}`, question).toMatch(ANSWERS[i] as RegExp);
+  }
+});
+
+/** What the answer to each question must speak of, in the order of the page. */
+const ANSWERS = [
+  /distributed locks for Node/i,
+  /job queue/,
+  /npm install holdfast ioredis/,
+  /CommonJS/,
+  /TypeScript 5\.2/,
+  /fence < \$2/,
+  /lock\.signal/,
+  /waitTimeout/,
+  /navigator\.locks/,
+  /30 000/,
+  /30 s/,
+  /third of the ttl/,
+  /frozen process/i,
+  /two holders/,
+  /first come, first served/,
+  /remaining ttl/,
+  /promoted/,
+  /majority|minority/,
+  /WAIT/,
+  /noeviction/,
+  /\+evalsha/,
+  /:queue/,
+  /--force/,
+  /holdfast\.wait\.duration/,
+  /locks\.close/,
+  /atLeast/,
+  /term\.signal/,
+  /semaphore/,
+  /computes/,
+  /never deadlock/,
+  /COMMIT/,
+  /detach/,
+  /@WithLock/,
+  /TestLocks/,
+  /Roll out/i,
+  /redis-semaphore/,
+  /µs/,
+  /simulator/,
+  /redis-py/,
+  /privately/,
+];
+
+/** The text under a heading, down to the next of its level; of the whole page without an anchor. */
+function sectionOf(target: string, anchor: string): string {
+  const page = /<main[^]*<\/main>/.exec(html.get(target) ?? "")?.[0] ?? "";
+  if (anchor === "") return textOf(page);
+  const [, level = "", rest = ""] = new RegExp(`<h(\\d) id="${anchor}"([^]*)`).exec(page) ?? [];
+  return textOf(rest.split(new RegExp(`<h[1-${level}] id=`))[0] ?? "");
+}
+
+function textOf(markup: string): string {
+  return markup
+    .replace(/<[^>]+>/g, "")
+    .replaceAll("&lt;", "<")
+    .replaceAll("&quot;", '"')
+    .replaceAll("&amp;", "&");
+}
+
+test("each page is in the sidebar once, and each entry of the package in the API reference", () => {
+  const pages = SECTIONS.flatMap(({ items }) => items.map(({ page }) => page));
+  expect(new Set(pages).size).toBe(pages.length);
+  const { exports } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+    exports: Record<string, unknown>;
+  };
+  const imports = Object.keys(exports).filter((path) => !/\.(lua|json)$/.test(path));
+  expect([...ENTRIES.values()].toSorted()).toEqual(imports.map((path) => path.replace(/^\./, "holdfast")).toSorted());
+  for (const module of ENTRIES.keys()) expect(files).toContain(`api/${module}/index.html`);
+});
+
+test("the API reference has every option with its default or unit, and every error's code", () => {
+  const page = (path: string): string => (html.get(`api/index/${path}.html`) ?? "").replace(/<[^>]+>/g, "");
+  const options = {
+    LockOptions: ["ttl", "waitTimeout", "renew", "maxHold", "label", "reentrant", "maxQueue", "onWait", "durability"],
+    ManagerOptions: ["prefix", "ttl", "scheme", "label", "nodeTimeout", "delayRestarted", "turn", "durability"],
+    OnceOptions: ["atMost", "atLeast", "ttl", "label"],
+  };
+  for (const [name, members] of Object.entries(options)) {
+    const text = page(`interfaces/${name}`);
+    expect(text).toContain("in milliseconds");
+    for (const member of members) expect(text, `${name}.${member}`).toMatch(new RegExp(`\\b${member}\\?`));
+    expect(text).toMatch(/default/);
+  }
+  for (const code of CODES)
+    expect(page("type-aliases/LockErrorCode") + page("type-aliases/SchemeErrorCode"), code).toContain(`"${code}"`);
 });
 
 test("llms.txt names the pages, and llms-full.txt has them", () => {
   const pages = SECTIONS.flatMap(({ items }) => items);
-  for (const { page } of pages) expect(read("llms.txt")).toContain(`(/${page}.html)`);
+  // Each with a sentence.
+  for (const { page } of pages) expect(read("llms.txt")).toMatch(new RegExp(`\\(/${page}\\.html\\): .{20,}`));
   expect(read("llms-full.txt").length).toBeGreaterThan(100_000);
 });
 
@@ -165,6 +259,20 @@ describe.skipIf(!hasBrowser)(hasBrowser ? "in a browser" : NO_BROWSER, () => {
     await press("Release");
     await diagram.getByText("Free.").waitFor();
     expect(wrong).toEqual([]);
+    await page.context().close();
+  }, 60_000);
+
+  test("the diagram works by keyboard, and a button that has done its part keeps the focus", async () => {
+    const { page } = await open("index.html", desktop);
+    const diagram = page.locator(".diagram");
+    await diagram.getByText("Process A holds it").waitFor();
+    await diagram.getByRole("button", { name: "Request the lock" }).focus();
+    for (const key of ["Enter", "Tab", "Space", "Tab", "Tab", "Enter"]) await page.keyboard.press(key);
+    await diagram.getByText("Process A has crashed").waitFor();
+    const focused = await page.evaluate("document.activeElement.textContent.trim()");
+    expect(focused).toBe("Crash the holder");
+    await diagram.getByText("Process B holds it").waitFor();
+    expect(await diagram.locator(".log").textContent()).toContain("Process D waits as number 3");
     await page.context().close();
   }, 60_000);
 

@@ -20,7 +20,7 @@ export function paint({ text, style }: Cell): string {
   return style === undefined ? text : styleText(style, text);
 }
 
-/** One cell in so many columns. */
+/** One cell of this many columns. */
 export function fixed({ text, style }: Cell, columns: number): string {
   return paint({ text: pad(cut(text, columns), columns), style });
 }
@@ -50,7 +50,7 @@ export function leftBar(left: number | undefined, lease: number | undefined, tex
 
 const LEVELS = "▁▂▃▄▅▆▇█";
 
-/** The newest values, at most so many. */
+/** The newest values, at most this many. */
 export function sparkline(values: readonly number[], columns: number): string {
   const shown = values.slice(-columns);
   const most = Math.max(1, ...shown);

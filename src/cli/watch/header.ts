@@ -1,4 +1,4 @@
-/** What is known of all locks together, in three lines. */
+/** A summary of all locks, in three lines. */
 import type { Observation } from "../../observation/observation.ts";
 import type { Observer } from "../../observation/observer.ts";
 import { roundDuration } from "../durations.ts";

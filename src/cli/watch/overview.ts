@@ -10,7 +10,7 @@ interface Column {
   readonly head: string;
   /** 0: it shares what the others leave over. */
   readonly width: number;
-  /** The terminal has at least, and at most, so many columns. */
+  /** The least and the greatest number of columns. */
   readonly from: number;
   readonly to?: number;
   readonly cell: (lock: ObservedLock, at: number) => Cell;
@@ -18,7 +18,7 @@ interface Column {
 
 const NONE: Cell = { text: "" };
 const GAP = "  ";
-/** With so many columns the time left is a bar. */
+/** With this many columns the time left is a bar. */
 const WITH_BARS = 68;
 const WAITING = 7;
 

@@ -108,7 +108,7 @@ export class Screen {
     process.stdout.write(LEAVE);
   }
 
-  /** What stands there was drawn for another size, or by others. */
+  /** The screen was drawn for another size, or by other programs. */
   #clear(): void {
     process.stdout.write(CLEAR);
     this.#draw = drawer();

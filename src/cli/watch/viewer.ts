@@ -1,4 +1,4 @@
-/** What one person looks at, and what their keys do. */
+/** The state of one viewer, and what their keys do. */
 import width from "string-width";
 import { systemClock } from "../../clock.ts";
 import { findLocks, SHOWS, SORTS } from "../../observation/find.ts";
@@ -52,11 +52,11 @@ export class Viewer {
   #search: Search = { search: "", show: "all", sort: "attention" };
   #found: Found | undefined;
   #selected: string | undefined;
-  /** The list is scrolled by so many locks, the queue by so many waiters. */
+  /** How many locks the list is scrolled by, and how many waiters the queue. */
   #top = 0;
   #skip = 0;
   #lock: string | undefined;
-  /** What is typed at the moment, and what for. */
+  /** The current input, and its purpose. */
   #prompt: Prompt | undefined;
   /** The lock that is to be freed, as it was when that was asked for. */
   #toFree: ListedLock | undefined;
@@ -248,7 +248,7 @@ function next<T>(all: readonly T[], now: T): T {
   return all[(all.indexOf(now) + 1) % all.length] as T;
 }
 
-/** What was typed, without keys that are no characters. */
+/** The typed text, without keys that are not characters. */
 function printable(text: string): string {
   return /^[^\p{C}]+$/u.test(text) ? text : "";
 }

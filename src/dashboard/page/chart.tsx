@@ -22,7 +22,7 @@ export interface ChartProps {
 }
 
 const HEIGHT = 150;
-/** A chart shows at least so many seconds. */
+/** A chart shows at least this many seconds. */
 const SHORTEST = 60;
 
 export function Chart(props: ChartProps): JSX.Element {

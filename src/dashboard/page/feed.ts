@@ -1,4 +1,4 @@
-/** What arrives from the dashboard's server. */
+/** The data from the dashboard's server. */
 import { useEffect, useState } from "preact/hooks";
 import type { LockPast, Past, Point, Question, View } from "../view.ts";
 import { queryOf, urlOf } from "./place.ts";

@@ -1,4 +1,4 @@
-/** What is looked at stands in the fragment of the URL, so that it survives a reload and can be sent to a colleague. */
+/** The URL's fragment says what is shown, so that it survives a reload and can be sent to a colleague. */
 import { useEffect, useState } from "preact/hooks";
 import { questionIn } from "../question.ts";
 import type { Question } from "../view.ts";

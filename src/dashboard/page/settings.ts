@@ -1,3 +1,3 @@
-/** What the dashboard was made with, as its document says it. */
+/** The dashboard's settings, as its document contains them. */
 export const title: string = document.title;
 export const isReadOnly: boolean = document.documentElement.dataset["readOnly"] === "true";

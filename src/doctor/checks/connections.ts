@@ -1,4 +1,4 @@
-/** What stands between client and server, and whether there is room for more clients. */
+/** What is between client and server, and whether there is room for more clients. */
 import type { Check, Problem } from "../finding.ts";
 import type { Facts } from "../facts/facts.ts";
 import { numberIn, percent } from "./values.ts";

@@ -4,7 +4,7 @@ import type { Check } from "../finding.ts";
 import type { Facts } from "../facts/facts.ts";
 import { bytes, numberIn, percent } from "./values.ts";
 
-/** From this part of the limit on, evictions are near. */
+/** Above this share of the limit, evictions are near. */
 const NEAR = 0.8;
 
 export const eviction: Check = {
@@ -37,7 +37,7 @@ export const eviction: Check = {
   },
 };
 
-/** Where INFO is refused and CONFIG is not. */
+/** If INFO is refused and CONFIG is not. */
 function fromConfig({ config }: Facts): ReturnType<typeof evictionIn> {
   return evictionIn((name) => config?.get(name.replace("_", "-")));
 }

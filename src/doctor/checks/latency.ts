@@ -1,8 +1,8 @@
-/** A lease is renewed at a third of its ttl, and must be before it ends: answers that take long put it at risk. */
+/** A lease is renewed at a third of its ttl, and must be renewed before it ends, so slow answers put it at risk. */
 import type { Check } from "../finding.ts";
 import { millis } from "./values.ts";
 
-/** Parts of the ttl. */
+/** As shares of the ttl. */
 const SLOW = 0.05;
 const TOO_SLOW = 0.25;
 

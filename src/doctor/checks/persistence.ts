@@ -1,4 +1,4 @@
-/** What a server has not written to its disk, it forgets when it restarts: locks that are held are granted again. */
+/** A server that restarts forgets what it has not written to its disk, so held locks are granted again. */
 import type { Check, Problem } from "../finding.ts";
 import type { Facts } from "../facts/facts.ts";
 
@@ -11,7 +11,7 @@ export const persistence: Check = {
     if (!info && !config) return [];
     const failing = failures(facts);
     if (isLogged(facts) === undefined) return failing;
-    // Redlock leaves a restarted server out until the leases are over that it may have forgotten.
+    // Redlock leaves a restarted server out until the leases that it may have forgotten are over.
     const severity = topology === "redlock" ? "note" : "warning";
     const remedy =
       topology === "redlock"
@@ -40,7 +40,7 @@ export const persistence: Check = {
   },
 };
 
-/** Whether each write is logged; undefined if it is not told. */
+/** Whether each write is logged; undefined if the server does not say. */
 function isLogged({ info, config }: Facts): boolean | undefined {
   const enabled = info?.get("aof_enabled") ?? config?.get("appendonly");
   return enabled === undefined ? undefined : enabled === "1" || enabled === "yes";

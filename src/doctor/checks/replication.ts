@@ -1,9 +1,9 @@
-/** Who takes over if the server dies, and what it will know. */
+/** What takes over if the server dies, and what it will know. */
 import type { Check, Problem } from "../finding.ts";
 import type { Facts } from "../facts/facts.ts";
 import { numberIn } from "./values.ts";
 
-/** Seconds since a replica was last heard of. */
+/** Seconds since the last message of a replica. */
 const LONG_AGO = 5;
 
 export const replication: Check = {

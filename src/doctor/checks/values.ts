@@ -1,7 +1,7 @@
 /** Reading what servers say, and writing it for people. */
 import type { Facts } from "../facts/facts.ts";
 
-/** A number of INFO; undefined if it is not told. */
+/** A number of INFO; undefined if the server does not report it. */
 export function numberIn({ info }: Facts, name: string): number | undefined {
   const value = info?.get(name);
   return value === undefined || value === "" ? undefined : Number(value);

@@ -1,4 +1,4 @@
-/** How long a server takes to answer, and what time it is there. */
+/** How long a server takes to answer, and what its clock says. */
 import type { Clock } from "../../clock.ts";
 import type { Send } from "../../drivers/driver.ts";
 
@@ -17,7 +17,7 @@ export interface Measured {
   readonly clock: { readonly offset: number; readonly error: number } | undefined;
 }
 
-/** The quickest answer says best what time it is there: Cristian's algorithm, https://doi.org/10.1007/BF01784024. */
+/** The quickest answer gives the best estimate of the server's clock: Cristian's algorithm, https://doi.org/10.1007/BF01784024. */
 export async function measure(send: Send, clock: Clock): Promise<Measured> {
   const delays: number[] = [];
   let [best, offset] = [Infinity, NaN];
@@ -27,7 +27,7 @@ export async function measure(send: Send, clock: Clock): Promise<Measured> {
     const wall = clock.micros() / 1_000;
     const reply = await send(["TIME"]).catch(() => undefined);
     const delay = clock.now() - begun;
-    // The first also pays for what is set up late.
+    // The first one also pays for what is set up late.
     if (i > 0) delays.push(delay);
     const told = timeIn(reply);
     if (told === undefined || delay >= best) continue;

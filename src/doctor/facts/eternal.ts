@@ -1,4 +1,4 @@
-/** Keys that look like locks and never expire: whoever made them holds those locks forever. */
+/** Keys that look like locks and never expire: another program holds those locks forever. */
 import type { Clock } from "../../clock.ts";
 import type { Send } from "../../drivers/driver.ts";
 import { nameOfKey, scanPattern } from "../../schemes/keys.ts";
@@ -7,7 +7,7 @@ export interface Eternal {
   readonly count: number;
   /** The names of a few of these locks. */
   readonly samples: readonly string[];
-  /** All keys of the prefix were looked at. */
+  /** Whether all keys of the prefix were examined. */
   readonly isComplete: boolean;
 }
 
@@ -33,7 +33,7 @@ export async function findEternal(send: Send, prefix: string, clock: Clock): Pro
         "string",
       ])) as [unknown, unknown[]];
       cursor = String(next);
-      // Under "" lie keys of all kinds, which nobody meant as locks.
+      // Under "" there are keys of all kinds, which nobody meant as locks.
       const locks = keys.map(String).filter((key) => prefix !== "" && nameOfKey(prefix, key) !== undefined);
       const ttls = await Promise.all(locks.map((key) => send(["PTTL", key], key)));
       locks.forEach((key, i) => Number(ttls[i]) === -1 && found.add(nameOfKey(prefix, key) as string));

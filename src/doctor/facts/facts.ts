@@ -1,10 +1,10 @@
-/** What is known of one server. Undefined is what it does not tell, or not to this account. */
+/** What is known of one server. A fact is undefined if the server does not report it, or not to this account. */
 import type { Delay } from "./delay.ts";
 import type { Eternal } from "./eternal.ts";
 import type { Refusal } from "./rights.ts";
 
 export interface Facts {
-  /** How it is called in findings. */
+  /** Its name in findings. */
   readonly title: string;
   /** The port that the client connects to, if that is known. */
   readonly port: number | undefined;
@@ -20,7 +20,7 @@ export interface Facts {
   readonly clock: { readonly offset: number; readonly error: number } | undefined;
   /** Of a message to a channel of the prefix, in milliseconds; Infinity if none arrives. Undefined if none is needed, or a right is missing. */
   readonly push: number | undefined;
-  /** What locks need and the server refuses. */
+  /** Commands that locks need and the server refuses. */
   readonly refused: readonly Refusal[];
   /** Keys that look like locks and never expire. */
   readonly eternal: Eternal | undefined;

@@ -1,4 +1,4 @@
-/** Asks one server, one question after the other, all that the checks judge. */
+/** Asks one server for everything that the checks judge, one question after another. */
 import { randomBytes } from "node:crypto";
 import slotOf from "cluster-key-slot";
 import type { Clock } from "../../clock.ts";
@@ -30,7 +30,7 @@ export interface Place {
   readonly user: string;
 }
 
-/** @throws whatever the server, or the way to it, fails with */
+/** @throws the error of the server, or of the connection to it */
 export async function gather(driver: Driver, send: Send, place: Place, terms: Terms, clock: Clock): Promise<Facts> {
   await send(["PING"]).catch((error: unknown) => {
     // A server that refuses answers.
@@ -107,7 +107,7 @@ async function userOf(send: Send, { user }: Place): Promise<string> {
   return String((await read(send, ["ACL", "WHOAMI"])) ?? user);
 }
 
-/** Whether what looks like one server is several, or one connection several: what a proxy may do. */
+/** Whether what looks like one server or connection is several, as behind some proxies. */
 async function findMixture(driver: Driver, key: string, runId: string | undefined): Promise<Facts["mixed"]> {
   const session = await driver.session(key).catch(() => undefined);
   if (!session) return undefined;

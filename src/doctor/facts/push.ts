@@ -1,4 +1,4 @@
-/** Whether messages arrive that tell a waiter of its grant, and how long they take. */
+/** Whether the messages arrive that notify a waiter of its grant, and how long they take. */
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../../clock.ts";
 import type { Driver } from "../../drivers/driver.ts";

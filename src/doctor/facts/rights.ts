@@ -1,5 +1,5 @@
 /**
- * What locks need of an account, tried out. All is done to one string key that expires within seconds, so that what
+ * Tries out the rights that locks need. Everything uses one string key that expires within seconds, so that what
  * an account may do leaves nothing behind, and commands for other types are refused for the type (which says that
  * they were allowed).
  */
@@ -10,7 +10,7 @@ import { SchemeError } from "../../errors.ts";
 import { Homes, lockKeys } from "../../schemes/keys.ts";
 import type { Terms } from "../finding.ts";
 
-/** What is missing: a rule that would grant it, and what the server said. */
+/** A missing right: the rule that would grant it, and what the server said. */
 export interface Refusal {
   /** As in ACL SETUSER; undefined if no rule helps, because the server does not know the command. */
   readonly rule: string | undefined;
@@ -28,7 +28,7 @@ interface Probe {
   readonly cluster?: boolean;
 }
 
-/** How long the key lasts that all is tried on, in milliseconds. */
+/** How long the test key lasts, in milliseconds. */
 const LIFE = "5000";
 /** In milliseconds. */
 const LONGEST_SILENCE = 1_000;
@@ -118,7 +118,7 @@ export async function findRefusals(
   return unique(refusals);
 }
 
-/** Some clients keep what a server answers to SUBSCRIBE to themselves; a refusal they report. */
+/** Some clients do not pass on the answer to SUBSCRIBE, but they report a refusal. */
 function answerOrSilence(answer: Promise<unknown>, clock: Clock): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const timer = clock.after(LONGEST_SILENCE, () => resolve(undefined));

@@ -13,8 +13,8 @@ export function isGlide(client: object): client is GlideClient {
 }
 
 /**
- * GLIDE connects again by itself, tells nobody, and sends nothing twice: what was out when the connection broke is
- * rejected, as is what took longer than the client's `requestTimeout`. So each of these counts as a loss.
+ * GLIDE reconnects without reporting it, and sends nothing twice: a command without an answer when the connection broke is
+ * rejected, as is one that took longer than the client's `requestTimeout`. So each of these counts as a loss.
  */
 export class GlideDriver extends HearingDriver implements Driver {
   readonly client = "glide";
@@ -22,7 +22,7 @@ export class GlideDriver extends HearingDriver implements Driver {
   readonly keyPrefix = "";
   protected readonly glide: GlideClient;
   #viaBatch: boolean;
-  /** What is sent together, in the course of that. */
+  /** What is sent together while this runs. */
   #gathered: Gathered[] | undefined;
   #watchesServer = false;
   #runId: string | undefined;
@@ -51,7 +51,7 @@ export class GlideDriver extends HearingDriver implements Driver {
     return this.#pipeline(commands, key);
   }
 
-  /** What goes to one server becomes one batch: GLIDE's work for each command costs more than the rest. */
+  /** Commands to one server become one batch, because GLIDE's work for each command costs more than the rest. */
   together(run: () => void): void {
     const gathered: Gathered[] = [];
     this.#gathered = gathered;
@@ -110,7 +110,7 @@ export class GlideDriver extends HearingDriver implements Driver {
     return undefined;
   }
 
-  /** Send something, and count a failure of the way there or back. */
+  /** Sends something, and counts a failure of the connection as a loss. */
   protected async carry<T>(call: () => Promise<T>): Promise<T> {
     try {
       const reply = await call();
@@ -120,7 +120,7 @@ export class GlideDriver extends HearingDriver implements Driver {
       const said = new Said(error);
       if (!said.byServer) {
         this.health.lost();
-        // A client that its user has closed does not come back; there is nothing to wait for.
+        // A client that its user has closed does not reconnect, so there is nothing to wait for.
         if (!said.isClosed) this.health.failed(said);
       }
       throw said;
@@ -176,7 +176,7 @@ export class GlideDriver extends HearingDriver implements Driver {
     return replies;
   }
 
-  /** Between two commands a server may be restarted, and nothing fails: only its run id tells. */
+  /** A server may be restarted between two commands without an error: only its run id shows it. */
   #note(info: unknown): void {
     const runId = /^run_id:(\w+)/m.exec(String(info))?.[1];
     if (runId === undefined) return;
@@ -185,7 +185,7 @@ export class GlideDriver extends HearingDriver implements Driver {
   }
 }
 
-/** A command, and who waits for its reply. */
+/** A command, and the callbacks for its reply. */
 interface Gathered {
   readonly command: readonly string[];
   readonly key: string;

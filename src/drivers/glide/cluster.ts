@@ -17,7 +17,7 @@ type SlotRange = readonly [first: number, last: number, owner: string];
 
 export class GlideClusterDriver extends GlideDriver {
   override readonly isCluster = true;
-  /** As last told by the cluster. Only a hint. */
+  /** The cluster's latest answer. Only a hint. */
   #slots: readonly SlotRange[] = [];
   #learning = false;
 
@@ -119,7 +119,7 @@ class MovableSession extends GlideSession {
   }
 }
 
-/** The one class of clients that cannot be had from a client; nothing else here needs the package. */
+/** The one class that cannot be reached from a client; nothing else here needs the package. */
 function openSingle(client: GlideClient, address: Address): Promise<OwnGlideClient> {
   const { config } = client as unknown as GlideOrigin;
   const { GlideClient: Single } = loadLibrary("@valkey/valkey-glide") as { GlideClient: GlideOrigin["constructor"] };

@@ -1,4 +1,4 @@
-/** What is used of clients of @valkey/valkey-glide (2.3 and later), how they are opened, and what they say. */
+/** The parts of @valkey/valkey-glide's clients (2.3 and later) that we use, how they are opened, and their replies. */
 
 /** Either of its clients. Its `config` is there, too, but private for the compiler. */
 export interface GlideClient {
@@ -82,7 +82,7 @@ export async function openLike(client: GlideClient, settings: object = {}): Prom
   const opened = await opening.catch((error: unknown) => {
     throw new Said(error);
   });
-  // A process whose own work is done must be able to end without closing its manager.
+  // A process that has finished its work must be able to exit without closing its manager.
   opened.socket?.unref?.();
   return opened;
 }
@@ -98,7 +98,7 @@ export function closeOwn(client: OwnGlideClient): void {
     .finally(() => client.close());
 }
 
-/** Strings, whatever the user's own commands get. */
+/** Strings, whatever reply types the user has set. */
 export const AS_STRINGS = { decoder: 1 };
 
 /**
@@ -177,7 +177,7 @@ export class Said extends Error {
 
 const CLOSED = "The client is closed";
 
-/** What GLIDE itself says, where the rest of us has to know it. */
+/** GLIDE's own messages that other code must recognise. */
 function ownWords(error: unknown, text: string): string {
   // All that it reached are replicas.
   if (text.includes("No primary node found")) return `READONLY ${text}`;

@@ -14,7 +14,7 @@ export interface Connections {
 /** How long GLIDE may take to subscribe before it goes on trying in the background. */
 const SUBSCRIBE_LIMIT = 1_000;
 /**
- * GLIDE subscribes again by itself after a loss, but tells nobody, neither of the one nor of the other. So we ask it
+ * GLIDE subscribes again after a loss, but reports neither the loss nor the new subscription. So we ask it
  * what it is subscribed to, which costs no network, and the server for the connection's number, which does.
  */
 const CHECK_INTERVAL = 500;
@@ -102,7 +102,7 @@ export class GlideListener {
     const entered = this.#connections?.sharded
       ? client.ssubscribe(channels, SUBSCRIBE_LIMIT)
       : client.subscribe(channels, SUBSCRIBE_LIMIT);
-    // Where it took too long, GLIDE goes on trying, and the next check finds out.
+    // If it took too long, GLIDE keeps trying, and the next check finds out.
     entered.then(
       () => this.#check(),
       () => {},
@@ -160,7 +160,7 @@ export class GlideListener {
       // Then no message comes through, either.
     }
     if (client !== this.#client) return;
-    // Another connection in the place of the former: while there was none, something may have been missed.
+    // Another connection has replaced the former one: in between, something may have been missed.
     const replaced = connections !== undefined && connections.identity !== this.#connections?.identity;
     const moved = connections !== undefined && connections.layout !== this.#connections?.layout;
     if (connections) this.#connections = connections;

@@ -7,7 +7,7 @@ import { builtin } from "../../runtime.ts";
 const isSame = builtin("node:util")?.isDeepStrictEqual ?? ((): boolean => false);
 
 /**
- * A connection of our own, to one server, for WATCH. GLIDE replaces a broken connection without a word, and the new one
+ * Our own connection to one server, for WATCH. GLIDE silently replaces a broken connection, and the new one
  * has forgotten the WATCH. So what was read under a WATCH is only remembered, and read again in the same write that
  * watches and begins the MULTI; if that finds what was found before, EXEC follows. On a new connection there is no
  * MULTI, and EXEC does nothing but fail.
@@ -20,7 +20,7 @@ export class GlideSession implements Driver {
   readonly complaint = undefined;
   readonly scripts: Map<string, Set<string>> = new Map();
   readonly #glide: OwnGlideClient;
-  /** Every call waits for the one before: in the midst of a transaction anything else would become part of it. */
+  /** Every call waits for the one before, because any command within a transaction would become part of it. */
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
   #watched: string[] = [];

@@ -38,7 +38,7 @@ export class IoredisDriver extends HearingDriver implements Driver {
       { sharded: false },
     );
     this.health.watch(redis, { lost: ["close"], failed: ["error"], ready: ["ready"] });
-    // Where this connection finds the server, the others need not wait for their own next attempt.
+    // Once this connection has found the server, the others need not wait for their own next attempt.
     this.health.on(redis, "ready", () => this.#channels.hurry());
     this.health.on(redis, "end", () => this.#revive());
     this.#database = new Database(redis, this.health);
@@ -101,8 +101,8 @@ export class IoredisDriver extends HearingDriver implements Driver {
   }
 
   /**
-   * ioredis gives up for good when it hears of a failover just while it asks a Sentinel for the primary. Only then it
-   * complains of that as well; not where somebody closed it.
+   * ioredis ends a client permanently if it hears of a failover just while it asks a Sentinel for the primary. Only then does it
+   * report this error; it does not if somebody closed the client.
    */
   #revive(): void {
     if (!this.#end && messageOf(this.complaint) === "Connection is closed.") this.#redis.connect?.().catch(ignore);

@@ -90,7 +90,7 @@ export class IoredisClusterDriver extends HearingDriver implements Driver {
     return this.#cluster.slots[slotOf(key)]?.[0] ?? "";
   }
 
-  /** Of each server that keeps slots, also of one that the client has given up: it fails, rather than to be left out. */
+  /** Of each server that keeps slots, also one that the client has abandoned: it fails instead of being left out. */
   async servers(): Promise<readonly Send[]> {
     if (this.#cluster.slots.length === 0) await this.send(["PING"]); // answered when the client is connected
     if (this.#owners().some((owner) => !this.#find(owner))) await this.#refresh();
@@ -140,7 +140,7 @@ export class IoredisClusterDriver extends HearingDriver implements Driver {
     return [...new Set(this.#cluster.slots.flatMap((servers) => servers?.[0] ?? []))];
   }
 
-  /** Have the client ask who keeps what; it says itself if nobody answers. */
+  /** Makes the client ask which server keeps which slots; it reports it if none answers. */
   #refresh(): Promise<void> {
     return new Promise((resolve) => this.#cluster.refreshSlotsCache(() => resolve()));
   }

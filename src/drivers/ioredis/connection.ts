@@ -11,7 +11,7 @@ interface OwnConnection extends IoredisClient {
 
 function ignore(): void {}
 
-/** A connection of our own that is given up when it breaks. */
+/** Our own connection, abandoned when it breaks. */
 export function duplicate(client: IoredisClient, override: object = {}): OwnConnection {
   const connection = client.duplicate({
     lazyConnect: true,
@@ -23,7 +23,7 @@ export function duplicate(client: IoredisClient, override: object = {}): OwnConn
     ...override,
   }) as OwnConnection;
   connection.on("error", ignore);
-  // A process whose own work is done must be able to end without closing its manager.
+  // A process that has finished its work must be able to exit without closing its manager.
   connection.on("connect", () => connection.stream?.unref?.());
   return connection;
 }
@@ -38,7 +38,7 @@ export async function listenOn(
   const hear = (channel: unknown, text: unknown): void => events.message(String(channel), String(text));
   connection.on("message", hear);
   connection.on("smessage", hear);
-  // Not all versions say which channel a slot took along: all are looked after.
+  // Not all versions say which channels moved with a slot, so all are checked.
   connection.on("moved", () => events.lost());
   connection.on("error", () => events.lost());
   connection.on("end", () => events.lost());
@@ -70,7 +70,7 @@ export function straightTo({ options, stream }: IoredisClient, server: string): 
   const byName = stream?._host === undefined ? {} : { servername: stream._host };
   return {
     sentinels: null,
-    // The one that a URL of Sentinels is opened with asks Sentinels, whatever stands above.
+    // A client opened from a Sentinel URL has a connector that asks Sentinels, whatever the options above say.
     Connector: null,
     failoverDetector: false,
     host,

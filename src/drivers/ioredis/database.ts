@@ -1,6 +1,6 @@
 /**
- * Sees to it that locks are kept in the database that the client was made for. ioredis only reports that its SELECT
- * was refused, and goes on in database 0; and its user may send another SELECT at any time.
+ * Ensures that locks are kept in the database that the client was made for. ioredis only reports that its SELECT
+ * was refused, and continues in database 0; and its user may send another SELECT at any time.
  */
 import type { Health } from "../health.ts";
 import { isFromServer, messageOf } from "../server-errors.ts";
@@ -9,13 +9,13 @@ import type { IoredisClient } from "./library.ts";
 
 interface Selecting {
   readonly options: { readonly db?: number };
-  /** What it believes to have selected; there once it has begun to connect. */
+  /** The database that it believes to be in; set once it has begun to connect. */
   readonly condition?: { readonly select?: number } | null;
 }
 
 export class Database {
   readonly #redis: IoredisClient;
-  /** The one that it was in when the driver was made. */
+  /** The database that it was in when the driver was made. */
   readonly #number: number;
   /** Why nothing must be sent now. */
   #refusal: Error | undefined;

@@ -1,4 +1,4 @@
-/** What is used of clients of ioredis (5 and 6) and iovalkey, and how commands are sent with them. */
+/** The parts of ioredis' (5 and 6) and iovalkey's clients that we use, and how commands are sent with them. */
 import type { Emitter } from "../health.ts";
 
 /** What all clients have. */
@@ -38,7 +38,7 @@ export interface IoredisClient extends IoredisCommands {
   duplicate(override?: object): IoredisClient;
 }
 
-/** A Cluster. It redirects, and finds out who keeps what, by itself. */
+/** A Cluster. It redirects, and finds out which server keeps which slots, by itself. */
 export interface IoredisCluster extends IoredisCommands {
   readonly isCluster: boolean;
   readonly status: string;
@@ -95,7 +95,7 @@ export async function exec(
   return replies && replies.map(([error, value]) => error ?? value);
 }
 
-/** Whether all that the client has been given is with the kernel, or never will be because it is closed. */
+/** Whether everything passed to the client has reached the kernel, or never will because it is closed. */
 export function isWritten({ status, stream }: IoredisClient): boolean {
   return status === "end" || (status === "ready" && stream?.writable === true && stream.writableLength === 0);
 }

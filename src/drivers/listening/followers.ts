@@ -1,7 +1,7 @@
 /**
- * Listening where servers change places: in a Cluster each channel on the server that keeps its slot, else on the
- * primary; over one connection to each such server. A channel comes back by itself after a loss, and follows when it
- * belongs to another server: at once where the server says so, else when the client has learned of it.
+ * Listening while servers change: in a Cluster each channel on the server that keeps its slot, otherwise on the
+ * primary; over one connection to each such server. A channel is subscribed again after a loss, and follows when it
+ * belongs to another server: at once if the server says so, otherwise when the client has learned of it.
  */
 import { backoff } from "../backoff.ts";
 import { messageOf } from "../server-errors.ts";
@@ -9,9 +9,9 @@ import type { Subscription, SubscriptionEvents } from "../driver.ts";
 import { clearTimeout, setTimeout, unref } from "../../runtime.ts";
 import type { Timeout } from "../../runtime.ts";
 
-/** A connection of ours to one server. Rejections are the server's own words. */
+/** Our own connection to one server. Rejections are the server's own words. */
 export interface Listener {
-  /** The server's, where it tells. */
+  /** The server's, if it reports it. */
   readonly id: string | undefined;
   /** @param sharded with the commands for channels that belong to a slot */
   subscribe(channel: string, sharded: boolean): Promise<unknown>;
@@ -25,9 +25,9 @@ export interface ListenerEvents {
   lost(channel?: string): void;
 }
 
-/** What the client knows of its servers. */
+/** What the client knows about its servers. */
 export interface Servers {
-  /** The server that the channel belongs to; "" where that is not known. */
+  /** The server that the channel belongs to; "" if that is not known. */
   ownerOf(channel: string): string;
   /** Make the client find out. */
   refresh(channel: string): Promise<unknown>;
@@ -50,7 +50,7 @@ interface Server {
   readonly channels: Map<string, Channel>;
 }
 
-/** How often it is compared where channels are and where they should be. */
+/** How often the actual and the correct servers of channels are compared. */
 const LOOK_INTERVAL = 500;
 
 export class Followers {
@@ -162,7 +162,7 @@ export class Followers {
     return this.#servers.get(server)?.channels.get(channel.name) === channel;
   }
 
-  /** The last to leave closes the connection. */
+  /** The last channel to leave closes the connection. */
   #leave(name: string, channel: Channel): void {
     const server = this.#servers.get(name);
     if (!server || server.channels.get(channel.name) !== channel) return;

@@ -52,7 +52,7 @@ export class NodeRedisDriver extends HearingDriver implements Driver {
   }
 
   together(run: () => void): void {
-    // What is sent in one turn of the event loop leaves in one write.
+    // Everything sent in one turn of the event loop leaves in one write.
     run();
   }
 

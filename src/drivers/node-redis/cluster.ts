@@ -59,7 +59,7 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   }
 
   together(run: () => void): void {
-    // What is sent to a server in one turn of the event loop leaves in one write.
+    // Everything sent to a server in one turn of the event loop leaves in one write.
     run();
   }
 
@@ -72,7 +72,7 @@ export class NodeRedisClusterDriver extends HearingDriver implements Driver {
   written(key: string): Promise<void> {
     const isWritten = (): boolean =>
       this.#nodeAt(this.ownerOf(key))?.client?.isReady === true && this.#unwritten.count === 0;
-    // The client first finds the server, in a turn of its own.
+    // The client first finds the server, in a separate turn.
     return untilWritten(() => !this.#cluster.isOpen || isWritten(), 2);
   }
 

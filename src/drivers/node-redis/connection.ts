@@ -25,7 +25,7 @@ interface Override {
   readonly url?: undefined;
 }
 
-/** A connection of our own, not yet connected. Unless told otherwise it is given up when it breaks. */
+/** Our own connection, not yet connected. Unless told otherwise it is abandoned when it breaks. */
 export function duplicate(
   client: NodeRedisClient,
   { reconnectStrategy = false, ...override }: Override = {},
@@ -36,8 +36,8 @@ export function duplicate(
     ...override,
   }) as OwnConnection;
   connection.on("error", ignore);
-  // A process whose own work is done must be able to end without closing its manager; also one whose server hangs,
-  // which may keep the connection waiting for long.
+  // A process that has finished its work must be able to exit without closing its manager, even if its server hangs,
+  // which may keep the connection waiting for a long time.
   connection.unref();
   return connection;
 }
@@ -51,7 +51,7 @@ export async function openSession(client: NodeRedisClient): Promise<OwnConnectio
   return connection;
 }
 
-/** A connection to listen. One that breaks is given up: another is opened where it belongs. */
+/** A connection for listening. If it breaks it is abandoned, and another is opened to the right server. */
 export async function listenOn(client: NodeRedisClient, events: ListenerEvents): Promise<Listener> {
   const connection = duplicate(client);
   const hear: Hear = (text, channel) => events.message(channel, text);

@@ -1,6 +1,6 @@
 /**
- * Sees to it that locks are kept in the database that the client was made for. What waits for a connection, node-redis
- * sends along with its SELECT, without knowing yet if the server has that database; and if not, it runs in database 0.
+ * Ensures that locks are kept in the database that the client was made for. node-redis sends commands that wait for a connection
+ * together with its SELECT, before it knows whether the server has that database; if not, they run in database 0.
  */
 import type { Health } from "../health.ts";
 import { isFromServer } from "../server-errors.ts";
@@ -9,7 +9,7 @@ import type { NodeRedisClient } from "./library.ts";
 export class Database {
   readonly #redis: NodeRedisClient;
   readonly #isDefault: boolean;
-  /** Why the last connection was given up, if the server did not have the database. */
+  /** Why the last connection was abandoned, if the server did not have the database. */
   #refusal: Error | undefined;
   readonly #waiting = new Set<() => void>();
 

@@ -1,4 +1,4 @@
-/** What is used of clients of node-redis (package `redis`, 5 and 6), and how commands are sent with them. */
+/** The parts of node-redis' clients (package `redis`, 5 and 6) that we use, and how commands are sent with them. */
 import type { Emitter } from "../health.ts";
 import { isClosed, messageOf } from "../server-errors.ts";
 
@@ -99,7 +99,7 @@ export function isOldNodeRedis(client: object): boolean {
 }
 
 /**
- * What commands are sent with, whatever the client's user has set: the usual types of replies, and no time limit. Its
+ * The options of our commands, whatever the user has set: the usual reply types, and no time limit. The client's
  * timers would fire before a process that was blocked has read what arrived; holdfast's own limit does not.
  */
 export const USUAL_OPTIONS = { typeMapping: {}, timeout: 0 };
@@ -113,17 +113,17 @@ export function send(
 }
 
 /**
- * What it means that a client is closed which its user has not closed: node-redis gives a connection up for good when
+ * Why a client is closed although its user has not closed it: node-redis abandons a connection for good when
  * its `socketTimeout` has passed, unless it has a strategy to connect again.
  *
- * @param complaint what the client complained of last
+ * @param complaint the client's latest error
  */
 export function explained(error: unknown, complaint: unknown): unknown {
   if (!isClosed(error) || !messageOf(complaint).startsWith("Socket timeout")) return error;
   return new Error(`node-redis gave up its connection: ${messageOf(complaint)}`, { cause: complaint });
 }
 
-/** One right behind the other, if the client stays the same. A command that failed is an Error in the result. */
+/** One right after the other, if the client stays the same. A command that failed is an Error in the result. */
 export function sendInOrder(
   client: NodeRedisClient,
   commands: readonly (readonly string[])[],
@@ -132,7 +132,7 @@ export function sendInOrder(
   return Promise.all(commands.map((command) => send(client, command, options).catch((error: unknown) => error)));
 }
 
-/** MULTI … EXEC. Null when a watched key has changed. */
+/** MULTI … EXEC. Null if a watched key has changed. */
 export function transact(client: NodeRedisClient, commands: readonly (readonly string[])[]): Promise<unknown[] | null> {
   const multi = client.withTypeMapping(USUAL_OPTIONS.typeMapping).multi();
   for (const command of commands) multi.addCommand([...command]);
@@ -145,7 +145,7 @@ export async function executed(multi: { exec(): Promise<unknown> }): Promise<unk
   } catch (error) {
     const { replies } = error as Error & { replies?: unknown[] };
     if (Array.isArray(replies)) return replies;
-    // A WatchError. By its words, which are no server's: names of classes do not survive a bundler.
+    // A WatchError, recognised by its message, which no server sends: class names do not survive a bundler.
     const said = messageOf(error);
     if (/watch/i.test(said) && !/^[A-Z]+ /.test(said)) return null;
     throw error;

@@ -18,9 +18,9 @@ export class NodeRedisSentinelDriver extends HearingDriver implements Driver {
   readonly #channels: Followers;
   /** Connections to the primary whose losses are counted. */
   readonly #watched = new Set<NodeRedisClient>();
-  /** The one that was used last. */
+  /** The connection that was used last. */
   #primary: NodeRedisClient | undefined;
-  /** How many of our calls are out. */
+  /** How many of our calls have no answer yet. */
   #out = 0;
   /** How many of them no connection has been found for so far. */
   #unsent = 0;
@@ -52,7 +52,7 @@ export class NodeRedisSentinelDriver extends HearingDriver implements Driver {
     return this.#run(async (primary) => {
       const { drops } = this;
       const replies = await sendInOrder(primary, commands, this.#unwritten.options);
-      // Thrown, the client finds out who is the primary now, and all of it is sent there.
+      // If this is thrown, the client finds the current primary and sends everything there.
       if (drops !== this.drops || !primary.isReady) throw new Error("Connection was lost between two commands");
       const refusal = replies.find((reply) => reply instanceof Error && reply.message.startsWith("READONLY"));
       if (refusal) throw refusal;
@@ -152,7 +152,7 @@ export class NodeRedisSentinelDriver extends HearingDriver implements Driver {
     }
   }
 
-  /** Whatever is run a second time may have been done twice. */
+  /** Commands that are run a second time may have been done twice. */
   async #execute<T>(run: (primary: NodeRedisClient) => Promise<T>): Promise<T> {
     let attempts = 0;
     try {

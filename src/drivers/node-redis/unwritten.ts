@@ -2,11 +2,11 @@ import { USUAL_OPTIONS } from "./library.ts";
 
 /**
  * Counts the commands that node-redis has not written yet. It writes 16 KB at a time, and keeps the rest until the
- * system has taken these. It tells nobody, but it lets a command's signal go when it writes the command.
+ * system has taken these. It does not report this, but it releases a command's signal when it writes the command.
  */
 export class Unwritten {
   count = 0;
-  /** What commands are sent with that count. */
+  /** The command options that keep this count. */
   readonly options: typeof USUAL_OPTIONS & { readonly abortSignal: AbortSignal };
 
   constructor() {

@@ -1,6 +1,6 @@
 /**
- * Over HTTP, by @upstash/redis: for serverless functions, and where there are no sockets. There are no pushes, so waiters
- * ask; and no connection that is ours, so there is neither WATCH nor WAIT.
+ * Over HTTP, with @upstash/redis: for serverless functions, and runtimes without sockets. There are no pushes, so waiters
+ * poll; and there is no connection of our own, so there is neither WATCH nor WAIT.
  */
 import { SchemeError } from "../../errors.ts";
 import type { Driver, Send, Subscription } from "../driver.ts";
@@ -14,7 +14,7 @@ interface Waiting {
   failed(error: unknown): void;
 }
 
-/** Never up: whoever listens has to ask. */
+/** Never up, so waiters have to ask. */
 const DEAF: Subscription = { up: false, close() {} };
 
 export class UpstashDriver implements Driver {
@@ -76,7 +76,7 @@ export class UpstashDriver implements Driver {
     return replies.map(({ result, error }) => (error === undefined ? result : new Error(error)));
   }
 
-  /** fetch does not say what has left, but what was answered has. */
+  /** fetch does not say what has been sent, but what was answered has been. */
   async written(): Promise<void> {
     await Promise.allSettled(this.#out);
   }
@@ -125,7 +125,7 @@ export class UpstashDriver implements Driver {
       return answer;
     } catch (error) {
       const plain = plainError(error);
-      // What the server answered it has done, or not; of all else nobody knows.
+      // The outcome is known only for what the server answered.
       if (!(error instanceof Error && error.name === "UpstashError")) {
         this.#health.drops++;
         this.#health.failed(plain);

@@ -1,5 +1,5 @@
 /**
- * Connections of our own, in place of a user's: made by the client library that is installed, kept until they are
+ * Our own connections, instead of a user's: made by the client library that is installed, kept until they are
  * closed, and silent. See docs/decisions/023-urls-and-owned-connections.md.
  */
 import { outsideContext } from "../../async-context.ts";
@@ -16,26 +16,26 @@ import type { Address, Place } from "./url.ts";
 export const LIBRARIES = ["ioredis", "iovalkey", "redis"] as const;
 export type Library = (typeof LIBRARIES)[number];
 
-/** What the library gives up connecting after, to try again: less than a command's limit, so that it can say why. */
+/** When an attempt to connect is abandoned, to try again: less than a command's limit, so that it can say why. */
 const CONNECT_TIMEOUT = 4_000;
 /** A Sentinel that is connected and does not answer is passed over. */
 const SENTINEL_TIMEOUT = 1_000;
 /**
- * Of servers that others can take the place of. One that hangs while node-redis connects to it would be waited for for
- * ever; its connections are given up when nothing came for so long, though it was asked in between.
+ * For servers that others can replace. node-redis would wait forever for one that hangs while it connects to it;
+ * its connections are abandoned if nothing came for this long, although it was asked in between.
  */
 const SILENCE_LIMIT = 6_000;
 const ASK_INTERVAL = 2_000;
-/** How often a Cluster is asked who keeps what. */
+/** How often a Cluster is asked which server keeps which slots. */
 const SLOTS_INTERVAL = 5_000;
 /** Since when nothing was heard of a silent peer until it is asked whether it is there (TCP). */
 const KEEP_ALIVE = 5_000;
 
-/** A connection that comes back by itself until it is closed. */
+/** A connection that reconnects until it is closed. */
 export interface Connection {
   readonly place: Place;
   readonly client: RedisClient;
-  /** What the client complained of since it stood last: its rejections often say less. */
+  /** The client's latest error since it was last connected: its rejections often say less. */
   readonly complaint: unknown;
   /**
    * Begin. Resolves when it stands; rejects, and goes on trying, when the first attempt failed. Of Sentinels and of a
@@ -48,7 +48,7 @@ export interface Connection {
 /** The connections for one manager: nothing is opened before `open()`. */
 export class Connections {
   readonly all: readonly Connection[];
-  /** What a manager takes in place of the URLs. */
+  /** What a manager gets instead of the URLs. */
   readonly client: RedisClient | readonly RedisClient[];
 
   /**
@@ -121,7 +121,7 @@ function mapped<T>(node: string, options: (host: string) => T): Address & T {
   return { host, port: Number(node.slice(colon + 1)), ...options(host) };
 }
 
-/** What is used of ioredis (5 and 6), and of iovalkey. */
+/** The parts of ioredis (5 and 6) and iovalkey that we use. */
 interface IoredisLibrary {
   readonly Redis: new (options: object) => IoredisOwn;
   readonly Cluster: new (nodes: readonly Address[], options: object) => IoredisOwn;
@@ -178,7 +178,7 @@ function ioredisOptions({ kind, addresses, path, master, db, tls, ...place }: Pl
     connectTimeout: CONNECT_TIMEOUT,
     keepAlive: KEEP_ALIVE,
     enableReadyCheck: true,
-    // Commands that take too long are given up by us.
+    // We set the time limit of commands.
     maxRetriesPerRequest: null,
     retryStrategy: backoff,
     username: place.username,
@@ -204,7 +204,7 @@ function ioredisOptions({ kind, addresses, path, master, db, tls, ...place }: Pl
   };
 }
 
-/** Its own connections to Sentinels print each error that they meet, for they have no listener. */
+/** Its own connections to Sentinels print each of their errors, because they have no listener. */
 function silentSentinels({ SentinelConnector }: IoredisLibrary, { kind }: Place): object {
   if (kind !== "sentinel") return {};
   return {
@@ -247,7 +247,7 @@ function ioredisClusterOptions({ tls, username, password }: Place): object {
   };
 }
 
-/** What is used of the package redis (5 and 6). */
+/** The parts of the package redis (5 and 6) that we use. */
 interface NodeRedisLibrary {
   createClient(options: object): NodeRedisOwn;
   createSentinel(options: object): NodeRedisOwn;
@@ -344,11 +344,11 @@ function nodeRedisClient(library: NodeRedisLibrary, place: Place): NodeRedisOwn 
     sentinelClientOptions: {
       username: place.sentinelUsername,
       password: place.sentinelPassword,
-      // One that hangs would else be waited for, and believed to have no news, for ever.
+      // Otherwise a server that hangs would be waited for, and believed to have no news, forever.
       pingInterval: SENTINEL_TIMEOUT,
       socket: { connectTimeout: CONNECT_TIMEOUT, socketTimeout: 2 * SENTINEL_TIMEOUT },
     },
-    // What a server says of us, such as a wrong password, would not be heard otherwise.
+    // Otherwise a server's complaint, such as a wrong password, would not be noticed.
     passthroughClientErrorEvents: true,
   });
 }

@@ -1,4 +1,4 @@
-/** Where servers are, as users write it: URLs, read and checked before anything is opened. */
+/** Server addresses as users write them: URLs, parsed and checked before anything is opened. */
 import { show } from "../../options/checks.ts";
 
 export interface Address {
@@ -6,10 +6,10 @@ export interface Address {
   readonly port: number;
 }
 
-/** What a URL says. */
+/** The content of a URL. */
 export interface Place {
   readonly kind: "server" | "sentinel" | "cluster";
-  /** Of a server, where it is; of Sentinels and of a Cluster, who is asked for the rest. Empty for a socket. */
+  /** For a server, its address; for Sentinels and a Cluster, the servers to ask. Empty for a socket. */
   readonly addresses: readonly Address[];
   /** Of a socket. */
   readonly path: string | undefined;
@@ -17,11 +17,11 @@ export interface Place {
   readonly username: string | undefined;
   readonly password: string | undefined;
   readonly db: number;
-  /** What the Sentinels call the servers that they watch. */
+  /** The Sentinels' name for the servers that they watch. */
   readonly master: string | undefined;
   readonly sentinelUsername: string | undefined;
   readonly sentinelPassword: string | undefined;
-  /** How it is called in messages: without what is secret. */
+  /** Its name in messages, without secrets. */
   readonly title: string;
 }
 
@@ -183,7 +183,7 @@ function refused(text: string, expected: string, remedy?: string): TypeError {
 }
 
 /**
- * Of a text that is no good URL nobody knows where its password ends: all before the last @ is left out, and whatever
+ * In a text that is not a valid URL, nobody knows where the password ends: everything before the last @ is left out, and whatever
  * stands where a port or a parameter's value would.
  */
 function withoutSecrets(text: string): string {

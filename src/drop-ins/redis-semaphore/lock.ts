@@ -16,7 +16,7 @@ const ROUNDING = 2;
 /** The pause before a refresh that failed is tried again, in milliseconds, at most. */
 const REFRESH_PAUSE = 200;
 
-/** What all of redis-semaphore's locks have in common. */
+/** What all of redis-semaphore's locks share. */
 export abstract class Lock {
   readonly #options: CheckedOptions;
   readonly #seat: Seat;
@@ -29,7 +29,7 @@ export abstract class Lock {
   #isRefreshed = false;
   #refreshing: Timer | undefined;
   #ending: Timer | undefined;
-  /** Those who ask this one object are served one after the other, as if each had an object of its own. */
+  /** Callers of this one object are served one after another, as if each had its own object. */
   #last: Promise<unknown> = Promise.resolve();
   /** Aborted when what is held is released. */
   #released = new AbortController();
@@ -73,7 +73,7 @@ export abstract class Lock {
     let stop!: () => void;
     const aborted = new Promise<boolean>((resolve) => (stop = onAbort(abortSignal, () => resolve(true))));
     try {
-      // Who gives up need not wait for those before.
+      // A caller that gives up need not wait for those before it.
       await Promise.race([turn, aborted]);
       throwIfAborted(abortSignal);
       return await turn;

@@ -17,7 +17,7 @@ export interface TimeoutOptions {
 }
 
 export interface LockOptions extends TimeoutOptions {
-  /** What the lock is known by (default: a UUID). */
+  /** The lock's identifier (default: a UUID). */
   identifier?: string;
   /** `acquire` takes over what `identifier` holds already, in another process. */
   acquiredExternally?: true;
@@ -66,7 +66,7 @@ export function checkOptions(options: LockOptions = {}): CheckedOptions {
   const lockTimeout = number(options, "lockTimeout", 1) ?? 10_000;
   const acquireAttemptsLimit = number(options, "acquireAttemptsLimit", 1) ?? Infinity;
   const first = number(options, "retryInterval", 0) ?? 10;
-  // Who says how often to try is taken at his word.
+  // An interval that the user has set is kept.
   const isGiven = retryInterval !== undefined || acquireAttemptsLimit !== Infinity;
   const suffix = identifierSuffix === undefined ? "" : `-${identifierSuffix}`;
   return {

@@ -1,4 +1,4 @@
-/** What one holder has on all servers: a mutex, or permits of a semaphore. Takes, refreshes and gives back; keeps no time. */
+/** What one holder has on all servers: a mutex, or permits of a semaphore. Takes, refreshes and releases; keeps no time. */
 import { systemClock } from "../../clock.ts";
 import { COMMAND_LIMIT } from "../../drivers/time-limit.ts";
 import { endsKey } from "../../schemes/keys.ts";
@@ -40,7 +40,7 @@ export class Seat {
     this.#words = [String(lockTimeout), ...(limit === undefined ? [] : [String(limit)]), ...held];
   }
 
-  /** What was taken on some servers only, or too late, is given back. */
+  /** What was taken on only some servers, or too late, is released. */
   async acquire(): Promise<Taken> {
     const taken = await this.#ask("acquire");
     if (!taken.isTaken || systemClock.now() - taken.start >= this.#lockTimeout) {

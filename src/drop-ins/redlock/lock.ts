@@ -8,7 +8,7 @@ export interface ExecutionResult {
   readonly start: number;
 }
 
-/** What a lock needs of the Redlock that it came from. */
+/** What a lock uses of the Redlock that made it. */
 export interface LockKeeper {
   release(lock: Lock, settings?: Partial<Settings>): Promise<ExecutionResult>;
   extend(existing: Lock, duration: number, settings?: Partial<Settings>): Promise<Lock>;

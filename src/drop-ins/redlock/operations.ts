@@ -1,4 +1,4 @@
-/** What is done to a lock over its servers: tries, what is undone between them, and how long the next is waited for. */
+/** Operations on a lock over its servers: the tries, what is undone between them, and the pause before the next. */
 import { randomBytes } from "node:crypto";
 import { systemClock } from "../../clock.ts";
 import { COMMAND_LIMIT } from "../../drivers/time-limit.ts";
@@ -19,10 +19,10 @@ export interface Scripts {
   readonly releaseScript: ScriptText;
 }
 
-/** So many tries are kept: with `retryCount: -1` there is no end to them. */
+/** How many tries are kept, because with `retryCount: -1` there is no end to them. */
 const KEPT_ATTEMPTS = 1_000;
 
-/** An answer later than a lock would last is of no use; so long at least a server is given. */
+/** An answer that comes later than a lock would last is useless; a server gets at least this much time. */
 const LEAST_LIMIT = 50;
 
 export interface Done {

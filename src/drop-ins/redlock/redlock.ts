@@ -53,7 +53,7 @@ export class Redlock extends EventEmitter implements LockKeeper {
     this.#operations = new Operations(this.#members, this.scripts, (error) => void this.emit("error", error));
   }
 
-  /** End all clients: each is told to quit. */
+  /** Ends all clients: each gets QUIT. */
   async quit(): Promise<void> {
     for (const member of this.#members) member.close();
     await quitClients(this.clients);

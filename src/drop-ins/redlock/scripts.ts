@@ -70,7 +70,7 @@ export interface ScriptText {
   readonly hash: string;
 }
 
-/** What a hook makes of a script. */
+/** A script after the user's hook. */
 export function hooked(script: string, hook: ScriptHook | undefined): ScriptText {
   const value = typeof hook === "function" ? hook(script) : (hook ?? script);
   return { value, hash: plainScript("", value).sha };

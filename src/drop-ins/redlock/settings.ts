@@ -45,7 +45,7 @@ export function settingsOf(given: Partial<Settings> | undefined, base: Settings 
     if (!Number.isSafeInteger(given.db) || given.db < 0) {
       throw new RangeError(`Expected db to be the number of a database; got ${show(given.db)}.`);
     }
-    // A lock is released where it was taken, whoever releases it.
+    // A lock is released where it was taken, no matter who releases it.
     if (base !== DEFAULTS && given.db !== base.db) {
       throw new TypeError(`Expected db in the constructor's settings only; got ${given.db} in those of a call.`);
     }

@@ -7,7 +7,7 @@ import type { Settings } from "./settings.ts";
 
 export type RedlockAbortSignal = AbortSignal & { error?: Error };
 
-/** What a routine may look at beside its signal. */
+/** What a routine gets besides its signal. */
 export interface RedlockUsingContext {
   /** As it is now: each extension replaces it. */
   readonly lock: Lock;
@@ -32,7 +32,7 @@ export async function holdDuring<T>(
   try {
     result = await routine(upkeep.signal, upkeep.context);
   } catch (error) {
-    // What the routine says matters more than what becomes of the lock.
+    // The routine's outcome matters more than the lock's.
     await keeper.release(upkeep.end(), { ...settings, retryCount: 0 }).catch(() => {});
     throw error;
   }
@@ -83,7 +83,7 @@ class Upkeep {
     this.#extension = systemClock.after(delay, () => void this.#extend());
   }
 
-  /** Timers may come early, where they would last for weeks. */
+  /** Timers of several weeks may fire early. */
   #look(): void {
     const { remaining } = this.context.lock;
     if (remaining <= 0) return this.#lost(this.#failure ?? new ExecutionError("The lock expired.", []));
@@ -121,7 +121,7 @@ class Upkeep {
   }
 }
 
-/** Whether so many servers do not have it any more that no extension can succeed. */
+/** Whether too many servers no longer have it for any extension to succeed. */
 async function isGone(error: Error): Promise<boolean> {
   if (!(error instanceof ExecutionError)) return false;
   const stats = await error.attempts.at(-1);

@@ -12,7 +12,7 @@ export class LockError extends Error {
   }
 }
 
-/** What a lock needs of the Redlock that it came from. */
+/** What a lock uses of the Redlock that made it. */
 export interface LockKeeper {
   unlock(lock: Lock): Promise<void>;
   extend(lock: Lock, ttl: number): Promise<Lock>;

@@ -194,7 +194,7 @@ export class Redlock extends EventEmitter implements LockKeeper {
     }
   }
 
-  /** End all clients: each is told to quit. */
+  /** Ends all clients: each gets QUIT. */
   async quit(...callback: undefined[]): Promise<unknown[]> {
     refuseCallback(callback);
     for (const member of this.#members) member.close();

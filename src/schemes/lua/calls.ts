@@ -11,7 +11,7 @@ import { Homes, Keys, lockKeys } from "../keys.ts";
 import type { LockKeys } from "../keys.ts";
 import { checkReply } from "./replies.ts";
 
-/** This many locks are remembered as wanted by others. */
+/** How many locks are remembered as wanted by others. */
 const MOST_HINTS = 10_000;
 
 /** What a call that may grant is given once: the fence counter, and how to push. */
@@ -29,7 +29,7 @@ export class Calls {
   readonly batches: Batches;
   /** How a Cluster publishes: to those who listen on the server that keeps the channel's slot. */
   readonly #publish: "PUBLISH" | "SPUBLISH";
-  /** Locks that others wanted when we last looked: a quick attempt at them would be in vain. Only a hint. */
+  /** Locks that others wanted when we last looked: a quick attempt at them would fail. Only a hint. */
   readonly #wanted = new Set<string>();
 
   constructor(driver: Driver, clock: Clock, prefix: string) {
@@ -81,7 +81,7 @@ export class Calls {
   }
 }
 
-/** The items of one call. Each hears its own reply, or the failure of the whole call. */
+/** The items of one call. Each gets its own reply, or the failure of the whole call. */
 export class Batch<T extends Caller<A>, A> implements Caller<unknown> {
   readonly #items: readonly T[];
   readonly #read: (item: T, reply: unknown, replies: readonly unknown[]) => A | undefined;

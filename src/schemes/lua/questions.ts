@@ -12,7 +12,7 @@ import { readAcquired, readNumber } from "./replies.ts";
 import type { Acquired } from "./replies.ts";
 import * as scripts from "./scripts.generated.ts";
 
-/** A foreign holder tells nobody when it releases. */
+/** A foreign holder notifies nobody when it releases. */
 const FOREIGN_POKE = 50;
 /** While no push can arrive, waiters look often enough to find a grant within its claim window. */
 const DEAF_POKE = CLAIM_WINDOW / 4;
@@ -29,7 +29,7 @@ export class Questions {
     this.#calls = calls;
     this.#channels = channels;
     const send = (questions: Question[]): void => inRuns(questions, this.#alike, this.#send);
-    // What could not be had quickly was asked first.
+    // What could not be taken quickly was requested first.
     this.#queueUp = calls.batches.lane(send);
     this.#ask = calls.batches.lane(send);
     this.#askProven = calls.batches.patientLane((questions, answered) => {
@@ -93,7 +93,7 @@ export class Questions {
     return undefined;
   };
 
-  /** Those who are held, or wait, or may have to. */
+  /** Questions of tokens that hold, wait, or may have to wait. */
   #acquire(questions: readonly Question[]): ScriptCall {
     const { keys } = this.#calls;
     const granting = this.#calls.granting((questions[0] as Question).lock);
@@ -134,7 +134,7 @@ export class Questions {
       ticket ?? "",
       String(waiting),
       String(fences),
-      // A push names the latest question before it: it was granted after that was asked. Nobody has proven what is pushed.
+      // A push names the latest question before it: the grant was made after that question. A pushed grant is not confirmed.
       durability ? "0" : String(Math.floor(askedAt * 1_000)),
       String(maxQueue ?? ""),
       label,
@@ -157,7 +157,7 @@ export class Questions {
     return { kind: "pending", pokeAfter: this.#pokeAfter(lock, acquired), ahead: rank, ...(holder && { holder }) };
   }
 
-  /** When a waiter asks again by itself: pushes are the rule, this is for what they miss. */
+  /** When a waiter asks again by itself, for pushes that were lost. */
   #pokeAfter(lock: string, { rank, left, isForeign, isUnfinished }: Acquired & { kind: "pending" }): number {
     if (isUnfinished) return 0;
     const isFirst = rank === 0;

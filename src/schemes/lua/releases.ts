@@ -7,7 +7,7 @@ import type { Calls } from "./calls.ts";
 import { readNumber, readReleased } from "./replies.ts";
 import * as scripts from "./scripts.generated.ts";
 
-/** What is given up in a way that fits all cases. */
+/** A release that fits all cases. */
 class Leaving implements Caller<Release> {
   readonly lock: string;
   readonly token: string;
@@ -31,7 +31,7 @@ class Leaving implements Caller<Release> {
   }
 }
 
-/** Gives up what is held or waited for: in the quick way what is held alone and wanted by nobody. */
+/** Releases and withdraws: by the short script if the lock is exclusive and nobody waits. */
 export class Releases {
   readonly #calls: Calls;
   readonly #give: (farewell: Farewell) => void;
@@ -82,7 +82,7 @@ export class Releases {
   readonly #released = (leaving: Leaving, reply: unknown): Release => {
     const { wasHeld, isWanted, isUnfinished } = readReleased(reply);
     this.#calls.noteWanted(leaving.lock, isWanted);
-    // Who waits behind very many that are gone is not to wait for its next poke. Nobody needs the answer.
+    // A waiter behind very many dead ones must not have to wait for its next poke. Nobody needs the answer.
     if (isUnfinished) this.#release(new Leaving(leaving, leaving.drops));
     if (wasHeld) return "released";
     return leaving.drops === this.#calls.driver.drops ? "gone" : "unsure";

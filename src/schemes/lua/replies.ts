@@ -1,4 +1,4 @@
-/** What the scripts of the `lua` scheme answer, read and checked. What has another shape is an error, never an outcome. */
+/** Reads and checks the answers of the `lua` scheme's scripts. An answer of another shape is an error, never an outcome. */
 import { schemeError } from "../../drivers/server-errors.ts";
 import { mismatch, QueueFullError, SchemeError } from "../../errors.ts";
 import type { LockError } from "../../errors.ts";
@@ -124,7 +124,7 @@ function unknownReply(reply: unknown): SchemeError {
   );
 }
 
-/** Whom the script `steal` took the lock from, foreign holders aside. */
+/** The holders that the script `steal` took the lock from, without foreign ones. */
 export function readVictims(reply: unknown): Victim[] {
   if (reply === undefined) return [];
   return rows(reply as unknown[], 2).map(([token, fence]) => ({

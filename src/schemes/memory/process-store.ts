@@ -6,8 +6,8 @@ import { MemoryStore } from "./store.ts";
 const SHARED = Symbol.for("holdfast.memory");
 
 /**
- * What the store, its records and its listeners look like to a scheme of another copy. Whoever changes any of that in a
- * way that an older copy would not understand adds one.
+ * The version of the store, its records and its listeners, as a scheme of another copy sees them. If you change them in a
+ * way that an older copy would not understand, add one.
  */
 const VERSION = 1;
 

@@ -1,4 +1,4 @@
-/** What lies in memory: locks, who holds them, who waits; and the steps that the operations on them have in common. */
+/** The locks in memory, with holders and waiters; and the steps that operations on them share. */
 import type { Clock } from "../../clock.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { LockMode, LockRequest, PushListener, Question, WaitedFor } from "../scheme.ts";
@@ -29,11 +29,11 @@ interface Waiter extends Wish {
 export interface LockRecord {
   readonly name: string;
   mode: LockMode;
-  /** While it is held: of a semaphore. */
+  /** While it is held: for a semaphore. */
   limit: number | undefined;
   /** How many of its permits are held. */
   used: number;
-  /** Whose time ends first comes first. */
+  /** The holder whose time ends first comes first. */
   readonly holders: SortedMap<Holder>;
   /** In the order of the queue. */
   readonly waiters: SortedMap<Waiter>;
@@ -138,8 +138,8 @@ export class MemoryStore {
   }
 
   /**
-   * While anybody holds it or waits, a name is that of a lock, or of a semaphore with one limit. Answers with what it
-   * is in use as (undefined: a lock) where that is not what is wanted.
+   * While anybody holds it or waits, a name is that of a lock, or of a semaphore with one limit. Returns what it
+   * is in use as (undefined: a lock) if that is not what is requested.
    */
   mismatch(lock: LockRecord, limit: number | undefined): { readonly limit: number | undefined } | undefined {
     const head = lock.waiters.get(lock.waiters.first ?? "");
@@ -184,7 +184,7 @@ export function drop(lock: LockRecord, token: string): boolean {
   return lock.holders.delete(token);
 }
 
-/** Make a holder's time end at this instant, or later. */
+/** Makes a holder's time end at this instant, or later. */
 export function lengthen(lock: LockRecord, token: string, holder: Holder, expiry: number): void {
   if (holder.expiry < expiry) lock.holders.set(token, { ...holder, expiry });
 }
@@ -199,7 +199,7 @@ export function clientOf(token: string): string {
   return token.slice(0, token.indexOf(":"));
 }
 
-/** Whom a waiter waits for, where that is one. */
+/** The one holder that a waiter waits for, if there is one. */
 export function holderOf(lock: LockRecord): { holder?: WaitedFor } {
   const token = lock.mode === "exclusive" ? lock.holders.first : undefined;
   return token === undefined ? {} : { holder: { token, label: lock.holders.get(token)?.label ?? "" } };

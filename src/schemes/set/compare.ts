@@ -1,10 +1,10 @@
-/** Compare a key's value and act on it in one atomic step, without scripts: what the ways to do it have in common. */
+/** Compares a key's value and acts on it in one atomic step, without scripts: what all ways to do it share. */
 import slotOf from "cluster-key-slot";
 import type { Driver } from "../../drivers/driver.ts";
 import type { Proof } from "../../drivers/proof.ts";
 import type { Durability } from "../../durability.ts";
 
-/** True if the value was equal and it is done; if that was to be proven, how durable it is. */
+/** True if the value was equal and it is done; if durability was required, what was reached. */
 export type Compared = boolean | Durability;
 
 /** One call of these, on its way. */
@@ -55,7 +55,7 @@ export abstract class Compare {
   }
 }
 
-/** What may share a batch: keys of one slot, where there are slots. */
+/** Keys that may share a batch: those of one slot, in a Cluster. */
 export function groupOf(driver: Driver, key: string): string {
   return driver.isCluster ? String(slotOf(key)) : "";
 }

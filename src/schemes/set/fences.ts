@@ -6,7 +6,7 @@
  * max(last, floor), because an unsigned field does not go below zero. Then the fences drawn are added. One command, so
  * nobody comes in between.
  *
- * The floor is the server's clock as this process reckons it, because a MULTI cannot compute with the reply to TIME. It
+ * The floor is this process's estimate of the server's clock, because a MULTI cannot compute with the reply to TIME. It
  * is never ahead of that clock. So each MULTI asks for TIME as well, and a fence that turns out to lie further behind than
  * MOST_LAG and a round trip is not used: it is drawn once more, above that time, if the lock is still held then. That is
  * why fences grow also after a restart or a failover that lost the last ones: those before are at most the server's
@@ -21,10 +21,10 @@ import type { Clock } from "../../clock.ts";
 import type { Home } from "../keys.ts";
 import { integerOf, listOf } from "./replies.ts";
 
-/** For how long a counter is kept after the last fence, in milliseconds. */
+/** How long a counter is kept after the last fence, in milliseconds. */
 const KEPT = 3_600_000;
 
-/** How many milliseconds, beside a round trip, a fence may lie behind the server's clock. A restart takes longer. */
+/** How many milliseconds, besides a round trip, a fence may lie behind the server's clock. A restart takes longer. */
 const MOST_LAG = 25;
 
 /** How much faster than the server's clock ours may run: as much as clocks are slewed to set them. */
@@ -53,7 +53,7 @@ export class Fences {
     this.#clock = clock;
   }
 
-  /** What draws this many fences in a row; goes at the end of a MULTI. */
+  /** The commands that draw this many consecutive fences, for the end of a MULTI. */
   commands({ counter, setCounter }: Home, count: number): string[][] {
     const floor = Math.max(0, this.#serverMicros() - 1);
     const add = (number: number): string[] => ["INCRBY", "u63", "0", String(number)];

@@ -1,7 +1,7 @@
 /**
- * Takes locks: all that are asked for in one turn of the event loop, and share a counter, in one MULTI. It sets each key
- * unless it is there (`SET key token NX PX ttl`), and draws the fences in the same atomic step. So whoever takes a lock
- * later has the larger fence.
+ * Takes locks: all that are requested in one turn of the event loop, and share a counter, in one MULTI. It sets each key
+ * unless it is there (`SET key token NX PX ttl`), and draws the fences in the same atomic step. So a later holder of a lock
+ * has the larger fence.
  */
 import type { Clock } from "../../clock.ts";
 import type { Driver } from "../../drivers/driver.ts";
@@ -21,10 +21,10 @@ export type Manner =
   | "free"
   /** The same, and it looks at the key, too: whether it holds already, and for how long the key is there. */
   | "look"
-  /** Whoever holds. */
+  /** Whoever holds it. */
   | "steal";
 
-/** What came of it. */
+/** The outcome. */
 export type Taken =
   | { readonly fence: number; readonly until: number; readonly durability: Durability | undefined }
   /** Somebody else's; and for how many milliseconds it is, or a negative number if that is not known. */
@@ -32,7 +32,7 @@ export type Taken =
   /** The key holds no string, says the server. */
   | { readonly fence?: undefined; readonly left?: undefined; readonly refusal: Error };
 
-/** What is asked for. */
+/** What is requested. */
 interface Wanted {
   readonly key: string;
   readonly home: Home;
@@ -63,7 +63,7 @@ export class Grants {
   readonly #limit: TimeLimit;
   readonly #fences: Fences;
   readonly #groups: Groups<Attempt>;
-  /** By token: what was sent and is not answered yet. The server may still do it, also after we gave up. */
+  /** By token: commands without an answer yet. The server may still execute them after we stopped waiting. */
   readonly #out = new Map<string, Promise<unknown>>();
 
   constructor(driver: Driver, clock: Clock, limit: TimeLimit) {
@@ -74,7 +74,7 @@ export class Grants {
     this.#groups = new Groups({
       together: (run) => driver.together(run),
       send: (attempts) => inParts(attempts, (some) => this.#send(some)),
-      // While a server waits for others to acknowledge it does nothing else for its connection.
+      // While a server waits for acknowledgements, it does nothing else for that connection.
       isAlone: ([first]) => first?.durability !== undefined,
     });
   }
@@ -97,7 +97,7 @@ export class Grants {
     }
   }
 
-  /** Resolves when what was sent for this token has been answered, however. Undefined if nothing is out. */
+  /** Resolves when everything sent for this token has an answer, of any kind. Undefined if nothing is unanswered. */
   landed(token: string): Promise<unknown> | undefined {
     const out = this.#out.get(token);
     return out && this.#limit.guard(out.catch(() => {}));

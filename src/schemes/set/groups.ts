@@ -1,6 +1,6 @@
 import { afterPromises } from "../../runtime.ts";
 
-/** More items in one batch would keep the server from others for too long: an item costs it one to two microseconds. */
+/** More items in one batch would block the server for too long: an item costs it one to two microseconds. */
 const MOST_ITEMS = 128;
 
 interface Terms<Item> {
@@ -8,14 +8,14 @@ interface Terms<Item> {
   readonly together: (run: () => void) => void;
   /** Send a batch of one group. Whatever happens, it settles its items by itself and never rejects. */
   readonly send: (batch: Item[]) => Promise<void>;
-  /** Whether the items of its group that come while this batch is out wait for it to come back, and gather. */
+  /** Whether items of its group that come while this batch is unanswered are collected until its answer. */
   readonly isAlone: (batch: readonly Item[]) => boolean;
   /** Whether the item may join a batch of its group; if not, the batch ends there. */
   readonly mayJoin?: (batch: readonly Item[], item: Item) => boolean;
 }
 
 /**
- * Gathers the items of one turn of the event loop, and sends those of one group in one batch, in the order in which
+ * Collects the items of one turn of the event loop, and sends those of one group in one batch, in the order in which
  * they came. An item that is alone in its turn is sent no later than it would be without. (../batches.ts gathers a few
  * kinds of items that are known beforehand; here there are as many groups as slots or locks, and they come and go.)
  */

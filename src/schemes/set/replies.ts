@@ -1,5 +1,5 @@
 /**
- * Replies to plain commands, read strictly: what has another shape than the command's reply is an error, never an
+ * Replies to plain commands, read strictly: a reply of another shape is an error, never an
  * outcome. Clients can be set up to answer with Buffers, or with other types for numbers; what is still the same reply
  * is read as such.
  */

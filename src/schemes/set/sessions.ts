@@ -1,5 +1,5 @@
 /**
- * Connections of our own for WATCH, which belongs to a connection. One that breaks is not mended, because a new one
+ * Our own connections for WATCH, which belongs to a connection. One that breaks is not reopened, because a new one
  * would have forgotten the WATCH; the next batch opens another.
  */
 import type { Driver } from "../../drivers/driver.ts";
@@ -28,7 +28,7 @@ export class Sessions {
     this.#driver = driver;
   }
 
-  /** Run something on a connection to the server that keeps the key. If that fails, the connection is given up. */
+  /** Runs something on a connection to the server that keeps the key. If that fails, the connection is abandoned. */
   async use<T>(key: string, run: (session: Driver) => Promise<T>): Promise<T> {
     const pool = this.#poolOf(this.#driver.ownerOf(key));
     while (pool.count === MOST_SESSIONS && pool.idle.length === 0) {
@@ -79,7 +79,7 @@ export class Sessions {
   }
 }
 
-/** One that works, as far as its client has noticed. A connection that broke while nobody used it is nobody's failure. */
+/** One that works, as far as its client has noticed. A connection that broke while it was idle fails nobody's call. */
 function takeIdle(pool: Pool): Driver | undefined {
   for (let session = pool.idle.pop(); session; session = pool.idle.pop()) {
     if (session.drops === 0 && session.complaint === undefined) return session;

@@ -15,7 +15,7 @@ import { inParts } from "./parts.ts";
 import { integerOf, isDone, listOf, textOf } from "./replies.ts";
 import { Sessions } from "./sessions.ts";
 
-/** A key that changes each time between the look and the act is given up after this many times. */
+/** How often a key may change between the look and the act before the comparison fails. */
 const MOST_ATTEMPTS = 30;
 
 /** A comparison that has found its value, and for how long the key lives (only if it is to be extended). */
@@ -94,7 +94,7 @@ async function compareOn(session: Driver, items: readonly Comparison[], attempt 
     return unequal;
   }
   if (await act(session, equal)) return unequal;
-  // Some key was touched, perhaps only by its holder, who renewed it.
+  // Some key was touched, perhaps only by its holder, which renewed it.
   if (attempt === MOST_ATTEMPTS) throw restless(equal);
   const again = equal.map(({ item }) => item);
   const half = again.length >> 1;

@@ -1,0 +1,36 @@
+/**
+ * Bundles the package's modules: a file for each entry in package.json, and what several of them share in `dist/shared`.
+ * To load one file for each module takes more time than to run them. The types stay as TypeScript writes them.
+ */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+type Conditions = Readonly<Record<string, { readonly default: string }>>;
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const { exports } = JSON.parse(readFileSync(`${root}package.json`, "utf8")) as {
+  readonly exports: Readonly<Record<string, Conditions | string>>;
+};
+
+const entries = Object.values(exports).flatMap((conditions) => {
+  if (typeof conditions === "string") return [];
+  const [, name] = /^\.\/dist\/(.+)\.js$/.exec(conditions["import"]?.default ?? "") ?? [];
+  if (!name) throw new Error(`Expected a file in dist, not ${JSON.stringify(conditions)}.`);
+  return [`src/${name}.ts`];
+});
+
+await build({
+  absWorkingDir: root,
+  entryPoints: entries,
+  outdir: "dist",
+  outbase: "src",
+  chunkNames: "shared/[name]-[hash]",
+  bundle: true,
+  splitting: true,
+  packages: "external",
+  platform: "node",
+  format: "esm",
+  target: "node20.19",
+  logLevel: "warning",
+});
