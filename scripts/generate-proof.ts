@@ -1,8 +1,10 @@
 /**
- * Writes the figures of docs/proof.md from committed results: simulator/results/ and model/results/. With `--check` it
+ * Writes the figures of docs/proof.md from committed results: simulator/results/, chaos/results/ and model/results/. With `--check` it
  * only looks whether they are those.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { PLANTED } from "../chaos/mistakes/planted.ts";
+import { TOPOLOGIES } from "../chaos/plan/plan.ts";
 import { MISTAKES } from "../simulator/mistakes/mistakes.ts";
 
 interface Run {
@@ -29,15 +31,43 @@ interface Found {
   readonly seed: string;
 }
 
+interface ChaosRun {
+  readonly topology: string;
+  readonly seed: string;
+  readonly minutes: number;
+  readonly server: string;
+  readonly fsync?: string;
+  readonly replicas: number;
+  readonly operations: number;
+  readonly grants: number;
+  readonly accepted: number;
+  readonly refused: number;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly longestWait: number;
+  readonly exceptions: Readonly<Record<string, number>>;
+  readonly broken: readonly { readonly rule: string; readonly text: string }[];
+}
+
+interface Soak {
+  readonly minutes: number;
+  readonly server: string;
+  readonly operations: number;
+  readonly managers: number;
+  readonly followed: number;
+  readonly uncollected: number;
+  readonly grown: readonly string[];
+  readonly samples: readonly Readonly<Record<string, number>>[];
+}
+
 const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
 const number = (value: number): string => Math.round(value).toLocaleString("en");
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 
-function summed(calls: readonly Run[], of: (run: Run) => Readonly<Record<string, number>>): string {
+function summed<T>(calls: readonly T[], of: (call: T) => Readonly<Record<string, number>>): string {
   const sums = new Map<string, number>();
-  for (const run of calls) {
-    for (const [what, times] of Object.entries(of(run))) sums.set(what, (sums.get(what) ?? 0) + times);
+  for (const call of calls) {
+    for (const [what, times] of Object.entries(of(call))) sums.set(what, (sums.get(what) ?? 0) + times);
   }
   const sorted = [...sums].sort(([, a], [, b]) => b - a);
   return sorted.map(([what, times]) => `${what} ${number(times)}`).join(", ") || "none";
@@ -89,10 +119,100 @@ function models(): string {
   return table(["case, or planted mistake", "states", "result"], rows);
 }
 
+const totalOf = (counts: Readonly<Record<string, number>>): number =>
+  Object.values(counts).reduce((sum, each) => sum + each, 0);
+
+/** What chaos has shown: one line of the file for each run. */
+function chaos(): string {
+  const all = read("chaos/results/runs.jsonl").trim().split("\n");
+  const runs = all.map((line) => JSON.parse(line) as ChaosRun);
+  const row = (title: string, some: readonly ChaosRun[]): string[] => {
+    const sum = (of: (run: ChaosRun) => number): string => number(some.reduce((total, run) => total + of(run), 0));
+    const broken = some.flatMap(({ broken: found }) => found);
+    return [
+      title,
+      sum(({ minutes }) => minutes),
+      sum(({ operations }) => operations),
+      sum(({ grants }) => grants),
+      `${sum(({ accepted }) => accepted)}, ${sum(({ refused }) => refused)}`,
+      sum(({ faults }) => totalOf(faults)),
+      `${(Math.max(...some.map(({ longestWait }) => longestWait)) / 1_000).toFixed(1)} s`,
+      summed(some, ({ exceptions }) => exceptions),
+      broken.length === 0 ? "0" : broken.map(({ rule, text }) => `${rule}: ${text}`).join("; "),
+    ];
+  };
+  const rows = TOPOLOGIES.flatMap((topology) => {
+    const some = runs.filter((run) => run.topology === topology);
+    const seeds = some.map(({ seed }) => `\`${seed}\``).join(", ");
+    return some.length === 0 ? [] : [row(`\`${topology}\`, seeds ${seeds}`, some)];
+  });
+  const head = [
+    "topology",
+    "minutes",
+    "requests",
+    "grants",
+    "guarded writes accepted, refused",
+    "faults",
+    "longest wait",
+    "exceptions",
+    "broken rules",
+  ];
+  const servers = [...new Set(runs.map(({ server }) => server))].join(", ");
+  const faults = summed(runs, (run) => run.faults);
+  return `${table(head, [...rows, row("all", runs)])}\n\nServers: ${servers}. Faults: ${faults}.`;
+}
+
+function chaosMistakes(): string {
+  const found = JSON.parse(read("chaos/results/mistakes.json")) as Record<string, Found & { minutes: number }>;
+  const rows = PLANTED.map(({ name, breaks }) => {
+    const result = found[name];
+    const where = name in MISTAKES ? "library" : "program";
+    return [name, where, breaks, result?.isFound ? result.minutes.toFixed(1) : "not found", `\`${result?.seed}\``];
+  });
+  return table(["mistake", "where", "broken rule", "minutes until found", "seed"], rows);
+}
+
+function soak(): string {
+  const { minutes, server, operations, managers, followed, uncollected, grown, samples } = JSON.parse(
+    read("chaos/results/soak.json"),
+  ) as Soak;
+  const middle = (some: typeof samples, what: string): number => {
+    const sorted = some.map((each) => each[what] ?? Number.NaN).toSorted((a, b) => a - b);
+    return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  };
+  const quarter = Math.floor(samples.length / 4);
+  const measured = Object.keys(samples[0] ?? {}).filter((what) => what !== "at");
+  const rows = measured.map((what) => [
+    UNITS[what] ?? what,
+    number(middle(samples.slice(quarter, 2 * quarter), what)),
+    number(middle(samples.slice(-quarter), what)),
+  ]);
+  const words = `${minutes} minutes on ${server}: ${number(operations)} requests, ${number(managers)} managers came and went, ${number(followed)} released locks were followed, ${uncollected} of them not collected. Grown: ${grown.join("; ") || "nothing"}.`;
+  return `${table(["median of", "second quarter", "last quarter"], rows)}\n\n${words}`;
+}
+
+const UNITS: Readonly<Record<string, string>> = {
+  heap: "heap, bytes",
+  handles: "handles of the process",
+  listeners: "listeners on the clients",
+  serverMemory: "the server's memory, bytes",
+  connections: "connections to the server",
+  channels: "channels that are listened to",
+  keys: "keys",
+};
+
 const PAGE = new URL("../docs/proof.md", import.meta.url);
 const before = readFileSync(PAGE, "utf8");
 let after = before;
-for (const [name, text] of Object.entries({ runs: figures(), mistakes: mistakes(), models: models() })) {
+const BLOCKS = {
+  runs: figures(),
+  mistakes: mistakes(),
+  models: models(),
+  chaos: chaos(),
+  "chaos mistakes": chaosMistakes(),
+  soak: soak(),
+};
+for (const [name, text] of Object.entries(BLOCKS)) {
   const block = new RegExp(`(<!-- ${name} -->\n)[^]*?(\n<!-- end -->)`);
   if (!block.test(after)) throw new Error(`docs/proof.md has no block "${name}".`);
   after = after.replace(block, (_, begin: string, end: string) => `${begin}\n${text}\n${end}`);

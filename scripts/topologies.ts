@@ -117,7 +117,8 @@ async function at<T>(server: Server, use: (redis: Redis) => Promise<T>): Promise
   }
 }
 
-function ask(server: Server, command: string, ...args: (string | number)[]): Promise<unknown> {
+/** One command, on a connection of its own. */
+export function ask(server: Server, command: string, ...args: (string | number)[]): Promise<unknown> {
   return at(server, (redis) => redis.call(command, args));
 }
 
@@ -440,11 +441,12 @@ export class Cluster extends Topology {
     await this.promoted(replica);
   }
 
-  /** Waits until every node that runs sees this one as a master with slots. */
-  async promoted({ id }: ClusterNode): Promise<void> {
+  /** Waits until every node that runs, but for those that are frozen, sees this one as a master with slots. */
+  async promoted({ id }: ClusterNode, frozen: readonly Server[] = []): Promise<void> {
     const seen = async (server: Server): Promise<boolean> =>
       (await this.#view(server)).some((each) => each.id === id && each.role === "master" && each.slots.length > 0);
-    for (const server of this.#running) await settled(() => seen(server), `${server.url} saw that ${id} was promoted`);
+    const awake = this.#running.filter((server) => !frozen.includes(server));
+    for (const server of awake) await settled(() => seen(server), `${server.url} saw that ${id} was promoted`);
   }
 
   /** Waits until every node that runs says that all is well, and every replica that runs is linked. */

@@ -57,6 +57,7 @@ const ALL = [
       { text: "Protocol", page: "protocol", file: "docs/protocol.md" },
       { text: "Architecture", page: "architecture", file: "docs/architecture.md" },
       { text: "Simulator", page: "simulator", file: "docs/simulator.md" },
+      { text: "Chaos", page: "chaos", file: "docs/chaos.md" },
       { text: "Proof", page: "proof", file: "docs/proof.md" },
       { text: "Benchmark results", page: "bench/latest", file: "bench/results/latest.md" },
       {

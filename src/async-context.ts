@@ -1,6 +1,6 @@
 /**
- * Async contexts (AsyncLocalStorage) belong to requests. What outlives a request — timers, sockets, subscriptions — must
- * not run in the context of whichever request happened to start it, nor keep that context alive.
+ * Async contexts (AsyncLocalStorage) belong to requests. What outlives a request — timers, sockets, subscriptions —
+ * must not run in the context of whichever request happened to start it, nor keep that context alive.
  */
 import { builtin } from "./runtime.ts";
 

@@ -17,9 +17,9 @@ export interface Clock {
   /** Microseconds since 1970, as far as this machine knows. Floors fences; never measures a duration. */
   micros(): number;
   /**
-   * Call `run` once, after at least `delay` milliseconds, in no request's async context. Its argument is the time when the
-   * timer fired: what had arrived by then has been read since. Judge lateness by that time, because user
-   * code may have blocked the event loop in between.
+   * Call `run` once, after at least `delay` milliseconds, in no request's async context. Its argument is the time when
+   * the timer fired: what had arrived by then has been read since. Judge lateness by that time, because user code may
+   * have blocked the event loop in between.
    *
    * @param isAwaited whether the process must stay alive for it (default false)
    */

@@ -18,8 +18,8 @@ export interface Dashboard {
 }
 
 /**
- * A dashboard looks at the server once per `poll` for all its viewers together, and every ten polls while nobody watches,
- * so that it has a history. That history is kept in this process, in bounded memory.
+ * A dashboard looks at the server once per `poll` for all its viewers together, and every ten polls while nobody
+ * watches, so that it has a history. That history is kept in this process, in bounded memory.
  *
  * @throws TypeError or RangeError
  */

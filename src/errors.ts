@@ -67,7 +67,9 @@ export type SchemeErrorCode =
   /** Anything else the server or the client said. */
   | "server";
 
-/** The parent of every error of holdfast that the Web Locks specification does not name. Its message ends with `help`. */
+/**
+ * The parent of every error of holdfast that the Web Locks specification does not name. Its message ends with `help`.
+ */
 export class LockError extends Error {
   override readonly name: string = "LockError";
   readonly code: LockErrorCode;

@@ -60,7 +60,10 @@ export type RequestOutcome = "granted" | "busy" | "timeout" | "aborted" | "faile
 export interface RequestTrace extends RequestEvent {
   /** How many requests of this process were already waiting for the lock when this one was made. */
   readonly ahead: number;
-  /** Its position when it began to wait: 1 for the first in the queue. Undefined if it did not wait, or if it is unknown. */
+  /**
+   * Its position when it began to wait: 1 for the first in the queue. Undefined if it did not wait, or if it is
+   * unknown.
+   */
   position: number | undefined;
   /** Milliseconds from the request to its end. */
   waited: number | undefined;
@@ -91,7 +94,9 @@ export interface LockEvents {
   "holdfast:lost": GrantEvent &
     HoldEnd & {
       readonly reason: LossReason;
-      /** How long the event loop was blocked, in milliseconds, if that is why the lease could not be renewed in time. */
+      /**
+       * How long the event loop was blocked, in milliseconds, if that is why the lease could not be renewed in time.
+       */
       readonly blocked: number | undefined;
     };
   "holdfast:trouble": LockEvent & {
@@ -280,7 +285,9 @@ export const events = {
     if (resigned.hasSubscribers) publish(resigned, aboutTerm(term, origin), undefined);
   },
 
-  /** @param origin the manager that took the lock away by `forceRelease`, or by a request with `steal` in that context */
+  /**
+   * @param origin the manager that took the lock away by `forceRelease`, or by a request with `steal` in that context
+   */
   forced(
     { lock, mode }: Pick<LockState, "lock" | "mode">,
     holder: Pick<HolderState, "permits" | "token" | "fence" | "label">,

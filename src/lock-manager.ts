@@ -167,8 +167,8 @@ export class LockManager {
   }
 
   /**
-   * Holds a lock that another process detached (`lock.detach()`), on the same server and prefix. It is renewed and released
-   * here, with a new token and a larger fence. Works once, and only while the lease lasts.
+   * Holds a lock that another process detached (`lock.detach()`), on the same server and prefix. It is renewed and
+   * released here, with a new token and a larger fence. Works once, and only while the lease lasts.
    *
    * @throws LockError `gone` if it was attached already, taken by force, or its lease has ended; also what `acquire`
    *   rejects with
@@ -249,8 +249,8 @@ export class LockManager {
 
   /**
    * Reports who leads, or holds the lock of that name: at once, and then every change. Asks the server once per
-   * `interval`, so a change is reported within that time, and a leader that leads for less may go unseen. While the server
-   * cannot be reached, nothing is reported.
+   * `interval`, so a change is reported within that time, and a leader that leads for less may go unseen. While the
+   * server cannot be reached, nothing is reported.
    *
    * @throws TypeError or RangeError at once; while iterated, what `query` rejects with, except transient failures
    */
@@ -272,8 +272,9 @@ export class LockManager {
   }
 
   /**
-   * Computes a value once for all callers that ask at about the same time, in all processes. One computes, under the lock of that
-   * name; the others wait, and get its value, or learn that it failed. Each gets a copy that has been encoded and decoded.
+   * Computes a value once for all callers that ask at about the same time, in all processes. One computes, under the
+   * lock of that name; the others wait, and get its value, or learn that it failed. Each gets a copy that has been
+   * encoded and decoded.
    *
    * @throws what `compute` throws here, `LockError` `compute-failed` if it threw elsewhere, `too-large`, or `unsupported`
    *   by schemes that keep no values; what `request` rejects with
@@ -298,7 +299,10 @@ export class LockManager {
     return this.#requests.around(checkName(name))?.held ?? false;
   }
 
-  /** @throws LockLostError if the callback around the running code has lost that lock, LockError `not-held` if there is none; what `holds` throws */
+  /**
+   * @throws LockLostError if the callback around the running code has lost that lock, LockError `not-held` if there is
+   * none; what `holds` throws
+   */
   assertHeld(name: string): void {
     const holding = this.#requests.around(checkName(name));
     if (holding?.held) return;
@@ -307,10 +311,10 @@ export class LockManager {
 
   /**
    * Shuts down: refuses new requests, rejects waiting ones, and releases what is held. Callbacks that still run have
-   * their `lock.signal` aborted at once (`LockLostError`, reason `closed`); their leases are renewed until they end, for
-   * at most `timeout` milliseconds (default 5 000; 0: not at all), and are then lost, so their requests reject.
-   * Resolves when no request is left. Connections that this manager opened, for URLs too, are closed; a client that
-   * you passed in stays open. The manager cannot be used afterwards.
+   * their `lock.signal` aborted at once (`LockLostError`, reason `closed`); their leases are renewed until they end,
+   * for at most `timeout` milliseconds (default 5 000; 0: not at all), and are then lost, so their requests reject.
+   * Resolves when no request is left. Connections that this manager opened, for URLs too, are closed; a client that you
+   * passed in stays open. The manager cannot be used afterwards.
    *
    * @throws TypeError or RangeError
    */

@@ -13,8 +13,9 @@ export interface RunCoordinator {
 }
 
 /**
- * The machine that gets the lock of a task and its time runs it. The lock is renewed while it runs, and kept for at least
- * `ttlMs` from its start (node-cron's `distributedLease`), so that machines whose clocks are behind do not run it again.
+ * The machine that gets the lock of a task and its time runs it. The lock is renewed while it runs, and kept for at
+ * least `ttlMs` from its start (node-cron's `distributedLease`), so that machines whose clocks are behind do not run it
+ * again.
  *
  *     setRunCoordinator(runCoordinator(locks));
  *

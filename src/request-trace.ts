@@ -1,6 +1,6 @@
 /**
- * The tracing channel `holdfast:request`: from the moment a request is made until it holds the lock or has ended. Monitoring
- * programs bind their own context to its start. Without a subscriber it costs one check.
+ * The tracing channel `holdfast:request`: from the moment a request is made until it holds the lock or has ended.
+ * Monitoring programs bind their own context to its start. Without a subscriber it costs one check.
  */
 import { builtin } from "./runtime.ts";
 
@@ -12,8 +12,8 @@ export function isTraced(): boolean {
 }
 
 /**
- * Like `TracingChannel.tracePromise`, but the message has no `result`, and the last messages come before the code that made
- * the request continues.
+ * Like `TracingChannel.tracePromise`, but the message has no `result`, and the last messages come before the code that
+ * made the request continues.
  *
  * @param make runs in the contexts that subscribers have bound to the start
  */

@@ -70,7 +70,9 @@ export class Requests {
     return this.#lines.obtain(lock, terms, as);
   }
 
-  /** Runs a callback under these locks, so that requests and questions in it can find them, if an option asks for that. */
+  /**
+   * Runs a callback under these locks, so that requests and questions in it can find them, if an option asks for that.
+   */
   within<T>(holdings: readonly Holding[], callback: () => T): T {
     if (!this.#contexts) return callback();
     const contexts = this.#contexts;

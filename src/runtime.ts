@@ -1,6 +1,6 @@
 /**
- * What holdfast uses of the runtime beyond the language and the web's interfaces. No module of Node is imported, so that the
- * library loads without them (workers, the edge): each is looked up, and left out if it is missing.
+ * What holdfast uses of the runtime beyond the language and the web's interfaces. No module of Node is imported, so
+ * that the library loads without them (workers, the edge): each is looked up, and left out if it is missing.
  *
  * Everything is read when this module is loaded, and from modules rather than globals, so fake timers, installed before
  * or after, have no effect.

@@ -1,6 +1,8 @@
 /** Abort signals that users pass in. */
 
-/** Everyone whom the abort of one signal concerns: the signal has one listener of ours, however many requests use it. */
+/**
+ * Everyone whom the abort of one signal concerns: the signal has one listener of ours, however many requests use it.
+ */
 class Concerned {
   readonly #signal: AbortSignal;
   readonly #runs = new Set<() => void>();

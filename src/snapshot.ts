@@ -2,7 +2,9 @@
 import { CANDIDATE } from "./schemes/scheme.ts";
 import type { HolderState, LockMode, LockState, WaiterState } from "./schemes/scheme.ts";
 
-/** One holder or waiter, as `query()` reports it: the members of the Web Locks specification, then those of holdfast. */
+/**
+ * One holder or waiter, as `query()` reports it: the members of the Web Locks specification, then those of holdfast.
+ */
 export interface LockInfo {
   name: string;
   mode: LockMode;
@@ -16,7 +18,9 @@ export interface LockInfo {
   clientLabel: string;
   /** A holder's fencing token, if its scheme reports it. */
   fence: number | undefined;
-  /** Milliseconds until a holder's lease ends unless renewed; undefined for a waiter, and for a key that never expires. */
+  /**
+   * Milliseconds until a holder's lease ends unless renewed; undefined for a waiter, and for a key that never expires.
+   */
   remaining: number | undefined;
   /** Milliseconds since a holder's grant, if known: by the server's clock, otherwise by this machine's. */
   held: number | undefined;

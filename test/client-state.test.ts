@@ -62,7 +62,7 @@ describe.each(Object.keys(users))("in the middle of a MULTI of its user, %s", (o
       ),
   };
 
-  test.for(Object.keys(ways))("does not take what is queued for the answer to %s", async (way, t) => {
+  test.for(Object.keys(ways))("does not mistake QUEUED for the answer to %s", async (way, t) => {
     const { user, driver } = await open(t);
     await user.command("MULTI");
     await user.command("SET", "theirs", "1");
@@ -125,7 +125,7 @@ describe("a client that is subscribed to channels", () => {
   });
 });
 
-test("a client that is busy with a blocking command is told of, with what to do instead", async (t) => {
+test("a client that is busy with a blocking command is an error that says what to do instead", async (t) => {
   const stage = await openStage(t);
   const client = stage.client();
   const locks = new LockManager(client);

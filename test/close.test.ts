@@ -82,7 +82,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
       return { ...run, name, closed: manager.close(options) };
     }
 
-    test("hears of it at once, and keeps the lock until its callback has ended", async () => {
+    test("is notified at once, and keeps the lock until its callback has ended", async () => {
       const { name, signal, end, outcome, closed } = await closing();
       expect([signal.aborted, signal.reason]).toMatchObject([true, CLOSED]);
       expect(signal.reason).toBeInstanceOf(LockLostError);
@@ -93,7 +93,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
       expect(await isHeld(name)).toBe(false);
     });
 
-    test.each([{ timeout: 0 }, { timeout: 20 }])("loses it after close(%o), and is told", async (options) => {
+    test.each([{ timeout: 0 }, { timeout: 20 }])("loses it after close(%o), and is notified", async (options) => {
       const { name, end, outcome, closed } = await closing(options);
       await closed;
       expect(await isHeld(name)).toBe(false);

@@ -66,7 +66,7 @@ describe("a URL is read as", () => {
     expect(parseUrls(url)).toMatchObject([place]);
   });
 
-  test("a title that tells where, and no secret", () => {
+  test("a title that names the server and no secret", () => {
     const urls = [
       "redis://u:secret@a/1",
       "redis+sentinel://u:secret@a,[::1]/m/2?sentinelPassword=secret",
@@ -203,7 +203,7 @@ describe.each(LIBRARIES)("on a real server, with %s,", (library) => {
     });
   });
 
-  test("a server that is down is told with what the client complains of, and found when it is up", async () => {
+  test("a server that is down is reported with the client's error, and found when it is up", async () => {
     const port = randomPort();
     const locks = managerOn(library, `redis://127.0.0.1:${port}`);
     const error = await rejection(locks.tryAcquire(unique()));
@@ -371,14 +371,14 @@ describe("a process", () => {
     expect((await new Run("sh", ["-c", start], process.env).ended).stdout).toMatch(/^no-client /);
   });
 
-  test("without a client library is told what to install", async () => {
+  test("without a client library says what to install", async () => {
     const { stdout } = await (await runIn(await installBeside(onTestFinished), attempt)).ended;
     expect(stdout).toMatch(
       /^no-client To connect to a URL, holdfast needs .* none is installed\. .*install ioredis\n$/,
     );
   });
 
-  test("with a client library that lacks something itself is told so, and no other is taken", async () => {
+  test("with a client library that does not load says so, and takes no other", async () => {
     const folder = await installBeside(onTestFinished, "redis");
     await mkdir(join(folder, "node_modules/ioredis"));
     await writeFile(join(folder, "node_modules/ioredis/index.js"), 'require("what-it-needs");');

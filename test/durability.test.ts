@@ -48,7 +48,7 @@ async function expectNoReplica(promise: Promise<unknown>): Promise<void> {
 describe.each(places)("$title", ({ scheme, on }) => {
   const replicated = sharedByTests();
 
-  test("a grant tells who has it, its holder and whoever listens to diagnostics", async (t) => {
+  test("a grant reports what has stored it, to its holder and on diagnostics channels", async (t) => {
     const { manager } = replicated();
     await using locks = await manager({ scheme, on, durability: onReplica });
     const told: unknown[] = [];
@@ -62,7 +62,7 @@ describe.each(places)("$title", ({ scheme, on }) => {
     expect(plain.durability).toBeUndefined();
   });
 
-  test("a grant that no replica acknowledges is refused with the count, and has left nothing when that is told", async () => {
+  test("a grant that no replica acknowledges is refused with the count, and leaves nothing behind", async () => {
     const { manager, replica, redis } = replicated();
     await using locks = await manager({ scheme, on, durability: inVain });
     await using other = await manager({ scheme, on });
@@ -90,7 +90,7 @@ describe.each(places)("$title", ({ scheme, on }) => {
     expect(patient.remaining).toBeGreaterThan(50_000);
   });
 
-  test("a lease whose renewal no replica acknowledges is over at the deadline that it had, and tells why", async () => {
+  test("a lease whose renewal no replica acknowledges ends at its previous deadline, and says why", async () => {
     const { manager, replica } = replicated();
     await using locks = await manager({ scheme, on, durability: { replicas: 1, timeout: 700 } });
     const lock = await locks.acquire(unique(), { ttl: 2_400 });
@@ -105,7 +105,7 @@ describe.each(places)("$title", ({ scheme, on }) => {
     expectUnmet((lock.signal.reason as Error).cause, { replicas: 1, aof: false }, { replicas: 0, aof: false });
   });
 
-  test("a lock that is attached is as durable as its manager wishes", async () => {
+  test("an attached lock is as durable as its manager requires", async () => {
     const { manager, replica, redis } = replicated();
     await using from = await manager({ scheme, on });
     await using to = await manager({ scheme, on, durability: onReplica });
@@ -134,7 +134,7 @@ describe.each(places)("$title", ({ scheme, on }) => {
     expect((await granted).durability).toEqual({ replicas: 1, aof: false });
   });
 
-  test("what is held by others is busy, whoever they are, and what is no lock is told of", async () => {
+  test("a lock that others hold is busy, and a key that is no lock is an error", async () => {
     const { manager, redis } = replicated();
     await using locks = await manager({ scheme, on, durability: onReplica });
     await using others = await manager();
@@ -182,7 +182,7 @@ describe("over a failover", () => {
     });
   }
 
-  test("each of 200 grants that were told of as durable is held on the replica that was promoted", async (t) => {
+  test("each of 200 grants reported as durable is held on the promoted replica", async (t) => {
     const { manager, link, failOver } = await openReplicated(t);
     const [locks, others] = [await manager({ durability: onReplica }), await manager()];
     link.delay(10);
@@ -195,7 +195,7 @@ describe("over a failover", () => {
     expect(missing.map(({ name }) => name)).toEqual([]);
   });
 
-  test("a grant of scheme set that was told of as durable is held on the replica that was promoted", async (t) => {
+  test("a grant of scheme set reported as durable is held on the promoted replica", async (t) => {
     const { manager, link, failOver } = await openReplicated(t);
     const locks = await manager({ scheme: "set", durability: onReplica });
     link.delay(20);
@@ -204,7 +204,7 @@ describe("over a failover", () => {
     expect(await promoted.get("lock:lock")).toBe(lock.token);
   });
 
-  test("an extension that was told of as durable lasts on the replica that was promoted", async (t) => {
+  test("an extension reported as durable lasts on the promoted replica", async (t) => {
     const { manager, link, failOver } = await openReplicated(t);
     const ends = async (scheme: "lua" | "set"): Promise<void> => {
       const lock = await (await manager({ scheme, durability: onReplica })).acquire(scheme, { ttl: 30_000 });
@@ -240,7 +240,7 @@ describe("in line", () => {
     await cleared(redis);
   });
 
-  test("a waiter whose claim is acknowledged tells who has it", async () => {
+  test("a waiter whose claim is acknowledged reports what has stored it", async () => {
     const { manager } = replicated();
     await using locks = await manager({ durability: onReplica });
     await using other = await manager();
@@ -256,7 +256,7 @@ describe("in line", () => {
     }
   });
 
-  test("each waiter of a process has a grant of its own", async () => {
+  test("each waiter of a process has its own grant", async () => {
     const { manager, redis } = replicated();
     await using locks = await manager({ durability: onReplica });
     const name = unique();
@@ -329,7 +329,7 @@ describe("what it costs", () => {
     expect(await calls(redis, "wait")).toBe(before + 2);
   });
 
-  test("requests with other wishes, or none, share no call with them", async () => {
+  test("requests with other requirements, or none, share no call with them", async () => {
     const { manager, redis } = replicated();
     await using locks = await manager({ durability: onReplica });
     await (await locks.acquire("first")).release();
@@ -343,7 +343,7 @@ describe("what it costs", () => {
     expect([await calls(redis, "wait"), await calls(redis, "evalsha")]).toEqual([before[0]! + 2, before[1]! + 3]);
   });
 
-  test("a manager without a wish sends no WAIT", async () => {
+  test("a manager without a requirement sends no WAIT", async () => {
     const { manager, redis } = replicated();
     await using locks = await manager();
     const before = await calls(redis, "wait");
@@ -368,7 +368,7 @@ describe("what it costs", () => {
 describe("what is built on locks", () => {
   const replicated = sharedByTests();
 
-  test("semaphores, elections, jobs and several names have the manager's wish", async (t) => {
+  test("semaphores, elections, jobs and several names have the manager's requirement", async (t) => {
     const { manager } = replicated();
     await using locks = await manager({ durability: onReplica });
     const told: { durability?: Durability }[] = [];
@@ -403,7 +403,7 @@ describe("what is built on locks", () => {
     expect(await elected).toBe(true);
   });
 
-  test("a nested reentrant request that wishes for more than the outer one has is refused", async () => {
+  test("a nested reentrant request that requires more than the outer one has is refused", async () => {
     const { manager } = replicated();
     await using locks = await manager();
     const error = await rejection(
@@ -415,7 +415,7 @@ describe("what is built on locks", () => {
     expect(error).toMatchObject({ code: "unsupported", message: expect.stringContaining("less durability") });
   });
 
-  test("locks that were granted are given back where one of several names is not durable", async () => {
+  test("granted locks are released if one of several names is not durable", async () => {
     const { manager, replica, redis } = replicated();
     await using locks = await manager({ durability: inVain });
     replica.freeze();
@@ -424,7 +424,7 @@ describe("what is built on locks", () => {
   });
 });
 
-test("an account that may not use a command of scheme set is told so, not that a transaction was dropped", async (t) => {
+test("a command of scheme set that the account may not use is named, instead of a dropped transaction", async (t) => {
   const { manager, redis, server } = await openStage(t);
   await redis.call("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all", "-incrby");
   const url = server.url.replace("//", "//app:secret@");
@@ -433,7 +433,7 @@ test("an account that may not use a command of scheme set is told so, not that a
 });
 
 describe("schemes without replicas", () => {
-  test("memory refuses the wish of a manager and of a request", async () => {
+  test("memory refuses durability, for a manager and for a request", async () => {
     expect(() => new Manager(undefined, { durability: onReplica })).toThrow(/^Expected no durability.*"memory"/);
     const locks = new TestLocks().manager();
     const error = await rejection(locks.acquire("lock", { durability: onReplica }));
@@ -441,7 +441,7 @@ describe("schemes without replicas", () => {
     expect((await locks.acquire("lock", { durability: null })).held).toBe(true);
   });
 
-  test("redlock refuses the wish of a manager and of a request, and says what to do", async (t) => {
+  test("redlock refuses durability, for a manager and for a request, and says what to do", async (t) => {
     const { client } = await openStage(t);
     const says = /^Expected no durability for the scheme "redlock".*appendfsync always/;
     expect(() => new Manager([client()], { durability: onReplica })).toThrow(says);
@@ -466,7 +466,7 @@ describe.each(["lua", "set"] as const)("on disk, scheme %s", (scheme) => {
 
   const appending = (fsync: string) => ({ args: ["--appendonly", "yes", "--appendfsync", fsync] });
 
-  test("a grant tells that the disk has it", async (t) => {
+  test("a grant reports that the disk has stored it", async (t) => {
     t.skip(!hasWaitAof, "the server has no WAITAOF");
     const { manager } = await openStage(t, appending("always"));
     const locks = await manager({ scheme, durability: onDisk });

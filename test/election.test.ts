@@ -83,7 +83,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     expect((await two.elected()).fence).toBeGreaterThan(first.fence);
   });
 
-  test("a body that ends resigns, and the loop goes on as a candidate", async () => {
+  test("a body that ends resigns, and the loop continues as a candidate", async () => {
     const name = unique();
     const one = new Candidate(a, name);
     const first = await one.elected();
@@ -107,7 +107,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     expect(await isFree(b, name)).toBe(true);
   });
 
-  test("a leader that is robbed is told, and goes on as a candidate", async () => {
+  test("a leader that is robbed is notified, and continues as a candidate", async () => {
     const name = unique();
     const one = new Candidate(a, name, { ttl: 300 });
     const first = await one.elected();
@@ -143,7 +143,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     expect(await isFree(b, name)).toBe(true);
   });
 
-  test("close() tells the leader, resigns, and ends the loop with an error", async () => {
+  test("close() notifies the leader, resigns, and ends the loop with an error", async () => {
     const name = unique();
     const manager = await world.manager();
     const one = new Candidate(manager, name);
@@ -157,7 +157,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     expect(await refusal).toMatchObject({ code: "closed" });
   });
 
-  test("observe tells who leads at once, and each change", async () => {
+  test("observe reports who leads at once, and each change", async () => {
     const name = unique();
     const leave = new AbortController();
     const seen: (Leader | null)[] = [];
@@ -180,7 +180,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
 });
 
 describe("when things break", () => {
-  test("a leader that the server no longer answers is told at its deadline, and may be elected again", async (t) => {
+  test("a leader that the server no longer answers is notified at its deadline, and may be elected again", async (t) => {
     const stage = await openStage(t);
     const one = new Candidate(await stage.manager(), "scheduler", { ttl: 400 });
     const first = await one.elected();
@@ -240,7 +240,7 @@ describe("trouble", () => {
     expect(asked).toBe(3);
   });
 
-  test("of bad timing: who is elected in the moment of the abort does not lead, and resigns", async () => {
+  test("of bad timing: a candidate elected at the moment of the abort does not lead, and resigns", async () => {
     const locks = new TestLocks().manager();
     const leave = new AbortController();
     const elected: ElectionRoom["candidacy"] = async (name) => {

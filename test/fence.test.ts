@@ -237,7 +237,7 @@ describe("refused before anything is sent", () => {
     expect(call).toThrow(message);
   });
 
-  test("a command that is none, a key that is none, an argument that is neither text nor number", async () => {
+  test("what is not a command, not a key, or an argument that is neither text nor number", async () => {
     const { Redis } = await import("ioredis");
     const redis = new Redis({ lazyConnect: true });
     onTestFinished(() => redis.disconnect());

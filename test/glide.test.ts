@@ -168,7 +168,7 @@ test("a command that waits may do so for longer than the client's time, alone an
   expect(driver.drops).toBe(0);
 });
 
-test("a list of records stays one where it is not names and values", () => {
+test("a list of records that is not names and values stays a list", () => {
   expect(plain([])).toEqual([]);
   expect(plain([{ key: "a", value: 1 }])).toEqual(["a", 1]);
   expect(plain(["a", { key: "a", value: 1 }])).toEqual(["a", { key: "a", value: 1 }]);
@@ -203,7 +203,7 @@ describe("a loss", () => {
     expect(driver.complaint).toBeUndefined();
   });
 
-  test("is a server that was restarted between two commands, where that is watched for", async () => {
+  test("is a restart of the server between two commands, if that is watched for", async () => {
     const [watching, other] = [await openDriver({}, { watchServer: true }), await openDriver()];
     for (const driver of [watching, other]) await driver.send(["PING"]);
     await server.restart();
@@ -265,7 +265,7 @@ describe("a session", () => {
     expect(String(await rejection(session.send(["PING"])))).toContain("closed");
   });
 
-  test("carries what is sent at once one after the other, and no command into another's MULTI", async () => {
+  test("carries simultaneous commands one after another, and none into another's MULTI", async () => {
     const session = await open();
     const key = unique("key");
     await redis.set(key, "1", "PX", 60_000);
@@ -323,7 +323,7 @@ describe("a subscription", () => {
     expect(ups).toBe(before);
   }, 40_000);
 
-  test("listens at the primary, also where the user reads from replicas", async () => {
+  test("listens at the primary even if the user reads from replicas", async () => {
     const replica = await startServer({ args: ["--replicaof", "127.0.0.1", String(server.port)] });
     onTestFinished(() => replica.stop());
     await until(async () => /state=online/.test(await redis.info("replication")), "the replica was there", 10_000);

@@ -52,7 +52,7 @@ describe.each(Object.keys(kinds))("%s with a keyPrefix", (kind) => {
     expect((await stage.redis.keys("*")).filter((key) => !key.includes("shop:"))).toEqual([]);
   });
 
-  test("hands locks on, and tells of them by their names", async (t) => {
+  test("hands locks on, and reports them by their names", async (t) => {
     const { a, b } = await open(t);
     const name = unique();
     const holder = await hold(a, name);

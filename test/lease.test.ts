@@ -54,7 +54,7 @@ describe("the local deadline", () => {
     expect(lease.remaining).toBe(5_000 + DEADLINE - 20_000);
   });
 
-  test("aborts the signal by itself, with the reason expired where nobody renews", async () => {
+  test("aborts the signal with the reason expired if nobody renews", async () => {
     const { clock, start } = setUp();
     const lease = start({ renew: false });
     const { signal } = lease;
@@ -87,7 +87,7 @@ describe("the local deadline", () => {
     expect(signal.reason).toMatchObject({ reason: "unreachable" });
   });
 
-  test("comes also if its first renewal was due before the grant was heard: that is no blocked loop", async () => {
+  test("also comes if its first renewal was due before the grant arrived: that is not a blocked loop", async () => {
     const { clock, scheme, start } = setUp();
     await clock.advance(20_000);
     const lease = start({}, 4_000);
@@ -161,7 +161,7 @@ describe("renewal", () => {
     ]);
   });
 
-  test("goes on as long as it succeeds, each time a third of the ttl after the last was sent", async () => {
+  test("continues while it succeeds, each time a third of the ttl after the last was sent", async () => {
     const { clock, scheme, start } = setUp();
     scheme.extends.always = () => "extended";
     const lease = start();
@@ -181,7 +181,7 @@ describe("renewal", () => {
     expect(scheme.extends.all.map(({ at }) => at)).toEqual([RENEWAL, 2 * RENEWAL]);
   });
 
-  test("that failed is tried again after a twelfth of the ttl, and the lease goes on", async () => {
+  test("that failed is tried again after a twelfth of the ttl, and the lease continues", async () => {
     const { clock, scheme, start } = setUp();
     const lease = start();
     await clock.advance(RENEWAL);
@@ -289,7 +289,7 @@ describe("maxHold", () => {
     expect(lease.error).toMatchObject({ reason: "expired" });
   });
 
-  test("lets no renewal ask for more than what is left", async () => {
+  test("lets no renewal ask for more than the time left", async () => {
     const { clock, scheme, start } = setUp();
     scheme.extends.always = () => "extended";
     start({ maxHold: 100_000 });
@@ -329,7 +329,7 @@ describe("maxHold", () => {
 });
 
 describe("extend()", () => {
-  test("makes the lease last for so long from when it was sent", async () => {
+  test("makes the lease last for that long from when it was sent", async () => {
     const { clock, scheme, start } = setUp();
     const lease = start({ renew: false });
     await clock.advance(1_000);
@@ -361,7 +361,7 @@ describe("extend()", () => {
     expect(lease.remaining).toBe(DEADLINE);
   });
 
-  test("that is not answered rejects with the server's error, and the lease goes on", async () => {
+  test("that is not answered rejects with the server's error, and the lease continues", async () => {
     const { clock, scheme, start } = setUp();
     const lease = start({ renew: false });
     const refused = rejection(lease.extend());
@@ -506,7 +506,7 @@ describe("release", () => {
     expect(lease.error).toBeUndefined();
   });
 
-  test("of a lease that was lost resolves with false, and tells the server all the same", async () => {
+  test("of a lost lease resolves to false, and still releases it on the server", async () => {
     const { clock, scheme, start } = setUp();
     const lease = start({ renew: false });
     await clock.advance(DEADLINE);
@@ -533,7 +533,7 @@ describe("release", () => {
     },
   );
 
-  test("that fails does not reject, and is told again until the server has heard", async () => {
+  test("that fails does not reject, and is repeated until the server has answered", async () => {
     const { clock, scheme, start } = setUp();
     let failures = 3;
     scheme.releases.always = () => {
@@ -547,7 +547,7 @@ describe("release", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("that keeps failing is told until the ttl has passed, when nothing can be left, and then no more", async () => {
+  test("that keeps failing is repeated until the ttl has passed, and then no more", async () => {
     const { clock, scheme, start } = setUp();
     scheme.releases.always = () => {
       throw down();
@@ -590,7 +590,7 @@ describe("close", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("ends also the telling of what the server has not heard", async () => {
+  test("also ends repeated releases", async () => {
     const { clock, scheme, room, keeper, start } = setUp();
     scheme.releases.always = () => {
       throw down();

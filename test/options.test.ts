@@ -157,7 +157,7 @@ describe("a request", () => {
     expect(sent).toEqual([]);
   });
 
-  test("acquire refuses ifAvailable and says what to use, for it has no way to say that it got nothing", async () => {
+  test("acquire refuses ifAvailable and says what to use, because it cannot return nothing", async () => {
     const { client, sent } = recording();
     const locks = new LockManager(client);
     const error = await rejection(Reflect.apply(locks.acquire, locks, ["name", { ifAvailable: true }]));
@@ -200,7 +200,7 @@ describe("a request", () => {
     expect(sent).toEqual([]);
   });
 
-  test("what is left out has its default, and undefined is left out", () => {
+  test("missing options have their defaults, and undefined counts as missing", () => {
     const defaults = {
       mode: "exclusive",
       manner: "wait",
@@ -391,7 +391,7 @@ describe("a manager", () => {
     expect(checkManagerOptions({ prefix }).prefix).toBe(prefix);
   });
 
-  test("what is left out has its default", () => {
+  test("missing options have their defaults", () => {
     const defaults = {
       prefix: "lock:",
       ttl: 30_000,

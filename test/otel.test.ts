@@ -82,7 +82,7 @@ describe("spans", () => {
     expect([hold?.name, hold?.attributes]).toEqual(["holdfast hold", { ...about, "holdfast.fence": lock.fence }]);
   });
 
-  test("the span of a wait that was in vain says how it ended; only a failure is an error", async (t) => {
+  test("the span of a wait without a grant says how it ended; only a failure is an error", async (t) => {
     const { locks, world, spans } = instrumented(t);
     await using _ = await locks.acquire("a");
     const outcome = (): unknown => spans().at(-1)?.attributes["holdfast.outcome"];
@@ -218,7 +218,7 @@ test("the main entry never loads OpenTelemetry; holdfast/otel does, by import an
   expect(stdout).toBe("false true function function\n");
 });
 
-test("what is stopped takes off what was held and waited for, and reports nothing more", async (t) => {
+test("once stopped, it subtracts what was held and waited for, and reports nothing more", async (t) => {
   const { locks, metric, spans, stop } = instrumented(t);
   const lock = await locks.acquire("a");
   const waits = locks.acquire("a");

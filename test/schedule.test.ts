@@ -49,7 +49,7 @@ test("the first is always one that is due soonest, whatever was added and remove
   );
 });
 
-test("removing what is not in it changes nothing", () => {
+test("removing an item that is not in it changes nothing", () => {
   const schedule = new Schedule<Item>();
   const [inside, outside] = [new Item(1), new Item(0)];
   schedule.add(inside);

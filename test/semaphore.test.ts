@@ -49,7 +49,7 @@ describe.each(counting)("$title", ({ open }) => {
     return waiting;
   }
 
-  test("as many permits are held as there are, and no more, whoever asks", async () => {
+  test("exactly as many permits are held as there are, no matter who asks", async () => {
     const [one, two] = both(unique(), 3);
     const first = await one.acquire({ permits: 2 });
     const second = await two.acquire();
@@ -159,7 +159,7 @@ describe.each(counting)("$title", ({ open }) => {
     await other.release();
   });
 
-  test("a name is a lock's or a semaphore's, and whoever takes it for the other is told", async () => {
+  test("a name is a lock's or a semaphore's, and a request for the other kind is refused", async () => {
     const name = unique();
     const [one] = both(name, 2);
     const lock = await a.acquire(name);
@@ -198,7 +198,7 @@ describe.each(counting)("$title", ({ open }) => {
     await Promise.all([held, granted, free].map((each) => each.release()));
   });
 
-  test("query tells permits and limit of holders and waiters, and labels", async () => {
+  test("query reports permits and limit of holders and waiters, and labels", async () => {
     const name = unique();
     const [one, two] = both(name, 3);
     const held = await one.acquire({ permits: 2, label: "trains 7" });
@@ -236,7 +236,7 @@ describe.each(counting)("$title", ({ open }) => {
     expect(await (await one.tryAcquire())?.release()).toBe(true);
   });
 
-  test("close gives back permits and withdraws who waits for them", async () => {
+  test("close releases permits and withdraws waiters", async () => {
     const name = unique();
     const manager = await world.manager();
     const semaphore = manager.semaphore(name, 2);
@@ -340,7 +340,7 @@ test(
   },
 );
 
-test("permits cannot be detached, nor taken over by whoever makes up what detach gives", async (t) => {
+test("permits cannot be detached, or attached with made-up data", async (t) => {
   const stage = await openStage(t);
   const locks = await stage.manager();
   const name = unique();
@@ -366,7 +366,7 @@ test("clients with wrong clocks and other ttls evict nobody", async (t) => {
   expect(await held.release()).toBe(true);
 });
 
-test("a key that was deleted by hand leaves no permits behind in use, nor its kind", async (t) => {
+test("a key that was deleted by hand leaves no permits in use, and the name can become a lock", async (t) => {
   const stage = await openStage(t);
   const locks = await stage.manager();
   for (const next of ["semaphore", "lock"] as const) {

@@ -34,7 +34,7 @@ describe.each(sharing)("$title", ({ open }) => {
   });
   afterAll(() => world.close());
 
-  test("of all who ask while nobody has the value one computes, and all get it", async () => {
+  test("of all callers while nobody has the value, one computes, and all get it", async () => {
     const name = unique();
     const { compute, locks, end } = computation<{ of: string }>();
     const ask = (manager: LockManager): Promise<{ of: string }> => manager.share(name, { ttl: 60_000 }, compute);
@@ -52,7 +52,7 @@ describe.each(sharing)("$title", ({ open }) => {
     await until(async () => (await stateOf(a, name)).held.length === 0, "it was released");
   });
 
-  test("within its ttl the value is given to whoever asks, without a computation", async () => {
+  test("within its ttl every caller gets the value without a computation", async () => {
     const name = unique();
     expect(await a.share(name, { ttl: 60_000 }, () => [1, "two", null])).toEqual([1, "two", null]);
     expect(await b.share(name, { ttl: 60_000 }, never)).toEqual([1, "two", null]);
@@ -65,7 +65,7 @@ describe.each(sharing)("$title", ({ open }) => {
     await until(async () => (await b.share(name, { ttl: 60_000 }, () => ++count)) === 2, "it was computed anew");
   });
 
-  test("with ttl 0 only those who asked before the value was made get it", async () => {
+  test("with ttl 0 only callers get it that asked before the value was made", async () => {
     const name = unique();
     const { compute, locks, end } = computation<string>();
     const asked = [a.share(name, { ttl: 0 }, compute)];
@@ -78,7 +78,7 @@ describe.each(sharing)("$title", ({ open }) => {
     expect(await b.share(name, { ttl: 0 }, () => undefined)).toBeUndefined();
   });
 
-  test("a failure is told to all who waited, and to nobody who asks later", async () => {
+  test("all waiting callers get a failure, and no later ones", async () => {
     const name = unique();
     const { compute, locks, end } = computation<string>();
     const first = rejection(a.share(name, { ttl: 60_000 }, compute));
@@ -95,7 +95,7 @@ describe.each(sharing)("$title", ({ open }) => {
     expect(await b.share(name, { ttl: 60_000 }, () => "later")).toBe("later");
   });
 
-  test("with retry the next who waited computes, in this process or another", async () => {
+  test("with retry the next waiting caller computes, in this process or another", async () => {
     const name = unique();
     const options = { ttl: 60_000, retry: true };
     const { compute, locks, end } = computation<string>();
@@ -151,7 +151,7 @@ describe.each(sharing)("$title", ({ open }) => {
     expect(await b.share(name, { ttl: 60_000, codec }, never)).toBe(text);
   });
 
-  test("a value that is too large is refused, told to those who waited, and not kept", async () => {
+  test("a value that is too large is refused for all who waited, and not kept", async () => {
     const name = unique();
     const { compute, locks, end } = computation<string>();
     const first = rejection(a.share(name, { ttl: 60_000, maxSize: 10 }, compute));
@@ -167,7 +167,7 @@ describe.each(sharing)("$title", ({ open }) => {
     expect(await b.share(name, { ttl: 60_000, maxSize: 10 }, () => "12345678")).toBe("12345678");
   });
 
-  test("whoever aborts its signal waits no longer, and the others get the value", async () => {
+  test("a caller that aborts its signal stops waiting, and the others get the value", async () => {
     const name = unique();
     const { compute, locks, end } = computation<string>();
     const computes = new AbortController();
@@ -226,7 +226,7 @@ describe.each(sharing)("$title", ({ open }) => {
     expect(await rejection(closing.share(name, { ttl: 60_000 }, never))).toMatchObject({ code: "closed" });
   });
 
-  test("whoever loses the lock while it computes is told so, and the next computes", async () => {
+  test("a caller that loses the lock while it computes gets an error, and the next computes", async () => {
     const name = unique();
     const { compute, locks, end } = computation<string>();
     const first = rejection(a.share(name, { ttl: 60_000 }, compute));
@@ -241,7 +241,7 @@ describe.each(sharing)("$title", ({ open }) => {
     expect(await c.share(name, { ttl: 60_000 }, never)).toBe("anew");
   });
 
-  test("whoever just holds the lock is waited for", async () => {
+  test("a caller waits for an ordinary holder of the lock", async () => {
     const name = unique();
     const held = await hold(c, name);
     const asked = [a.share(name, { ttl: 60_000 }, () => 1), b.share(name, { ttl: 60_000 }, () => 2)];
@@ -265,7 +265,7 @@ describe("faults", () => {
     expect(await Promise.all(asked)).toEqual([1, 1, 1]);
   });
 
-  test("when the server restarts without memory the one that computes is told, and the next computes", async (t) => {
+  test("if the server restarts without memory, the computing caller gets an error, and the next computes", async (t) => {
     const stage = await openStage(t);
     const [one, two] = [await stage.manager({ ttl: 600 }), await stage.manager({ ttl: 600 })];
     const name = unique();
@@ -294,7 +294,7 @@ describe("faults", () => {
     expect(await other.share(name, { ttl: 60_000 }, never)).toBe("kept");
   });
 
-  test("what cannot be asked rejects all who ask, and nothing is left behind", async (t) => {
+  test("a server that cannot be asked rejects all callers, and nothing is left behind", async (t) => {
     const stage = await openStage(t);
     const locks = await stage.manager();
     const name = unique();
@@ -322,7 +322,7 @@ describe("faults", () => {
     expect(await locks.share(name, { ttl: 60_000 }, never)).toBe("newer");
   });
 
-  test("the value goes from the server by itself, and is no lock to those who look", async (t) => {
+  test("the value expires, and query() does not show it as a lock", async (t) => {
     const stage = await openStage(t);
     const locks = await stage.manager();
     for (const name of [unique(), "a{b}"]) {

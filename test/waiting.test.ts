@@ -395,7 +395,7 @@ describe("a request that ends while it waits", () => {
     expect(request.error).toBeInstanceOf(LockTimeoutError);
   });
 
-  test("by its grant hears neither the timeout nor the abort that come later", async () => {
+  test("by its grant ignores a later timeout and abort", async () => {
     const on = setUp();
     const controller = new AbortController();
     const request = await asked(on, { waitTimeout: 100, signal: controller.signal });
@@ -441,7 +441,7 @@ describe("close", () => {
     expect(on.clock.pending).toBe(0);
   });
 
-  test("comes to its end also when the server hears of nothing", async () => {
+  test("ends even if nothing reaches the server", async () => {
     const on = setUp();
     await waiting(on);
     const held = await asked(on);
@@ -506,7 +506,7 @@ describe("an answer that comes when its lease would be over", () => {
     expect(request.lock).toMatchObject({ held: true, fence: 8, token: again });
   });
 
-  test("is followed by a wait in line like any other: a push for the new token is heard", async () => {
+  test("is followed by an ordinary wait: a push for the new token counts", async () => {
     const on = setUp();
     const request = await asked(on);
     await on.clock.advance(TTL);
@@ -694,7 +694,7 @@ describe("how a request asks", () => {
     expect(on.scheme.acquires.all.map(({ what }) => what.wait)).toEqual([true, false, false]);
   });
 
-  test("busy is null for one who tries, and a timeout for one who waits no time", async () => {
+  test("busy is null for a try, and a timeout for a request that may not wait", async () => {
     const on = setUp();
     on.scheme.acquires.always = () => ({ kind: "busy" });
     expect(await on.locks.tryAcquire("a")).toBeNull();

@@ -12,7 +12,7 @@ const { DOMException, atob, btoa, crypto, performance, setTimeout, clearTimeout,
 const web = { fetch, Response, Request, Headers, URL, Blob, TextEncoder, TextDecoder, AbortController, AbortSignal };
 const rest = { DOMException, Event, EventTarget, atob, btoa, crypto, performance, setTimeout, clearTimeout, console };
 
-test("a bundle imports no module of Node, and locks over HTTP where there is neither process nor Buffer", async (t) => {
+test("a bundle imports no module of Node, and locks over HTTP without process and Buffer", async (t) => {
   const stage = await openStage(t);
   const upstash = await UpstashServer.start(stage.server.url);
   t.onTestFinished(() => upstash.stop());

@@ -7,13 +7,8 @@ import { Hold } from "./attempt.ts";
 import type { Cause, HoldTerms } from "./attempt.ts";
 import type { History } from "./history.ts";
 import type { Ledger } from "./ledger.ts";
+import { Registers } from "./register.ts";
 import type { Verdict } from "./verdict.ts";
-
-/** What a lock guards: a number that holders increase, and the largest fence that has read or written it. */
-interface Register {
-  value: number;
-  fence: number;
-}
 
 export class Beliefs {
   readonly #history: History;
@@ -21,11 +16,9 @@ export class Beliefs {
   readonly #ledger: Ledger;
   readonly #server: SimulatedServer;
   readonly #holds = new Map<string, Set<Hold>>();
-  readonly #registers = new Map<string, Register>();
+  readonly #registers = new Registers();
   readonly #mayNotKnow: (hold: Hold, lostAt: number) => boolean;
   #limit: number;
-  /** Writes that were accepted, and refused. */
-  readonly writes: { accepted: number; refused: number } = { accepted: 0, refused: 0 };
   count = 0;
 
   /** @param mayNotKnow whether whoever begins to hold may not have heard of a loss that happened at that time */
@@ -78,32 +71,18 @@ export class Beliefs {
 
   /** Read what the lock guards. Undefined: refused, because a later holder has been there. */
   read({ terms: { lock, fence } }: Hold): number | undefined {
-    const register = this.#registerOf(lock);
-    if (fence < register.fence) return undefined;
-    register.fence = fence;
-    return register.value;
+    return this.#registers.read(lock, fence);
   }
 
   write(hold: Hold, read: number): void {
     const { lock, fence } = hold.terms;
-    const register = this.#registerOf(lock);
-    if (fence < register.fence) {
-      this.writes.refused++;
-      return;
-    }
-    if (register.value !== read) {
-      const text = `${hold.label} writes ${lock} with ${fence}, and overwrites what it has not read`;
-      this.#verdict.fail("guarded writes", text);
-    }
-    this.writes.accepted++;
-    register.value = read + 1;
-    register.fence = fence;
+    if (this.#registers.write(lock, fence, read) !== "overwrote") return;
+    const text = `${hold.label} writes ${lock} with ${fence}, and overwrites what it has not read`;
+    this.#verdict.fail("guarded writes", text);
   }
 
-  #registerOf(lock: string): Register {
-    let register = this.#registers.get(lock);
-    if (!register) this.#registers.set(lock, (register = { value: 0, fence: 0 }));
-    return register;
+  get writes(): { readonly accepted: number; readonly refused: number } {
+    return this.#registers.writes;
   }
 
   /** Who holds it, dead or alive, as far as is known. */

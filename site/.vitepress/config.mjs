@@ -20,7 +20,7 @@ export default defineConfig({
   ignoreDeadLinks: false,
   // As on code hosts, so that one link fits both.
   markdown: {
-    theme: { light: "github-light-high-contrast", dark: "github-dark" },
+    theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
     anchor: {
       slugify: (text) =>
         text

@@ -69,7 +69,9 @@ const NO_CLIENT =
 
 const SENTINEL = "If this is a Sentinel (usually port 26379), use a redis+sentinel:// URL.";
 
-/** Where the library advises about clients and their options: here there are URLs. The first that fits what was said. */
+/**
+ * Where the library advises about clients and their options: here there are URLs. The first that fits what was said.
+ */
 const REMEDIES: readonly (readonly [said: RegExp, remedy: string])[] = [
   [/certificate/i, "If you have your own certificate authority, set NODE_EXTRA_CA_CERTS to its file."],
   [/^It is one server of a Cluster/, "Use a redis+cluster:// URL."],

@@ -33,7 +33,9 @@ function lineOf(message: string): string {
   return `holdfast: ${harmless(message).replaceAll("\n", "\\n")}\n`;
 }
 
-/** @throws CliError with the exit code to end with when it cannot be written; without a message if the reader has gone */
+/**
+ * @throws CliError with the exit code to end with when it cannot be written; without a message if the reader has gone
+ */
 export async function print(text: string): Promise<void> {
   const { stdout } = process;
   // An error that is passed to the callback is also emitted, and would end the process without a listener.

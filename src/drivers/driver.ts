@@ -6,7 +6,9 @@ export interface ScriptStrings {
   item: string[];
 }
 
-/** A Lua script that works on a batch of items, each with keys and arguments of its own. See scripts/generate-lua.ts. */
+/**
+ * A Lua script that works on a batch of items, each with keys and arguments of its own. See scripts/generate-lua.ts.
+ */
 export interface Script<Keys extends ScriptStrings, Args extends ScriptStrings> {
   readonly name: string;
   readonly sha: string;

@@ -2,8 +2,8 @@
  * What has stored a write: replicas, and disks. WAIT and WAITAOF, sent right after a write on the same
  * connection, are answered when as many have it as required, or when their time is over, with how many have it.
  *
- * They confirm the last write of their own connection and, because replication has one order, everything that the server wrote
- * before it. So a call that must be confirmed has to write something, whatever it finds.
+ * They confirm the last write of their own connection and, because replication has one order, everything that the
+ * server wrote before it. So a call that must be confirmed has to write something, whatever it finds.
  */
 import type { Durability, Wish } from "../durability.ts";
 import { SchemeError } from "../errors.ts";

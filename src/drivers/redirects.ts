@@ -1,4 +1,7 @@
-/** A command that a Cluster refuses was not executed, so it may be sent again: to the key's new server, or after a pause. */
+/**
+ * A command that a Cluster refuses was not executed, so it may be sent again: to the key's new server, or after a
+ * pause.
+ */
 import { sleep } from "../runtime.ts";
 import { isClosed, messageOf } from "./server-errors.ts";
 
@@ -42,7 +45,10 @@ export async function untilAccepted(
   }
 }
 
-/** The commands in the form that a server needs while it is being given their slot: ASKING covers one command, or one MULTI. */
+/**
+ * The commands in the form that a server needs while it is being given their slot: ASKING covers one command, or one
+ * MULTI.
+ */
 export function asking(commands: readonly (readonly string[])[]): readonly (readonly string[])[] {
   let inMulti = false;
   return commands.flatMap((command) => {

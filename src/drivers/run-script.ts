@@ -49,8 +49,8 @@ export class ScriptCall {
 
 /**
  * Runs a script, and reports its answer. The first call on a server carries the source, and all later ones name it by
- * its SHA, even those that are sent before the first was answered, because they arrive after it. A server that forgot the
- * script gets the source again.
+ * its SHA, even those that are sent before the first was answered, because they arrive after it. A server that forgot
+ * the script gets the source again.
  */
 export function sendCall(driver: ScriptRunner, call: ScriptCall, caller: Caller<unknown>): void {
   const { key, script } = call;

@@ -32,8 +32,8 @@ export class TimeLimit {
   }
 
   /**
-   * For a call that was sent: it reports its outcome to the return value. The caller gets that outcome, or after a while a
-   * SchemeError; whatever comes later is ignored.
+   * For a call that was sent: it reports its outcome to the return value. The caller gets that outcome, or after a
+   * while a SchemeError; whatever comes later is ignored.
    */
   bound<T>(caller: Caller<T>): Caller<T> {
     const call = new BoundedCall(this, this.#clock.now() + COMMAND_LIMIT, caller);

@@ -57,8 +57,8 @@ export class Member {
   }
 
   /**
-   * Run a script. Rejects with the client's own error, or after `limit` milliseconds (at most 5 s) without an answer; the
-   * call may still be carried out then.
+   * Run a script. Rejects with the client's own error, or after `limit` milliseconds (at most 5 s) without an answer;
+   * the call may still be carried out then.
    */
   run(script: PlainScript, keys: readonly string[], args: readonly string[], limit: number): Promise<unknown> {
     const call = new ScriptCall(script, keys.length, args.length);

@@ -1,7 +1,7 @@
 /**
  * Hearing of releases, so that who waits need not wait for its next try. The drop-ins' release scripts publish on a
- * channel of the key; the libraries they replace do not, so waiters try at their usual pace as well, and a message that is
- * missed costs nothing more than that.
+ * channel of the key; the libraries they replace do not, so waiters try at their usual pace as well, and a message that
+ * is missed costs nothing more than that.
  */
 import { systemClock } from "../clock.ts";
 import type { Timer } from "../clock.ts";
@@ -28,7 +28,10 @@ const LINGER = 1_000;
 
 const known = new WeakMap<object, Releases>();
 
-/** The listeners on one server, shared by everyone in this process who uses the same client: each channel is subscribed once. */
+/**
+ * The listeners on one server, shared by everyone in this process who uses the same client: each channel is subscribed
+ * once.
+ */
 export class Releases {
   readonly #client: RedisClient;
   /** There while something is listened to. */

@@ -5,7 +5,10 @@ import { onAbort } from "../signals.ts";
 import type { Member } from "./member.ts";
 import type { Releases, Waiter } from "./releases.ts";
 
-/** Over several servers, those that were woken together begin within this many milliseconds, so as not to split the votes. */
+/**
+ * Over several servers, those that were woken together begin within this many milliseconds, so as not to split the
+ * votes.
+ */
 const SPREAD = 10;
 
 export class Wait implements Waiter {

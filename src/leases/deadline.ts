@@ -1,4 +1,7 @@
-/** How much earlier than the server's our deadline is, for a lease of that length, because clocks run at different speeds. */
+/**
+ * How much earlier than the server's our deadline is, for a lease of that length, because clocks run at different
+ * speeds.
+ */
 export function drift(ttl: number): number {
   return ttl * 0.01 + 2;
 }

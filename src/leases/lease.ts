@@ -224,7 +224,9 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.grant = { ...this.grant, mode: "shared" };
   }
 
-  /** Store a value for those who wait, and for those who ask within `ttl`. If the lock is not held, the lease is lost. */
+  /**
+   * Store a value for those who wait, and for those who ask within `ttl`. If the lock is not held, the lease is lost.
+   */
   async share(value: Omit<LeftValue, "fence">, ttl: number): Promise<void> {
     const leaving = await this.#ground.share({ ...value, fence: this.grant.fence }, ttl);
     if (leaving === "gone") this.lose("expired");

@@ -104,8 +104,8 @@ export function electionsOf(type: object): readonly NamedElection[] {
 }
 
 /**
- * Run the method only while this process leads; otherwise a call resolves to undefined, and the method does not run. The
- * process is a candidate from the application's start until its end. It resigns only once the methods that run have
+ * Run the method only while this process leads; otherwise a call resolves to undefined, and the method does not run.
+ * The process is a candidate from the application's start until its end. It resigns only once the methods that run have
  * ended, and asks them to stop through `currentLock().signal`.
  *
  * @param name of the election, the same on all machines

@@ -1,4 +1,6 @@
-/** What several looks show together: renewals, holds that ended, how long a lock is usually held. Its memory is bounded. */
+/**
+ * What several looks show together: renewals, holds that ended, how long a lock is usually held. Its memory is bounded.
+ */
 import { jobIn } from "../primitives/once.ts";
 import type { LockInfo, LockManagerSnapshot } from "../snapshot.ts";
 import { Journal } from "./journal.ts";

@@ -26,7 +26,10 @@ export function onlyAmong(given: Record<string, unknown>, allowed: ReadonlySet<s
   }
 }
 
-/** What was probably meant: the same word in another case, with one typing error, a part of it, or with the same beginning. */
+/**
+ * What was probably meant: the same word in another case, with one typing error, a part of it, or with the same
+ * beginning.
+ */
 function nearest(word: string, allowed: ReadonlySet<string>): string | undefined {
   const given = word.toLowerCase();
   const all = [...allowed].map((name) => [name, name.toLowerCase()] as const);

@@ -16,7 +16,10 @@ export interface DashboardOptions {
   authorize?: Authorize | undefined;
   /** Milliseconds between two looks at the server while somebody watches (default 1,000; at least 100). */
   poll?: number | undefined;
-  /** A hold or a queue that does not move is reported as stuck after this many milliseconds at the earliest (default 60,000). */
+  /**
+   * A hold or a queue that does not move is reported as stuck after this many milliseconds at the earliest (default
+   * 60,000).
+   */
   stuckAfter?: number | undefined;
 }
 

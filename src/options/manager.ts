@@ -11,8 +11,8 @@ export interface ManagerOptions {
   /** How long a grant lasts without renewal (default 30 000, at least 50). */
   ttl?: number | undefined;
   /**
-   * With one client: `lua` (the default), or `set` for servers and accounts without scripting. With an array of clients:
-   * only `redlock`.
+   * With one client: `lua` (the default), or `set` for servers and accounts without scripting. With an array of
+   * clients: only `redlock`.
    */
   scheme?: "lua" | "set" | "redlock" | undefined;
   /** A name for this process that people recognize (default `host:pid:program`). */
@@ -23,8 +23,8 @@ export interface ManagerOptions {
    */
   nodeTimeout?: number | undefined;
   /**
-   * Scheme `redlock`: leave a server that was restarted out of the votes until every lease that it may have forgotten is
-   * over (default true). Otherwise it would help to grant a lock twice. A server that still has its data, with
+   * Scheme `redlock`: leave a server that was restarted out of the votes until every lease that it may have forgotten
+   * is over (default true). Otherwise it would help to grant a lock twice. A server that still has its data, with
    * `appendonly yes` and `appendfsync always`, counts at once. Until a restarted server counts again, the others must
    * carry every vote: of three servers, no other may fail. Give all managers the same ttl, because a manager that
    * cannot ask enough of the other servers waits for the largest ttl that it has used itself.
@@ -44,13 +44,13 @@ export interface ManagerOptions {
    */
   durability?: DurabilityOptions | undefined;
   /**
-   * Follow the callbacks of `request`, `once`, `share` and semaphores through everything asynchronous, so that `holds` and
-   * `assertHeld` can answer (default false). Uses AsyncLocalStorage, which makes promises a little slower.
+   * Follow the callbacks of `request`, `once`, `share` and semaphores through everything asynchronous, so that `holds`
+   * and `assertHeld` can answer (default false). Uses AsyncLocalStorage, which makes promises a little slower.
    */
   trackContext?: boolean | undefined;
   /**
-   * Report a request that waits without limit for the callback that it is made in, on the channel `holdfast:trouble`, with
-   * the code `deadlock` (default false; true in `holdfast/testing`). Includes `trackContext`.
+   * Report a request that waits without limit for the callback that it is made in, on the channel `holdfast:trouble`,
+   * with the code `deadlock` (default false; true in `holdfast/testing`). Includes `trackContext`.
    */
   detectDeadlocks?: boolean | undefined;
 }

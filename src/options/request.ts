@@ -39,9 +39,9 @@ export interface LockOptions {
   /** A name for the holder that people recognize (default: the manager's). */
   label?: string | undefined;
   /**
-   * Reject with `QueueFullError`, without entering the queue, if more requests than this are waiting (default: no limit;
-   * 0 to 10 000). Such a request has its own place in the queue, whatever the manager's `turn`. Needs a scheme with a
-   * queue.
+   * Reject with `QueueFullError`, without entering the queue, if more requests than this are waiting (default: no
+   * limit; 0 to 10 000). Such a request has its own place in the queue, whatever the manager's `turn`. Needs a scheme
+   * with a queue.
    */
   maxQueue?: number | undefined;
   /**

@@ -1,7 +1,7 @@
 /**
- * Leader election: the holder of the lock of that name leads. A candidate is a waiter in the lock's queue, so everything
- * that is promised for locks holds here: a leader that resigns is replaced by a push, one that crashes when its lease ends,
- * and one that loses its lease is notified, by its own clock, before anyone else can lead.
+ * Leader election: the holder of the lock of that name leads. A candidate is a waiter in the lock's queue, so
+ * everything that is promised for locks holds here: a leader that resigns is replaced by a push, one that crashes when
+ * its lease ends, and one that loses its lease is notified, by its own clock, before anyone else can lead.
  */
 import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";

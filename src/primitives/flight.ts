@@ -1,7 +1,7 @@
 /**
- * What callers of one process do together if they ask for the same value at about the same time: they share one place in the
- * lock's queue, and one of them computes if nobody else does. While another process computes, the flight waits for a
- * shared lock, so that all processes are let in together when the value is there.
+ * What callers of one process do together if they ask for the same value at about the same time: they share one place
+ * in the lock's queue, and one of them computes if nobody else does. While another process computes, the flight waits
+ * for a shared lock, so that all processes are let in together when the value is there.
  */
 import { ContextOfNow } from "../async-context.ts";
 import { pause } from "../clock.ts";

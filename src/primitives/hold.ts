@@ -8,7 +8,8 @@ export function holdDuring<T>(
 ): Promise<T> {
   holding.guard();
   return new Promise((resolve, reject) => {
-    // The specification settles a stolen request at once, even if its callback still runs. So does the end of `close()`.
+    // The specification settles a stolen request at once, even if its callback still runs. So does the end of
+    // `close()`.
     const settles = (error: LockLostError | undefined): error is LockLostError =>
       error?.reason === "stolen" || error?.reason === "closed";
     holding.onLost((error) => settles(error) && reject(webLocksError(error)));

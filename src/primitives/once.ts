@@ -36,7 +36,9 @@ export type OnceResult<T> =
 
 export type JobState = "running" | "done" | "failed";
 
-/** A job that finds that it cannot start throws this: it has not run, so the lock is released. `once` throws its cause. */
+/**
+ * A job that finds that it cannot start throws this: it has not run, so the lock is released. `once` throws its cause.
+ */
 export class JobNotStarted extends Error {
   override readonly name = "JobNotStarted";
 

@@ -17,9 +17,9 @@ interface SemaphoreRoom {
 export type TrySemaphoreOptions = Omit<SemaphoreOptions, "ifAvailable">;
 
 /**
- * A limited number of permits, held by many at a time. Each holder has its own lease, so the permits of one that crashes
- * come back when its lease ends, by the server's clock. First come, first served: small requests never jump ahead of a
- * large one.
+ * A limited number of permits, held by many at a time. Each holder has its own lease, so the permits of one that
+ * crashes come back when its lease ends, by the server's clock. First come, first served: small requests never jump
+ * ahead of a large one.
  *
  * All who use it at the same time must give it the same limit; otherwise they are refused with `LockError`
  * ("mismatch"), as are those who use its name for a lock.
@@ -37,7 +37,9 @@ export class Semaphore {
     this.#room = room;
   }
 
-  /** Holds permits (default 1) while the callback runs, and settles as the callback does. Like `LockManager.request`. */
+  /**
+   * Holds permits (default 1) while the callback runs, and settles as the callback does. Like `LockManager.request`.
+   */
   request<T>(callback: (lock: Lock) => T): Promise<Awaited<T>>;
   request<T>(
     options: SemaphoreOptions & { ifAvailable: true },

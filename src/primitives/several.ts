@@ -113,7 +113,10 @@ export class SeveralLocks {
   }
 }
 
-/** Null if the request is a try and one lock is busy until its time is up. If it rejects or is null, nothing waits or is held. */
+/**
+ * Null if the request is a try and one lock is busy until its time is up. If it rejects or is null, nothing waits or is
+ * held.
+ */
 export async function obtainAll(room: SeveralRoom, requests: readonly CheckedRequest[]): Promise<Holding[] | null> {
   const [{ waitTimeout, isTry, signal, ttl, renew, maxHold }] = requests as [CheckedRequest];
   const held: Holding[] = [];
@@ -159,7 +162,10 @@ export async function obtainAll(room: SeveralRoom, requests: readonly CheckedReq
   }
 }
 
-/** All keys of a manager have the same prefix, so their order is that of the names. By UTF-16 code units, independent of the locale. */
+/**
+ * All keys of a manager have the same prefix, so their order is that of the names. By UTF-16 code units, independent of
+ * the locale.
+ */
 function inOrder(requests: readonly CheckedRequest[]): CheckedRequest[] {
   const byName = new Map(requests.map((request) => [request.lock, request]));
   return [...byName.values()].sort(({ lock: a }, { lock: b }) => (a < b ? -1 : 1));

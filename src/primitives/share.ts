@@ -1,6 +1,6 @@
 /**
- * Single flight: of all callers that ask for a value at about the same time, in all processes, one computes it under the lock of
- * that name, and the others get its value. golang.org/x/sync/singleflight does this within one process.
+ * Single flight: of all callers that ask for a value at about the same time, in all processes, one computes it under
+ * the lock of that name, and the others get its value. golang.org/x/sync/singleflight does this within one process.
  */
 import { LockError, quote } from "../errors.ts";
 import { throwIfAborted } from "../signals.ts";

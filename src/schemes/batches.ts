@@ -1,11 +1,14 @@
 import { afterPromises } from "../runtime.ts";
 
-/** The largest number of items in one call: more would block the server for too long, because an item costs it up to 10 µs. */
+/**
+ * The largest number of items in one call: more would block the server for too long, because an item costs it up to 10
+ * µs.
+ */
 export const MOST_ITEMS = 64;
 
 /**
- * Collects what is sent in one turn of the event loop, so that items of one kind share calls, and all calls leave in one
- * write. An item that is alone in its turn is sent no later for that.
+ * Collects what is sent in one turn of the event loop, so that items of one kind share calls, and all calls leave in
+ * one write. An item that is alone in its turn is sent no later for that.
  */
 export class Batches {
   readonly #together: (run: () => void) => void;

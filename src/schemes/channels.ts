@@ -42,7 +42,10 @@ export class Channels {
     this.#events = events;
   }
 
-  /** Listens to messages about the locks of that home, at least for this long from now; about its own, until it is closed. */
+  /**
+   * Listens to messages about the locks of that home, at least for this long from now; about its own, until it is
+   * closed.
+   */
   open(home: Home, time: number): void {
     if (this.#closed) return;
     const until = home.lock === undefined ? Infinity : this.#clock.now() + time;

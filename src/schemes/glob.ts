@@ -88,7 +88,9 @@ function stands(part: Part | undefined, byte: number): boolean {
   return typeof part === "object" ? part[byte] === 1 : part === byte;
 }
 
-/** In either order. As on the processors that most servers run on, bytes from 128 on are negative numbers in a range. */
+/**
+ * In either order. As on the processors that most servers run on, bytes from 128 on are negative numbers in a range.
+ */
 function addRange(set: Uint8Array, from: number, to: number): void {
   const [a, b] = [(from << 24) >> 24, (to << 24) >> 24];
   for (let each = Math.min(a, b); each <= Math.max(a, b); each++) set[each & 255] = 1;

@@ -144,7 +144,10 @@ export class LuaScheme implements Scheme {
     this.#extensions.extend(grant, ttl, wish, caller);
   }
 
-  /** Not confirmed: a replica that missed it keeps others out, and a reader with a requirement confirms it with its own grant. */
+  /**
+   * Not confirmed: a replica that missed it keeps others out, and a reader with a requirement confirms it with its own
+   * grant.
+   */
   async downgrade({ lock, token, fence }: Grant): Promise<Extension> {
     const item = { keys: this.#calls.keys.of(lock), args: [token, String(fence)] };
     const [reply] = await this.#calls.run(scripts.downgrade, this.#calls.granting(lock), item);

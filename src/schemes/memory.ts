@@ -2,9 +2,9 @@
  * The `memory` scheme: locks within one process.
  *
  * It is the readable specification of what the scripts of the `lua` scheme do, step by step on plain objects. One
- * address space cannot lose messages or memory, so it keeps all promises as long as the process
- * lives. It does not reach beyond the process, nor into its worker threads. Several copies of the library in one process
- * share their locks (memory/process-store.ts).
+ * address space cannot lose messages or memory, so it keeps all promises as long as the process lives. It does not
+ * reach beyond the process, nor into its worker threads. Several copies of the library in one process share their locks
+ * (memory/process-store.ts).
  */
 import { report } from "../caller.ts";
 import type { Caller } from "../caller.ts";

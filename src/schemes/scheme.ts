@@ -18,7 +18,9 @@ export const POKE_INTERVAL = 5_000;
 export const STALE_AFTER: number = 3 * POKE_INTERVAL;
 /** Waiters this close to the head of the queue ask by themselves when the holder's time ends. */
 export const FRONT = 4;
-/** The delay from one of them to the next, in milliseconds, so that each finds what the one before it has cleared away. */
+/**
+ * The delay from one of them to the next, in milliseconds, so that each finds what the one before it has cleared away.
+ */
 export const FRONT_STEP = 5;
 /** A lease has certainly ended this many milliseconds after its time. */
 export const EXPIRY_MARGIN = 2;
@@ -31,7 +33,9 @@ export const KEEP_VALUE: number = STALE_AFTER;
 
 /** The form of a token: `<clientId>:<counter>`, the id 128 random bits. */
 export const TOKEN: RegExp = /^[\w-]{22}:\w+$/;
-/** The counter of a candidate's token begins with this letter, which no counter contains: elections can be recognized. */
+/**
+ * The counter of a candidate's token begins with this letter, which no counter contains: elections can be recognized.
+ */
 export const CANDIDATE = "E";
 
 /** A request to the scheme. Its token is never used for another; the same request may be asked again and again. */
@@ -266,7 +270,10 @@ export interface Scheme {
   keep(grant: Grant, ttl: number, label: string): Promise<Release>;
   /** The grant has been detached: nothing more is asked for it here. */
   forget?(token: string): void;
-  /** Grant the lock to the heir in place of exactly this grant, with a new fence, in one step. "busy" if it holds no more. */
+  /**
+   * Grant the lock to the heir in place of exactly this grant, with a new fence, in one step. "busy" if it holds no
+   * more.
+   */
   handOver(grant: Grant, heir: LockRequest): Promise<Answer>;
   /**
    * Stores a value beside the lock: for all who ask within `ttl` milliseconds, and for those who waited for
@@ -287,8 +294,8 @@ export interface Scheme {
    */
   hearing(lock: string): number | undefined;
   /**
-   * Resolves when all questions about the lock so far are on their way, so that they arrive even if this process is blocked
-   * from now on. May be pending for as long as the connection is down. Never rejects.
+   * Resolves when all questions about the lock so far are on their way, so that they arrive even if this process is
+   * blocked from now on. May be pending for as long as the connection is down. Never rejects.
    */
   written(lock: string): Promise<void>;
   /** Stops listening and closes what the scheme opened; the user's own connection stays open. */

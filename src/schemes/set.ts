@@ -6,8 +6,8 @@
  * the outage must be). A lease that is never shorter on the server than its holder believes: extensions only lengthen.
  * A reply that it cannot read is an error, never an outcome.
  *
- * Does not guarantee any order: waiters poll, with a growing, random pause, so a handoff takes a while and luck decides.
- * Exclusive locks only. Nothing is pushed: a holder learns of a theft by its next renewal.
+ * Does not guarantee any order: waiters poll, with a growing, random pause, so a handoff takes a while and luck
+ * decides. Exclusive locks only. Nothing is pushed: a holder learns of a theft by its next renewal.
  *
  * How: a lock is taken with `SET key token NX PX ttl`, in one MULTI with what draws the fences (set/grants.ts). It is
  * given back, or extended, by comparing the token and acting in one atomic step: with the server's own commands if it

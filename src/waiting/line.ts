@@ -17,12 +17,12 @@ import type { TurnOwner } from "./turn.ts";
 const HELD_BACK = 5;
 
 /**
- * The requests of this process for one lock, in order: the unit of waiting. Only the line asks the scheme, by opening places
- * in the scheme's queue, and it gives a grant to the requests that wait at the place.
+ * The requests of this process for one lock, in order: the unit of waiting. Only the line asks the scheme, by opening
+ * places in the scheme's queue, and it gives a grant to the requests that wait at the place.
  *
- * Requests that want the same share a place, up to `turn` of them, and only one such place waits at a time. So processes take
- * turns, however many requests each has. A request that must be in the queue by itself gets its own place at once, and so
- * do all requests before it.
+ * Requests that want the same share a place, up to `turn` of them, and only one such place waits at a time. So
+ * processes take turns, however many requests each has. A request that must be in the queue by itself gets its own
+ * place at once, and so do all requests before it.
  */
 export class Line implements PlaceOwner, TurnOwner {
   readonly lock: string;
@@ -38,7 +38,10 @@ export class Line implements PlaceOwner, TurnOwner {
   /** The last place in the queue, and how many there are that may be shared. */
   #last: Place | undefined;
   #sharable = 0;
-  /** The unanswered question that was sent while nobody else was here: until its answer, nobody knows whether there is a queue. */
+  /**
+   * The unanswered question that was sent while nobody else was here: until its answer, nobody knows whether there is a
+   * queue.
+   */
   #opening: Place | undefined;
   #asked: Place | undefined;
   /** Requests are being moved: the consequences are handled once all are where they belong. */

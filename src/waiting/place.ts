@@ -138,7 +138,7 @@ export class Place implements Question, Standing, Queued<Place> {
     return mayWait(this.terms);
   }
 
-  /** More requests may join before it is granted. The spare fences are so few that no server draws them faster than its clock runs. */
+  /** More requests may join before it is granted, but so few that fences stay behind the server's clock. */
   get fences(): number {
     return this.isSingle ? 1 : Math.min(this.#owner.room.turn, Math.max(this.requests.size, SPARE_FENCES));
   }
@@ -258,7 +258,7 @@ export class Place implements Question, Standing, Queued<Place> {
     return this.#trouble?.isHopelessFor(request, wasQueued, this.#clock.now()) ?? false;
   }
 
-  /** A grant was pushed. `since` is a time when it was certainly running; undefined if only another question can tell. */
+  /** A grant was pushed. `since`: when it was certainly running; undefined if only another question can tell. */
   pushed(fence: number, fences: number, since: number | undefined): void {
     this.#pushed = { fence, fences, since };
     this.stir();
@@ -300,7 +300,7 @@ export class Place implements Question, Standing, Queued<Place> {
     this.#owner.granted(this, grant, from);
   }
 
-  /** The answer came when its grant was over. A lease that has ended is never revived, so the place takes a new token. */
+  /** The answer came when its grant was over. Ended leases are never revived, so the place takes a new token. */
   #startOver(): void {
     const { lock, token, ttl } = this;
     this.answeredAt = this.#clock.now();
@@ -364,7 +364,7 @@ export class Place implements Question, Standing, Queued<Place> {
     this.#timer = this.#clock.after(delay, () => this.ask(), true);
   }
 
-  /** All requests here have the same rank among the waiters of other processes, so only the first one's position is exact. */
+  /** All requests here have one rank among the waiters of other processes: only the first one's position is exact. */
   #reportQueued(ahead: number | undefined): void {
     const { first } = this.requests;
     for (const request of Array.from(this.requests)) {

@@ -33,7 +33,9 @@ export interface Standing {
   leave(request: Request): void;
 }
 
-/** One attempt to hold a lock, until it is granted or over. Then it settles its promise once, and nothing is left of it. */
+/**
+ * One attempt to hold a lock, until it is granted or over. Then it settles its promise once, and nothing is left of it.
+ */
 export class Request implements Queued<Request> {
   readonly terms: Terms;
   readonly context: Context;

@@ -16,14 +16,16 @@ import type { Request } from "./request.ts";
 import { originOf } from "./room.ts";
 import type { Room } from "./room.ts";
 
-/** After this time, in milliseconds, a turn hands the lock to nobody else, so slow work alternates between processes. */
+/**
+ * After this time, in milliseconds, a turn hands the lock to nobody else, so slow work alternates between processes.
+ */
 const TURN_TIME = 50;
 /** A lease with less than this share of its ttl left is not handed on either. */
 const FRESH = 2 / 3;
 /**
- * How old the scheme's latest confirmation of the grant may be when it is handed on, in milliseconds: for that long (or for a
- * round trip, if that takes longer) an unreported loss may go unnoticed. It is requested again when half of that time has
- * passed, so that requests hardly ever wait for it.
+ * How old the scheme's latest confirmation of the grant may be when it is handed on, in milliseconds: for that long (or
+ * for a round trip, if that takes longer) an unreported loss may go unnoticed. It is requested again when half of that
+ * time has passed, so that requests hardly ever wait for it.
  */
 const CONFIRM_AFTER = 10;
 
@@ -40,12 +42,13 @@ export interface TurnOwner {
 const NOBODY: Extending = { extended: () => {}, notExtended: () => {} };
 
 /**
- * The time in which one process has a lock: the scheme's grant, and the leases that are based on it. An exclusive lock passes
- * from one request to the next, first come, first served, each time with its own fence: to those that waited at the place when
- * it was granted, and not after {@link TURN_TIME}. Shared ones hold it together.
+ * The time in which one process has a lock: the scheme's grant, and the leases that are based on it. An exclusive lock
+ * passes from one request to the next, first come, first served, each time with its own fence: to those that waited at
+ * the place when it was granted, and not after {@link TURN_TIME}. Shared ones hold it together.
  *
- * Nothing is handed on while the scheme cannot report a loss, or may have missed one, or once a loss was reported; and not
- * without a confirmation that the grant still stands, which is no older than {@link CONFIRM_AFTER} or has just arrived.
+ * Nothing is handed on while the scheme cannot report a loss, or may have missed one, or once a loss was reported; and
+ * not without a confirmation that the grant still stands, which is no older than {@link CONFIRM_AFTER} or has just
+ * arrived.
  */
 export class Turn implements Ground, Queued<Turn> {
   grant: Grant;

@@ -65,7 +65,7 @@ test("what failed because of an error of the library says which, so that it can 
   expect(failureOf(new CliError(64, "the lock's name is empty")).code).toBeUndefined();
 });
 
-test("only what is no error of ours is unexpected, and is told with its trace", () => {
+test("only other errors are unexpected, and they come with a trace", () => {
   expect(failureOf(new TypeError("x is not a function"))).toEqual({
     exitCode: 71,
     message: "unexpected failure, please report it: TypeError: x is not a function",

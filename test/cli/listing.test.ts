@@ -24,7 +24,7 @@ async function lines(...args: string[]): Promise<string[]> {
 }
 
 describe("ls", () => {
-  test("tells a row for each holder and waiter, in order, in 80 columns", async () => {
+  test("shows a row for each holder and waiter, in order, in 80 columns", async () => {
     const holder = await cli.hold("deploy");
     await cli.hold("config", "--shared", "--label", "web1:1:node");
     const [first, second] = await enqueue("deploy", ["--shared"], []);
@@ -47,7 +47,7 @@ describe("ls", () => {
     expect(Math.max(...found.map((line) => line.length))).toBeLessThanOrEqual(70 + host);
   });
 
-  test("tells only what matches the pattern", async () => {
+  test("shows only locks that match the pattern", async () => {
     await cli.hold("deploy:web");
     await cli.hold("report");
     expect((await lines("ls", "deploy:*")).map((line) => line.split(" ")[0])).toEqual(["NAME", "deploy:web"]);
@@ -64,7 +64,7 @@ describe("ls", () => {
     expect((await lines("ls"))[1]).toMatch(/^"red \\u001b\[31m\\u202e" {2}/);
   });
 
-  test("tells keys of other libraries", async () => {
+  test("shows keys of other libraries", async () => {
     await cli.redis.set("lock:other", "theirs");
     expect((await lines("ls"))[1]).toBe("other  exclusive  (foreign key)  no expiry");
   });
@@ -78,7 +78,7 @@ describe("ls", () => {
 });
 
 describe("show", () => {
-  test("--json tells holders and waiters, and null for what is not known", async () => {
+  test("--json has holders and waiters, and null for what is unknown", async () => {
     const holder = await cli.hold("deploy");
     const [waiter] = await enqueue("deploy", ["--shared"]);
     expect(await cli.show("deploy")).toEqual({

@@ -53,7 +53,7 @@ describe.each(kinds)("%s", (_, servers, size, make) => {
     }
   });
 
-  test("a waiter hears of a release", async (t) => {
+  test("a waiter is notified of a release", async (t) => {
     const machines = await openMachines(t, servers);
     const held = Array.from({ length: size }, () => make(ours, machines.clients(), quick));
     for (const each of held) await each.acquire();
@@ -86,7 +86,7 @@ describe.each(kinds)("%s", (_, servers, size, make) => {
     }
   });
 
-  test("who holds hears at once by its own clock when the servers are silent", async (t) => {
+  test("a holder is notified by its own clock if the servers are silent", async (t) => {
     const machines = await openMachines(t, servers);
     const lost: Error[] = [];
     const onLockLost = (error: Error): void => void lost.push(error);

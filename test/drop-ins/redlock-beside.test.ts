@@ -123,7 +123,7 @@ test("on a client in another database, sesamecare's locks are in database 0, and
   expect(await machines.clients()[0]?.keys("*")).toEqual([]);
 });
 
-test("a client's key prefix stands before the keys, as with redlock 5", async (t) => {
+test("a client's key prefix applies to the keys, as with redlock 5", async (t) => {
   const machines = await openMachines(t, 1);
   const held = await new Redlock5(machines.clients({ keyPrefix: "app:" }), once).acquire(["a"], 10_000);
   await expect(new Redlock(machines.clients({ keyPrefix: "app:" }), once).acquire(["a"], 10_000)).rejects.toThrow();

@@ -8,16 +8,19 @@ import { openMachines, rejection } from "./stage.ts";
 const hour = 3_600_000;
 const once = { retryCount: 0 };
 
-test.for([1, 3])("a waiter hears of a release, on %i servers, and does not wait for its next try", async (count, t) => {
-  const machines = await openMachines(t, count);
-  const holder = await new Redlock(machines.clients()).acquire(["a"], hour);
-  const waiting = new Redlock(machines.clients(), { retryDelay: hour, retryJitter: 0, retryCount: 1 });
-  const waiter = waiting.acquire(["a"], hour);
-  const [looker] = machines.clients();
-  await until(async () => (await looker!.pubsub("CHANNELS")).length === 1, "the waiter listened");
-  await holder.release();
-  await (await waiter).release();
-});
+test.for([1, 3])(
+  "a waiter is notified of a release, on %i servers, and does not wait for its next try",
+  async (count, t) => {
+    const machines = await openMachines(t, count);
+    const holder = await new Redlock(machines.clients()).acquire(["a"], hour);
+    const waiting = new Redlock(machines.clients(), { retryDelay: hour, retryJitter: 0, retryCount: 1 });
+    const waiter = waiting.acquire(["a"], hour);
+    const [looker] = machines.clients();
+    await until(async () => (await looker!.pubsub("CHANNELS")).length === 1, "the waiter listened");
+    await holder.release();
+    await (await waiter).release();
+  },
+);
 
 test("a wait that ends listens no longer", async (t) => {
   const machines = await openMachines(t, 1);
@@ -92,7 +95,7 @@ test("a lock that took longer to get than it lasts is no lock", async (t) => {
   await until(async () => (await client!.exists("a")) === 0, "its key was gone");
 });
 
-test("a routine hears that its lock has ended while the server is silent", async (t) => {
+test("a routine is notified that its lock has ended while the server is silent", async (t) => {
   const machines = await openMachines(t, 1);
   const settings = { automaticExtensionThreshold: 200, ...once };
   let reason: unknown;
@@ -118,7 +121,7 @@ test("what a routine throws is what using rejects with, at once, also if its loc
   expect(error.message).toBe("business");
 });
 
-test("a routine hears that its lock was taken away at the next extension, and no later", async (t) => {
+test("a routine is notified at the next extension that its lock was taken away", async (t) => {
   const machines = await openMachines(t, 1);
   const [client] = machines.clients();
   const redlock = new Redlock([client!]);
@@ -131,7 +134,7 @@ test("a routine hears that its lock was taken away at the next extension, and no
   expect(await client!.get("a")).toBe("thief");
 });
 
-test("a release of what is gone is refused at once, without tries that cannot succeed", async (t) => {
+test("a release of a lock that is gone is refused at once, without useless tries", async (t) => {
   const machines = await openMachines(t, 1);
   const lock = await new Redlock(machines.clients(), { retryDelay: hour }).acquire(["a"], 1_000);
   await machines.clients()[0]!.del("a");
@@ -149,7 +152,7 @@ test("using counts extensions and shows the lock as it is", async (t) => {
   });
 });
 
-test("a step of the clock of the day neither ends a lock nor lets it last", async (t) => {
+test("a step of the wall clock neither ends nor prolongs a lock", async (t) => {
   const machines = await openMachines(t, 1);
   const redlock = new Redlock(machines.clients());
   const lock = await redlock.acquire(["a"], 60_000);
@@ -161,7 +164,7 @@ test("a step of the clock of the day neither ends a lock nor lets it last", asyn
   await extended.release();
 });
 
-test("string scripts are used, hooks are handed the text, and scripts show what is run", async (t) => {
+test("string scripts are used, hooks get the text, and scripts show what is run", async (t) => {
   const machines = await openMachines(t, 1);
   const redlock = new Redlock(machines.clients(), once, {
     acquireScript: (script) => `${script}-- changed`,

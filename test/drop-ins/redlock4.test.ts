@@ -55,7 +55,7 @@ test("a lock that has expired is not extended", async (t) => {
   );
 });
 
-test("clientError tells of what the servers failed of, at each try", async (t) => {
+test("clientError reports the servers' errors, at each try", async (t) => {
   const machines = await openMachines(t, 3);
   for (const client of machines.clients()) await client.sadd("a", "no lock");
   const redlock = new Redlock(machines.clients(), options);
@@ -65,7 +65,7 @@ test("clientError tells of what the servers failed of, at each try", async (t) =
   await until(() => heard.length === 9, "all had failed");
 });
 
-test("a disposer's lock is held while it is used, and its handler hears of a release that failed", async (t) => {
+test("a disposer's lock is held while it is used, and its handler gets the error of a failed release", async (t) => {
   const machines = await openMachines(t, 1);
   const [client] = machines.clients();
   const redlock = new Redlock([client!], options);
@@ -95,7 +95,7 @@ test("retryCount 0 of one call is heeded", async (t) => {
   await lock.unlock();
 });
 
-test("an extension that fails leaves what is held", async (t) => {
+test("an extension that fails leaves the lock as it is", async (t) => {
   const machines = await openMachines(t, 1);
   const [client] = machines.clients();
   const redlock = new Redlock([client!], options);

@@ -28,7 +28,7 @@ function reads(looks: readonly Redis[]): Promise<number[]> {
 }
 
 describe.each([...clusterFinders, "an iovalkey Cluster" as const])("%s", (finder) => {
-  test("sends to each server in one write what is sent together", LONG, async () => {
+  test("sends commands of one turn to each server in one write", LONG, async () => {
     const { client, end } = finder === "an iovalkey Cluster" ? iovalkey() : await finders[finder](nodes.seeds);
     const driver = driverFor(client);
     const masters = (await nodes.masters()).map(({ server }) => new Redis(server.url));
@@ -129,7 +129,7 @@ test("one server of it, given as if it were alone, is refused with what to give 
   }
 });
 
-test("no rejection is left unheard when a connection breaks that was told of a key on its way", async (t) => {
+test("no rejection is unhandled if a connection breaks after ASKING for a key that moves", async (t) => {
   const rejections = unhandledRejections(t);
   const client = new Cluster(nodes.seeds);
   t.onTestFinished(() => client.disconnect());

@@ -65,7 +65,7 @@ describe("over several servers", () => {
     expect(next).toMatchObject({ code: 0, stdout: "ran\n", stderr: "" });
   });
 
-  test.each(LIBRARIES)("exec goes on while a server is frozen, with %s", async (client) => {
+  test.each(LIBRARIES)("exec continues while a server is frozen, with %s", async (client) => {
     servers[2]?.freeze();
     const run = cli.run(["exec", unique(), "--client", client, ...over(...some(3)), "--", "echo", "ran"]);
     expect(await run).toMatchObject({ code: 0, stdout: "ran\n", stderr: "" });
@@ -194,7 +194,7 @@ describe("over Sentinels", () => {
     expect(await next.ended).toMatchObject({ code: 0, stdout: "ran\n" });
   });
 
-  test("exec goes on over a failover that its lock survives, with each library", async () => {
+  test("exec continues over a failover that its lock survives, with each library", async () => {
     const names = LIBRARIES.map((client) => unique(client));
     const holders = LIBRARIES.map((client, i) =>
       cli.start(["exec", names[i]!, "--client", client, "--ttl", "6s", ...urls(), ...HOLD]),

@@ -90,7 +90,7 @@ async function subscribers(): Promise<number> {
 }
 
 describe.each(["lua", "set"] as const)("the scheme %s", (scheme) => {
-  test("locks, waits, hands over, extends, releases and tells of locks on every server", async () => {
+  test("locks, waits, hands over, extends, releases and queries locks on every server", async () => {
     const [a, b] = [await manager({ scheme }), await manager({ scheme })];
     const names = Array.from({ length: 30 }, () => unique());
     const fences = new Map<string, number>();

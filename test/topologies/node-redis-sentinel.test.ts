@@ -135,7 +135,7 @@ test("a connection that was lost and came back counts, though no call was out", 
   await until(() => driver.drops > drops, "the loss had been counted");
 });
 
-test("what listens is told as soon as the client has found the next server", async () => {
+test("subscriptions follow as soon as the client has found the next server", async () => {
   const { driver } = await open();
   await driver.send(["PING"]);
   const hurry = vi.spyOn(Followers.prototype, "hurry");

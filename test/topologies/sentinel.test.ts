@@ -196,28 +196,31 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
     await stage.cleared();
   });
 
-  test.for(families)("a holder whose lock the promoted replica missed is told, and fences grow (%s)", async (on, t) => {
-    const stage = await openSentinels(t, { replicas: 1 });
-    const name = unique();
-    const locks = await stage.manager({ on });
-    const { thaw } = await stage.cutOff();
-    const before = await stage.look();
-    const holder = await hold(locks, name, { ttl: 15_000 });
-    expect(await before.exists("lock::fence")).toBe(1);
-    const master = await stage.sentinels.master();
-    await master.crash();
-    thaw();
-    const redis = await stage.look(await stage.sentinels.promoted(master));
-    expect(await redis.exists("lock::fence"), "the counter was lost").toBe(0);
-    // Before its time is over: by its renewal.
-    expect((await lossOf(holder)).reason).toBe("expired");
-    const next = await (await stage.manager({ on })).acquire(name);
-    expect(next.fence).toBeGreaterThan(holder.lock.fence);
-    await holder.end();
-    expect(next.held).toBe(true);
-    expect(await next.release()).toBe(true);
-    await stage.cleared();
-  });
+  test.for(families)(
+    "a holder whose lock the promoted replica missed is notified, and fences grow (%s)",
+    async (on, t) => {
+      const stage = await openSentinels(t, { replicas: 1 });
+      const name = unique();
+      const locks = await stage.manager({ on });
+      const { thaw } = await stage.cutOff();
+      const before = await stage.look();
+      const holder = await hold(locks, name, { ttl: 15_000 });
+      expect(await before.exists("lock::fence")).toBe(1);
+      const master = await stage.sentinels.master();
+      await master.crash();
+      thaw();
+      const redis = await stage.look(await stage.sentinels.promoted(master));
+      expect(await redis.exists("lock::fence"), "the counter was lost").toBe(0);
+      // Before its time is over: by its renewal.
+      expect((await lossOf(holder)).reason).toBe("expired");
+      const next = await (await stage.manager({ on })).acquire(name);
+      expect(next.fence).toBeGreaterThan(holder.lock.fence);
+      await holder.end();
+      expect(next.held).toBe(true);
+      expect(await next.release()).toBe(true);
+      await stage.cleared();
+    },
+  );
 
   test("what a master grants that was replaced while it was frozen is lost, and guards refuse its late write", async (t) => {
     const stage = await openSentinels(t, { replicas: 1 });

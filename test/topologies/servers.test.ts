@@ -189,7 +189,7 @@ describe("a cluster", () => {
 describe("a server with TLS", () => {
   const trusting = ({ ca }: TlsServer): object => ({ tls: { ca } });
 
-  test("is reached by who trusts its authority, and not in the clear", async () => {
+  test("is reached by a client that trusts its authority, and not without TLS", async () => {
     const tls = await stops(startTls());
     const redis = new Redis(tls.url, trusting(tls));
     onTestFinished(() => redis.disconnect());

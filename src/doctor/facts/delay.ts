@@ -17,7 +17,10 @@ export interface Measured {
   readonly clock: { readonly offset: number; readonly error: number } | undefined;
 }
 
-/** The quickest answer gives the best estimate of the server's clock: Cristian's algorithm, https://doi.org/10.1007/BF01784024. */
+/**
+ * The quickest answer gives the best estimate of the server's clock: Cristian's algorithm,
+ * https://doi.org/10.1007/BF01784024.
+ */
 export async function measure(send: Send, clock: Clock): Promise<Measured> {
   const delays: number[] = [];
   let [best, offset] = [Infinity, NaN];

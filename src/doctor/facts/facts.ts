@@ -18,7 +18,10 @@ export interface Facts {
   readonly delay: Delay;
   /** How far its clock is ahead of ours, and how far off that may be, in milliseconds. */
   readonly clock: { readonly offset: number; readonly error: number } | undefined;
-  /** Of a message to a channel of the prefix, in milliseconds; Infinity if none arrives. Undefined if none is needed, or a right is missing. */
+  /**
+   * Of a message to a channel of the prefix, in milliseconds; Infinity if none arrives. Undefined if none is needed, or
+   * a right is missing.
+   */
   readonly push: number | undefined;
   /** Commands that locks need and the server refuses. */
   readonly refused: readonly Refusal[];

@@ -13,8 +13,8 @@ export function isGlide(client: object): client is GlideClient {
 }
 
 /**
- * GLIDE reconnects without reporting it, and sends nothing twice: a command without an answer when the connection broke is
- * rejected, as is one that took longer than the client's `requestTimeout`. So each of these counts as a loss.
+ * GLIDE reconnects without reporting it, and sends nothing twice: a command without an answer when the connection broke
+ * is rejected, as is one that took longer than the client's `requestTimeout`. So each of these counts as a loss.
  */
 export class GlideDriver extends HearingDriver implements Driver {
   readonly client = "glide";

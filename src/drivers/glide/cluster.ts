@@ -39,7 +39,9 @@ export class GlideClusterDriver extends GlideDriver {
     return replies;
   }
 
-  /** To a server for WATCH alone, with GLIDE's other client: this one would send again elsewhere what was redirected. */
+  /**
+   * To a server for WATCH alone, with GLIDE's other client: this one would send again elsewhere what was redirected.
+   */
   override async session(key: string): Promise<Driver> {
     const [id, addresses] = await Promise.all([this.send(["CLUSTER", "MYID"], key), this.#addresses()]);
     const address = addresses.get(String(id));

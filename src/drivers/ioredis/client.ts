@@ -101,8 +101,8 @@ export class IoredisDriver extends HearingDriver implements Driver {
   }
 
   /**
-   * ioredis ends a client permanently if it hears of a failover just while it asks a Sentinel for the primary. Only then does it
-   * report this error; it does not if somebody closed the client.
+   * ioredis ends a client permanently if it hears of a failover just while it asks a Sentinel for the primary. Only
+   * then does it report this error; it does not if somebody closed the client.
    */
   #revive(): void {
     if (!this.#end && messageOf(this.complaint) === "Connection is closed.") this.#redis.connect?.().catch(ignore);

@@ -1,6 +1,7 @@
 /**
- * Ensures that locks are kept in the database that the client was made for. node-redis sends commands that wait for a connection
- * together with its SELECT, before it knows whether the server has that database; if not, they run in database 0.
+ * Ensures that locks are kept in the database that the client was made for. node-redis sends commands that wait for a
+ * connection together with its SELECT, before it knows whether the server has that database; if not, they run in
+ * database 0.
  */
 import type { Health } from "../health.ts";
 import { isFromServer } from "../server-errors.ts";

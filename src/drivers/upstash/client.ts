@@ -1,6 +1,6 @@
 /**
- * Over HTTP, with @upstash/redis: for serverless functions, and runtimes without sockets. There are no pushes, so waiters
- * poll; and there is no connection of our own, so there is neither WATCH nor WAIT.
+ * Over HTTP, with @upstash/redis: for serverless functions, and runtimes without sockets. There are no pushes, so
+ * waiters poll; and there is no connection of our own, so there is neither WATCH nor WAIT.
  */
 import { SchemeError } from "../../errors.ts";
 import type { Driver, Send, Subscription } from "../driver.ts";

@@ -183,8 +183,8 @@ function refused(text: string, expected: string, remedy?: string): TypeError {
 }
 
 /**
- * In a text that is not a valid URL, nobody knows where the password ends: everything before the last @ is left out, and whatever
- * stands where a port or a parameter's value would.
+ * In a text that is not a valid URL, nobody knows where the password ends: everything before the last @ is left out,
+ * and whatever stands where a port or a parameter's value would.
  */
 function withoutSecrets(text: string): string {
   const [, protocol = "", rest = ""] = /^([a-z]+(?:\+[a-z]+)?:\/\/)?([^]*)$/i.exec(text) ?? [];

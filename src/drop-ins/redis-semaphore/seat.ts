@@ -1,4 +1,6 @@
-/** What one holder has on all servers: a mutex, or permits of a semaphore. Takes, refreshes and releases; keeps no time. */
+/**
+ * What one holder has on all servers: a mutex, or permits of a semaphore. Takes, refreshes and releases; keeps no time.
+ */
 import { systemClock } from "../../clock.ts";
 import { COMMAND_LIMIT } from "../../drivers/time-limit.ts";
 import { endsKey } from "../../schemes/keys.ts";

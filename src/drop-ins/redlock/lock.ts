@@ -14,7 +14,10 @@ export interface LockKeeper {
   extend(existing: Lock, duration: number, settings?: Partial<Settings>): Promise<Lock>;
 }
 
-/** A lock that is held. One that is made anew of `resources` and `value`, in any process, is released and extended alike. */
+/**
+ * A lock that is held. One that is made anew of `resources` and `value`, in any process, is released and extended
+ * alike.
+ */
 export class Lock {
   readonly redlock: LockKeeper;
   readonly resources: string[];
@@ -43,8 +46,8 @@ export class Lock {
   }
 
   /**
-   * Milliseconds until it ends, by this process's monotonic clock: what happens to the clock of the day meanwhile does not
-   * count. Negative once it has ended.
+   * Milliseconds until it ends, by this process's monotonic clock: what happens to the clock of the day meanwhile does
+   * not count. Negative once it has ended.
    */
   get remaining(): number {
     return this.#deadline.remaining(this.expiration);

@@ -21,8 +21,8 @@ export interface ScriptHooks {
 }
 
 /**
- * Locks over one or several independent servers, with the interface, the keys and the values of redlock 5: it and redlock
- * exclude one another. Waiters hear of releases by its like and do not only look now and then.
+ * Locks over one or several independent servers, with the interface, the keys and the values of redlock 5: it and
+ * redlock exclude one another. Waiters hear of releases by its like and do not only look now and then.
  *
  * Emits `error` with each server's vote against; without listeners that does nothing.
  */
@@ -104,8 +104,8 @@ export class Redlock extends EventEmitter implements LockKeeper {
   }
 
   /**
-   * Hold the resources while the routine runs; the lock is extended until then. The routine's signal is aborted, with the
-   * error as `signal.error`, as soon as the lock has ended by this process's own clock or is known to be lost.
+   * Hold the resources while the routine runs; the lock is extended until then. The routine's signal is aborted, with
+   * the error as `signal.error`, as soon as the lock has ended by this process's own clock or is known to be lost.
    *
    *     await redlock.using(["a", "b"], 5000, async (signal) => {
    *       await work();

@@ -1,11 +1,13 @@
 /**
- * The scripts, with redlock's keys, values and arguments, so that both exclude one another. They stand here as text, not
- * in .lua files, because they are public: users' hooks are handed this text and change it.
+ * The scripts, with redlock's keys, values and arguments, so that both exclude one another. They stand here as text,
+ * not in .lua files, because they are public: users' hooks are handed this text and change it.
  */
 import { plainScript } from "../member.ts";
 import type { Member, PlainScript } from "../member.ts";
 
-/** KEYS resources, ARGV value, milliseconds. A key of our own value is taken again: the client may have sent this twice. */
+/**
+ * KEYS resources, ARGV value, milliseconds. A key of our own value is taken again: the client may have sent this twice.
+ */
 export const ACQUIRE = `
   -- Return 0 if an entry with a different lock value exists.
   for i, key in ipairs(KEYS) do
@@ -39,8 +41,8 @@ export const EXTEND = `
 `;
 
 /**
- * KEYS resources, ARGV value, the command to publish with, a channel for each resource. Without channels nobody is told.
- * An account may lack the right to publish, and Redis before 7 SPUBLISH: then waiters find out by themselves.
+ * KEYS resources, ARGV value, the command to publish with, a channel for each resource. Without channels nobody is
+ * told. An account may lack the right to publish, and Redis before 7 SPUBLISH: then waiters find out by themselves.
  */
 export const RELEASE = `
   local count = 0

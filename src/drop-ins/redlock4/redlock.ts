@@ -34,8 +34,8 @@ export interface Options extends LockOptions {
 const LOCK = ACQUIRE.replace("redis.pcall", "redis.call");
 
 /**
- * Locks over one or several independent servers, with the interface, the keys and the values of redlock 4, in promises: it
- * and redlock exclude one another.
+ * Locks over one or several independent servers, with the interface, the keys and the values of redlock 4, in promises:
+ * it and redlock exclude one another.
  *
  * Emits `clientError` with what servers and clients failed of.
  */

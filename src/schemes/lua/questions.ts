@@ -17,7 +17,10 @@ const FOREIGN_POKE = 50;
 /** While no push can arrive, waiters look often enough to find a grant within its claim window. */
 const DEAF_POKE = CLAIM_WINDOW / 4;
 
-/** Asks for locks, in the order of the questions: quick attempts at what is likely to be free, else a place in the queue. */
+/**
+ * Asks for locks, in the order of the questions: quick attempts at what is likely to be free, else a place in the
+ * queue.
+ */
 export class Questions {
   readonly #calls: Calls;
   readonly #channels: Channels;
@@ -134,7 +137,8 @@ export class Questions {
       ticket ?? "",
       String(waiting),
       String(fences),
-      // A push names the latest question before it: the grant was made after that question. A pushed grant is not confirmed.
+      // A push names the latest question before it: the grant was made after that question. A pushed grant is not
+      // confirmed.
       durability ? "0" : String(Math.floor(askedAt * 1_000)),
       String(maxQueue ?? ""),
       label,

@@ -1,4 +1,6 @@
-/** Reads and checks the answers of the `lua` scheme's scripts. An answer of another shape is an error, never an outcome. */
+/**
+ * Reads and checks the answers of the `lua` scheme's scripts. An answer of another shape is an error, never an outcome.
+ */
 import { schemeError } from "../../drivers/server-errors.ts";
 import { mismatch, QueueFullError, SchemeError } from "../../errors.ts";
 import type { LockError } from "../../errors.ts";

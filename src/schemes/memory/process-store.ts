@@ -2,12 +2,14 @@ import { systemClock } from "../../clock.ts";
 import { LockError } from "../../errors.ts";
 import { MemoryStore } from "./store.ts";
 
-/** Where all copies of this module look: a program may have loaded it twice, from two installed versions or two bundles. */
+/**
+ * Where all copies of this module look: a program may have loaded it twice, from two installed versions or two bundles.
+ */
 const SHARED = Symbol.for("holdfast.memory");
 
 /**
- * The version of the store, its records and its listeners, as a scheme of another copy sees them. If you change them in a
- * way that an older copy would not understand, add one.
+ * The version of the store, its records and its listeners, as a scheme of another copy sees them. If you change them in
+ * a way that an older copy would not understand, add one.
  */
 const VERSION = 1;
 

@@ -1,21 +1,22 @@
 /**
- * How the scheme `set` draws fences: max(last + 1, the server's clock in microseconds), in the same MULTI that takes the
- * lock, without a script.
+ * How the scheme `set` draws fences: max(last + 1, the server's clock in microseconds), in the same MULTI that takes
+ * the lock, without a script.
  *
  * BITFIELD with OVERFLOW SAT is the maximum: 64 bits, from which the floor is taken and to which it is added again, are
  * max(last, floor), because an unsigned field does not go below zero. Then the fences drawn are added. One command, so
  * nobody comes in between.
  *
  * The floor is this process's estimate of the server's clock, because a MULTI cannot compute with the reply to TIME. It
- * is never ahead of that clock. So each MULTI asks for TIME as well, and a fence that turns out to lie further behind than
- * MOST_LAG and a round trip is not used: it is drawn once more, above that time, if the lock is still held then. That is
- * why fences grow also after a restart or a failover that lost the last ones: those before are at most the server's
- * clock of then, those after are at least the clock after the outage, less MOST_LAG and a round trip. (The first fence
- * of a process is drawn twice, and so is one after a minute without.)
+ * is never ahead of that clock. So each MULTI asks for TIME as well, and a fence that turns out to lie further behind
+ * than MOST_LAG and a round trip is not used: it is drawn once more, above that time, if the lock is still held then.
+ * That is why fences grow also after a restart or a failover that lost the last ones: those before are at most the
+ * server's clock of then, those after are at least the clock after the outage, less MOST_LAG and a round trip. (The
+ * first fence of a process is drawn twice, and so is one after a minute without.)
  *
  * The scheme `lua` counts in a key of its own, as decimal digits, with which no command but INCR can compute. This
  * scheme counts there, too, and the larger number is the fence. So a lock's fences also grow if both schemes take it in
- * turn: from `lua` to `set` because of that key, from `set` to `lua` because scripts floor fences with the server's clock.
+ * turn: from `lua` to `set` because of that key, from `set` to `lua` because scripts floor fences with the server's
+ * clock.
  */
 import type { Clock } from "../../clock.ts";
 import type { Home } from "../keys.ts";

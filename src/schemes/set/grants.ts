@@ -1,7 +1,7 @@
 /**
- * Takes locks: all that are requested in one turn of the event loop, and share a counter, in one MULTI. It sets each key
- * unless it is there (`SET key token NX PX ttl`), and draws the fences in the same atomic step. So a later holder of a lock
- * has the larger fence.
+ * Takes locks: all that are requested in one turn of the event loop, and share a counter, in one MULTI. It sets each
+ * key unless it is there (`SET key token NX PX ttl`), and draws the fences in the same atomic step. So a later holder
+ * of a lock has the larger fence.
  */
 import type { Clock } from "../../clock.ts";
 import type { Driver } from "../../drivers/driver.ts";

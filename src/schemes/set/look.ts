@@ -34,7 +34,10 @@ export class Looking {
     throw schemeError(new Error("TRYAGAIN the key changed meanwhile"));
   }
 
-  /** Leaves out keys that are not locks of this scheme. Each lock is read at one instant, but not all at the same instant. */
+  /**
+   * Leaves out keys that are not locks of this scheme. Each lock is read at one instant, but not all at the same
+   * instant.
+   */
   async all(names: readonly string[]): Promise<LockState[]> {
     const parts = this.#partsOf(names);
     const states: (LockState | undefined)[] = [];

@@ -1,7 +1,7 @@
 /**
- * Compare with WATCH: read, compare, and act in a MULTI that the server drops if a key has changed in between. It does so
- * for all keys at once that are asked for in one turn of the event loop, and for those that come while such a batch is
- * out: two round trips, however many there are. Only if EXEC fails, the batch is taken apart.
+ * Compare with WATCH: read, compare, and act in a MULTI that the server drops if a key has changed in between. It does
+ * so for all keys at once that are asked for in one turn of the event loop, and for those that come while such a batch
+ * is out: two round trips, however many there are. Only if EXEC fails, the batch is taken apart.
  */
 import type { Driver } from "../../drivers/driver.ts";
 import { transactProven } from "../../drivers/proof.ts";
@@ -74,8 +74,8 @@ export class WatchCompare extends Compare {
   }
 
   /**
-   * Those that are equal if the client looks. Our connection looks into another database then, because the client's user
-   * has moved it with SELECT.
+   * Those that are equal if the client looks. Our connection looks into another database then, because the client's
+   * user has moved it with SELECT.
    */
   async #missed(items: readonly Comparison[]): Promise<Comparison[]> {
     if (items.length === 0) return [];
