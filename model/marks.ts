@@ -198,7 +198,9 @@ export class MarksModel implements Model {
     const requests = [0, 1].map((c) => `${c} holds for ${state[c]}`);
     const nodes = [0, 1, 2].map((x) => {
       const [holder, left, noted, over] = state.slice(node(x));
-      const ways = [0, 1].map((c) => `${["", "asked", "answered", "counted"][state[link(x, c)]!]} ${state[link(x, c) + 1]}`);
+      const ways = [0, 1].map(
+        (c) => `${["", "asked", "answered", "counted"][state[link(x, c)]!]} ${state[link(x, c) + 1]}`,
+      );
       return `[voted ${holder} for ${left}; noted ${noted} over ${over}; ${ways.join(", ")}]`;
     });
     return `${requests.join(", ")}${state[FORGOT] ? ", forgot" : ""} ${nodes.join(" ")}`;

@@ -32,7 +32,11 @@ async function openScheme(t: Finishing, nodes: Nodes): Promise<OpenScheme> {
     nodes.proxies.map(async ({ url }, i) => {
       const { client, end } = await connectClient("ioredis 6", url, { retryStrategy: () => 20 });
       t.onTestFinished(end);
-      return watched(driverFor(client, { watchServer: true }), () => asked[i]!++, () => gate);
+      return watched(
+        driverFor(client, { watchServer: true }),
+        () => asked[i]!++,
+        () => gate,
+      );
     }),
   );
   const clientId = `client-${clients++}`.padEnd(22, "-");
@@ -93,7 +97,8 @@ describe("while all nodes are left out, whoever asks hears of it once the call h
     const farewell = { lock: held.lock, token: held.token, mode: held.mode, fence: 1, isBehind: false };
     const calls = {
       acquire: () => called((caller) => scheme.acquire({ ...question(true), ...terms, ticket: undefined, ...caller })),
-      tryAcquire: () => called((caller) => scheme.acquire({ ...question(false), ...terms, ticket: undefined, ...caller })),
+      tryAcquire: () =>
+        called((caller) => scheme.acquire({ ...question(false), ...terms, ticket: undefined, ...caller })),
       extend: () => called((caller) => scheme.extend({ ...held, fence: 1 }, 30_000, undefined, caller)),
       release: () => called((caller) => scheme.release({ ...farewell, ...caller })),
     };

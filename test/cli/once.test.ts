@@ -39,7 +39,11 @@ test("over several servers one machine runs the command, while one of the server
   expect(ended.map(({ code }) => code)).toEqual([0, 0]);
   expect(ended.map(({ stdout }) => stdout).sort()).toEqual(["", "ran\n"]);
   await nodes.servers[1]!.crash();
-  expect(await cli.run(args)).toMatchObject({ code: 0, stdout: "", stderr: expect.stringContaining("already done by") });
+  expect(await cli.run(args)).toMatchObject({
+    code: 0,
+    stdout: "",
+    stderr: expect.stringContaining("already done by"),
+  });
 });
 
 test("a command that fails has its exit code passed on, has run, and is told as failed", async () => {

@@ -119,7 +119,7 @@ export class Marks implements Meeting {
     // A lease that its vote from before helped to decide is known to others after that time, however slow they are.
     if (age < DECIDED_WITHIN) throw leftOut(`for another ${Math.ceil(DECIDED_WITHIN - age)} ms at least`);
     const lefts = await Promise.all(
-      told.map(({ witness, left }) => left ?? this.#noteLeases(witness, String(name)).catch(() => undefined)),
+      told.map(async ({ witness, left }) => left ?? this.#noteLeases(witness, String(name)).catch(() => undefined)),
     );
     if (lefts.includes(undefined)) throw leftOut("until the other nodes have told which");
     return Math.max(...(lefts as number[]));

@@ -124,7 +124,6 @@ export class Node {
     return this.#trouble;
   }
 
-  /** It does not answer. */
   get isSilent(): boolean {
     return this.#isSilent;
   }

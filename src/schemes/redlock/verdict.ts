@@ -36,9 +36,7 @@ export function judgeVotes(
  * `unsure` if a release finds nothing, perhaps because it was sent twice.
  */
 export type HolderVote =
-  | { readonly kind: "yes" }
-  | { readonly kind: "no" | "unsure"; readonly holder: string }
-  | { readonly kind: "failed" };
+  { readonly kind: "yes" } | { readonly kind: "no" | "unsure"; readonly holder: string } | { readonly kind: "failed" };
 
 /**
  * Whether a lease is longer. Only a majority can end it: a holder whose majority stands keeps its lease until its
