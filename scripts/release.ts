@@ -32,6 +32,21 @@ export function objectionTo(next: string, last: string): string | undefined {
   return followers.includes(next) ? undefined : `Expected ${followers.join(", ")} after ${last}; got ${next}.`;
 }
 
+/** What npm shows of a package, and where its README's links lead: nobody but the release's maker knows the address. */
+const ADDRESSES = ["repository", "homepage", "bugs"];
+
+/** @returns what to do before this package can be published, or undefined */
+export function objectionToManifest(manifest: object): string | undefined {
+  const missing = ADDRESSES.filter((field) => !(field in manifest));
+  if (missing.length === 0) return undefined;
+  return (
+    `Expected package.json to have ${ADDRESSES.join(", ")}; ${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} missing. ` +
+    "npm needs repository to prove where the package was built, and to resolve the README's links. " +
+    'Commit what this writes: npm pkg set repository.type=git repository.url="git+https://HOST/OWNER/NAME.git" ' +
+    'homepage="https://HOST/OWNER/NAME#readme" bugs.url="https://HOST/OWNER/NAME/issues"'
+  );
+}
+
 /** The changelog with what is unreleased under the version's heading. @throws Error if there is nothing */
 export function withVersion(changelog: string, version: string, date: string): string {
   const [before, after] = changelog.split(HEADING);
@@ -40,28 +55,17 @@ export function withVersion(changelog: string, version: string, date: string): s
   return `${before}${HEADING}\n## ${version} (${date})\n${after}`;
 }
 
-interface Manifest {
-  readonly version: string;
-  readonly repository?: unknown;
-  readonly publishConfig?: { readonly provenance?: boolean };
-}
-
-/** @returns why this package cannot be published with provenance, or undefined */
-export function missingFor({ repository, publishConfig }: Manifest): string | undefined {
-  if (publishConfig?.provenance !== true) return "Expected publishConfig.provenance to be true in package.json.";
-  if (repository === undefined) {
-    return "Expected repository in package.json: npm compares it with where the package was built.";
-  }
-  return undefined;
-}
-
 function main(version: string, isDryRun: boolean): void {
-  const manifest = JSON.parse(readFileSync(new URL("package.json", root), "utf8")) as Manifest;
+  const manifest = JSON.parse(readFileSync(new URL("package.json", root), "utf8")) as {
+    version: string;
+    publishConfig?: { provenance?: boolean };
+  };
   const changelog = withVersion(readFileSync(new URL("CHANGELOG.md", root), "utf8"), version, day());
   const isClean = ask("git", "status", "--porcelain") === "";
   const objections = [
     objectionTo(version, manifest.version),
-    missingFor(manifest),
+    objectionToManifest(manifest),
+    manifest.publishConfig?.provenance === true ? undefined : "Expected publishConfig.provenance to be true.",
     isClean ? undefined : "Commit or stash your changes first.",
     ask("git", "tag", "--list", `v${version}`) === "" ? undefined : `The tag v${version} exists already.`,
   ].filter((each) => each !== undefined);

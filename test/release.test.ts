@@ -1,11 +1,16 @@
 /** What a release writes. */
 import { expect, test } from "vitest";
-import { missingFor, objectionTo, withVersion } from "../scripts/release.ts";
+import { objectionTo, objectionToManifest, withVersion } from "../scripts/release.ts";
 
 test("a version is the next patch, minor or major, and nothing else", () => {
   for (const next of ["0.1.1", "0.2.0", "1.0.0"]) expect(objectionTo(next, "0.1.0")).toBeUndefined();
   for (const next of ["0.1.0", "0.1.2", "0.3.0", "2.0.0", "v0.2.0", ""])
     expect(objectionTo(next, "0.1.0")).toBeDefined();
+});
+
+test("a package that does not say where its source, its page and its bugs are is not released", () => {
+  expect(objectionToManifest({ name: "holdfast", bugs: {} })).toMatch(/repository, homepage are missing.*npm pkg set /);
+  expect(objectionToManifest({ repository: {}, homepage: "", bugs: {} })).toBeUndefined();
 });
 
 test("what is unreleased comes under the version's heading, and Unreleased is empty", () => {
@@ -17,9 +22,7 @@ test("what is unreleased comes under the version's heading, and Unreleased is em
   expect(() => withVersion("# Changelog\n", "0.2.0", "2026-12-01")).toThrow("heading");
 });
 
-test("a package without provenance, or without the repository that npm compares it with, is not released", () => {
-  const manifest = { version: "0.1.0", publishConfig: { provenance: true }, repository: "github:somebody/holdfast" };
-  expect(missingFor(manifest)).toBeUndefined();
-  expect(missingFor({ ...manifest, publishConfig: {} })).toContain("provenance");
-  expect(missingFor({ version: "0.1.0", publishConfig: { provenance: true } })).toContain("repository");
+test("a package that does not say where its source, its page and its bugs are is not released", () => {
+  expect(objectionToManifest({ name: "holdfast", bugs: {} })).toMatch(/repository, homepage are missing.*npm pkg set /);
+  expect(objectionToManifest({ repository: {}, homepage: "", bugs: {} })).toBeUndefined();
 });

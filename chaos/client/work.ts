@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Lock, type LockManager, LockError, isLockLost } from "holdfast";
 import type { Random } from "../../simulator/world/random.ts";
-import { BUSY, JOB_KEPT, JOB_SLOT, LOCKS, SEMAPHORES } from "../plan/plan.ts";
+import { BUSY, JOB_KEPT, JOB_SLOT, QUIET, SEMAPHORES } from "../plan/plan.ts";
 import { type Belief, type Journal, type Verb, now } from "./journal.ts";
 import type { RegisterClient } from "./register.ts";
 import type { ProgramMistake } from "./spec.ts";
@@ -50,17 +50,18 @@ export class Work {
     this.#isOver = true;
   }
 
-  /** One worker, until `stop`. */
+  /** One worker, until `stop`. Half of them keep away from the busy locks, so that not all wait for a frozen holder. */
   async run(chances: Random): Promise<void> {
+    const isQuiet = chances.chance(0.5);
     while (!this.#isOver) {
-      const isFine = await this.#once(draw(chances, this.#tools));
+      const isFine = await this.#once(draw(chances, this.#tools, isQuiet));
       await sleep(isFine ? chances.spread(0.2, 10) : REST);
     }
   }
 
   /** Take all of everything once, and so clear away what the dead have left in the queues. */
   async sweep(): Promise<void> {
-    const locks = LOCKS.map((lock): Wanted => ({ verb: "request", lock, mode: "exclusive", hold: 0 }));
+    const locks = [...BUSY, ...QUIET].map((lock): Wanted => ({ verb: "request", lock, mode: "exclusive", hold: 0 }));
     const semaphores = Object.entries(SEMAPHORES).map(([lock, permits]): Wanted => ({
       verb: "permits",
       lock,
@@ -148,7 +149,7 @@ export class Work {
   }
 }
 
-function draw(chances: Random, { isRedlock, ttl }: Tools): Wanted {
+function draw(chances: Random, { isRedlock, ttl }: Tools, isQuiet: boolean): Wanted {
   const verbs = { request: 6, acquire: 4, try: 2 };
   const verb = chances.weighted<Verb>(isRedlock ? verbs : { ...verbs, permits: 3, once: 0.1 });
   const hold = chances.chance(0.015) ? chances.spread(20, 1.5 * ttl) : chances.spread(0.05, 8);
@@ -156,7 +157,7 @@ function draw(chances: Random, { isRedlock, ttl }: Tools): Wanted {
   const wait: { waitTimeout?: number; abortAfter?: number } = {};
   if (chances.chance(0.1)) wait.waitTimeout = Math.round(chances.spread(5, 5_000));
   if (verb === "try") {
-    return { verb, lock: drawLock(chances), mode: "exclusive", hold, ...wait };
+    return { verb, lock: drawLock(chances, isQuiet), mode: "exclusive", hold, ...wait };
   }
   if (chances.chance(0.05)) wait.abortAfter = Math.round(chances.spread(5, 5_000));
   const alone = chances.chance(0.2) ? { alone: true as const } : {};
@@ -166,12 +167,11 @@ function draw(chances: Random, { isRedlock, ttl }: Tools): Wanted {
     return { verb, lock, mode: "shared", permits, hold, ...alone, ...wait };
   }
   const mode = chances.chance(0.2) ? ("shared" as const) : ("exclusive" as const);
-  return { verb, lock: drawLock(chances), mode, hold, ...alone, ...wait };
+  return { verb, lock: drawLock(chances, isQuiet), mode, hold, ...alone, ...wait };
 }
 
-/** Some are wanted by many at a time, others are mostly free. */
-function drawLock(chances: Random): string {
-  return chances.pick(chances.chance(0.6) ? LOCKS.slice(0, BUSY) : LOCKS.slice(BUSY));
+function drawLock(chances: Random, isQuiet: boolean): string {
+  return chances.pick(isQuiet || chances.chance(0.2) ? QUIET : BUSY);
 }
 
 function outcome(error: unknown): { how: string; message?: string } {

@@ -1,7 +1,7 @@
 /** Draws a plan from a seed. Each part has chances of its own, so that leaving one out changes no other. */
 import { Random } from "../../simulator/world/random.ts";
 import type { ClientPlan, Fault, FaultName, Plan, Step, TopologyName } from "./plan.ts";
-import { BUSY, LOCKS } from "./plan.ts";
+import { BUSY } from "./plan.ts";
 
 export interface PlanTerms {
   readonly topology: TopologyName;
@@ -26,7 +26,7 @@ export const SERVERS: Readonly<Record<TopologyName, number>> = {
 const CALM = 26_000;
 /** How much faults are drawn together: a storm, then some quiet, in milliseconds. */
 const STORM = 40_000;
-const QUIET = 20_000;
+const LULL = 20_000;
 /** From one fault of a storm to the next, on average. */
 const PAUSE = 1_100;
 
@@ -44,7 +44,7 @@ export function drawPlan({ topology, seed, minutes, calm = CALM, glide = false }
       topology,
       clients.map(({ name }) => name),
     );
-    if (at % (STORM + QUIET) < STORM) steps.push({ at: Math.round(at), fault });
+    if (at % (STORM + LULL) < STORM) steps.push({ at: Math.round(at), fault });
   }
   const fsync = topology === "one-aof" ? setup.pick(["always", "always", "everysec"] as const) : undefined;
   const replicas = topology === "sentinel" && setup.chance(0.4) ? SERVERS.sentinel - 1 : 0;
@@ -129,12 +129,12 @@ function drawFault(chances: Random, topology: TopologyName, clients: readonly st
     case "slow disk":
       return { fault, server, time: Math.round(chances.spread(200, 4_000)) };
     case "fail over":
-      return { fault, lock: chances.pick(LOCKS.slice(0, BUSY)) };
+      return { fault, lock: chances.pick(BUSY) };
     case "kill primary":
     case "zombie primary":
-      return { fault, lock: chances.pick(LOCKS.slice(0, BUSY)), time: Math.round(chances.spread(200, 3_000)) };
+      return { fault, lock: chances.pick(BUSY), time: Math.round(chances.spread(200, 3_000)) };
     case "move slot":
-      return { fault, lock: chances.pick(LOCKS.slice(0, BUSY)) };
+      return { fault, lock: chances.pick(BUSY) };
   }
 }
 

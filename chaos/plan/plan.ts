@@ -63,9 +63,10 @@ export interface Plan {
   readonly replicas: number;
 }
 
-/** The names that programs use, and what each is. Most requests are for the first few. */
-export const LOCKS = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] as const;
-export const BUSY = 3;
+/** Locks that many programs want at a time, and locks that are mostly free. */
+export const BUSY = ["a", "b", "c"] as const;
+export const QUIET = Array.from({ length: 24 }, (_, i) => `quiet ${i + 1}`);
+/** Semaphores, and how many permits each has. */
 export const SEMAPHORES: Readonly<Record<string, number>> = { s: 3, t: 5 };
 /** A run-once job has a new name in each slot of that many milliseconds, and stays for `JOB_KEPT` after it began. */
 export const JOB_SLOT = 4_000;

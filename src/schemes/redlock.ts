@@ -26,7 +26,7 @@ import { Clients } from "./clients.ts";
 import type { ClientSettings } from "./clients.ts";
 import { Keys, nameOfKey, nodeKeys } from "./keys.ts";
 import type { NodeKeys } from "./keys.ts";
-import { checkReply } from "./lua/replies.ts";
+import { checkReply } from "../drivers/replies.ts";
 import { Claim } from "./redlock/claim.ts";
 import { Fleet } from "./redlock/fleet.ts";
 import type { FleetSettings } from "./redlock/fleet.ts";

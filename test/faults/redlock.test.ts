@@ -172,7 +172,7 @@ describe.concurrent("a majority of the nodes", () => {
     for (const proxy of nodes.proxies) proxy.delay(60);
     const error = (await rejection(locks.tryAcquire(unique()))) as QuorumError;
     expect(error.code).toBe("no-quorum");
-    expect(error.message).toMatch(/No answer within 50 ms|It has not answered for/);
+    expect(error.message).toMatch(/No answer within 50 ms|It has not answered for|Its vote came too late/);
     expect(error.message).toContain("longer ttl or nodeTimeout");
     await nodes.cleared();
   });
@@ -330,14 +330,14 @@ describe.concurrent("a lost key", () => {
     const slow = nodes.redis[2]!;
     await slow.script("FLUSH");
     await slow.script("LOAD", drop.source);
-    const before = await voted(slow);
+    const before = await calls(slow, "eval");
     nodes.servers[2]!.freeze();
     const lock = await locks.acquire(unique());
     // A node that is not needed is asked behind the others, and not at all for a lock that is free again by then.
     await sleep(20);
     await lock.release();
     nodes.servers[2]!.thaw();
-    await until(async () => (await voted(slow)) > before, "the late vote had landed");
+    await until(async () => (await calls(slow, "eval")) > before, "the late vote had landed");
     await nodes.cleared();
   });
 
@@ -483,10 +483,10 @@ describe.concurrent("managers that are gone before they have waited", () => {
       const info = await nodes.redis[at]!.info("server");
       return /^run_id:(\w+)/m.exec(info)?.[1] === (await nodes.redis[at]!.hget("lock::node", "run"));
     };
-    await until(isMarked, `node ${at + 1} counted again`, 10_000);
+    await until(isMarked, `node ${at + 1} counted again`, 20_000);
   }
 
-  test("count a restarted node again together, one node after the other", async (t) => {
+  test("count a restarted node again together, one node after the other", { timeout: 60_000 }, async (t) => {
     const nodes = await openNodes(t);
     await useOnce(nodes);
     for (const [at, server] of nodes.servers.slice(0, 2).entries()) {
@@ -496,7 +496,7 @@ describe.concurrent("managers that are gone before they have waited", () => {
     await nodes.cleared();
   });
 
-  test("count a majority again that was restarted, when their ttl is over", async (t) => {
+  test("count a majority again that was restarted, when their ttl is over", { timeout: 60_000 }, async (t) => {
     const nodes = await openNodes(t);
     await useOnce(nodes);
     await Promise.all([nodes.servers[0]!.restart(), nodes.servers[2]!.restart()]);
@@ -505,7 +505,7 @@ describe.concurrent("managers that are gone before they have waited", () => {
     await nodes.cleared();
   });
 
-  test("do not count a node at once that forgets twice without a restart", async (t) => {
+  test("do not count a node at once that forgets twice without a restart", { timeout: 60_000 }, async (t) => {
     const nodes = await openNodes(t);
     await useOnce(nodes);
     await nodes.redis[0]!.flushall();
@@ -528,7 +528,7 @@ describe.concurrent("managers that are gone before they have waited", () => {
       end();
       return next !== null;
     };
-    await until(isTaken, "another had it", 12_000);
+    await until(isTaken, "another had it", 20_000);
     expect(wasHeld).toBe(false);
     await nodes.cleared();
   });

@@ -370,7 +370,9 @@ export class Claim implements Asking, Claimed {
   }
 
   #fail(): void {
-    const said = this.#fleet.nodes.map((node) => [node.title, this.linkTo(node).said] as const);
+    const said = this.#fleet.nodes.map(
+      (node) => [node.title, this.linkTo(node).saidBy(this.#fleet.clock.now())] as const,
+    );
     this.#timer?.cancel();
     const error = noQuorum(said);
     if (this.state === "taking") this.state = "new";

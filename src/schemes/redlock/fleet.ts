@@ -3,18 +3,19 @@ import { report } from "../../caller.ts";
 import type { Caller } from "../../caller.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import type { Driver, Send } from "../../drivers/driver.ts";
+import { readList, readNumber, readText } from "../../drivers/replies.ts";
 import { schemeError } from "../../drivers/server-errors.ts";
 import { COMMAND_LIMIT } from "../../drivers/time-limit.ts";
-import { SchemeError } from "../../errors.ts";
 import type { NodeKeys } from "../keys.ts";
-import { STALE_AFTER, TOKEN } from "../scheme.ts";
+import { STALE_AFTER } from "../scheme.ts";
 import type { Extension, HolderState, LockRequest, Release } from "../scheme.ts";
 import { Marks } from "./marks.ts";
 import { Node } from "./node.ts";
 import type { Item, NodeSettings } from "./node.ts";
 import { failing, poll } from "./poll.ts";
-import type { Heard, Judge, Vote } from "./poll.ts";
-import { DECIDED_WITHIN, judgeRelease, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
+import type { Heard, Judge } from "./poll.ts";
+import { judgeLeaving, leaving, readRenewal } from "./replies.ts";
+import { DECIDED_WITHIN, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
 import type { Said } from "./verdict.ts";
 
 /** The first request waits no longer than this for nodes to say who they are. */
@@ -220,26 +221,32 @@ export class Fleet {
     const proposal = String(this.propose());
     const expected = holder?.foreign ?? holder?.token ?? "";
     const args = [token, String(ttl), proposal, label, expected, String(holder?.fence ?? "")];
-    const replies = await this.#ask<unknown[]>("seize", keys, args);
+    const replies = await this.#ask("seize", keys, args, readList);
     const victims = new Map<string, number>();
     for (const [, [, ...rows]] of replies)
-      for (let i = 0; i < rows.length; i += 2) victims.set(String(rows[i]), Number(rows[i + 1]));
-    return { drawn: replies.map(([node, [number]]) => [node, Number(number)]), victims };
+      for (let i = 0; i < rows.length; i += 2) victims.set(readText(rows[i]), readNumber(rows[i + 1]));
+    return { drawn: replies.map(([node, [number]]) => [node, readNumber(number)]), victims };
   }
 
   /** Have those nodes that vote for the token vote for its heir. Resolves with the last fences of these votes. */
   async handOver(token: string, { keys, request }: Claimed): Promise<[Node, number][]> {
     const { token: heir, mode, ttl, label } = request;
     const args = [token, heir, mode, String(ttl), String(this.propose()), label];
-    const replies = await this.#ask("handover", keys, args);
-    return replies.map(([node, last]) => [node, Number(last)] as [Node, number]).filter(([, last]) => last > 0);
+    const replies = await this.#ask("handover", keys, args, readNumber);
+    return replies.filter(([, last]) => last > 0);
   }
 
-  #ask<T>(kind: "seize" | "handover", keys: NodeKeys, args: string[]): Promise<[Node, T][]> {
-    return this.askEach(DECIDED_WITHIN, (node) => {
-      return new Promise<[Node, T]>((resolve, failed) => {
-        node.ask(kind, { keys, args, isOver: false, answered: (reply) => resolve([node, reply as T]), failed });
-      });
+  #ask<T>(
+    kind: "seize" | "handover",
+    keys: NodeKeys,
+    args: string[],
+    read: (reply: unknown) => T,
+  ): Promise<[Node, T][]> {
+    return this.askEach(DECIDED_WITHIN, async (node) => {
+      const reply = await new Promise<unknown>((answered, failed) =>
+        node.ask(kind, { keys, args, isOver: false, answered, failed }),
+      );
+      return [node, read(reply)] as [Node, T];
     });
   }
 
@@ -360,33 +367,6 @@ export class Fleet {
       });
     });
   }
-}
-
-function readRenewal(node: Node, reply: unknown): Vote {
-  if (Number(reply) === 1) return { kind: "yes" };
-  if (Number(reply) === 2) {
-    node.forgot();
-    const cause = new SchemeError("server", "It has forgotten its mark, and perhaps leases.", [], true);
-    return { kind: "failed", cause };
-  }
-  return { kind: "no", holder: typeof reply === "string" && TOKEN.test(reply) ? reply : "" };
-}
-
-/** Hears what a node says of a token that leaves it: whether it held there; unsure if it may have been told before. */
-function leaving(node: Node, heard: Heard): Caller<unknown> {
-  const { drops } = node.driver;
-  return {
-    answered: (reply) => {
-      if (Number(reply) === 1) heard({ kind: "yes" });
-      else heard({ kind: drops === node.driver.drops ? "no" : "unsure", holder: "" });
-    },
-    failed: failing(heard),
-  };
-}
-
-function judgeLeaving(said: readonly Vote[], asked: number, nodes: number): Release | undefined {
-  const outcome = judgeRelease(said, asked, nodes);
-  return outcome === "no-quorum" ? undefined : outcome;
 }
 
 /** FNV-1a. */
