@@ -263,8 +263,8 @@ export class RedlockScheme implements Scheme {
     this.#claims.delete(token);
     const nodes = claim.end();
     if (nodes.length === 0) return report(GONE, caller);
-    const all = { keys, token, lost, ttl: claim.request.ttl };
-    this.#fleet.release(all, nodes, {
+    const left = (node: Node): void => void (claim.linkTo(node).isReleased = true);
+    this.#fleet.release({ keys, token, lost, ttl: claim.request.ttl, left }, nodes, {
       answered: (release) => caller.answered(release),
       failed: (error) => caller.failed(error),
     });

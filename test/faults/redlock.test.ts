@@ -16,11 +16,6 @@ import { type Nodes, openNodes } from "../support/nodes.ts";
 import { calls, connectClient, connections, listening, unhandledRejections } from "../support/stage.ts";
 import { until } from "../support/until.ts";
 
-/** How often a node granted a lock. */
-async function voted(redis: Redis): Promise<number> {
-  return calls(redis, "time");
-}
-
 const libraries = ["ioredis 6", "node-redis 6", "glide"] as const;
 
 describe.concurrent("a minority of the nodes", () => {

@@ -31,6 +31,8 @@ const RATE = 0.99;
  */
 type State = "new" | "taking" | "queued" | "won" | "over";
 
+const NOBODY: Caller<unknown> = { answered: () => {}, failed: () => {} };
+
 export class Claim implements Asking, Claimed {
   readonly lock: string;
   readonly token: string;
@@ -45,7 +47,6 @@ export class Claim implements Asking, Claimed {
   readonly #fleet: Fleet;
   /** What was asked for, as it was asked last. */
   #request: Question;
-  /** The same, if it has not been answered. */
   #question: Question | undefined;
   /** The highest ticket that each node has told of. */
   readonly #heard = new Map<Link, number>();
@@ -111,13 +112,11 @@ export class Claim implements Asking, Claimed {
     else this.#bidSoon();
   }
 
-  /** The node's vote was taken by force. */
   robbed(node: Node): void {
     this.linkTo(node).vote = undefined;
     if (this.state === "queued") this.#bidSoon();
   }
 
-  /** Resolves when what was asked has been answered. */
   async answered(): Promise<void> {
     if (this.#question) await new Promise<void>((resolve) => this.#heeding.push(resolve));
   }
@@ -146,7 +145,6 @@ export class Claim implements Asking, Claimed {
     });
   }
 
-  /** Ask the rest, too. */
   #takeMore(): void {
     for (const link of this.links) if (!link.wasAsked) this.#put(link, "take");
     this.#after(this.#fleet.limit(this.#request.ttl), () => this.#timeOut());
@@ -184,7 +182,6 @@ export class Claim implements Asking, Claimed {
     return [token, how, mode, ttl, ...asked, label].map(String);
   }
 
-  /** Its lease, as `renew` takes it. */
   #lease(ttl: number, how = ""): string[] {
     const first = this.last - this.fences + 1;
     return [this.token, how, how || this.mode, first, this.last, ttl, this.#request.label].map(String);
@@ -195,11 +192,17 @@ export class Claim implements Asking, Claimed {
     this.#request.isSent = true;
   }
 
+  /** What had to be sent again, because the server did not know the script, comes behind the release. */
+  late(link: Link): void {
+    const { keys, token, request } = this;
+    if (link.isReleased) this.#fleet.release({ keys, token, lost: true, ttl: request.ttl }, [link.node], NOBODY);
+  }
+
   heard(link: Link, asked: Asked, reply: unknown): void {
+    if (this.isOver) return this.late(link);
     if (link.out !== asked) return;
     link.out = undefined;
     link.wasLost = false;
-    if (this.isOver) return;
     if (asked.how === "raise") this.#raised(link, asked, reply);
     else if (Array.isArray(reply) && link.isOvertaken) return this.#put(link, "bid");
     else if (Array.isArray(reply)) link.refused(reply as unknown[]);
@@ -238,7 +241,6 @@ export class Claim implements Asking, Claimed {
     else link.vote = undefined;
   }
 
-  /** What follows from what has been said so far. */
   #judge(): void {
     if (this.state !== "taking" && this.state !== "queued") return;
     const { quorum, nodes } = this.#fleet;
@@ -324,16 +326,14 @@ export class Claim implements Asking, Claimed {
   #spread(ttl: number): void {
     for (const link of this.links) {
       if (link.vote?.last === this.last || link.out) continue;
-      link.node.ask("renew", this.renewal(link.node, ttl, { answered() {}, failed() {} }));
+      link.node.ask("renew", this.renewal(link.node, ttl, NOBODY));
     }
   }
 
-  /** What makes the lease longer at a node. */
   renewal(node: Node, ttl: number, caller: Caller<unknown>, how = ""): Item {
     return new Renewal(this, this.linkTo(node), this.#lease(ttl, how), caller);
   }
 
-  /** It was granted, and asks again because that was long ago. */
   #askAgain(): void {
     const askedAt = this.#fleet.clock.now();
     this.#fleet.extend(this, this.#request.ttl, {

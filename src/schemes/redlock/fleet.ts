@@ -55,6 +55,17 @@ export interface Claimed extends Pick<LockRequest, "lock" | "token"> {
   renewal(node: Node, ttl: number, caller: Caller<unknown>, how?: string): Item;
 }
 
+/** What is given up. */
+interface Leaving {
+  readonly keys: NodeKeys;
+  readonly token: string;
+  /** Its votes have won nothing: what they raised is put back. */
+  readonly lost: boolean;
+  readonly ttl: number;
+  /** A node has answered. */
+  readonly left?: (node: Node) => void;
+}
+
 export interface FleetEvents {
   granted(claim: Claimed, fence: number, since: number): void;
   /** It was refused, and must be dropped everywhere. */
@@ -194,18 +205,19 @@ export class Fleet {
   }
 
   /** @param nodes those that may know the token @param ttl how long something may be left of it */
-  release(
-    { keys, token, lost, ttl }: { keys: NodeKeys; token: string; lost: boolean; ttl: number },
-    nodes: readonly Node[],
-    caller: Caller<Release>,
-  ): void {
+  release({ keys, token, lost, ttl, left }: Leaving, nodes: readonly Node[], caller: Caller<Release>): void {
     const until = this.clock.now() + Math.max(ttl, STALE_AFTER);
     this.#poll<Release>(
       nodes,
       COMMAND_LIMIT,
       (node, heard) => {
         const args = [token, lost ? "1" : "0"];
-        node.release({ keys, args, token, until, isOver: false, ...leaving(node, heard) });
+        const { answered, failed } = leaving(node, heard);
+        const told = (reply: unknown): void => {
+          left?.(node);
+          answered(reply);
+        };
+        node.release({ keys, args, token, until, isOver: false, answered: told, failed });
       },
       (said) => judgeLeaving(said, nodes.length, this.nodes.length),
       caller,

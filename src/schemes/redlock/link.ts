@@ -27,6 +27,8 @@ export class Link {
   said: Said;
   refusal: Refusal | undefined;
   isFull = false;
+  /** The node has answered that the claim is given up. */
+  isReleased = false;
   /** A vote was pushed in answer to the question that is out. */
   isOvertaken = false;
 
@@ -61,6 +63,8 @@ export class Link {
 export interface Asking {
   readonly keys: NodeKeys;
   readonly isOver: boolean;
+  /** The node has answered, though it is over. */
+  late(link: Link): void;
   sent(link: Link): void;
   heard(link: Link, asked: Asked, reply: unknown): void;
   failed(link: Link, asked: Asked, cause: unknown): void;
@@ -151,6 +155,7 @@ export class Renewal implements Item {
   }
 
   answered(reply: unknown): void {
+    if (this.#claim.isOver) this.#claim.late(this.#link);
     this.#caller.answered(reply);
   }
 
