@@ -108,10 +108,21 @@ export class Ledger implements Keeping {
     // The scheme `set` has no script that says so.
     const isSteal = (lock: string): boolean =>
       names.includes("steal") || (names.includes("MULTI") && this.#terms.isForcing(session.client, lock));
+    for (const [i, name] of names.entries())
+      if (name === "acquire") this.#learnTickets(commands[i] ?? [], records.keys());
     for (const [lock, record] of records) {
       const cause = isSteal(lock) ? "stolen" : undefined;
       this.#update(server, lock, record, { isByForce, isLook: false, cause });
     }
+  }
+
+  /** Who takes over the place of one that has left brings its ticket along: behind the token, its mode, ttl and ear. */
+  #learnTickets(command: readonly string[], locks: Iterable<string>): void {
+    const known = command.flatMap((word, i): [string, number][] => {
+      const ticket = Number(command[i + 4] ?? "");
+      return ticket > 0 && /^[\w-]{22}:\w+$/.test(word) ? [[word, ticket]] : [];
+    });
+    for (const lock of locks) for (const [token, ticket] of known) this.#bookOf(lock).tickets.set(token, ticket);
   }
 
   changed(server: SimulatedServer, cause: Cause | undefined): void {

@@ -20,6 +20,8 @@ const PATIENCE = 40_000;
 const FELT_FOR = 21_000;
 /** For how long whoever is let in is waited for, unless its ttl is shorter. */
 export const CLAIM = 1_000;
+/** A grant that was pushed counts from the waiter's latest question, which may be that old. */
+const PUSH_AGE = 750;
 /** How old the server's word that a lock is still held may be when the lock is handed on within a process. */
 const OLDEST_WORD = 10;
 /** What timers, a loop's other callbacks and questions that wait for each other may cost, in milliseconds. */
@@ -202,7 +204,8 @@ export class Excuses {
     const { now } = this.#world;
     if (time === Infinity) return false;
     const { process, latency } = attempt.by;
-    const early = drift(time) + GRANT[this.#scheme] * latency + SLACK + process.blockedBetween(now - time, now);
+    const early =
+      PUSH_AGE + drift(time) + GRANT[this.#scheme] * latency + SLACK + process.blockedBetween(now - time, now);
     const held = Math.max(0, ...attempt.holds.map((hold) => process.time - hold.beganAt));
     return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, now);
   }
