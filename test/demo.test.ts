@@ -89,10 +89,10 @@ test.concurrent(
 
 test.concurrent.for(["SIGINT", "SIGKILL"] as const)(
   "no worker outlives a demo that is ended by %s",
-  { timeout: 60_000 },
+  { timeout: 90_000 },
   async (signal, { onTestFinished }) => {
     const demo = new Demo({}, onTestFinished);
-    await until(() => demo.output.includes("is stopped (SIGSTOP)"), "a worker is stopped", 30_000);
+    await until(() => demo.output.includes("is stopped (SIGSTOP)"), "a worker is stopped", 50_000);
     const workers = await demo.workers();
     expect(workers).toHaveLength(3); // of four, for one has been killed
     demo.child.kill(signal);
