@@ -8,6 +8,8 @@ import { explore, findStuck } from "./explore.ts";
 import type { Explored, Model } from "./explore.ts";
 import { FenceModel, RULES } from "./fences.ts";
 import type { Mistakes as FenceMistakes, ModelNode, Terms as FenceTerms } from "./fences.ts";
+import { MarksModel } from "./marks.ts";
+import type { Mistakes as MarksMistakes, Terms as MarksTerms } from "./marks.ts";
 import { QueueModel } from "./queue.ts";
 import type { Mistakes as QueueMistakes, Terms as QueueTerms } from "./queue.ts";
 
@@ -161,6 +163,24 @@ const fenceMistakes: Case<FenceTerms & { mistakes: FenceMistakes }>[] = [
   { title: "a node that forgot counts at once", terms: { ...oldData, mistakes: { noWait: true } } },
 ];
 
+/** A node that forgot never helps a second holder to a majority, though no manager lasts long enough to wait. */
+const marks: Case<MarksTerms>[] = [
+  { title: "a node forgets", terms: { within: 1, ttl: 2, forgets: 1 } },
+  { title: "a node forgets twice", terms: { within: 1, ttl: 2, forgets: 2 } },
+  { title: "votes that come later", terms: { within: 2, ttl: 3, forgets: 1 }, isLarge: true },
+];
+
+const forgetting = { within: 1, ttl: 2, forgets: 1 };
+
+const marksMistakes: Case<MarksTerms & { mistakes: MarksMistakes }>[] = [
+  { title: "the leases are looked at at once", terms: { ...forgetting, mistakes: { noWait: true } } },
+  { title: "the node counts before the leases are over", terms: { ...forgetting, mistakes: { noLeases: true } } },
+  { title: "one witness is enough", terms: { ...forgetting, mistakes: { oneWitness: true } } },
+  { title: "what was noted before counts", terms: { ...forgetting, forgets: 2, mistakes: { oldNotes: true } } },
+  { title: "the node's own clock is trusted", terms: { ...forgetting, mistakes: { ownClock: true } } },
+  { title: "votes count, however late", terms: { ...forgetting, mistakes: { lateVotes: true } } },
+];
+
 function withoutRaising(verdict: ReturnType<typeof judgeVotes>): ReturnType<typeof judgeVotes> {
   return verdict && { kind: "granted", fence: verdict.fence };
 }
@@ -231,4 +251,9 @@ for (const { title, terms, isLarge: large } of fences)
   if (!large || isLarge) check(title, explored(new FenceModel(terms)));
 console.log("Fences: planted mistakes");
 for (const { title, terms } of fenceMistakes) expectFound(title, explored(new FenceModel(terms)));
+console.log("Nodes that forgot: one holder, by the clock");
+for (const { title, terms, isLarge: large } of marks)
+  if (!large || isLarge) check(title, explored(new MarksModel(terms)));
+console.log("Nodes that forgot: planted mistakes");
+for (const { title, terms } of marksMistakes) expectFound(title, explored(new MarksModel(terms)));
 process.exitCode = isBroken ? 1 : 0;

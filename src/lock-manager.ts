@@ -2,7 +2,7 @@ import { systemClock } from "./clock.ts";
 import type { RedisClient } from "./drivers/index.ts";
 import { Connections } from "./drivers/url/connect.ts";
 import { areUrls } from "./drivers/url/url.ts";
-import { LockError, notHeld, notOverNodes, quote } from "./errors.ts";
+import { LockError, notHeld, quote } from "./errors.ts";
 import { events } from "./events.ts";
 import { LeaseKeeper } from "./leases/keeper.ts";
 import type { DetachedLock } from "./leases/detached-lock.ts";
@@ -270,7 +270,6 @@ export class LockManager {
    */
   async once<T>(name: string, options: OnceOptions, job: (lock: Lock) => T): Promise<OnceResult<Awaited<T>>> {
     checkCallback(job);
-    if (this.#scheme.name === "redlock") throw notOverNodes("keep a lock for longer than its holder lives");
     return once(this.#room, checkOnce(name, options, this.#options), job);
   }
 

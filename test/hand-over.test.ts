@@ -14,26 +14,7 @@ function sent(detached: DetachedLock): DetachedLock {
   return JSON.parse(JSON.stringify(detached)) as DetachedLock;
 }
 
-const overNodes = places.filter((place) => place.scheme === "redlock");
-const overOne = places.filter((place) => place.scheme !== "redlock");
-
-describe.each(overNodes)("$title", ({ open }) => {
-  test("a lock over several servers cannot be detached, and stays held", async () => {
-    const world = await open();
-    try {
-      const locks = await world.manager();
-      const lock = await locks.acquire(unique());
-      const error = await rejection(lock.detach());
-      expect(error).toMatchObject({ code: "unsupported", message: expect.stringContaining('"redlock" cannot hand') });
-      expect(lock.held).toBe(true);
-      await lock.release();
-    } finally {
-      await world.close();
-    }
-  });
-});
-
-describe.each(overOne)("$title", ({ scheme, open }) => {
+describe.each(places)("$title", ({ scheme, open }) => {
   let world: World;
   let a: LockManager;
   let b: LockManager;

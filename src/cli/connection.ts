@@ -27,7 +27,7 @@ export function refuseOverSeveral(options: ConnectionOptions, what: string): voi
   throw new CliError(
     ExitCode.usage,
     `${what} needs a single server, but --redis or REDIS_URL names ${urls.length}. ` +
-      "Several servers are Redlock, which has exclusive locks only.",
+      "Several servers are Redlock, which has no permits, replicas or other schemes.",
   );
 }
 

@@ -72,7 +72,7 @@ function refuseUnfit(names: readonly string[], options: ExecOptions): void {
   if (permits && other) throw new CliError(ExitCode.usage, `--permits cannot be combined with ${other}`);
   const unfit = shared ? "--shared" : permits ? "--permits" : undefined;
   if (!unfit) return;
-  refuseOverSeveral(options, unfit);
+  if (permits) refuseOverSeveral(options, unfit);
   if (scheme === "set") throw new CliError(ExitCode.usage, `--scheme set has exclusive locks only; leave out ${unfit}`);
 }
 

@@ -10,7 +10,7 @@ import { JobNotStarted } from "../primitives/once.ts";
 import type { OnceResult } from "../primitives/once.ts";
 import { Child } from "./child.ts";
 import { CliError } from "./cli-error.ts";
-import { refuseOverSeveral, Session } from "./connection.ts";
+import { Session } from "./connection.ts";
 import type { RunningOptions } from "./options.ts";
 import { exactDuration, roundDuration } from "./durations.ts";
 import { ExitCode } from "./exit-codes.ts";
@@ -45,7 +45,6 @@ export async function once(name: string, words: readonly string[], options: Once
     const [least, most] = [exactDuration(atLeast), exactDuration(atMost)];
     throw new CliError(ExitCode.usage, `--at-least ${least} must not be longer than --at-most ${most}`);
   }
-  refuseOverSeveral(options, "once");
   // Others that try meanwhile would take a lock that is held for a moment for a job that runs.
   assertExecutable(file);
   const interruptions = new Interruptions(quoted(name), quiet);

@@ -93,6 +93,11 @@ export function nodeKey(prefix: string): string {
   return `${prefix}:node`;
 }
 
+/** What a node notes of another that does not remember. No lock's key ends like it. */
+export function noteKey(prefix: string, absence: string): string {
+  return `${prefix}:${absence}:node`;
+}
+
 /** How many locks' keys are remembered, because naming them again costs more than looking them up. */
 const MEMORY = 10_000;
 

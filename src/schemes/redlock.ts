@@ -21,7 +21,7 @@ import type { Caller } from "../caller.ts";
 import type { Clock } from "../clock.ts";
 import type { Driver } from "../drivers/driver.ts";
 import { COMMAND_LIMIT } from "../drivers/time-limit.ts";
-import { SchemeError, notOverNodes } from "../errors.ts";
+import { SchemeError } from "../errors.ts";
 import { Clients } from "./clients.ts";
 import type { ClientSettings } from "./clients.ts";
 import { Keys, nameOfKey, nodeKeys } from "./keys.ts";
@@ -80,7 +80,10 @@ export class RedlockScheme implements Scheme {
     this.#keys = new Keys(settings.prefix, nodeKeys);
     this.#fleet = new Fleet(drivers, clock, settings, {
       granted: ({ lock, token, fences }, fence, since) => this.#listener?.granted(lock, token, fence, fences, since),
-      refused: (claim) => this.#drop(claim, NOBODY),
+      refused: (token) => {
+        const claim = this.#claims.get(token);
+        if (claim) this.#drop(claim, NOBODY);
+      },
     });
     this.#clients = new Clients(this.#fleet.broadcast, clock, settings, () =>
       Promise.resolve(this.#fleet.nodes.map((node) => (command) => node.send(command))),
@@ -120,21 +123,12 @@ export class RedlockScheme implements Scheme {
 
   async steal(request: LockRequest): Promise<Answer> {
     await this.#prepare(request.ttl);
-    const keys = this.#keys.of(request.lock);
     const claim = this.#claimOf(request as Question, 1);
-    const { drawn, victims } = await this.#fleet.seize(keys, request);
+    const { drawn, victims } = await this.#fleet.seize(claim.keys, request);
     victims.delete(request.token);
-    const isWon = await new Promise<boolean>((answered, failed) =>
-      this.#fleet.raise(claim, drawn, { answered, failed }),
-    );
-    // It may hear that it was robbed itself before it hears that it has won.
-    const left = claim.links.filter((link) => !link.isRobbed).length;
-    if (!isWon || left < this.#fleet.quorum) {
-      this.#drop(claim, NOBODY);
+    if (!(await this.#win(claim, drawn))) {
       throw new SchemeError("no-quorum", "Another took the lock by force at the same time. Try again.", [], true);
     }
-    claim.state = "won";
-    for (const link of claim.links) link.mayKnow = true;
     const robbed = Array.from(victims, ([token, fence]) => ({ token, fence, label: "" }));
     return { kind: "granted", fence: claim.last, victims: robbed };
   }
@@ -164,16 +158,27 @@ export class RedlockScheme implements Scheme {
     });
   }
 
-  keep(): Promise<Release> {
-    return Promise.reject(notOverNodes("keep a lock for longer than its holder lives"));
+  async keep({ token }: Grant, ttl: number, label: string): Promise<Release> {
+    const claim = this.#claims.get(token);
+    if (!claim) return "gone";
+    await this.#prepare(ttl);
+    const kept = await new Promise<Release>((answered, failed) =>
+      this.#fleet.keep(claim, ttl, label, { answered, failed }),
+    );
+    this.forget(token);
+    return kept;
   }
 
-  assertHandsOver(): never {
-    throw notOverNodes("hand a lock over");
+  forget(token: string): void {
+    this.#claims.get(token)?.end();
+    this.#claims.delete(token);
   }
 
-  handOver(): Promise<Answer> {
-    return Promise.reject(notOverNodes("hand a lock over"));
+  async handOver({ token }: Grant, heir: LockRequest): Promise<Answer> {
+    await this.#prepare(heir.ttl);
+    const claim = this.#claimOf(heir as Question, 1);
+    const isWon = await this.#win(claim, await this.#fleet.handOver(token, claim));
+    return isWon ? { kind: "granted", fence: claim.last } : { kind: "busy" };
   }
 
   release(farewell: Farewell): void {
@@ -238,6 +243,20 @@ export class RedlockScheme implements Scheme {
     return claim;
   }
 
+  /** These nodes vote for it. @returns whether they are a majority, with a fence that they all know; else it is dropped */
+  async #win(claim: Claim, drawn: readonly [Node, number][]): Promise<boolean> {
+    for (const link of claim.links) link.mayKnow = true;
+    const isRaised = await this.#fleet.raise(claim, drawn);
+    // Word that it was robbed by force may come before word that it has won.
+    const left = claim.links.filter((link) => !link.isRobbed).length;
+    if (!isRaised || left < this.#fleet.quorum) {
+      this.#drop(claim, NOBODY);
+      return false;
+    }
+    claim.state = "won";
+    return true;
+  }
+
   /** Give the claim up wherever it may be known. */
   #drop(claim: Claim, caller: Caller<Release>): void {
     const { keys, token } = claim;
@@ -247,8 +266,8 @@ export class RedlockScheme implements Scheme {
     this.#claims.delete(token);
     const nodes = claim.end();
     if (nodes.length === 0) return report(GONE, caller);
-    const all = { keys, token, lost, ttl: claim.request.ttl };
-    this.#fleet.release(all, nodes, {
+    const left = (node: Node): void => void (claim.linkTo(node).isReleased = true);
+    this.#fleet.release({ keys, token, lost, ttl: claim.request.ttl, left }, nodes, {
       answered: (release) => caller.answered(release),
       failed: (error) => caller.failed(error),
     });

@@ -268,8 +268,8 @@ export interface Scheme {
    * any more. Shortens. Answers as `release` does.
    */
   keep(grant: Grant, ttl: number, label: string): Promise<Release>;
-  /** @throws LockError `unsupported` if the scheme cannot hand a lock over */
-  assertHandsOver?(): void;
+  /** The grant has been detached: nothing more is asked for it here. */
+  forget?(token: string): void;
   /**
    * Grant the lock to the heir in place of exactly this grant, with a new fence, in one step. "busy" if it holds no
    * more.

@@ -156,7 +156,6 @@ export class Turn implements Ground, Queued<Turn> {
     if (this.grant.permits !== undefined) {
       throw unsupported("Permits of a semaphore cannot be detached", "Detach a lock, or release them.");
     }
-    this.#owner.room.scheme.assertHandsOver?.();
     if (this.leases.size > 1) {
       throw unsupported("Others of this process read under the same grant", "Use a manager with { turn: 1 }.");
     }
@@ -164,6 +163,7 @@ export class Turn implements Ground, Queued<Turn> {
 
   detach(lease: Lease): void {
     this.leases.remove(lease);
+    this.#owner.room.scheme.forget?.(this.grant.token);
     this.#end();
   }
 

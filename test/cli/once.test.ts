@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { useCommandLine, useFolder } from "../support/cli.ts";
 import { unique } from "../support/locks.ts";
+import { openNodes } from "../support/nodes.ts";
 import { until } from "../support/until.ts";
 
 const cli = useCommandLine();
@@ -27,6 +28,22 @@ test("of several machines one runs the command, and the others end with 0 and sa
     expect(stderr).toMatch(/^holdfast: skipped ".*": (already done by \S+|\S+ is running it) \(started 20\S+Z\)/);
     expect(stderr).toContain(` ${hostname()}:`);
   }
+});
+
+test("over several servers one machine runs the command, while one of the servers is down", async (t) => {
+  const nodes = await openNodes(t);
+  const name = unique();
+  const servers = nodes.servers.flatMap(({ url }) => ["--redis", url]);
+  const args = [...once(name, "--at-least", "30s"), ...servers, "--", "echo", "ran"];
+  const ended = await Promise.all([cli.run(args), cli.run(args)]);
+  expect(ended.map(({ code }) => code)).toEqual([0, 0]);
+  expect(ended.map(({ stdout }) => stdout).sort()).toEqual(["", "ran\n"]);
+  await nodes.servers[1]!.crash();
+  expect(await cli.run(args)).toMatchObject({
+    code: 0,
+    stdout: "",
+    stderr: expect.stringContaining("already done by"),
+  });
 });
 
 test("a command that fails has its exit code passed on, has run, and is told as failed", async () => {

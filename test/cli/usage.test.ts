@@ -101,7 +101,7 @@ describe("wrong usage exits 64 and is not sent", () => {
     }
   });
 
-  test.each([["--shared"], ["--permits", "1/2"], ["--replicas", "1"], ["--scheme", "set"]])(
+  test.each([["--permits", "1/2"], ["--replicas", "1"], ["--scheme", "set"]])(
     "%s over several servers",
     async (...option) => {
       const servers = ["--redis", "redis://a", "--redis", "redis://b", "--redis", "redis://c"];
@@ -109,7 +109,7 @@ describe("wrong usage exits 64 and is not sent", () => {
         exitCode: 64,
         message:
           `${option[0]} needs a single server, but --redis or REDIS_URL names 3. ` +
-          "Several servers are Redlock, which has exclusive locks only.",
+          "Several servers are Redlock, which has no permits, replicas or other schemes.",
       });
     },
   );

@@ -16,11 +16,6 @@ import { type Nodes, openNodes } from "../support/nodes.ts";
 import { calls, connectClient, connections, listening, unhandledRejections } from "../support/stage.ts";
 import { until } from "../support/until.ts";
 
-/** How often a node granted a lock. */
-async function voted(redis: Redis): Promise<number> {
-  return calls(redis, "time");
-}
-
 const libraries = ["ioredis 6", "node-redis 6", "glide"] as const;
 
 describe.concurrent("a minority of the nodes", () => {
@@ -172,7 +167,7 @@ describe.concurrent("a majority of the nodes", () => {
     for (const proxy of nodes.proxies) proxy.delay(60);
     const error = (await rejection(locks.tryAcquire(unique()))) as QuorumError;
     expect(error.code).toBe("no-quorum");
-    expect(error.message).toMatch(/No answer within 50 ms|It has not answered for/);
+    expect(error.message).toMatch(/No answer within 50 ms|It has not answered for|Its vote came too late/);
     expect(error.message).toContain("longer ttl or nodeTimeout");
     await nodes.cleared();
   });
@@ -261,6 +256,35 @@ describe.concurrent("split votes", () => {
   });
 });
 
+describe.concurrent("a vote that wins nothing", () => {
+  test("is given back while others share the lock on a majority: their renewal spreads to that node", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await nodes.manager(), await nodes.manager()];
+    const name = unique();
+    const reader = await a.acquire(name, { mode: "shared" });
+    const known = (): Promise<(string | null)[]> =>
+      Promise.all(nodes.redis.map((redis) => redis.zscore(`lock:${name}`, reader.token)));
+    // Whoever begins to listen extends.
+    await Promise.all(nodes.redis.map((redis) => listening(redis, 1)));
+    await reader.extend();
+    await until(async () => (await known()).every((each) => each !== null), "all had granted it");
+    // As if the third had been away.
+    await nodes.redis[2]!.del(`lock:${name}`, `{lock:${name}}:holders`, `{lock:${name}}:fence`);
+    const writer = enqueue(b, name);
+    const isQueued = async (): Promise<boolean> => (await a.query({ name })).pending.length === 1;
+    await until(isQueued, "a writer waited");
+    const isKnown = async (): Promise<boolean> => {
+      await reader.extend();
+      return (await known())[2] !== null;
+    };
+    await until(isKnown, "the third knew the reader");
+    await reader.release();
+    expect((await writer.granted).fence).toBeGreaterThan(reader.fence);
+    await writer.end();
+    await nodes.cleared();
+  });
+});
+
 describe.concurrent("a lost key", () => {
   test("is put back by a renewal where nobody was granted the lock since", async (t) => {
     const nodes = await openNodes(t);
@@ -301,14 +325,14 @@ describe.concurrent("a lost key", () => {
     const slow = nodes.redis[2]!;
     await slow.script("FLUSH");
     await slow.script("LOAD", drop.source);
-    const before = await voted(slow);
+    const before = await calls(slow, "eval");
     nodes.servers[2]!.freeze();
     const lock = await locks.acquire(unique());
     // A node that is not needed is asked behind the others, and not at all for a lock that is free again by then.
     await sleep(20);
     await lock.release();
     nodes.servers[2]!.thaw();
-    await until(async () => (await voted(slow)) > before, "the late vote had landed");
+    await until(async () => (await calls(slow, "eval")) > before, "the late vote had landed");
     await nodes.cleared();
   });
 
@@ -352,7 +376,7 @@ describe.concurrent("a restarted node", () => {
       await Promise.all([a, b].map(async (locks) => (await locks.acquire(unique())).release()));
       const name = unique();
       // A renewal would find that one node is left, and end it.
-      const lock = await a.acquire(name, { renew: false });
+      const lock = (await a.tryAcquire(name, { renew: false })) as Lock;
       await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
       // As if the third had never been reached.
       await nodes.redis[2]!.del(`lock:${name}`);
@@ -424,7 +448,7 @@ describe.concurrent("a restarted node", () => {
     const nodes = await openNodes(t);
     const name = unique();
     const holder = await nodes.manager();
-    const lock = await holder.acquire(name, { ttl: 3_000, renew: false });
+    const lock = (await holder.tryAcquire(name, { ttl: 3_000, renew: false })) as Lock;
     await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
     await nodes.servers[0]!.restart();
     // As if the third had never been reached: with the first, it were a majority.
@@ -438,13 +462,80 @@ describe.concurrent("a restarted node", () => {
   });
 });
 
+describe.concurrent("managers that are gone before they have waited", () => {
+  /** As `holdfast exec` does with a short command. */
+  async function useOnce(nodes: Nodes): Promise<void> {
+    const { locks, end } = await nodes.open({ ttl: 1_000 });
+    const lock = await locks.tryAcquire(unique()).catch(() => null);
+    await lock?.release();
+    await locks.close();
+    end();
+  }
+
+  async function countsAgain(nodes: Nodes, at: number): Promise<void> {
+    const isMarked = async (): Promise<boolean> => {
+      await useOnce(nodes);
+      const info = await nodes.redis[at]!.info("server");
+      return /^run_id:(\w+)/m.exec(info)?.[1] === (await nodes.redis[at]!.hget("lock::node", "run"));
+    };
+    await until(isMarked, `node ${at + 1} counted again`, 20_000);
+  }
+
+  test("count a restarted node again together, one node after the other", { timeout: 60_000 }, async (t) => {
+    const nodes = await openNodes(t);
+    await useOnce(nodes);
+    for (const [at, server] of nodes.servers.slice(0, 2).entries()) {
+      await server.restart();
+      await countsAgain(nodes, at);
+    }
+    await nodes.cleared();
+  });
+
+  test("count a majority again that was restarted, when their ttl is over", { timeout: 60_000 }, async (t) => {
+    const nodes = await openNodes(t);
+    await useOnce(nodes);
+    await Promise.all([nodes.servers[0]!.restart(), nodes.servers[2]!.restart()]);
+    await countsAgain(nodes, 0);
+    await countsAgain(nodes, 2);
+    await nodes.cleared();
+  });
+
+  test("do not count a node at once that forgets twice without a restart", { timeout: 60_000 }, async (t) => {
+    const nodes = await openNodes(t);
+    await useOnce(nodes);
+    await nodes.redis[0]!.flushall();
+    await countsAgain(nodes, 0);
+    const holder = await nodes.manager();
+    const name = unique();
+    // Who only tries listens to nothing, and extends nothing.
+    const lock = (await holder.tryAcquire(name, { ttl: 3_000, renew: false })) as Lock;
+    await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
+    // As if the third had never been reached: with the first, it were a majority.
+    await nodes.redis[2]!.del(`lock:${name}`);
+    await nodes.redis[0]!.flushall();
+    let wasHeld: boolean | undefined;
+    const isTaken = async (): Promise<boolean> => {
+      const { locks, end } = await nodes.open({ ttl: 1_000 });
+      const next = await locks.tryAcquire(name).catch(() => null);
+      if (next) wasHeld ??= lock.held;
+      await next?.release();
+      await locks.close();
+      end();
+      return next !== null;
+    };
+    await until(isTaken, "another had it", 20_000);
+    expect(wasHeld).toBe(false);
+    await nodes.cleared();
+  });
+});
+
 describe.concurrent("a node that forgot without a restart", () => {
   test("does not count at once, though it writes every change to its disk: it lost that", async (t) => {
     const nodes = await openNodes(t, 3, { args: ["--appendonly", "yes", "--appendfsync", "always"] });
     const [a, b] = [await nodes.manager(), await nodes.manager()];
     await (await b.acquire(unique())).release();
     const name = unique();
-    const lock = await a.acquire(name, { ttl: 2_500, renew: false });
+    const lock = (await a.tryAcquire(name, { ttl: 2_500, renew: false })) as Lock;
     await until(async () => (await nodes.holders(name)).every((each) => each === lock.token), "all had granted it");
     // As if the third had never been reached: with the second, it were a majority.
     await nodes.redis[2]!.del(`lock:${name}`);

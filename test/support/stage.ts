@@ -132,7 +132,7 @@ export async function listening(redis: Redis, count: number): Promise<void> {
 /** All keys but the fence counters and the managers' labels, which outlive locks on purpose. */
 export async function leftovers(redis: Redis): Promise<string[]> {
   const keys = await redis.keys("*");
-  return keys.filter((key) => !/(:fence|::node)$/.test(key) && !/client:[\w-]{22}$/.test(key)).sort();
+  return keys.filter((key) => !/(:fence|:node)$/.test(key) && !/client:[\w-]{22}$/.test(key)).sort();
 }
 
 /** Shared values stay for a while, for those who come late, and go by themselves. */

@@ -97,8 +97,13 @@ export interface Place {
   open(): Promise<World>;
 }
 
-export async function openWorld(scheme: "lua" | "set" | "redlock", clientName: ClientName): Promise<World> {
-  const servers = await Promise.all(Array.from({ length: scheme === "redlock" ? 3 : 1 }, () => startServer()));
+/** @param count how many servers, for the scheme `redlock` */
+export async function openWorld(
+  scheme: "lua" | "set" | "redlock",
+  clientName: ClientName,
+  count: number = scheme === "redlock" ? 3 : 1,
+): Promise<World> {
+  const servers = await Promise.all(Array.from({ length: count }, () => startServer()));
   const [server] = servers as [Server];
   const connect = async (): Promise<OpenClients> => {
     const connected = await Promise.all(servers.map(({ url }) => openClient(clientName, url)));
@@ -235,6 +240,11 @@ function serverPlace(scheme: "lua" | "set" | "redlock", clientName: ClientName):
   return { title: `${scheme} on ${clientName}`, scheme, open: () => openWorld(scheme, clientName) };
 }
 
+function nodesPlace(count: number, clientName: ClientName): Place {
+  const open = (): Promise<World> => openWorld("redlock", clientName, count);
+  return { title: `redlock of ${count} on ${clientName}`, scheme: "redlock", open };
+}
+
 /** Over HTTP, where nothing is pushed. */
 const httpPlace: Place = {
   title: "lua on @upstash/redis",
@@ -301,6 +311,8 @@ function moreTopologies(): Place[] {
     sentinelPlace("ioredis 6 through Sentinels"),
     sentinelPlace("node-redis 6 through Sentinels"),
     poolPlace,
+    nodesPlace(5, "ioredis 6"),
+    nodesPlace(5, "node-redis 6"),
   ];
 }
 

@@ -6,7 +6,7 @@ import { onNextTurn } from "../../runtime.ts";
 import type { NodeKeys } from "../keys.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { Answer, LockMode, Question } from "../scheme.ts";
-import type { Fleet } from "./fleet.ts";
+import type { Claimed, Fleet } from "./fleet.ts";
 import { Asked, isPlain, isUnreachable, Link, Renewal } from "./link.ts";
 import type { Asking, How } from "./link.ts";
 import type { Item, Node } from "./node.ts";
@@ -31,7 +31,9 @@ const RATE = 0.99;
  */
 type State = "new" | "taking" | "queued" | "won" | "over";
 
-export class Claim implements Asking {
+const NOBODY: Caller<unknown> = { answered: () => {}, failed: () => {} };
+
+export class Claim implements Asking, Claimed {
   readonly lock: string;
   readonly token: string;
   readonly keys: NodeKeys;
@@ -45,7 +47,6 @@ export class Claim implements Asking {
   readonly #fleet: Fleet;
   /** What was asked for, as it was asked last. */
   #request: Question;
-  /** The same, if it has not been answered. */
   #question: Question | undefined;
   /** The highest ticket that each node has told of. */
   readonly #heard = new Map<Link, number>();
@@ -111,7 +112,6 @@ export class Claim implements Asking {
     else this.#bidSoon();
   }
 
-  /** The node's vote was taken by force. */
   robbed(node: Node): void {
     const link = this.linkTo(node);
     link.vote = undefined;
@@ -119,7 +119,6 @@ export class Claim implements Asking {
     if (this.state === "queued") this.#bidSoon();
   }
 
-  /** Resolves when what was asked has been answered. */
   async answered(): Promise<void> {
     if (this.#question) await new Promise<void>((resolve) => this.#heeding.push(resolve));
   }
@@ -148,7 +147,6 @@ export class Claim implements Asking {
     });
   }
 
-  /** Ask the rest, too. */
   #takeMore(): void {
     for (const link of this.links) if (!link.wasAsked) this.#put(link, "take");
     this.#after(this.#fleet.limit(this.#request.ttl), () => this.#timeOut());
@@ -186,7 +184,6 @@ export class Claim implements Asking {
     return [token, how, mode, ttl, ...asked, label].map(String);
   }
 
-  /** Its lease, as `renew` takes it. */
   #lease(ttl: number, how = ""): string[] {
     const first = this.last - this.fences + 1;
     return [this.token, how, how || this.mode, first, this.last, ttl, this.#request.label].map(String);
@@ -197,11 +194,17 @@ export class Claim implements Asking {
     this.#request.isSent = true;
   }
 
+  /** What had to be sent again, because the server did not know the script, comes behind the release. */
+  late(link: Link): void {
+    const { keys, token, request } = this;
+    if (link.isReleased) this.#fleet.release({ keys, token, lost: true, ttl: request.ttl }, [link.node], NOBODY);
+  }
+
   heard(link: Link, asked: Asked, reply: unknown): void {
+    if (this.isOver) return this.late(link);
     if (link.out !== asked) return;
     link.out = undefined;
     link.wasLost = false;
-    if (this.isOver) return;
     if (asked.how === "raise") this.#raised(link, asked, reply);
     else if (Array.isArray(reply) && link.isOvertaken) return this.#put(link, "bid");
     else if (Array.isArray(reply)) link.refused(reply as unknown[]);
@@ -240,7 +243,6 @@ export class Claim implements Asking {
     else link.vote = undefined;
   }
 
-  /** What follows from what has been said so far. */
   #judge(): void {
     if (this.state !== "taking" && this.state !== "queued") return;
     const { quorum, nodes } = this.#fleet;
@@ -326,16 +328,14 @@ export class Claim implements Asking {
   #spread(ttl: number): void {
     for (const link of this.links) {
       if (link.vote?.last === this.last || link.out) continue;
-      link.node.ask("renew", this.renewal(link, ttl, { answered() {}, failed() {} }));
+      link.node.ask("renew", this.renewal(link.node, ttl, NOBODY));
     }
   }
 
-  /** What makes the lease longer at a node. */
-  renewal(link: Link, ttl: number, caller: Caller<unknown>, how = ""): Item {
-    return new Renewal(this, link, this.#lease(ttl, how), caller);
+  renewal(node: Node, ttl: number, caller: Caller<unknown>, how = ""): Item {
+    return new Renewal(this, this.linkTo(node), this.#lease(ttl, how), caller);
   }
 
-  /** It was granted, and asks again because that was long ago. */
   #askAgain(): void {
     const askedAt = this.#fleet.clock.now();
     this.#fleet.extend(this, this.#request.ttl, {
@@ -372,7 +372,9 @@ export class Claim implements Asking {
   }
 
   #fail(): void {
-    const said = this.#fleet.nodes.map((node) => [node.title, this.linkTo(node).said] as const);
+    const said = this.#fleet.nodes.map(
+      (node) => [node.title, this.linkTo(node).saidBy(this.#fleet.clock.now())] as const,
+    );
     this.#timer?.cancel();
     const error = noQuorum(said);
     if (this.state === "taking") this.state = "new";

@@ -3,20 +3,19 @@ import { report } from "../../caller.ts";
 import type { Caller } from "../../caller.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import type { Driver, Send } from "../../drivers/driver.ts";
-import { readNumber, readText, unknownReply } from "../../drivers/replies.ts";
+import { readList, readNumber, readText } from "../../drivers/replies.ts";
 import { schemeError } from "../../drivers/server-errors.ts";
 import { COMMAND_LIMIT } from "../../drivers/time-limit.ts";
-import { SchemeError } from "../../errors.ts";
 import type { NodeKeys } from "../keys.ts";
-import { STALE_AFTER, TOKEN } from "../scheme.ts";
+import { STALE_AFTER } from "../scheme.ts";
 import type { Extension, HolderState, LockRequest, Release } from "../scheme.ts";
-import type { Claim } from "./claim.ts";
 import { Marks } from "./marks.ts";
 import { Node } from "./node.ts";
-import type { NodeSettings } from "./node.ts";
+import type { Item, NodeSettings } from "./node.ts";
 import { failing, poll } from "./poll.ts";
-import type { Heard, Judge, Vote } from "./poll.ts";
-import { DECIDED_WITHIN, judgeRelease, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
+import type { Heard, Judge } from "./poll.ts";
+import { judgeLeaving, leaving, readRenewal } from "./replies.ts";
+import { DECIDED_WITHIN, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
 import type { Said } from "./verdict.ts";
 
 /** The first request waits no longer than this for nodes to say who they are. */
@@ -44,10 +43,33 @@ export interface FleetSettings extends NodeSettings {
   readonly delayRestarted: boolean;
 }
 
+/** A request, as far as all nodes are asked about it together. */
+export interface Claimed extends Pick<LockRequest, "lock" | "token"> {
+  readonly keys: NodeKeys;
+  readonly request: LockRequest;
+  /** How many fences its grant carries. */
+  readonly fences: number;
+  /** The last of them. */
+  last: number;
+  /** What makes its lease longer at a node. */
+  renewal(node: Node, ttl: number, caller: Caller<unknown>, how?: string): Item;
+}
+
+/** What is given up. */
+interface Leaving {
+  readonly keys: NodeKeys;
+  readonly token: string;
+  /** Its votes have won nothing: what they raised is put back. */
+  readonly lost: boolean;
+  readonly ttl: number;
+  /** A node has answered. */
+  readonly left?: (node: Node) => void;
+}
+
 export interface FleetEvents {
-  granted(claim: Claim, fence: number, since: number): void;
-  /** The claim was refused, and must be dropped everywhere. */
-  refused(claim: Claim): void;
+  granted(claim: Claimed, fence: number, since: number): void;
+  /** It was refused, and must be dropped everywhere. */
+  refused(token: string): void;
 }
 
 export class Fleet {
@@ -141,15 +163,15 @@ export class Fleet {
     return (this.#introduction ??= this.#introduce(ttl).finally(() => (this.#introduction = undefined)));
   }
 
-  granted(claim: Claim, fence: number, since: number): void {
+  granted(claim: Claimed, fence: number, since: number): void {
     this.#events.granted(claim, fence, since);
   }
 
-  giveUp(claim: Claim): void {
-    this.#events.refused(claim);
+  giveUp(claim: Claimed): void {
+    this.#events.refused(claim.token);
   }
 
-  extend(claim: Claim, ttl: number, caller: Caller<Extension>, how = ""): void {
+  extend(claim: Claimed, ttl: number, caller: Caller<Extension>, how = ""): void {
     const askedAt = this.clock.now();
     const limit = this.limit(ttl);
     this.#poll(
@@ -157,7 +179,7 @@ export class Fleet {
       limit,
       (node, heard) => {
         const hears = { answered: (reply: unknown) => heard(readRenewal(node, reply)), failed: failing(heard) };
-        node.ask("renew", claim.renewal(claim.linkTo(node), ttl, hears, how));
+        node.ask("renew", claim.renewal(node, ttl, hears, how));
       },
       (said) => {
         const verdict = judgeRenewal(said, this.nodes.length);
@@ -168,33 +190,36 @@ export class Fleet {
     );
   }
 
+  /** Let what the claim holds end after exactly that time, under another label. */
+  keep({ keys, token }: Claimed, ttl: number, label: string, caller: Caller<Release>): void {
+    this.#poll<Release>(
+      this.nodes,
+      COMMAND_LIMIT,
+      (node, heard) => {
+        const args = [token, String(ttl), label];
+        node.ask("keep", { keys, args, isOver: false, ...leaving(node, heard) });
+      },
+      (said) => judgeLeaving(said, this.nodes.length, this.nodes.length),
+      caller,
+    );
+  }
+
   /** @param nodes those that may know the token @param ttl how long something may be left of it */
-  release(
-    { keys, token, lost, ttl }: { keys: NodeKeys; token: string; lost: boolean; ttl: number },
-    nodes: readonly Node[],
-    caller: Caller<Release>,
-  ): void {
+  release({ keys, token, lost, ttl, left }: Leaving, nodes: readonly Node[], caller: Caller<Release>): void {
     const until = this.clock.now() + Math.max(ttl, STALE_AFTER);
     this.#poll<Release>(
       nodes,
       COMMAND_LIMIT,
       (node, heard) => {
-        const { drops } = node.driver;
-        const answered = (reply: unknown): void => {
-          if (Number(reply) === 1) heard({ kind: "yes" });
-          else heard(drops === node.driver.drops ? { kind: "no", holder: "" } : { kind: "no", holder: "unsure" });
-        };
         const args = [token, lost ? "1" : "0"];
-        node.release({ keys, args, token, until, isOver: false, answered, failed: failing(heard) });
+        const { answered, failed } = leaving(node, heard);
+        const told = (reply: unknown): void => {
+          left?.(node);
+          answered(reply);
+        };
+        node.release({ keys, args, token, until, isOver: false, answered: told, failed });
       },
-      (said) => {
-        const votes = said.map((vote) => {
-          const isUnsure = vote.kind === "no" && vote.holder === "unsure";
-          return { kind: isUnsure ? "unsure" : vote.kind } as const;
-        });
-        const outcome = judgeRelease(votes, nodes.length, this.nodes.length);
-        return outcome === "no-quorum" ? undefined : outcome;
-      },
+      (said) => judgeLeaving(said, nodes.length, this.nodes.length),
       caller,
     );
   }
@@ -208,19 +233,33 @@ export class Fleet {
     const proposal = String(this.propose());
     const expected = holder?.foreign ?? holder?.token ?? "";
     const args = [token, String(ttl), proposal, label, expected, String(holder?.fence ?? "")];
-    const replies = await this.askEach(DECIDED_WITHIN, (node) => {
-      return new Promise<[Node, unknown[]]>((resolve, failed) => {
-        const answered = (reply: unknown): void => {
-          if (Array.isArray(reply)) resolve([node, reply as unknown[]]);
-          else failed(unknownReply(reply));
-        };
-        node.ask("seize", { keys, args, isOver: false, answered, failed });
-      });
-    });
+    const replies = await this.#ask("seize", keys, args, readList);
     const victims = new Map<string, number>();
     for (const [, [, ...rows]] of replies)
       for (let i = 0; i < rows.length; i += 2) victims.set(readText(rows[i]), readNumber(rows[i + 1]));
     return { drawn: replies.map(([node, [number]]) => [node, readNumber(number)]), victims };
+  }
+
+  /** Have those nodes that vote for the token vote for its heir. Resolves with the last fences of these votes. */
+  async handOver(token: string, { keys, request }: Claimed): Promise<[Node, number][]> {
+    const { token: heir, mode, ttl, label } = request;
+    const args = [token, heir, mode, String(ttl), String(this.propose()), label];
+    const replies = await this.#ask("handover", keys, args, readNumber);
+    return replies.filter(([, last]) => last > 0);
+  }
+
+  #ask<T>(
+    kind: "seize" | "handover",
+    keys: NodeKeys,
+    args: string[],
+    read: (reply: unknown) => T,
+  ): Promise<[Node, T][]> {
+    return this.askEach(DECIDED_WITHIN, async (node) => {
+      const reply = await new Promise<unknown>((answered, failed) =>
+        node.ask(kind, { keys, args, isOver: false, answered, failed }),
+      );
+      return [node, read(reply)] as [Node, T];
+    });
   }
 
   /** What each node answers, of those that do soon; at least a majority, or it fails. */
@@ -270,19 +309,19 @@ export class Fleet {
   }
 
   /** Bring the fence to a majority of those that voted. */
-  raise(claim: Claim, drawn: readonly [Node, number][], caller: Caller<boolean>): void {
+  async raise(claim: Claimed, drawn: readonly [Node, number][]): Promise<boolean> {
     const verdict = judgeVotes(
       drawn.map(([, number]) => number),
       this.nodes.length,
     );
-    if (!verdict) return caller.answered(false);
+    if (!verdict) return false;
     claim.last = verdict.fence;
     this.drawn(verdict.fence);
-    if (verdict.kind === "granted") return caller.answered(true);
-    this.extend(claim, claim.request.ttl, {
-      answered: (extension) => caller.answered(extension === "extended"),
-      failed: (error) => caller.failed(error),
-    });
+    if (verdict.kind === "granted") return true;
+    const extension = await new Promise<Extension>((answered, failed) =>
+      this.extend(claim, claim.request.ttl, { answered, failed }),
+    );
+    return extension === "extended";
   }
 
   async settled(): Promise<void> {
@@ -340,16 +379,6 @@ export class Fleet {
       });
     });
   }
-}
-
-function readRenewal(node: Node, reply: unknown): Vote {
-  if (Number(reply) === 1) return { kind: "yes" };
-  if (Number(reply) === 2) {
-    node.forgot();
-    const cause = new SchemeError("server", "It has forgotten its mark, and perhaps leases.", [], true);
-    return { kind: "failed", cause };
-  }
-  return { kind: "no", holder: typeof reply === "string" && TOKEN.test(reply) ? reply : "" };
 }
 
 /** FNV-1a. */

@@ -29,11 +29,19 @@ export class Link {
   isFull = false;
   /** A vote of it was taken by force. */
   isRobbed = false;
+  /** The node has answered that the claim is given up. */
+  isReleased = false;
   /** A vote was pushed in answer to the question that is out. */
   isOvertaken = false;
 
   constructor(node: Node) {
     this.node = node;
+  }
+
+  /** What it has said, unless its vote is over. */
+  saidBy(now: number): Said {
+    if (this.said !== "yes" || (this.vote && this.vote.until > now)) return this.said;
+    return { cause: new SchemeError("unreachable", "Its vote came too late to count.", [], true) };
   }
 
   /** Its question was answered with what keeps the node from voting for it. */
@@ -57,6 +65,8 @@ export class Link {
 export interface Asking {
   readonly keys: NodeKeys;
   readonly isOver: boolean;
+  /** The node has answered, though it is over. */
+  late(link: Link): void;
   sent(link: Link): void;
   heard(link: Link, asked: Asked, reply: unknown): void;
   failed(link: Link, asked: Asked, cause: unknown): void;
@@ -147,6 +157,7 @@ export class Renewal implements Item {
   }
 
   answered(reply: unknown): void {
+    if (this.#claim.isOver) this.#claim.late(this.#link);
     this.#caller.answered(reply);
   }
 

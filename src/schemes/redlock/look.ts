@@ -65,8 +65,14 @@ function holderOf(value: string, its: readonly Look["holders"][number][], quorum
   const fence = least(its.map((each) => each.fence));
   const remaining = left === Infinity ? undefined : left;
   return TOKEN.test(value)
-    ? { token: value, fence: fence > 0 ? fence : undefined, remaining, label: its[0]?.label ?? "" }
+    ? { token: value, fence: fence > 0 ? fence : undefined, remaining, label: labelOf(its, quorum) }
     : { token: undefined, fence: undefined, remaining, label: "", foreign: value };
+}
+
+/** What a majority says; a node may have missed that it was changed. */
+function labelOf(its: Look["holders"], quorum: number): string {
+  const labels = its.map(({ label }) => label);
+  return labels.find((label) => labels.filter((each) => each === label).length >= quorum) ?? labels[0] ?? "";
 }
 
 function group<T extends { readonly token: string }>(all: readonly T[]): Map<string, T[]> {

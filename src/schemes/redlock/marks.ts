@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../../clock.ts";
 import { SchemeError } from "../../errors.ts";
-import { nameOfKey, nodeKey, scanPattern } from "../keys.ts";
+import { nameOfKey, nodeKey, noteKey, scanPattern } from "../keys.ts";
 import { SILENT_AFTER } from "./node.ts";
 import type { Meeting, Node } from "./node.ts";
 import * as lua from "./scripts.generated.ts";
@@ -32,9 +32,18 @@ interface Met {
 
 /** By our clock. */
 interface Absence {
-  readonly noticedAt: number;
+  readonly foundAt: number;
   /** When the last lease is over that it may have forgotten; undefined until the other nodes have told. */
   until: number | undefined;
+}
+
+/** What another node has noted of it, in milliseconds. */
+interface Note {
+  readonly witness: Node;
+  /** How long ago it was found not to remember. */
+  readonly age: number;
+  /** Until the last lease is over that it may have forgotten; undefined if nobody has looked. */
+  readonly left: number | undefined;
 }
 
 export class Marks implements Meeting {
@@ -65,8 +74,8 @@ export class Marks implements Meeting {
     const met = await this.#identify(node);
     const { mark, run } = await recalling;
     if (mark !== "" && run === met.run) return this.#counts(met, mark);
-    met.absence ??= { noticedAt: this.#clock.now(), until: undefined };
-    met.absence.until ??= await this.#endOf(met.absence, node, met, mark);
+    met.absence ??= { foundAt: this.#clock.now(), until: undefined };
+    met.absence.until ??= this.#clock.now() + (await this.#leftOf(met.absence, node, met, mark));
     const left = met.absence.until - this.#clock.now();
     if (left > 0) throw leftOut(`for another ${Math.ceil(left)} ms`);
     const fresh = crypto.randomUUID();
@@ -86,23 +95,51 @@ export class Marks implements Meeting {
     return mark;
   }
 
-  /** When the last lease is over that it may have forgotten. Rejects while that cannot be said. */
-  async #endOf({ noticedAt }: Absence, node: Node, met: Met, mark: string): Promise<number> {
-    if (!this.#delays) return -Infinity;
+  /** Milliseconds until the last lease is over that it may have forgotten. Rejects while that cannot be said. */
+  async #leftOf({ foundAt }: Absence, node: Node, met: Met, mark: string): Promise<number> {
+    if (!this.#delays) return 0;
     // If it writes every change to its disk first, and has that disk.
-    if (mark !== "" && (await isDurable(node))) return -Infinity;
-    if (!met.hasCounted && (await this.#isNewFleet(node, met.run))) return -Infinity;
-    // A lease that its vote from before helped to decide is known to others after that time, however slow they are.
-    const decidedAt = noticedAt + DECIDED_WITHIN;
-    if (this.#clock.now() < decidedAt) throw leftOut("until the others have told which");
+    if (mark !== "" && (await isDurable(node))) return 0;
+    if (!met.hasCounted && (await this.#isNewFleet(node, met.run))) return 0;
     const others = this.nodes.filter((each) => each !== node);
-    const lefts = await this.#settled(others, (each) => this.#longestLease(each));
-    const told = lefts.filter((left) => left !== undefined);
-    const now = this.#clock.now();
+    const [name] = await node.run(lua.absent, {
+      keys: [nodeKey(this.#prefix)],
+      args: [met.run, crypto.randomUUID()],
+    });
+    const notes = await this.#settled(others, (each) => this.#noteOf(each, String(name)));
+    const told = notes.filter((note) => note !== undefined);
+    // A client may be gone before it has waited for long: then the others know since when it has been waited for.
+    const noted = told.length > 0 ? Math.min(...told.map(({ age }) => age)) : 0;
+    const age = Math.max(this.#clock.now() - foundAt, noted);
     // As many as meet every majority that it may have been part of.
-    if (told.length >= this.#enoughOf(others)) return now + Math.max(...told);
-    if (now >= decidedAt + this.largestTtl) return now;
-    throw leftOut("because too few of the other nodes can tell which");
+    if (told.length < this.#enoughOf(others)) {
+      const left = DECIDED_WITHIN + this.largestTtl - age;
+      if (left <= 0) return 0;
+      throw leftOut(`for another ${Math.ceil(left)} ms, because too few of the other nodes can tell which`);
+    }
+    // A lease that its vote from before helped to decide is known to others after that time, however slow they are.
+    if (age < DECIDED_WITHIN) throw leftOut(`for another ${Math.ceil(DECIDED_WITHIN - age)} ms at least`);
+    const lefts = await Promise.all(
+      told.map(async ({ witness, left }) => left ?? this.#noteLeases(witness, String(name)).catch(() => undefined)),
+    );
+    if (lefts.includes(undefined)) throw leftOut("until the other nodes have told which");
+    return Math.max(...(lefts as number[]));
+  }
+
+  /** Rejects if the witness has itself forgotten. */
+  async #noteOf(witness: Node, absence: string, left?: number): Promise<Note> {
+    const [server, { mark, run }] = await Promise.all([witness.send(["INFO", "server"]), this.#recall(witness)]);
+    if (mark === "" || run !== field(server, "run_id")) throw leftOut("itself");
+    const keys = [nodeKey(this.#prefix), noteKey(this.#prefix, absence)];
+    const [note] = await witness.run(lua.note, { keys, args: [mark, left === undefined ? "" : String(left)] });
+    if (!Array.isArray(note)) throw leftOut("itself");
+    const [age, over] = note.map(Number) as [number, number];
+    return { witness, age, left: over < 0 ? undefined : over };
+  }
+
+  async #noteLeases(witness: Node, absence: string): Promise<number> {
+    const left = await this.#longestLease(witness);
+    return (await this.#noteOf(witness, absence, left)).left ?? left;
   }
 
   #enoughOf(others: readonly Node[]): number {
@@ -168,8 +205,6 @@ export class Marks implements Meeting {
 
   /** Milliseconds that the longest lease has left that the node knows: its locks' keys say so. */
   async #longestLease(node: Node): Promise<number> {
-    const [server, { mark, run }] = await Promise.all([node.send(["INFO", "server"]), this.#recall(node)]);
-    if (mark === "" || run !== field(server, "run_id")) throw leftOut("itself");
     let longest = 0;
     let cursor = "0";
     do {
@@ -219,8 +254,8 @@ async function isDurable(node: Node): Promise<boolean> {
   return value("appendonly") === "yes" && value("appendfsync") === "always";
 }
 
-function leftOut(forHowLong: string): SchemeError {
-  const message = `It was restarted, may have forgotten leases, and is left out ${forHowLong} (delayRestarted).`;
+function leftOut(howLong: string): SchemeError {
+  const message = `It was restarted, may have forgotten leases, and is left out ${howLong} (delayRestarted).`;
   return new SchemeError("server", message, [], true);
 }
 

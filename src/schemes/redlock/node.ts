@@ -1,4 +1,5 @@
 /** One of several independent servers: what it is asked, and what it is owed while it does not answer. */
+import { report } from "../../caller.ts";
 import type { Caller } from "../../caller.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import type { Driver, Script, ScriptStrings, Subscription } from "../../drivers/driver.ts";
@@ -12,16 +13,16 @@ import { Batches, inRuns } from "../batches.ts";
 import { channelPrefix, nodeKey } from "../keys.ts";
 import type { NodeKeys } from "../keys.ts";
 import { Batch } from "../lua/calls.ts";
-import { ask, release, renew, seize, take } from "./scripts.generated.ts";
+import { Debts } from "./debts.ts";
+import type { Debt } from "./debts.ts";
+import { ask, handover, keep, release, renew, seize, take } from "./scripts.generated.ts";
 
 /** A node whose oldest question has not been answered for this long is asked nothing more until it answers a probe. */
 export const SILENT_AFTER = 500;
 /** Pauses between probes that fail at once. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 1_000;
-/** This many tokens are kept that a node must drop when it is back; what is beyond goes with its ttl. */
-const MOST_OWED = 1_000;
-/** And this many questions wait for it to be met again. */
+/** This many questions wait for it to be met again. */
 const MOST_HELD = 1_000;
 
 /** What a node is asked about one lock, by the name of the script. */
@@ -48,12 +49,14 @@ export interface NodeSettings {
   readonly clientId: string;
 }
 
-type Kind = "take" | "ask" | "renew" | "release" | "seize";
+type Kind = "take" | "ask" | "renew" | "keep" | "handover" | "release" | "seize";
 
 const SCRIPTS: Record<Kind, Script<ScriptStrings, ScriptStrings>> = {
   take,
   ask,
   renew,
+  keep,
+  handover,
   release,
   seize,
 };
@@ -84,11 +87,7 @@ export class Node {
   #isSilent = false;
   /** Asked before it was met. */
   #held: { run(): void; failed(error: unknown): void }[] = [];
-  /** By token: what it must drop. */
-  readonly #owed = new Map<
-    string,
-    { readonly keys: NodeKeys; readonly args: readonly string[]; readonly until: number }
-  >();
+  readonly #owed: Debts;
   #subscription: Subscription | undefined;
   #isClosed = false;
   /** It did not answer in time of late: others are asked first until then. */
@@ -104,11 +103,12 @@ export class Node {
     this.#meeting = meeting;
     this.#node = nodeKey(settings.prefix);
     this.#channel = channelPrefix(settings.prefix);
+    this.#owed = new Debts(clock);
     this.limit = new TimeLimit(clock, driver);
     this.#batches = new Batches((run) => driver.together(run));
     // Leases first; and what is given up frees room for what is asked for.
     const lanes = {} as Record<Kind, (item: Item) => void>;
-    for (const kind of ["renew", "release", "seize", "ask", "take"] as const) {
+    for (const kind of ["renew", "keep", "handover", "release", "seize", "ask", "take"] as const) {
       lanes[kind] = this.#batches.lane((items) => inRuns(items, kind === "take" ? alike : always, this.#send(kind)));
     }
     this.#lanes = lanes;
@@ -124,7 +124,6 @@ export class Node {
     return this.#trouble;
   }
 
-  /** It does not answer. */
   get isSilent(): boolean {
     return this.#isSilent;
   }
@@ -136,9 +135,9 @@ export class Node {
 
   /** Put a question. What the client may have sent to a server that has forgotten is answered with a failure. */
   ask(kind: Exclude<Kind, "release">, item: Item): void {
-    if (this.#trouble !== undefined && item.insists !== true) return item.failed(this.#trouble);
+    if (this.#trouble !== undefined && item.insists !== true) return refuse(item, this.#trouble);
     if (this.counts) return this.#lanes[kind](item);
-    if (this.#held.length >= MOST_HELD) return item.failed(silent(SILENT_AFTER));
+    if (this.#held.length >= MOST_HELD) return refuse(item, silent(SILENT_AFTER));
     this.#held.push({ run: () => !item.isOver && this.ask(kind, item), failed: (error) => item.failed(error) });
     this.#probe();
   }
@@ -149,23 +148,25 @@ export class Node {
   }
 
   /** Drop a token, behind all that was asked for it; if the node does not hear it, once it is back. */
-  release(item: Item & { readonly token: string; readonly until: number }): void {
-    const owe = (error: unknown): void => {
-      if (this.#owed.size < MOST_OWED && item.until > this.#clock.now()) {
-        this.#owed.set(item.token, item);
-        if (this.#trouble === undefined) this.#later();
-      }
-      item.failed(error);
-    };
-    if (this.#trouble !== undefined) return owe(this.#trouble);
-    const heard = (reply: unknown): void => item.answered(reply);
+  release(item: Item & Debt): void {
+    if (this.#trouble !== undefined) {
+      this.#owe(item);
+      return refuse(item, this.#trouble);
+    }
     this.#lanes.release({
       keys: item.keys,
       args: item.args,
       isOver: false,
-      answered: heard,
-      failed: owe,
+      answered: (reply) => item.answered(reply),
+      failed: (error) => {
+        this.#owe(item);
+        item.failed(error);
+      },
     });
+  }
+
+  #owe(debt: Debt): void {
+    if (this.#owed.add(debt) && this.#trouble === undefined) this.#later();
   }
 
   flush(): void {
@@ -219,7 +220,7 @@ export class Node {
     this.#isClosed = true;
     this.#timer?.cancel();
     this.#silence?.cancel();
-    this.#owed.clear();
+    this.#owed.take();
     this.#subscription?.close();
     this.limit.close();
     this.driver.close();
@@ -342,11 +343,8 @@ export class Node {
   }
 
   #pay(): void {
-    const now = this.#clock.now();
-    const owed = [...this.#owed];
-    this.#owed.clear();
-    for (const [token, { keys, args, until }] of owed) {
-      if (until > now) this.release({ keys, args, token, until, isOver: false, answered() {}, failed() {} });
+    for (const { keys, args, token, until } of this.#owed.take()) {
+      this.release({ keys, args, token, until, isOver: false, answered() {}, failed() {} });
     }
   }
 }
@@ -381,6 +379,11 @@ class Call implements Caller<unknown>, Queued<Call> {
 function hasForgotten(answer: unknown): boolean {
   const [first] = Array.isArray(answer) ? (answer as unknown[]) : [];
   return Array.isArray(first) && String(first[0]) === "ERR" && String(first[1]).includes("FORGOT");
+}
+
+/** What fails at once fails when the call has returned, as all callers rely on. */
+function refuse(caller: Caller<never>, error: unknown): void {
+  report(Promise.reject(error as Error), caller);
 }
 
 function silent(time: number): SchemeError {

@@ -5,9 +5,9 @@ import { schemeError } from "../../drivers/server-errors.ts";
 import { SchemeError } from "../../errors.ts";
 import type { Node } from "./node.ts";
 import { DECIDED_WITHIN, noQuorum } from "./verdict.ts";
-import type { RenewalVote } from "./verdict.ts";
+import type { HolderVote } from "./verdict.ts";
 
-export type Vote = RenewalVote & { readonly cause?: unknown };
+export type Vote = HolderVote & { readonly cause?: unknown };
 
 /** What one node said. */
 export type Heard = (vote: Vote) => void;
@@ -33,11 +33,11 @@ export function poll<R>(
 ): void {
   const said = new Map<Node, Vote>();
   const end = clock.now() + Math.max(limit, DECIDED_WITHIN);
-  const late: Vote = { kind: "failed", cause: tooLate(limit) };
+  // An error is dear to make, and mostly not needed.
+  const late = (): Vote => ({ kind: "failed", cause: tooLate(limit) });
   let isOver = false;
-  let isAsked = false;
   const look = (): void => {
-    if (isOver || !isAsked) return;
+    if (isOver) return;
     const verdict = judge([...said.values()]);
     if (verdict === undefined && said.size < nodes.length) return;
     isOver = true;
@@ -47,25 +47,26 @@ export function poll<R>(
       noQuorum(
         all.map((node) => {
           const vote = said.get(node);
-          return [node.title, vote?.kind === "failed" ? { cause: schemeError(vote.cause) } : vote?.kind] as const;
+          return [node.title, vote?.kind === "failed" ? { cause: schemeError(vote.cause) } : saidOf(vote)] as const;
         }),
       ),
     );
   };
   const heard = (node: Node, vote: Vote): void => {
     // This process may have been blocked, and the timer be behind.
-    if (!said.has(node)) said.set(node, clock.now() > end ? late : vote);
+    if (!said.has(node)) said.set(node, clock.now() > end ? late() : vote);
     look();
   };
   const ending = (): void => {
-    for (const node of nodes) if (!said.has(node)) said.set(node, late);
+    for (const node of nodes) if (!said.has(node)) said.set(node, late());
     look();
   };
   const timer = clock.after(limit, ending, true);
   for (const node of nodes) ask(node, (vote) => heard(node, vote));
-  isAsked = true;
-  // Nodes that are left out say so at once, but the caller hears of nothing before this has returned.
-  if (said.size > 0 || nodes.length === 0) void Promise.resolve().then(look);
+}
+
+function saidOf(vote: Vote | undefined): "yes" | "no" | undefined {
+  return vote?.kind === "yes" ? "yes" : vote && "no";
 }
 
 /** For a Caller: how a failure is told. */

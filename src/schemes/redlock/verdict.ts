@@ -31,15 +31,18 @@ export function judgeVotes(
   return { kind: known >= quorum ? "granted" : "raise", fence };
 }
 
-/** What a node says to a holder: its lease is longer; or not, for `holder` has the lock there, or has had it ("") */
-export type RenewalVote =
-  { readonly kind: "yes" } | { readonly kind: "no"; readonly holder: string } | { readonly kind: "failed" };
+/**
+ * What a node says to a holder: its lease is longer; or not, because `holder` has the lock there, or has had it ("").
+ * `unsure` if a release finds nothing, perhaps because it was sent twice.
+ */
+export type HolderVote =
+  { readonly kind: "yes" } | { readonly kind: "no" | "unsure"; readonly holder: string } | { readonly kind: "failed" };
 
 /**
  * Whether a lease is longer. Only a majority can end it: a holder whose majority stands keeps its lease until its
  * deadline, whatever the others say. Undefined if the votes decide neither.
  */
-export function judgeRenewal(votes: Iterable<RenewalVote>, nodes: number): "extended" | "stolen" | "gone" | undefined {
+export function judgeRenewal(votes: Iterable<HolderVote>, nodes: number): "extended" | "stolen" | "gone" | undefined {
   const quorum = quorumOf(nodes);
   let [yes, no, others] = [0, 0, 0];
   for (const vote of votes) {
@@ -56,7 +59,7 @@ export function judgeRenewal(votes: Iterable<RenewalVote>, nodes: number): "exte
 
 /** Whether a lock was held until it was released, by the answers of the nodes that were asked for it. */
 export function judgeRelease(
-  votes: Iterable<{ readonly kind: "yes" | "no" | "unsure" | "failed" }>,
+  votes: Iterable<Pick<HolderVote, "kind">>,
   asked: number,
   nodes: number,
 ): "released" | "gone" | "unsure" | "no-quorum" | undefined {

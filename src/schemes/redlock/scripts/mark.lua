@@ -9,6 +9,7 @@ for i = 1, count do
   if (call('HGET', node[i], 'mark') or '') == old[i] then
     local high = math.max(tonumber(call('HGET', node[i], 'high')) or 0, tonumber(floor[i]))
     call('HSET', node[i], 'mark', new[i], 'run', run[i], 'floor', floor[i], 'high', format('%.0f', high))
+    call('HDEL', node[i], 'absence')
     reply = 1
   end
   replies[i] = reply

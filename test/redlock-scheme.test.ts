@@ -1,0 +1,162 @@
+/** The scheme `redlock` itself, over real servers, below the manager: when it answers, and which votes it counts. */
+import { describe, expect, test } from "vitest";
+import type { Driver } from "../src/drivers/driver.ts";
+import { driverFor } from "../src/drivers/index.ts";
+import { RedlockScheme } from "../src/schemes/redlock.ts";
+import { ask as script } from "../src/schemes/redlock/scripts.generated.ts";
+import type { PushListener } from "../src/schemes/scheme.ts";
+import { ManualClock } from "../src/testing.ts";
+import { type Asking, ask, release } from "./support/calls.ts";
+import { deferred, turn, unique } from "./support/locks.ts";
+import { type Nodes, openNodes } from "./support/nodes.ts";
+import { type Finishing, connectClient } from "./support/stage.ts";
+import { until } from "./support/until.ts";
+
+interface OpenScheme {
+  readonly scheme: RedlockScheme;
+  readonly clientId: string;
+  readonly clock: ManualClock;
+  /** How often the script `ask` was sent to each node. */
+  readonly asked: readonly number[];
+  /** Answers are heard when the promise that this returns is resolved. */
+  hold(): () => void;
+}
+
+let clients = 0;
+
+/** A scheme that no timer disturbs: its clock stands still. */
+async function openScheme(t: Finishing, nodes: Nodes): Promise<OpenScheme> {
+  const asked = nodes.servers.map(() => 0);
+  let gate = Promise.resolve();
+  const drivers = await Promise.all(
+    nodes.proxies.map(async ({ url }, i) => {
+      const { client, end } = await connectClient("ioredis 6", url, { retryStrategy: () => 20 });
+      t.onTestFinished(end);
+      return watched(
+        driverFor(client, { watchServer: true }),
+        () => asked[i]!++,
+        () => gate,
+      );
+    }),
+  );
+  const clientId = `client-${clients++}`.padEnd(22, "-");
+  const clock = new ManualClock();
+  const settings = { prefix: "lock:", clientId, label: "", ttl: 30_000, nodeTimeout: undefined, delayRestarted: true };
+  const scheme = new RedlockScheme(drivers, clock, settings);
+  t.onTestFinished(() => drivers.forEach((driver) => driver.close()));
+  const hold = (): (() => void) => {
+    const { promise, resolve } = deferred();
+    gate = promise;
+    return resolve;
+  };
+  return { scheme, clientId, clock, asked, hold };
+}
+
+function watched(driver: Driver, asked: () => void, gate: () => Promise<void>): Driver {
+  const send = driver.send.bind(driver);
+  driver.send = async (command, key) => {
+    if (command[1] === script.sha || command[1] === script.source) asked();
+    const answer = await send(command, key);
+    await gate();
+    return answer;
+  };
+  return driver;
+}
+
+function wish(lock: string, { clientId }: OpenScheme, count = 1): Asking {
+  return { lock, token: `${clientId}:${count}`, mode: "exclusive", ttl: 30_000, label: "" };
+}
+
+/** Calls the scheme as the manager does, and tells whether it answered before the call had returned. */
+function called(call: (caller: { answered(): void; failed(error: unknown): void }) => void): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    let hasReturned = false;
+    const failed = (error: unknown): void => {
+      if (hasReturned) resolve(error);
+      else reject(new Error("The caller heard of it before the call had returned."));
+    };
+    call({ answered: () => failed("answered"), failed });
+    hasReturned = true;
+  });
+}
+
+describe("while all nodes are left out, whoever asks hears of it once the call has returned", () => {
+  test.for(["acquire", "tryAcquire", "extend", "release"] as const)("%s", async (what, t) => {
+    const nodes = await openNodes(t);
+    const own = await openScheme(t, nodes);
+    const { scheme } = own;
+    const held = wish(unique(), own);
+    expect(await ask(scheme, held, true)).toMatchObject({ kind: "granted" });
+    await Promise.all(nodes.servers.map((server) => server.restart()));
+    const other = wish(unique(), own, 2);
+    const question = (wait: boolean) => {
+      const { lock, token, mode, ttl, label } = other;
+      return { lock, token, mode, ttl, label, permits: undefined, limit: undefined, maxQueue: undefined, wait };
+    };
+    const terms = { durability: undefined, waiting: 1, fences: 1, askedAt: 0, opens: true, isSent: false };
+    const farewell = { lock: held.lock, token: held.token, mode: held.mode, fence: 1, isBehind: false };
+    const calls = {
+      acquire: () => called((caller) => scheme.acquire({ ...question(true), ...terms, ticket: undefined, ...caller })),
+      tryAcquire: () =>
+        called((caller) => scheme.acquire({ ...question(false), ...terms, ticket: undefined, ...caller })),
+      extend: () => called((caller) => scheme.extend({ ...held, fence: 1 }, 30_000, undefined, caller)),
+      release: () => called((caller) => scheme.release({ ...farewell, ...caller })),
+    };
+    const isKnown = async (): Promise<boolean> => {
+      let isTold = false;
+      void calls.extend().then(
+        () => (isTold = true),
+        () => (isTold = true),
+      );
+      await turn();
+      return isTold;
+    };
+    await until(isKnown, "it was known, and told without a question");
+    expect(await calls[what]()).toMatchObject({ code: "no-quorum", transient: true });
+  });
+});
+
+describe("a vote that is pushed before the question is answered that it answers", () => {
+  test("does not count: the request asks again, because its client may have sent the question twice", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await openScheme(t, nodes), await openScheme(t, nodes)];
+    const lock = unique();
+    const [holder, waiter] = [wish(lock, a), wish(lock, b)];
+    const heard: string[] = [];
+    b.scheme.listen({ ...nothing, next: (_, token) => heard.push(token) });
+    await ask(a.scheme, holder, true);
+    await until(async () => (await nodes.holders(lock)).every((each) => each === holder.token), "all had voted");
+    expect(await ask(b.scheme, waiter, true)).toMatchObject({ kind: "pending" });
+    const isListening = async (redis: Nodes["redis"][number]): Promise<boolean> => {
+      const [, count] = (await redis.call("PUBSUB", "NUMSUB", `lock:push:${b.clientId}`)) as [string, number];
+      return count === 1;
+    };
+    await until(async () => (await Promise.all(nodes.redis.map(isListening))).every(Boolean), "pushes could be heard");
+
+    const letGo = b.hold();
+    const records = (): Promise<(string | null)[]> =>
+      Promise.all(nodes.redis.map((redis) => redis.hget(`{lock:${lock}}:waiters`, waiter.token)));
+    const before = await records();
+    let isAnswered = false;
+    const answer = ask(b.scheme, waiter, true).finally(() => (isAnswered = true));
+    const isAsked = async (): Promise<boolean> => (await records()).every((record, i) => record !== before[i]);
+    await until(isAsked, "all had the question");
+    await release(a.scheme, { ...holder, fence: 1 });
+    await until(async () => (await nodes.holders(lock)).every((each) => each === waiter.token), "all had voted for it");
+    // Behind the votes on each channel.
+    for (const redis of nodes.redis) {
+      await redis.publish(`lock:push:${b.clientId}`, `next 0 0 ${waiter.token} lock:${lock}`);
+    }
+    await until(() => heard.length >= nodes.redis.length, "the votes had come");
+    expect(isAnswered).toBe(false);
+
+    const asked = [...b.asked];
+    letGo();
+    expect(await answer).toMatchObject({ kind: "granted" });
+    expect(b.asked.filter((count, i) => count > asked[i]!).length).toBeGreaterThanOrEqual(2);
+    await release(b.scheme, { ...waiter, fence: 1 });
+    await nodes.cleared();
+  });
+});
+
+const nothing: PushListener = { granted() {}, lost() {}, next() {}, missed() {} };
