@@ -81,7 +81,7 @@ describe.each(queueing)("$title", ({ scheme, open }) => {
     expect(error).toBeInstanceOf(QueueFullError);
     expect([error.code, error.message]).toEqual([
       "queue-full",
-      `Too many requests are already waiting for "${name}" (maxQueue: 0). Try again later, or raise maxQueue.`,
+      `Too many requests are already waiting for "${name}" (maxQueue: 0). Try again later, or raise maxQueue. (holdfast/docs/troubleshooting.md#queue-full)`,
     ]);
     const first = b.acquire(name, { maxQueue: 1 });
     await pending(name, 1);
@@ -187,7 +187,7 @@ test.for(queueless)(
     const error = (await rejection(locks.acquire(name, { maxQueue: 3 }))) as LockError;
     expect([error.code, error.message]).toEqual([
       "unsupported",
-      `The scheme "${place.scheme}" has no queue, so no maxQueue. Use the scheme "lua".`,
+      `The scheme "${place.scheme}" has no queue, so no maxQueue. Use the scheme "lua". (holdfast/docs/troubleshooting.md#unsupported)`,
     ]);
     const held = await hold(locks, name);
     const news: Wait[] = [];
