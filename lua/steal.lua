@@ -72,6 +72,7 @@ local used
 used, lock.limit = match(call('HGET', lock.holders, TOTAL) or '', PERMITS)
 lock.used = tonumber(used)
 else
+if not match(value.err, 'WRONGTYPE') then error({ err = value.err }) end
 error({ err = 'WRONGTYPE the key of the lock holds a ' .. call('TYPE', lock.key).ok })
 end
 end

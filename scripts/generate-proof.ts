@@ -1,10 +1,12 @@
 /**
- * Writes the figures of docs/proof.md from committed results: simulator/results/, chaos/results/ and model/results/. With `--check` it
- * only looks whether they are those.
+ * Writes the figures of docs/proof.md from committed results: simulator/results/, chaos/results/, model/results/ and
+ * proof/peers/. With `--check` it only looks whether they are those.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { PLANTED } from "../chaos/mistakes/planted.ts";
 import { TOPOLOGIES } from "../chaos/plan/plan.ts";
+import type { Results } from "../proof/peers/results.ts";
+import type { Seen } from "../proof/peers/scenario.ts";
 import { MISTAKES } from "../simulator/mistakes/mistakes.ts";
 
 interface Run {
@@ -206,6 +208,26 @@ const UNITS: Readonly<Record<string, string>> = {
   keys: "keys",
 };
 
+/** What users reported of lock libraries, replayed with each of them. */
+function peers(): string {
+  const { server, node, contenders, results } = JSON.parse(read("proof/peers/results.json")) as Results;
+  const titles = contenders.map(({ title, version, id }) => (id === "holdfast" ? title : `${title} (${version})`));
+  const mark = (seen: Seen | null | undefined): string => (seen ? (seen.survives ? "yes" : "**no**") : "–");
+  const overview = table(
+    ["what goes wrong", ...titles],
+    results.map(({ title, seen }) => [title, ...contenders.map(({ id }) => mark(seen[id]))]),
+  );
+  const details = results.flatMap(({ title, reported, expected, seen }) => {
+    const saw = contenders.flatMap(({ id, title: who }) => {
+      const one = seen[id];
+      return one ? [`  - ${who}: ${one.survives ? "" : "**no**, "}${one.saw.replaceAll("|", "\\|")}`] : [];
+    });
+    return [`- **${title}.** Survives if ${expected}. (${reported})`, ...saw];
+  });
+  const settings = contenders.map(({ title, settings: set }) => `${title}: ${set}`).join(". ");
+  return `Run on ${server}, Node ${node}, with ioredis. Settings: ${settings}.\n\n${overview}\n\n<details><summary>What was seen</summary>\n\n${details.join("\n")}\n\n</details>`;
+}
+
 const PAGE = new URL("../docs/proof.md", import.meta.url);
 const before = readFileSync(PAGE, "utf8");
 let after = before;
@@ -216,6 +238,7 @@ const BLOCKS = {
   chaos: chaos(),
   "chaos mistakes": chaosMistakes(),
   soak: soak(),
+  peers: peers(),
 };
 for (const [name, text] of Object.entries(BLOCKS)) {
   const block = new RegExp(`(<!-- ${name} -->\n)[^]*?(\n<!-- end -->)`);

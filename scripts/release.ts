@@ -43,16 +43,24 @@ export function withVersion(changelog: string, version: string, date: string): s
 interface Manifest {
   readonly version: string;
   readonly repository?: unknown;
+  readonly homepage?: unknown;
+  readonly bugs?: unknown;
   readonly publishConfig?: { readonly provenance?: boolean };
 }
 
 /** @returns why this package cannot be published with provenance, or undefined */
-export function missingFor({ repository, publishConfig }: Manifest): string | undefined {
-  if (publishConfig?.provenance !== true) return "Expected publishConfig.provenance to be true in package.json.";
-  if (repository === undefined) {
-    return "Expected repository in package.json: npm compares it with where the package was built.";
-  }
-  return undefined;
+export function missingFor(manifest: Manifest): string | undefined {
+  const provenance = manifest.publishConfig?.provenance === true;
+  if (!provenance) return "Expected publishConfig.provenance to be true in package.json.";
+  // Nobody but the maker of the release knows the address.
+  const missing = (["repository", "homepage", "bugs"] as const).filter((field) => manifest[field] === undefined);
+  if (missing.length === 0) return undefined;
+  return (
+    `Expected ${missing.join(", ")} in package.json: npm compares repository with where the package was built, and ` +
+    "resolves the README's links by it. Commit what this writes: " +
+    'npm pkg set repository.type=git repository.url="git+https://HOST/OWNER/NAME.git" ' +
+    'homepage="https://HOST/OWNER/NAME#readme" bugs.url="https://HOST/OWNER/NAME/issues"'
+  );
 }
 
 function main(version: string, isDryRun: boolean): void {

@@ -233,7 +233,7 @@ function startKeeper(dir: string): Keeper {
   });
   keeper.stdin.on("error", () => {}); // it is told of an end that it has brought about itself
   keeper.unref();
-  (keeper.stdin as Writable & { unref(): void }).unref();
+  (keeper.stdin as Writable & { unref?(): void }).unref?.(); // Bun has none, and needs none
   return keeper;
 }
 

@@ -49,6 +49,7 @@ const ALL = [
         page: "moving/from-other-libraries",
         file: "docs/moving/from-other-libraries.md",
       },
+      { text: "Sharing locks", page: "moving/shared-keys", file: "docs/moving/shared-keys.md" },
     ],
   },
   {

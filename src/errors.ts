@@ -286,7 +286,17 @@ export function notOverNodes(what: string): LockError {
   return unsupported(`The scheme "redlock" cannot ${what}`, remedy);
 }
 
-/** A name for messages: quoted, with control characters escaped, and shortened if it is long. */
+/** Characters that a terminal may obey, or that cannot be seen. JSON escapes only some of them. */
+const ODD = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** A name for messages: quoted, with what could do harm escaped, and shortened if it is long. */
 export function quote(name: string): string {
-  return JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}…` : name);
+  return escapeOdd(JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}…` : name));
+}
+
+/** What others said, as messages show it: on one line, and nothing that a terminal would obey. */
+export function escapeOdd(text: string): string {
+  return text.replace(ODD, (odd) =>
+    Array.from({ length: odd.length }, (_, i) => `\\u${odd.charCodeAt(i).toString(16).padStart(4, "0")}`).join(""),
+  );
 }

@@ -21,7 +21,7 @@ import { checkOnce } from "./options/once.ts";
 import type { OnceOptions } from "./options/once.ts";
 import { checkCallback, checkName, checkRequest } from "./options/request.ts";
 import type { LockOptions, TryOptions, Verb } from "./options/request.ts";
-import { checkSelection } from "./options/selection.ts";
+import { checkSelection, checkTokens } from "./options/selection.ts";
 import { checkLimit } from "./options/semaphore.ts";
 import { checkShare } from "./options/share.ts";
 import type { ShareOptions } from "./options/share.ts";
@@ -220,9 +220,11 @@ export class LockManager {
    */
   async forceRelease(name: string, expected?: readonly (string | undefined)[]): Promise<LockInfo[]> {
     this.#lines.assertOpen();
-    const [state] = await this.#lines.query({ name: checkName(name) });
+    const lock = checkName(name);
+    const tokens = checkTokens(expected);
+    const [state] = await this.#lines.query({ name: lock });
     if (!state) return [];
-    const wanted = state.holders.filter(({ token }) => !expected || expected.includes(token));
+    const wanted = state.holders.filter(({ token }) => !tokens || tokens.includes(token));
     const holders = [];
     for (const holder of wanted) {
       if (!(await this.#lines.evict(name, holder))) continue;

@@ -3,6 +3,7 @@ import { systemClock } from "./clock.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { LockManager } from "./lock-manager.ts";
 import type { ManagerOptions } from "./options/manager.ts";
+import { oneOf, show } from "./options/checks.ts";
 import { MemoryStore } from "./schemes/memory.ts";
 import { onNextTurn } from "./runtime.ts";
 
@@ -30,8 +31,15 @@ export class ManualClock implements Clock {
     return this.#timers.size;
   }
 
-  /** Lets time pass and runs what becomes due, in order; promises settle in between. */
+  /**
+   * Lets time pass and runs what becomes due, in order; promises settle in between.
+   *
+   * @throws TypeError unless it is a number of at least 0
+   */
   async advance(milliseconds: number): Promise<void> {
+    if (typeof milliseconds !== "number" || !(milliseconds >= 0 && milliseconds < Infinity)) {
+      throw new TypeError(`Expected a number of milliseconds of at least 0; got ${show(milliseconds)}.`);
+    }
     const end = this.#now + milliseconds;
     await settled();
     for (;;) {
@@ -57,7 +65,9 @@ export class TestLocks {
   readonly clock: ManualClock = new ManualClock();
   readonly #store: MemoryStore;
 
+  /** @throws TypeError */
   constructor(time: "by hand" | "real time" = "by hand") {
+    oneOf(time, "time", ["by hand", "real time"]);
     this.#store = new MemoryStore(time === "by hand" ? this.clock : systemClock);
   }
 

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Server, startServer } from "../scripts/servers.ts";
 import { type Cluster, type Sentinels, startCluster, startSentinels } from "../scripts/topologies.ts";
 import { UpstashServer } from "./support/upstash.ts";
+import { compile } from "./support/programs.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -73,6 +74,6 @@ test("the code compiles", async () => {
 });
 
 test("each of its clients has the manager take a lock", async () => {
-  const { stdout } = await run(process.execPath, ["--import", "tsx", join(folder, "choosing.ts")], { cwd: root });
+  const { stdout } = await run(process.execPath, [await compile(join(folder, "choosing.ts"))], { cwd: root });
   expect(stdout.trim().split("\n")).toEqual(Array.from({ length: 6 }, () => "true"));
 });

@@ -1,6 +1,6 @@
 /** What every scheme promises, whatever client library carries it. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { LockError, LockLostError, LockTimeoutError, type LockManager } from "../src/index.ts";
+import { isLockLost, LockError, LockLostError, LockTimeoutError, type LockManager } from "../src/index.ts";
 import { deferred, enqueue, hold, logged, rejection, stateOf, turn, unique } from "./support/locks.ts";
 import { until } from "./support/until.ts";
 import { type World, places } from "./support/worlds.ts";
@@ -206,13 +206,17 @@ describe.each(places)("$title", ({ scheme, open }) => {
     const refused = rejection(request);
     await until(async () => (await stateOf(b, name)).held.length === 1, "the lock was held");
     await using _ = await b.acquire(name, { steal: true });
-    expect((await refused) as DOMException).toMatchObject({ name: "AbortError" });
+    const error = (await refused) as DOMException;
+    expect(error).toMatchObject({ name: "AbortError" });
+    expect(isLockLost(error)).toBe(true);
     never.resolve();
   });
 
   test("a request whose lease ended under its callback rejects with LockLostError", async () => {
     const request = a.request(unique(), { ttl: 50, renew: false }, (lock) => until(() => !lock.held, "it was lost"));
-    expect(await rejection(request)).toBeInstanceOf(LockLostError);
+    const error = await rejection(request);
+    expect(error).toBeInstanceOf(LockLostError);
+    expect(isLockLost(error)).toBe(true);
   });
 
   test("the callback's own error wins over a lost lease", async () => {

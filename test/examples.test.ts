@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type UsedServer, startServer } from "../scripts/servers.ts";
+import { compile } from "./support/programs.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -44,7 +45,8 @@ test.concurrent.each([
   "examples/%s.ts",
   async (name, says) => {
     const env = { ...process.env, REDIS_URL: server.url };
-    const { stdout } = await run(process.execPath, ["--import", "tsx", `examples/${name}.ts`], { env, cwd: root });
+    const program = await compile(`${root}examples/${name}.ts`);
+    const { stdout } = await run(process.execPath, [program], { env, cwd: root });
     expect(stdout).toMatch(says);
     // The Postgres of fencing.ts takes a while to start if the machine is busy.
   },

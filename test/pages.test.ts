@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type UsedServer, startServer } from "../scripts/servers.ts";
+import { compile } from "./support/programs.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -86,7 +87,7 @@ test.each(pages)(
     const urls = servers.map(({ url }) => url);
     const env = { ...process.env, REDIS_URL: urls[0], REDIS_NODES: urls.join(" ") };
     const file = join(folder, page.replace(".md", ".ts"));
-    const { stdout } = await run(process.execPath, ["--import", "tsx", file], { env, cwd: root });
+    const { stdout } = await run(process.execPath, [await compile(file)], { env, cwd: root });
     for (const text of says[page] ?? []) expect(stdout).toMatch(text);
   },
   60_000,
@@ -102,7 +103,7 @@ test.each(clients)(
   async (client) => {
     const env = { ...process.env, REDIS_URL: servers[0]?.url };
     const file = join(folder, fileOf(client));
-    const { stdout } = await run(process.execPath, ["--import", "tsx", file], { env, cwd: root });
+    const { stdout } = await run(process.execPath, [await compile(file)], { env, cwd: root });
     expect(stdout).toMatch(/^held: true, fence \d{16}\ntotal 42\nheld: true\n$/);
   },
   60_000,

@@ -1,6 +1,10 @@
 /** Looking at locks that were not made by the scheme that looks. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LockManager, SchemeError } from "../src/index.ts";
+import { systemClock } from "../src/clock.ts";
+import { IoredisDriver } from "../src/drivers/ioredis/client.ts";
+import { LuaScheme } from "../src/schemes/lua.ts";
+import { SetScheme } from "../src/schemes/set.ts";
 import { TestLocks } from "../src/testing.ts";
 import { enqueue, rejection, unique } from "./support/locks.ts";
 import { until } from "./support/until.ts";
@@ -58,6 +62,24 @@ test("a foreign holder is freed only if it is the one that was seen", async () =
     expect(await locks.forceRelease(name, [undefined])).toHaveLength(1);
     expect(await world.redis.exists(`lock:${name}`)).toBe(0);
   }
+});
+
+test.for([
+  ["lua", LuaScheme],
+  ["set", SetScheme],
+] as const)("scheme %s frees a lock from nobody who came after the foreign holder that was seen", async (of, t) => {
+  const [, Scheme] = of;
+  const settings = { prefix: "lock:", clientId: "e".repeat(22), label: "" };
+  const scheme = new Scheme(new IoredisDriver(world.redis), systemClock, settings);
+  t.onTestFinished(() => scheme.close());
+  const name = unique();
+  await world.redis.set(`lock:${name}`, "*", "PX", 10_000); // what stands for anybody elsewhere
+  const [seen] = await scheme.query({ name });
+  await world.redis.del(`lock:${name}`);
+  await using mine = await lua.acquire(name);
+  for (const holder of seen?.holders ?? []) expect(await scheme.evict(name, holder)).toBe(false);
+  expect(seen?.holders).toHaveLength(1);
+  expect((await lua.query({ name })).held).toMatchObject([{ token: mine.token }]);
 });
 
 describe("how long", () => {

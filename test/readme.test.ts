@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { useServer, type UsedServer } from "../scripts/servers.ts";
+import { compile } from "./support/programs.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -38,7 +39,7 @@ test("the README's code compiles", async () => {
 
 test("the README's code runs and says what it should", async () => {
   const env = { ...process.env, REDIS_URL: server.url };
-  const { stdout } = await run(process.execPath, ["--import", "tsx", join(folder, "tour.ts")], { env, cwd: root });
+  const { stdout } = await run(process.execPath, [await compile(join(folder, "tour.ts"))], { env, cwd: root });
   expect(stdout).toMatch(/fence \d{16}, lost: false/);
   expect(stdout).toMatch(/true 29\d\d\d/);
   expect(stdout).toContain("I do it");

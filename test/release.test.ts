@@ -17,9 +17,10 @@ test("what is unreleased comes under the version's heading, and Unreleased is em
   expect(() => withVersion("# Changelog\n", "0.2.0", "2026-12-01")).toThrow("heading");
 });
 
-test("a package without provenance, or without the repository that npm compares it with, is not released", () => {
-  const manifest = { version: "0.1.0", publishConfig: { provenance: true }, repository: "github:somebody/holdfast" };
+test("a package that does not say where its source, its page and its bugs are, or has no provenance, is not released", () => {
+  const provenance = { version: "0.1.0", publishConfig: { provenance: true } };
+  const manifest = { ...provenance, repository: "github:somebody/holdfast", homepage: "", bugs: {} };
   expect(missingFor(manifest)).toBeUndefined();
   expect(missingFor({ ...manifest, publishConfig: {} })).toContain("provenance");
-  expect(missingFor({ version: "0.1.0", publishConfig: { provenance: true } })).toContain("repository");
+  expect(missingFor(provenance)).toMatch(/^Expected repository, homepage, bugs in .* npm pkg set repository/);
 });

@@ -233,6 +233,27 @@ test(
   PROCESSES.timeout,
 );
 
+test("waitTimeout and signal end a wait though the server is silent, and nothing is left behind", async (t) => {
+  const stage = await openStage(t);
+  const proxy = await stage.proxy();
+  const other = await stage.manager();
+  const holder = await other.acquire("b");
+  const locks = await stage.manager({ url: proxy.url });
+  const controller = new AbortController();
+  const aborted = rejection(locks.acquire(["a", "b"], { signal: controller.signal }));
+  const timed = rejection(locks.acquire(["c", "b"], { waitTimeout: 1_500 }));
+  const both = async (): Promise<boolean> => (await stateOf(other, "b")).pending.length === 2;
+  await until(() => Promise.race([both(), timed]), "each held one and waited for the other");
+  proxy.blackHole();
+  controller.abort("enough");
+  // Before anything that is sent now could have failed.
+  expect(await until(() => aborted, "the abort was told", 4_000)).toBe("enough");
+  expect(await until(() => timed, "the timeout was told", 4_000)).toBeInstanceOf(LockTimeoutError);
+  await proxy.heal();
+  await holder.release();
+  await cleared(stage.redis);
+});
+
 describe("refused before anything is sent", () => {
   const locks = new TestLocks().manager();
   test.each([

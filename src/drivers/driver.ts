@@ -17,7 +17,7 @@ export interface Script<Keys extends ScriptStrings, Args extends ScriptStrings> 
   readonly shape?: { keys: Keys; args: Args };
 }
 
-export type ClientLibrary = "ioredis" | "node-redis" | "glide" | "upstash";
+export type ClientLibrary = "bun" | "ioredis" | "node-redis" | "glide" | "upstash";
 
 /** A channel being listened to, over a connection of its own. */
 export interface Subscription {

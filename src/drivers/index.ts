@@ -1,5 +1,8 @@
 import { show } from "../options/checks.ts";
 import type { Driver } from "./driver.ts";
+import { BunDriver } from "./bun/client.ts";
+import { isBun } from "./bun/library.ts";
+import type { BunClient } from "./bun/library.ts";
 import { GlideDriver, isGlide } from "./glide/client.ts";
 import { GlideClusterDriver, isGlideCluster } from "./glide/cluster.ts";
 import type { GlideClient } from "./glide/library.ts";
@@ -20,6 +23,7 @@ import type { UpstashClient } from "./upstash/library.ts";
 
 /** A Redis client that holdfast supports, recognised by its shape. */
 export type RedisClient =
+  | BunClient
   | IoredisClient
   | IoredisCluster
   | GlideClient
@@ -58,6 +62,7 @@ function opener(client: object): (() => Driver) | undefined {
   if (nodeRedis.isNodeRedisSentinel(client)) return () => new NodeRedisSentinelDriver(client, keyPrefix);
   if (nodeRedis.isNodeRedisPool(client)) return () => new NodeRedisPoolDriver(client, keyPrefix);
   if (nodeRedis.isNodeRedis(client)) return () => new NodeRedisDriver(client, keyPrefix);
+  if (isBun(client)) return () => new BunDriver(client);
   if (isGlide(client)) return () => new GlideDriver(client);
   if (isGlideCluster(client)) return () => new GlideClusterDriver(client);
   return undefined;
@@ -79,6 +84,7 @@ function notKnown(client: unknown): TypeError {
   return new TypeError(
     "Expected a Redis client: of ioredis 5 or 6 or iovalkey (new Redis(), new Cluster()), of node-redis 5 or 6 " +
       "(createClient(), createClientPool(), createCluster(), createSentinel()), a GlideClient or GlideClusterClient " +
-      `of @valkey/valkey-glide 2.3 or newer, or a Redis of @upstash/redis; got ${show(client)}. Without a client, locks are kept within this process.`,
+      "of @valkey/valkey-glide 2.3 or newer, a RedisClient of Bun 1.2.23 or newer, or a Redis of @upstash/redis; " +
+      `got ${show(client)}. Without a client, locks are kept within this process.`,
   );
 }

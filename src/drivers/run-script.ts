@@ -1,6 +1,7 @@
 import { report } from "../caller.ts";
 import type { Caller } from "../caller.ts";
 import type { Driver, Script, ScriptStrings } from "./driver.ts";
+import { readList } from "./replies.ts";
 import { messageOf } from "./server-errors.ts";
 
 /** The parts of a driver that running scripts needs. */
@@ -74,6 +75,7 @@ export function sendCall(driver: ScriptRunner, call: ScriptCall, caller: Caller<
  * Run a script on a batch of items.
  *
  * @param items the keys and arguments of all items, one after the other
+ * @throws SchemeError if it answers with anything but a list
  */
 export function runScript<K extends ScriptStrings, A extends ScriptStrings>(
   driver: ScriptRunner,
@@ -83,9 +85,9 @@ export function runScript<K extends ScriptStrings, A extends ScriptStrings>(
 ): Promise<unknown[]> {
   const call = new ScriptCall(script, keys.length + items.keys.length, args.length + items.args.length);
   for (const words of [keys, items.keys, args, items.args]) call.addAll(words);
-  return new Promise((resolve, failed) => {
-    sendCall(driver, call, { answered: (replies) => resolve(replies as unknown[]), failed });
-  });
+  return new Promise<unknown>((resolve, failed) => {
+    sendCall(driver, call, { answered: resolve, failed });
+  }).then(readList);
 }
 
 /** A client that throws counts like one that rejects. */

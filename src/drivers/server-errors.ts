@@ -1,4 +1,4 @@
-import { SchemeError, sentenceOf } from "../errors.ts";
+import { escapeOdd, SchemeError, sentenceOf } from "../errors.ts";
 import type { SchemeErrorCode } from "../errors.ts";
 
 export function messageOf(error: unknown): string {
@@ -101,6 +101,14 @@ const OF_CLIENTS: readonly Diagnosis[] = [
       "Set a reconnectStrategy beside socketTimeout: without one, node-redis never connects again after a timeout.",
   },
   {
+    test: /^Connection has failed/,
+    code: "unreachable",
+    subject: UNREACHABLE,
+    remedy:
+      "The client passed in is closed, or has tried to connect as often as Bun's maxRetries allows (20 times): " +
+      "set that to 4294967295, and close the client last.",
+  },
+  {
     test: /^(Connection is closed|The client is closed)/,
     code: "unreachable",
     subject: UNREACHABLE,
@@ -142,9 +150,11 @@ const OF_SERVERS: readonly Diagnosis[] = [
       "If this is a Sentinel (usually port 26379), use a redis+sentinel:// URL or the client's option for Sentinels.",
   },
   {
-    test: /^(NOAUTH|WRONGPASS|NOPERM|Unauthorized|ERR AUTH|ERR invalid password|(ERR )?The user executing the script|ERR ACL failure|ERR Protocol error: unauth)/,
+    test: /\bNOPERM\b|^(NOAUTH|WRONGPASS|Unauthorized|ERR AUTH|ERR invalid password|(ERR )?The user executing the script|ERR ACL failure|ERR Protocol error: unauth)/,
     code: "not-authorized",
-    remedy: "Give the client a user and password that may use the keys and channels of the prefix.",
+    remedy:
+      "Give the client a user and password that may use the keys and channels of the prefix. " +
+      "The command holdfast doctor names each right that is missing.",
   },
   { test: /^(READONLY|MASTERDOWN)/, code: "read-only", transient: true, remedy: REPLICA },
   {
@@ -246,12 +256,15 @@ const IN_SCRIPT = /^[^]*@user_script: ?\d+: -?| script: [0-9a-f]{40}, on @user_s
 /** What was sent, which may be a whole script. */
 const ARGUMENTS = /, with args beginning with:[^]*$/;
 
-/** What the client or the server said, in its own words. */
+const LONGEST_WORDS = 500;
+
+/** What the client or the server said, in its own words, on one line of bounded length. */
 export function saidBy(error: unknown): string {
   const message =
     messageOf(error) || (error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : "");
   const said = message.replace(IN_SCRIPT, "").replace(ARGUMENTS, "").trim().replace(/\.$/, "");
   // For a Cluster, ioredis says only that nobody answered; this has what the servers answered.
   const { lastNodeError } = (error ?? {}) as { readonly lastNodeError?: unknown };
-  return lastNodeError ? `${said} (${messageOf(lastNodeError)})` : said;
+  const whole = lastNodeError ? `${said} (${messageOf(lastNodeError)})` : said;
+  return escapeOdd(whole.length > LONGEST_WORDS ? `${whole.slice(0, LONGEST_WORDS)}…` : whole);
 }

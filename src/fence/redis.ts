@@ -8,8 +8,9 @@ import { TimeLimit } from "../drivers/time-limit.ts";
 import { Connections } from "../drivers/url/connect.ts";
 import { LockError, quote } from "../errors.ts";
 import type { SchemeError } from "../errors.ts";
-import { duration } from "../options/checks.ts";
+import { dictionary, duration, onlyAmong } from "../options/checks.ts";
 import { guardKey } from "../schemes/keys.ts";
+import { checkReply, readList, readNumber, readText } from "../drivers/replies.ts";
 import { checkFenced, checkRedisWrite } from "./checks.ts";
 import type { Fenced } from "./checks.ts";
 import * as lua from "./scripts.generated.ts";
@@ -42,6 +43,8 @@ export interface RedisFenceOptions {
   keepFor?: number | undefined;
 }
 
+const FENCE_OPTIONS = new Set(["keepFor"]);
+
 /** Guarded writes of data on a Redis or Valkey server; it need not be the one that keeps the locks. */
 export class RedisFence {
   readonly #connections: Connections | undefined;
@@ -53,8 +56,10 @@ export class RedisFence {
    * @param client as of a manager: a client, which stays yours to close, or a URL
    * @throws TypeError or RangeError for a client of an unknown kind, a URL that cannot be used or options out of bounds
    */
-  constructor(client: RedisClient | string, options: RedisFenceOptions = {}) {
-    this.#keepFor = duration(options.keepFor, "keepFor", 1_000) ?? 86_400_000;
+  constructor(client: RedisClient | string, options?: RedisFenceOptions) {
+    const given = dictionary(options, "options");
+    onlyAmong(given, FENCE_OPTIONS);
+    this.#keepFor = duration(given["keepFor"], "keepFor", 1_000) ?? 86_400_000;
     this.#connections = typeof client === "string" ? new Connections(client) : undefined;
     this.#driver = driverFor(this.#connections?.client ?? client);
     this.#limit = new TimeLimit(systemClock, this.#driver);
@@ -81,10 +86,11 @@ export class RedisFence {
       args: [String(fence), token, String(this.#keepFor), words.join("")] as [string, string, string, string],
     };
     const replies = await this.#limit.guard(runScript(this.#driver, lua.guard, { keys: [], args: [] }, item));
-    const [done, reply] = replies[0] as [number, unknown];
-    if (Number(done) === 1) return reply;
-    if (Number(done) === 2) throw refusal(String(reply));
-    throw new StaleFenceError(key, fence, Number(reply));
+    const [done, reply] = readList(checkReply(replies[0]));
+    const outcome = readNumber(done);
+    if (outcome === 1) return reply;
+    if (outcome === 2) throw refusal(readText(reply));
+    throw new StaleFenceError(key, fence, readNumber(reply));
   }
 
   /** Removes our listeners from the client, which stays open; closes the connection for a URL. */

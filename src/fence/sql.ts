@@ -1,4 +1,6 @@
 /** Guarded rows of a SQL database. */
+import { dictionary, show } from "../options/checks.ts";
+import { checkName } from "../options/request.ts";
 import { checkFenced } from "./checks.ts";
 import type { Fenced } from "./checks.ts";
 
@@ -48,14 +50,15 @@ const COLUMNS: FenceColumns = { fence: "fence", token: "fence_token" };
 /** For WHERE: true of rows that no later holder has written. An UPDATE that changes no row came too late. */
 export function notStale(by: Fenced, columns: FenceColumns = COLUMNS): Sql {
   const { fence, token } = checkFenced(by);
-  const [f, t] = [identifier(columns.fence), identifier(columns.token)];
+  const [f, t] = identifiers(columns);
   return sql([`(${f} IS NULL OR ${f} < `, ` OR (${f} = `, ` AND ${t} = `, "))"], fence, fence, token);
 }
 
 /** For SET: records who writes. Put it into every guarded UPDATE, beside `notStale`. */
 export function stamp(by: Fenced, columns: FenceColumns = COLUMNS): Sql {
   const { fence, token } = checkFenced(by);
-  return sql([`${identifier(columns.fence)} = `, `, ${identifier(columns.token)} = `, ""], fence, token);
+  const [f, t] = identifiers(columns);
+  return sql([`${f} = `, `, ${t} = `, ""], fence, token);
 }
 
 /** The table that `passFence` uses: one row for each lock that was ever used with it. */
@@ -68,12 +71,19 @@ export const FENCE_TABLE =
  */
 export function passFence(by: Fenced & { readonly name: string }): Sql {
   const { fence, token } = checkFenced(by);
-  return sql`INSERT INTO holdfast_fence AS f (lock, fence, token) VALUES (${by.name}, ${fence}, ${token})
+  return sql`INSERT INTO holdfast_fence AS f (lock, fence, token) VALUES (${checkName(by.name)}, ${fence}, ${token})
     ON CONFLICT (lock) DO UPDATE SET fence = excluded.fence, token = excluded.token
     WHERE f.fence < excluded.fence OR (f.fence = excluded.fence AND f.token = excluded.token)
     RETURNING fence`;
 }
 
-function identifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
+/** @throws TypeError unless both are names of columns */
+function identifiers(columns: unknown): [fence: string, token: string] {
+  const { fence, token } = dictionary(columns, "the columns");
+  return [identifier(fence, "fence"), identifier(token, "token")];
+}
+
+function identifier(name: unknown, of: string): string {
+  if (typeof name === "string" && name !== "" && !name.includes("\0")) return `"${name.replaceAll('"', '""')}"`;
+  throw new TypeError(`Expected the name of the column for the ${of}, a string; got ${show(name)}.`);
 }

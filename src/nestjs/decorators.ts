@@ -1,4 +1,4 @@
-import { show } from "../options/checks.ts";
+import { dictionary, show } from "../options/checks.ts";
 import { checkElection } from "../options/election.ts";
 import type { ElectOptions } from "../options/election.ts";
 import { checkOnce } from "../options/once.ts";
@@ -49,13 +49,14 @@ const DEFAULTS = { ttl: 30_000, label: "" };
  */
 export function WithLock<A extends unknown[] = []>(
   key: string | ((...args: A) => string),
-  { manager, ...options }: WithLockOptions = {},
+  given?: WithLockOptions,
 ): <M extends (...args: [...A, ...never[]]) => Promise<unknown>>(
   prototype: object,
   property: string | symbol,
   descriptor: TypedPropertyDescriptor<M>,
 ) => void {
   if (typeof key !== "function") checkName(key);
+  const { manager, ...options } = dictionary(given, "options") as WithLockOptions;
   if ("ifAvailable" in options) {
     throw new TypeError("@WithLock always waits, so it cannot take ifAvailable. Use LockManager.tryAcquire() instead.");
   }
@@ -82,7 +83,9 @@ export function WithLock<A extends unknown[] = []>(
  * @throws TypeError or RangeError where the class is defined, if an option cannot be used. The method rejects with what
  *   it throws, and what `LockManager.once` rejects with
  */
-export function RunOnce(name: string, { manager, ...options }: RunOnceOptions): Skippable {
+export function RunOnce(name: string, given: RunOnceOptions): Skippable {
+  const { manager, ...rest } = dictionary(given, "options") as ManagerName;
+  const options = rest as RunOnceOptions;
   checkOnce(name, options, DEFAULTS);
   return (prototype, property, descriptor) => {
     const method = methodName(prototype, property);
@@ -112,7 +115,8 @@ export function electionsOf(type: object): readonly NamedElection[] {
  * @throws TypeError or RangeError where the class is defined, if an option cannot be used. The method rejects with what
  *   it throws, and with LockLostError if the leadership was lost while it ran
  */
-export function WhileLeader(name: string, { manager, ...options }: WhileLeaderOptions = {}): Skippable {
+export function WhileLeader(name: string, given?: WhileLeaderOptions): Skippable {
+  const { manager, ...options } = dictionary(given, "options") as WhileLeaderOptions;
   if ("signal" in options) {
     throw new TypeError("@WhileLeader is a candidate as long as the application runs, so it cannot take signal.");
   }

@@ -8,6 +8,7 @@ import type {
 } from "@nestjs/common";
 import { DiscoveryModule, DiscoveryService } from "@nestjs/core";
 import type { LockManager } from "../lock-manager.ts";
+import { dictionary } from "../options/checks.ts";
 import { openLocks } from "../options/framework.ts";
 import type { FrameworkOptions } from "../options/framework.ts";
 import type { ManagerOptions } from "../options/manager.ts";
@@ -87,8 +88,9 @@ export class HoldfastModule extends ConfigurableModuleClass implements OnApplica
   }
 
   /** For tests: locks within this process, without a server. */
-  static forTest({ locks = new TestLocks("real time"), ...options }: HoldfastTestOptions = {}): DynamicModule {
-    return this.forRoot({ ...options, redis: locks });
+  static forTest(options?: HoldfastTestOptions): DynamicModule {
+    const { locks = new TestLocks("real time"), ...rest } = dictionary(options, "options") as HoldfastTestOptions;
+    return this.forRoot({ ...rest, redis: locks });
   }
 
   /** From now on this process is a candidate in all elections of `@WhileLeader`. */

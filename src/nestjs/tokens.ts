@@ -1,9 +1,13 @@
 import { Inject } from "@nestjs/common";
 import type { InjectionToken } from "@nestjs/common";
 import { LockManager } from "../lock-manager.ts";
+import { show } from "../options/checks.ts";
 
 /** The name under which a module's LockManager is injected: the class itself unless the module has a name. */
 export function getLocksToken(name?: string): InjectionToken {
+  if (name !== undefined && typeof name !== "string") {
+    throw new TypeError(`Expected the name of a HoldfastModule to be a string; got ${show(name)}.`);
+  }
   return name === undefined ? LockManager : `LockManager "${name}"`;
 }
 

@@ -1,4 +1,5 @@
 /** Checks of options: each returns its argument, or throws an error that says what was expected and what came. */
+import { escapeOdd, quote } from "../errors.ts";
 
 /** The shortest lease, in milliseconds. */
 export const SHORTEST_TTL = 50;
@@ -63,10 +64,17 @@ export function flag(value: unknown, name: string): boolean | undefined {
 export function oneOf<T extends string>(value: unknown, name: string, allowed: readonly T[]): T | undefined {
   if (value === undefined) return undefined;
   // Web IDL converts to a string before it compares, so an object with a fitting toString() passes.
-  const text = typeof value === "symbol" ? undefined : String(value);
+  const text = typeof value === "symbol" || !canBeText(value) ? undefined : String(value);
   const found = allowed.find((each) => each === text);
   if (!found) throw new TypeError(`Expected ${name} to be ${allowed.map(show).join(" or ")}; got ${show(value)}.`);
   return found;
+}
+
+/** JavaScript has no words for an object without these methods. */
+function canBeText(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  const { toString, valueOf, [Symbol.toPrimitive]: convert } = value as Partial<Date>;
+  return [toString, valueOf, convert].some((each) => typeof each === "function");
 }
 
 export function count(value: unknown, name: string, most: number, least = 1): number | undefined {
@@ -104,9 +112,16 @@ export function label(value: unknown): string | undefined {
 
 /** A value as messages show it. */
 export function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value);
-  if (typeof value === "function") return `function ${value.name || "(anonymous)"}`;
+  if (typeof value === "string") return quote(value);
+  if (typeof value === "function") return `function ${nameOf(value) ?? "(anonymous)"}`;
   if (Array.isArray(value)) return `an array of ${value.length}`;
-  if (typeof value === "object" && value !== null) return `an object (${value.constructor?.name ?? "no prototype"})`;
+  if (typeof value === "object" && value !== null) return `an object (${nameOf(value.constructor) ?? "no prototype"})`;
+  if (typeof value === "symbol") return `Symbol(${escapeOdd(value.description ?? "").slice(0, 80)})`;
   return typeof value === "bigint" ? `${value}n` : String(value);
+}
+
+/** What a function or class is called. It may be called anything, and need not be one. */
+function nameOf(named: unknown): string | undefined {
+  const { name } = (named ?? {}) as { readonly name?: unknown };
+  return typeof name === "string" && /^[\w$. ]{1,80}$/.test(name) ? name : undefined;
 }

@@ -2,6 +2,15 @@ import type { Selection } from "../schemes/scheme.ts";
 import { show } from "./checks.ts";
 import { checkName } from "./request.ts";
 
+/** @throws TypeError for anything that is no list of tokens, in which undefined stands for a foreign holder */
+export function checkTokens(expected: unknown): readonly (string | undefined)[] | undefined {
+  if (expected === undefined) return undefined;
+  if (Array.isArray(expected) && expected.every((each) => each === undefined || typeof each === "string")) {
+    return expected as (string | undefined)[];
+  }
+  throw new TypeError(`Expected an array of the tokens that query() reported; got ${show(expected)}.`);
+}
+
 /** @throws TypeError for anything that selects no locks */
 export function checkSelection(selection: unknown): Selection {
   if (selection === "all") return selection;

@@ -25,7 +25,8 @@ import { Calls } from "./lua/calls.ts";
 import { Extensions } from "./lua/extensions.ts";
 import { granted, Questions } from "./lua/questions.ts";
 import { Releases } from "./lua/releases.ts";
-import { checkReply, isFailure, readExtension, readNumber, readState, readVictims, refusalOf } from "./lua/replies.ts";
+import { checkReply, readList, isFailure, readNumber } from "../drivers/replies.ts";
+import { readExtension, readState, readVictims, refusalOf } from "./lua/replies.ts";
 import * as scripts from "./lua/scripts.generated.ts";
 import { Values } from "./lua/values.ts";
 import { findNames } from "./scan.ts";
@@ -240,7 +241,7 @@ export class LuaScheme implements Scheme {
   ): Promise<[unknown[], Durability | undefined]> {
     const item = { keys: this.#calls.keys.of(lock), args };
     const replies = await this.#calls.run(scripts.steal, this.#calls.granting(lock), item, proofOf(wish));
-    const reply = checkReply(replies[0]) as unknown[];
+    const reply = readList(checkReply(replies[0]));
     if (this.#calls.homes.of(lock).lock !== undefined) {
       // Before the thief continues and perhaps releases the lock: after that, the loss would look like an expiry.
       await Promise.all(readVictims(reply[2]).map((victim) => this.#tellLoss(lock, victim)));

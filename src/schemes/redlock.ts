@@ -26,7 +26,7 @@ import { Clients } from "./clients.ts";
 import type { ClientSettings } from "./clients.ts";
 import { Keys, nameOfKey, nodeKeys } from "./keys.ts";
 import type { NodeKeys } from "./keys.ts";
-import { checkReply } from "./lua/replies.ts";
+import { checkReply } from "../drivers/replies.ts";
 import { Claim } from "./redlock/claim.ts";
 import { Fleet } from "./redlock/fleet.ts";
 import type { FleetSettings } from "./redlock/fleet.ts";
@@ -127,7 +127,9 @@ export class RedlockScheme implements Scheme {
     const isWon = await new Promise<boolean>((answered, failed) =>
       this.#fleet.raise(claim, drawn, { answered, failed }),
     );
-    if (!isWon) {
+    // It may hear that it was robbed itself before it hears that it has won.
+    const left = claim.links.filter((link) => !link.isRobbed).length;
+    if (!isWon || left < this.#fleet.quorum) {
       this.#drop(claim, NOBODY);
       throw new SchemeError("no-quorum", "Another took the lock by force at the same time. Try again.", [], true);
     }

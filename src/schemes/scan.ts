@@ -2,6 +2,7 @@ import type { Send } from "../drivers/driver.ts";
 import { Glob } from "./glob.ts";
 import { nameOfKey, scanPattern } from "./keys.ts";
 import type { Selection } from "./scheme.ts";
+import { listOf, textOf } from "./set/replies.ts";
 
 /**
  * The names of the selected locks that somebody holds or waits for, sorted. Walks the key space in steps of about 1,000
@@ -25,10 +26,10 @@ async function walk(send: Send, prefix: string, wanted: Glob | undefined, names:
   let cursor = "0";
   do {
     const reply = await send(["SCAN", cursor, "MATCH", scanPattern(prefix), "COUNT", "1000"]);
-    const [next, keys] = reply as [unknown, string[]];
-    cursor = String(next);
-    for (const key of keys) {
-      const name = nameOfKey(prefix, String(key));
+    const [next, keys] = listOf(reply, "SCAN", 2);
+    cursor = String(textOf(next, "SCAN"));
+    for (const key of listOf(keys, "SCAN")) {
+      const name = nameOfKey(prefix, String(textOf(key, "SCAN")));
       if (name !== undefined && (!wanted || wanted.matches(name))) names.add(name);
     }
   } while (cursor !== "0");

@@ -6,7 +6,7 @@ import { Cluster, Redis } from "ioredis";
 import { createClient } from "redis";
 import * as redis4 from "redis4";
 import { describe, expect, test } from "vitest";
-import { LockManager, SchemeError } from "../../src/index.ts";
+import { LockManager, LockTimeoutError, SchemeError } from "../../src/index.ts";
 import { expectTypeError, hold, rejection, unique } from "../support/locks.ts";
 import {
   type Cast,
@@ -60,6 +60,26 @@ describe.concurrent("a server that", () => {
       expect(error.message).toContain("Check that it runs");
     });
     expect(rejections).toEqual([]);
+  });
+
+  test("is down, or never answers, is what a waitTimeout blames that ends before that is an error", async (t) => {
+    const stage = await openStage(t);
+    await onEach(everywhere, async (kind) => {
+      for (const fault of ["refuse", "blackHole"] as const) {
+        const proxy = await stage.proxy();
+        const locks = await stage.manager({ ...kind, url: proxy.url });
+        await (await locks.acquire(unique())).release();
+        await proxy[fault]();
+        const error = await rejection(locks.acquire(unique(), { waitTimeout: 400 }));
+        expect(error).toBeInstanceOf(LockTimeoutError);
+        expect(error).toMatchObject({
+          message: expect.stringMatching(
+            /: the server (cannot be reached|has not answered)\. \(holdfast\/docs\/troubleshooting\.md#timeout\)$/,
+          ),
+        });
+        await proxy.heal();
+      }
+    });
   });
 
   test("is down is not taken for one without locks: query rejects", async (t) => {

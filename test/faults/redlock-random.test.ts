@@ -2,8 +2,9 @@
 import { expect, test } from "vitest";
 import { openNodes } from "../support/nodes.ts";
 import { endure } from "../support/trouble.ts";
+import { isLong } from "../support/worlds.ts";
 
-const minutes = Number(process.env["HOLDFAST_MINUTES"] ?? 0.5);
+const minutes = Number(process.env["HOLDFAST_MINUTES"] ?? (isLong ? 0.5 : 0.2));
 
 test(
   "one node of three after the other fails: one holder, growing fences, and all are served",

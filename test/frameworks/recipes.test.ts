@@ -5,6 +5,9 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { PGlite } from "@electric-sql/pglite";
+import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
+import { compile } from "../support/programs.ts";
 import { startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
 
@@ -14,6 +17,8 @@ const SLOW = 60_000;
 
 let folder: string;
 let server: Server;
+let postgres: PGLiteSocketServer;
+let database: PGlite;
 
 /** Those that begin with the name of their file. */
 const recipes = [
@@ -33,6 +38,7 @@ import * as bullmq from "./bullmq.ts";
 import * as croner from "./croner.ts";
 import * as cron from "./cron.ts";
 import * as nodeCron from "./node-cron.ts";
+import * as pgBoss from "./pg-boss.ts";
 
 const other = new LockManager(process.env["REDIS_URL"] as string, { label: "another machine" });
 const say = (what: string, value: unknown): void => console.log(what + ": " + JSON.stringify(value));
@@ -85,6 +91,15 @@ await customer.release();
 while (done.length < 2) await sleep(5);
 say("bullmq", done);
 
+const customer9 = await other.acquire("customer:9");
+const ids = [await pgBoss.boss.send("invoices", { customer: "9" }), await pgBoss.boss.send("invoices", { customer: "10" })];
+const jobs = async () => Promise.all(ids.map((id) => pgBoss.boss.getJobById("invoices", id as string)));
+const states = async () => (await jobs()).map((job) => job?.state);
+while ((await states()).join() !== "retry,completed") await sleep(50);
+await customer9.release();
+while ((await states()).join() !== "completed,completed") await sleep(50);
+say("pg-boss", (await jobs()).map((job) => Number((job?.output as { fence: number }).fence) > 0));
+
 await croner.job.trigger();
 await croner.job.trigger();
 await other.once("cron-report", { atMost: 60_000, atLeast: 60_000 }, () => {});
@@ -97,11 +112,12 @@ await cron.job.stop();
 await nodeCron.task.destroy();
 await bullmq.worker.close();
 await queue.close();
+await pgBoss.boss.stop({ graceful: false });
 await fastify.app.close();
 bullmq.connection.disconnect();
 connection.disconnect();
 const { locks } = globalThis as unknown as { locks: LockManager };
-for (const each of [express.locks, hono.locks, locks, bullmq.locks, croner.locks, cron.locks, nodeCron.locks, other]) await each.close();
+for (const each of [express.locks, hono.locks, locks, bullmq.locks, croner.locks, cron.locks, nodeCron.locks, pgBoss.locks, other]) await each.close();
 server.closeAllConnections();
 server.close();
 `;
@@ -116,22 +132,31 @@ beforeAll(async () => {
   writeFileSync(join(folder, "use.ts"), USE);
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", include: ["."] }));
   server = await startServer();
+  database = await PGlite.create();
+  postgres = new PGLiteSocketServer({ db: database, port: 0, host: "127.0.0.1", maxConnections: 20 });
+  await postgres.start();
 });
 afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   await server?.stop();
+  await postgres?.stop();
+  await database?.close();
 });
 
 test("they compile", { timeout: SLOW }, async () => {
-  expect(recipes.map(([, name]) => name)).toHaveLength(8);
+  expect(recipes.map(([, name]) => name)).toHaveLength(9);
   const tsc = join(root, "node_modules/typescript/bin/tsc");
   const { stdout } = await run(process.execPath, [tsc, "-p", folder]).catch((error) => error);
   expect(stdout).toBe("");
 });
 
 test("they hold, refuse, wait and skip as they say, and end", { timeout: SLOW }, async () => {
-  const env = { ...process.env, REDIS_URL: server.url };
-  const program = ["--import", "tsx", join(folder, "use.ts")];
+  const env = {
+    ...process.env,
+    REDIS_URL: server.url,
+    DATABASE_URL: `postgres://postgres@${postgres.getServerConn()}/postgres`,
+  };
+  const program = [await compile(join(folder, "use.ts"))];
   const { stdout, stderr } = await run(process.execPath, program, { cwd: root, env, timeout: SLOW / 2 });
   expect(stderr).toBe("");
   for (const name of ["fastify", "express", "hono", "next"]) expect(stdout).toContain(`${name}: [200,"${name}",true]`);
@@ -141,5 +166,6 @@ test("they hold, refuse, wait and skip as they say, and end", { timeout: SLOW },
   expect(stdout).toContain('bullmq: ["8","7"]');
   expect(stdout).toMatch(/croner: the report, fence \d{16}\ncroner: done by /);
   expect(stdout).toContain("cron: done by another machine");
+  expect(stdout).toContain("pg-boss: [true,true]");
   expect(stdout).toMatch(/node-cron: 20/);
 });

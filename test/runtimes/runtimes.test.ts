@@ -1,12 +1,18 @@
 /** The package as it is published, on other runtimes than the one that runs the tests: npm run test:runtimes. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Server, startServer } from "../../scripts/servers.ts";
+import { LockManager } from "../../src/index.ts";
+import { viewWhere } from "../support/dashboards.ts";
+import { hold } from "../support/locks.ts";
+import { until } from "../support/until.ts";
 import { UpstashServer } from "../support/upstash.ts";
 import { WORKER_ANSWER, workerProgram } from "../support/worker.ts";
 
@@ -88,6 +94,60 @@ describe.each(Object.keys(RUNTIMES) as (keyof typeof RUNTIMES)[])("on %s", (runt
   test("the command runs another under a lock", { timeout: SLOW }, async () => {
     const main = join(app, "node_modules/holdfast/dist/cli/main.js");
     expect(await runs(runtime, main, "exec", "x", "--quiet", "--", "sh", "-c", "echo $HOLDFAST_LOCK")).toBe("x");
+  });
+});
+
+describe("on Bun", () => {
+  test("locks work as promised with its own client", { timeout: SLOW }, async () => {
+    expect(await runs("Bun", "use.mjs", "bun")).toBe("ok");
+  });
+
+  test("its own client passes what every client has to: conformance, and faults", { timeout: SLOW }, async () => {
+    const [bun] = RUNTIMES.Bun;
+    const vitest = join(root, "node_modules/vitest/vitest.mjs");
+    const files = ["conformance", "fence", "faults/connections", "faults/leases", "faults/waiters", "faults/errors"];
+    const paths = [...files, "faults/cleanup", "drop-ins/clients"].map((file) => `test/${file}.test.ts`);
+    const args = ["--bun", vitest, "run", ...paths, "-t", "bun", "--reporter=json"];
+    const env = { ...process.env, NODE_OPTIONS: "" };
+    const { stdout } = await run(bun, args, { cwd: root, env, maxBuffer: 2 ** 26 }).catch((error) => error);
+    const { numPassedTests, testResults } = JSON.parse(stdout.slice(stdout.indexOf("{"))) as {
+      numPassedTests: number;
+      testResults: { assertionResults: { fullName: string; status: string }[] }[];
+    };
+    const failed = testResults.flatMap((each) => each.assertionResults).filter(({ status }) => status === "failed");
+    expect(failed.map(({ fullName }) => fullName)).toEqual([]);
+    expect(numPassedTests).toBeGreaterThan(110);
+  });
+});
+
+describe.each(["Bun", "Deno"] as const)("on %s", (runtime) => {
+  test("its own server serves the dashboard", { timeout: SLOW }, async (t) => {
+    const [file, ...before] = RUNTIMES[runtime];
+    const env = { ...process.env, NODE_OPTIONS: "", REDIS_URL: server.url };
+    const child = spawn(file, [...before, "dashboard.mjs"], { cwd: app, env, stdio: ["ignore", "pipe", "inherit"] });
+    const exited = once(child, "exit");
+    const locks = new LockManager(server.url, { label: "the holder" });
+    t.onTestFinished(async () => {
+      child.kill("SIGKILL");
+      await Promise.all([exited, locks.close()]);
+    });
+    const [port] = (await once(createInterface(child.stdout), "line")) as [string];
+    const url = `http://127.0.0.1:${port}`;
+    const held = await hold(locks, `dashboard of ${runtime}`);
+    const page = await fetch(`${url}/locks/`);
+    expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
+    const view = await viewWhere(await fetch(`${url}/locks/events`), ({ rows }) =>
+      rows.some(({ name }) => name === `dashboard of ${runtime}`),
+    );
+    expect(view.failure).toBeNull();
+    const answer = await fetch(`${url}/locks/release`, {
+      method: "POST",
+      headers: { "content-type": "application/json", origin: url },
+      body: JSON.stringify({ name: `dashboard of ${runtime}`, tokens: [held.lock.token] }),
+    });
+    expect(await answer.json()).toEqual({ freed: ["the holder"] });
+    await until(() => !held.lock.held, "the holder was told");
+    await held.end();
   });
 });
 

@@ -27,7 +27,7 @@ const SCRIPT = `
 `;
 
 /** Blocks this process until the key has the value; false if it has not in time. */
-export function arrivesWhileBlocked({ port, tls }: Reach, key: string, value: string): boolean {
+function arrivesWhileBlocked({ port, tls }: Reach, key: string, value: string): boolean {
   const given = JSON.stringify({ port, tls, key, value, patience: PATIENCE });
   const { status, stderr } = spawnSync(process.execPath, ["-e", SCRIPT, given]);
   if (status !== 0 && status !== 3) throw new Error(`The process that asks the server failed: ${String(stderr)}`);

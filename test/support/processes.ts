@@ -4,9 +4,11 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { LockOptions, ManagerOptions } from "../../src/index.ts";
+import { compiledPath } from "./programs.ts";
 import type { Finishing } from "./stage.ts";
 
-const program = fileURLToPath(new URL("participant.ts", import.meta.url));
+/** What they run, compiled before the tests. */
+export const program: string = fileURLToPath(new URL("participant.ts", import.meta.url));
 
 /** How long a test of processes may take: to start one takes seconds where the machine is busy. */
 export const PROCESSES = { timeout: 60_000 };
@@ -30,7 +32,7 @@ export class Participant {
   readonly #exited: Promise<number | null>;
 
   constructor(url: string, { on = "ioredis", ...options }: ParticipantOptions) {
-    const args = ["--import", "tsx", program, url, on, JSON.stringify(options)];
+    const args = [compiledPath(program), url, on, JSON.stringify(options)];
     this.#child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
     this.#child.stdin?.on("error", () => {}); // it may be dead on purpose
     this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();

@@ -6,6 +6,7 @@ import { createClient } from "redis";
 import { type Server, type ServerOptions, startServer } from "../../scripts/servers.ts";
 import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
+import { openBun } from "./bun.ts";
 import { openGlide } from "./glide.ts";
 import { type Proxy, startProxy } from "./proxy.ts";
 import { until } from "./until.ts";
@@ -84,6 +85,7 @@ export async function connectClient(on: ClientName, url: string, settings: objec
     await Promise.race([connected, new Promise((resolve) => setTimeout(resolve, 300).unref())]);
     return { client, end: () => void (client.isOpen && client.destroy()) };
   }
+  if (on === "bun") return openBun(url, settings);
   if (on === "glide") {
     // What cannot be reached now is connected to by the first command.
     return openGlide(url, settings).catch(() => openGlide(url, { ...settings, lazyConnect: true }));
@@ -131,6 +133,14 @@ export async function listening(redis: Redis, count: number): Promise<void> {
 export async function leftovers(redis: Redis): Promise<string[]> {
   const keys = await redis.keys("*");
   return keys.filter((key) => !/(:fence|::node)$/.test(key) && !/client:[\w-]{22}$/.test(key)).sort();
+}
+
+/** Shared values stay for a while, for those who come late, and go by themselves. */
+export async function dropSharedValues(redis: Redis): Promise<void> {
+  for (const key of await redis.keys("*:shared-value")) {
+    if ((await redis.pttl(key)) === -1) throw new Error(`${key} never expires.`);
+    await redis.unlink(key);
+  }
 }
 
 /** Wait until nothing but counters and labels is left on the server. */

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-const pollMs = 5;
+/** How long to wait before asking again: soon at first, and less often while it takes longer, for asking costs time too. */
+const firstPauseMs = 4;
+const longestPauseMs = 20;
 
 /**
  * Waits until `condition` gives something truthy, and returns that. A condition that throws is asked again; what it
@@ -13,6 +15,7 @@ export async function until<T>(condition: () => T | Promise<T>, what: string, ti
     late.signal.addEventListener("abort", () => resolve(undefined), { once: true });
   });
   let cause: unknown;
+  let pauseMs = firstPauseMs;
   try {
     while (!late.signal.aborted) {
       try {
@@ -22,7 +25,8 @@ export async function until<T>(condition: () => T | Promise<T>, what: string, ti
       } catch (error) {
         cause = error;
       }
-      await sleep(pollMs);
+      await sleep(pauseMs);
+      pauseMs = Math.min(pauseMs * 1.1, longestPauseMs);
     }
   } finally {
     clearTimeout(timer);

@@ -10,9 +10,10 @@ import { LockManager as Manager } from "../../src/index.ts";
 import { TestLocks } from "../../src/testing.ts";
 import { Redis as Upstash } from "@upstash/redis";
 import { UpstashServer } from "./upstash.ts";
+import { isOnBun, openBun } from "./bun.ts";
 import { openGlide, openGlideCluster } from "./glide.ts";
 
-export type ClientName = "ioredis 6" | "ioredis 5" | "iovalkey" | "node-redis 6" | "glide";
+export type ClientName = "ioredis 6" | "ioredis 5" | "iovalkey" | "node-redis 6" | "glide" | "bun";
 
 /** A client of a server, and how to end it. */
 export interface OpenClient {
@@ -43,18 +44,30 @@ const clients: Record<ClientName, (url: string) => Promise<OpenClient>> = {
     return { client, end: () => void (client.isOpen && client.destroy()) };
   },
   glide: openGlide,
+  bun: openBun,
 };
 
 /** `npm run test:topologies` asks for all there is; `npm test` has to be over in minutes. */
-const isLong = process.env["HOLDFAST_LONG"] !== undefined;
+export const isLong: boolean = process.env["HOLDFAST_LONG"] !== undefined;
 
-const allClientNames = Object.keys(clients) as ClientName[];
+const allClientNames = (Object.keys(clients) as ClientName[]).filter((name) => name !== "bun");
 
-/** One of each driver. */
-const placeClients: ClientName[] = isLong ? allClientNames : ["ioredis 6", "node-redis 6", "glide"];
+/** One of each driver; on Bun its own. */
+const placeClients: ClientName[] = isOnBun ? ["bun"] : isLong ? allClientNames : ["ioredis 6", "node-redis 6", "glide"];
+
+/** Drivers are tried with the scheme lua, and the other schemes with one of them; all with all in the long run. */
+const otherClients: ClientName[] = isLong ? allClientNames : ["ioredis 6"];
 
 /** Those on which faults are tested: all of them in the long run, which CI has a slice of. */
-export const clientNames: ClientName[] = isLong ? allClientNames : ["ioredis 6", "node-redis 6"];
+export const clientNames: ClientName[] = isOnBun ? ["bun"] : isLong ? allClientNames : ["ioredis 6", "node-redis 6"];
+
+/**
+ * Whether what is sent behind a command is on its way before that is answered. Bun sends nothing behind a MULTI until then:
+ * if its reply is lost or late, the scheme set has not even asked for the lock.
+ */
+export function sendsAhead({ scheme, on }: { readonly scheme: string; readonly on: ClientName }): boolean {
+  return scheme !== "set" || on !== "bun";
+}
 
 export function openClient(name: ClientName, url: string): Promise<OpenClient> {
   return clients[name](url);
@@ -270,8 +283,8 @@ const memoryPlace: Place = {
 export const places: Place[] = [
   memoryPlace,
   ...placeClients.map((name) => serverPlace("lua", name)),
-  ...placeClients.map((name) => serverPlace("set", name)),
-  ...placeClients.map((name) => serverPlace("redlock", name)),
+  ...otherClients.map((name) => serverPlace("set", name)),
+  ...otherClients.map((name) => serverPlace("redlock", name)),
   httpPlace,
   clusterPlace("lua", "an ioredis 6 Cluster"),
   ...(isLong ? moreTopologies() : []),

@@ -109,6 +109,22 @@ test("a grant that was not heard of is found again with the one fence that was d
   await release(scheme, request);
 });
 
+test("a pushed grant has its whole ttl on the server before its holder goes on, also if nobody renews it", async (t) => {
+  const stage = await openStage(t);
+  const name = unique();
+  const holder = await hold(await stage.manager(), name);
+  const client = stage.client();
+  const locks = await stage.manager({ client });
+  // Longer than a pushed grant lasts by itself, and not so long that what is left would have to be asked for in any case.
+  const waiter = locks.acquire(name, { ttl: 1_400, renew: false });
+  await pending(locks, name, 1);
+  await holder.end();
+  const lock = await waiter;
+  // On the same connection, so behind all that was sent for the grant.
+  expect(await client.pttl(`lock:${name}`)).toBeGreaterThan(1_000);
+  await lock.release();
+});
+
 test("a push names the waiter's latest question before the grant, by the time when it was asked", async (t) => {
   const stage = await openStage(t);
   const settings = { prefix: "lock:", clientId: "p".repeat(22), label: "" };

@@ -88,6 +88,19 @@ describe("in the middle of a turn", () => {
     await thief.release();
   });
 
+  test("forceRelease takes the lock of one reader under a shared grant, and the others keep theirs", async () => {
+    const blocker = await on.blocked();
+    const wishes = await on.asks(p, ["s1", "s2", "s3"], { mode: "shared" });
+    await blocker.release();
+    await on.clock.advance(0);
+    const { token } = grantOf(wishes[1]);
+    expect(await p.locks.forceRelease(NAME, [token])).toMatchObject([{ token }]);
+    await on.clock.advance(0);
+    expect(wishes.map(({ held }) => held)).toEqual([true, false, true]);
+    expect(wishes.map(reasonOf)).toEqual([undefined, "stolen", undefined]);
+    for (const wish of wishes) await wish.release();
+  });
+
   test("pushes that come late change nothing", async () => {
     const [p1, p2] = await middleOfTurn();
     const grant = grantOf(p1);

@@ -24,6 +24,7 @@ export interface ChartProps {
 const HEIGHT = 150;
 /** A chart shows at least this many seconds. */
 const SHORTEST = 60;
+const MINUTE = 60;
 
 export function Chart(props: ChartProps): JSX.Element {
   const { title, times, lines, format } = props;
@@ -86,8 +87,13 @@ function optionsOf({ lines, format, isStepped, isSparse }: ChartProps, element: 
       y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] },
     },
     axes: [
-      { ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map(timeOfDay) },
-      { ...axis, size: 62, space: 34, values: (_, ticks) => ticks.map((each) => format(each)) },
+      {
+        ...axis,
+        size: 26,
+        space: 70,
+        values: (_, ticks, __, ___, step) => ticks.map((each) => timeOfDay(each, step < MINUTE)),
+      },
+      { ...axis, size: 62, space: 34, values: (_, ticks) => ticks.map((each) => round(format(each))) },
     ],
     series: [
       {},
@@ -102,8 +108,15 @@ function optionsOf({ lines, format, isStepped, isSparse }: ChartProps, element: 
   };
 }
 
-function timeOfDay(seconds: number): string {
-  return new Date(seconds * 1_000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+/** Ticks less than a minute apart would have the same label without seconds. */
+function timeOfDay(seconds: number, hasSeconds: boolean): string {
+  const shown = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
+  return new Date(seconds * 1_000).toLocaleTimeString([], hasSeconds ? { ...shown, second: "2-digit" } : shown);
+}
+
+/** What a tick need not say: "0 ms" is 0, and "1 min 00 s" is 1 min. */
+function round(text: string): string {
+  return text.replace(/^0 \w+$/, "0").replace(/ 00 \w+$/, "");
 }
 
 const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -1,5 +1,6 @@
 import { EventEmitter } from "node:events";
 import type { RedisClient } from "../../drivers/index.ts";
+import { show } from "../../options/checks.ts";
 import { Member } from "../member.ts";
 import { quitClients } from "../quit.ts";
 import { ExecutionError } from "./errors.ts";
@@ -9,7 +10,7 @@ import { Operations } from "./operations.ts";
 import type { Scripts } from "./operations.ts";
 import { ACQUIRE, EXTEND, hooked, RELEASE } from "./scripts.ts";
 import type { ScriptHook } from "./scripts.ts";
-import { checkDuration, checkResources, settingsOf } from "./settings.ts";
+import { checkDuration, checkLock, checkResources, settingsOf } from "./settings.ts";
 import type { Settings } from "./settings.ts";
 import { holdDuring } from "./using.ts";
 import type { Routine } from "./using.ts";
@@ -41,7 +42,7 @@ export class Redlock extends EventEmitter implements LockKeeper {
   constructor(clients: Iterable<RedisClient>, settings: Partial<Settings> = {}, scripts: ScriptHooks = {}) {
     super();
     this.on("error", () => {});
-    this.clients = new Set(clients);
+    this.clients = new Set(iterable(clients));
     if (this.clients.size === 0) throw new Error("Redlock must be instantiated with at least one redis client.");
     this.settings = settingsOf(settings);
     this.scripts = {
@@ -80,7 +81,7 @@ export class Redlock extends EventEmitter implements LockKeeper {
    * @throws ExecutionError (as a rejection) if a majority did not have it
    */
   async release(lock: Lock, settings?: Partial<Settings>): Promise<ExecutionResult> {
-    lock.expiration = 0;
+    checkLock(lock).expiration = 0;
     const names = checkResources(lock.resources);
     const all = settingsOf(settings, this.settings);
     const { attempts, start } = await this.#operations.release(names, lock.value, all);
@@ -95,7 +96,7 @@ export class Redlock extends EventEmitter implements LockKeeper {
    */
   async extend(existing: Lock, duration: number, settings?: Partial<Settings>): Promise<Lock> {
     checkDuration(duration);
-    if (existing.remaining < 0) throw new ExecutionError("Cannot extend an already-expired lock.", []);
+    if (checkLock(existing).remaining < 0) throw new ExecutionError("Cannot extend an already-expired lock.", []);
     const names = checkResources(existing.resources);
     const all = settingsOf(settings, this.settings);
     const { attempts, expiration } = await this.#operations.extend(names, existing.value, duration, all);
@@ -135,4 +136,10 @@ export class Redlock extends EventEmitter implements LockKeeper {
     const lock = await this.acquire(resources, duration, settings);
     return holdDuring(this, lock, duration, all, routine);
   }
+}
+
+/** @throws TypeError */
+function iterable<T>(clients: Iterable<T>): Iterable<T> {
+  if (typeof clients === "object" && clients !== null && Symbol.iterator in clients) return clients;
+  throw new TypeError(`Expected an array of clients; got ${show(clients)}.`);
 }

@@ -29,6 +29,9 @@ const NUMBERS = ["driftFactor", "retryCount", "retryDelay", "retryJitter", "auto
 /** @throws TypeError or RangeError */
 export function settingsOf(given: Partial<Settings> | undefined, base: Settings = DEFAULTS): Settings {
   if (given === undefined) return base;
+  if (typeof given !== "object" || given === null) {
+    throw new TypeError(`Expected settings to be an object; got ${show(given)}.`);
+  }
   const settings: Record<string, number | undefined> = { ...base };
   for (const name of NUMBERS) {
     const value = given[name];
@@ -67,9 +70,15 @@ function isNames(value: unknown): value is string[] {
   return Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === "string");
 }
 
+/** @throws TypeError unless it has a value; what else it has is looked at elsewhere */
+export function checkLock<T extends { readonly value: string }>(lock: T): T {
+  if (typeof (lock as Partial<T> | undefined)?.value === "string") return lock;
+  throw new TypeError(`Expected a lock, with its value; got ${show(lock)}.`);
+}
+
 /** @throws Error or RangeError */
 export function checkDuration(duration: number): void {
-  if (Math.floor(duration) !== duration) throw new Error("Duration must be an integer value in milliseconds.");
+  if (!Number.isInteger(duration)) throw new Error("Duration must be an integer value in milliseconds.");
   if (duration < 1) throw new RangeError(`Expected a duration of at least 1 ms; got ${duration}.`);
 }
 

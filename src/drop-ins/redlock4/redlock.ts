@@ -1,5 +1,6 @@
 import { EventEmitter } from "node:events";
 import type { RedisClient } from "../../drivers/index.ts";
+import { escapeOdd } from "../../errors.ts";
 import { show } from "../../options/checks.ts";
 import { Member } from "../member.ts";
 import { quitClients } from "../quit.ts";
@@ -7,7 +8,7 @@ import { ExecutionError, ResourceLockedError } from "../redlock/errors.ts";
 import { Operations } from "../redlock/operations.ts";
 import { ACQUIRE, EXTEND, hooked, RELEASE } from "../redlock/scripts.ts";
 import type { ScriptHook, ScriptText } from "../redlock/scripts.ts";
-import { checkDuration, checkResources, settingsOf } from "../redlock/settings.ts";
+import { checkDuration, checkLock, checkResources, settingsOf } from "../redlock/settings.ts";
 import type { Settings } from "../redlock/settings.ts";
 import type { Disposer } from "./disposer.ts";
 import { Lock, LockError } from "./lock.ts";
@@ -58,6 +59,7 @@ export class Redlock extends EventEmitter implements LockKeeper {
    */
   constructor(clients: readonly RedisClient[], options: Options = {}) {
     super();
+    if (!Array.isArray(clients)) throw new TypeError(`Expected an array of clients; got ${show(clients)}.`);
     if (clients.length === 0) throw new Error("Redlock must be instantiated with at least one redis server.");
     this.servers = clients;
     this.#settings = settingsOf(options);
@@ -156,13 +158,13 @@ export class Redlock extends EventEmitter implements LockKeeper {
   /** @throws (as a rejection) LockError if a majority of the servers did not have it */
   async unlock(lock: Lock, ...callback: undefined[]): Promise<void> {
     refuseCallback(callback);
-    lock.expiration = 0;
+    checkLock(lock).expiration = 0;
     const names = checkResources(listOf(lock.resource));
     try {
       await this.#operations.release(names, lock.value, { ...this.#settings, retryCount: 0 });
     } catch (error) {
       if (!(error instanceof ExecutionError)) throw error;
-      throw new LockError(`Unable to fully release the lock on resource "${String(lock.resource)}".`);
+      throw new LockError(`Unable to fully release the lock on resource "${escapeOdd(String(lock.resource))}".`);
     }
   }
 
@@ -179,8 +181,8 @@ export class Redlock extends EventEmitter implements LockKeeper {
   async extend(lock: Lock, ttl: number, ...callback: undefined[]): Promise<Lock> {
     refuseCallback(callback);
     checkDuration(ttl);
-    if (lock.remaining < 0) {
-      const message = `Cannot extend lock on resource "${String(lock.resource)}" because the lock has already expired.`;
+    if (checkLock(lock).remaining < 0) {
+      const message = `Cannot extend lock on resource "${escapeOdd(String(lock.resource))}" because the lock has already expired.`;
       throw new LockError(message, 0);
     }
     const names = checkResources(listOf(lock.resource));
@@ -209,7 +211,7 @@ function listOf(resource: string | string[]): string[] {
 /** In redlock 4's words. */
 function exceeded(error: unknown, resource: string | string[], { retryCount }: Settings): unknown {
   if (!(error instanceof ExecutionError)) return error;
-  const message = `Exceeded ${retryCount} attempts to lock the resource "${String(resource)}".`;
+  const message = `Exceeded ${retryCount} attempts to lock the resource "${escapeOdd(String(resource))}".`;
   return new LockError(message, error.attempts.length);
 }
 

@@ -9,7 +9,7 @@ import { TimeLimit } from "../../drivers/time-limit.ts";
 import { Batches } from "../batches.ts";
 import { Homes, Keys, lockKeys } from "../keys.ts";
 import type { LockKeys } from "../keys.ts";
-import { checkReply } from "./replies.ts";
+import { checkReply } from "../../drivers/replies.ts";
 
 /** How many locks are remembered as wanted by others. */
 const MOST_HINTS = 10_000;

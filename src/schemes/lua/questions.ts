@@ -8,7 +8,8 @@ import { CLAIM_WINDOW, EXPIRY_MARGIN, FRONT, FRONT_STEP, POKE_INTERVAL, STALE_AF
 import type { Answer, Granted, LockRequest, Question } from "../scheme.ts";
 import { Batch, countDown } from "./calls.ts";
 import type { Calls } from "./calls.ts";
-import { readAcquired, readNumber } from "./replies.ts";
+import { readNumber } from "../../drivers/replies.ts";
+import { readAcquired } from "./replies.ts";
 import type { Acquired } from "./replies.ts";
 import * as scripts from "./scripts.generated.ts";
 

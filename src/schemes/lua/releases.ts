@@ -4,7 +4,8 @@ import { inRuns } from "../batches.ts";
 import type { Farewell, Release } from "../scheme.ts";
 import { Batch } from "./calls.ts";
 import type { Calls } from "./calls.ts";
-import { readNumber, readReleased } from "./replies.ts";
+import { readNumber } from "../../drivers/replies.ts";
+import { readReleased } from "./replies.ts";
 import * as scripts from "./scripts.generated.ts";
 
 /** A release that fits all cases. */

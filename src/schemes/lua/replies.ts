@@ -1,8 +1,8 @@
 /**
  * Reads and checks the answers of the `lua` scheme's scripts. An answer of another shape is an error, never an outcome.
  */
-import { schemeError } from "../../drivers/server-errors.ts";
-import { mismatch, QueueFullError, SchemeError } from "../../errors.ts";
+import { checkReply, failed, readList, readNumber, readText, rows } from "../../drivers/replies.ts";
+import { mismatch, QueueFullError } from "../../errors.ts";
 import type { LockError } from "../../errors.ts";
 import { TOKEN } from "../scheme.ts";
 import type { Extension, HolderState, LockMode, LockState, Victim, WaitedFor, WaiterState } from "../scheme.ts";
@@ -84,52 +84,10 @@ export function readReleased(reply: unknown): Released {
   return { wasHeld: (bits & 1) > 0, isWanted: (bits & 2) > 0, isUnfinished: (bits & 4) > 0 };
 }
 
-/** @throws SchemeError unless it is a whole number */
-export function readNumber(reply: unknown): number {
-  const number = typeof reply === "number" ? reply : Number(readText(reply) || NaN);
-  if (!Number.isInteger(number)) throw unknownReply(reply);
-  return number;
-}
-
-/** Clients may be set to answer with buffers. */
-export function readText(reply: unknown): string {
-  if (typeof reply === "string") return reply;
-  if (typeof reply === "number" || typeof reply === "bigint") return String(reply);
-  if (reply instanceof Uint8Array) return Buffer.from(reply).toString();
-  const [what, why] = Array.isArray(reply) ? reply : [];
-  if (what === "ERR") throw failed(why);
-  throw unknownReply(reply);
-}
-
-/** @throws SchemeError if one item of a call failed; that concerns nobody else in it */
-export function checkReply(reply: unknown): unknown {
-  if (isFailure(reply)) throw failed(reply[1]);
-  return reply;
-}
-
-export function isFailure(reply: unknown): reply is ["ERR", unknown] {
-  return Array.isArray(reply) && String(reply[0]) === "ERR";
-}
-
-function failed(why: unknown): SchemeError {
-  return schemeError(new Error(readText(why)));
-}
-
-/** Something else answered, such as a MULTI of the user's on the same connection. */
-function unknownReply(reply: unknown): SchemeError {
-  const shown = typeof reply === "string" ? JSON.stringify(reply.slice(0, 40)) : typeof reply;
-  return new SchemeError(
-    "server",
-    `The client answered a script with ${shown}, which no script of holdfast says. ` +
-      "If the connection is used for MULTI, MONITOR or blocking commands, give the manager a client of its own.",
-    [reply],
-  );
-}
-
 /** The holders that the script `steal` took the lock from, without foreign ones. */
 export function readVictims(reply: unknown): Victim[] {
   if (reply === undefined) return [];
-  return rows(reply as unknown[], 2).map(([token, fence]) => ({
+  return rows(reply, 2).map(([token, fence]) => ({
     token: readText(token),
     fence: readNumber(fence),
     label: "",
@@ -137,10 +95,10 @@ export function readVictims(reply: unknown): Victim[] {
 }
 
 export function readState(lock: string, reply: unknown): LockState {
-  const [kind, held, waiting, total] = checkReply(reply) as [unknown, unknown[], unknown[], unknown];
+  const [kind, held, waiting, total] = readList(checkReply(reply));
   const waiters = rows(waiting, 5).map(readWaiter);
   // If nobody holds, those who wait know the limit.
-  const limit = Number(readText(total)) || waiters[0]?.limit;
+  const limit = readText(total) === "" ? waiters[0]?.limit : readNumber(total);
   const word = readText(kind);
   return {
     lock,
@@ -157,23 +115,19 @@ function readHolder(row: unknown[], kind: string): HolderState {
   const isForeign = kind === "foreign" && !TOKEN.test(token);
   return {
     token: isForeign ? undefined : token,
-    fence: fence === "" ? undefined : Number(fence),
-    remaining: Number(left) < 0 ? undefined : Number(left),
+    fence: fence === "" ? undefined : readNumber(fence),
+    remaining: readNumber(left) < 0 ? undefined : readNumber(left),
     label,
-    ...(held !== "" && { held: Number(held) }),
+    ...(held !== "" && { held: readNumber(held) }),
     ...(isForeign && { foreign: token }),
-    ...(permits !== "" && { permits: Number(permits) }),
+    ...(permits !== "" && { permits: readNumber(permits) }),
   };
 }
 
 function readWaiter(row: unknown[]): { readonly waiter: WaiterState; readonly limit: number | undefined } {
   const [token = "", mode = "", count, label = "", waited] = row.map(readText);
   const [permits, limit] = mode.split("/").map(Number);
-  const waiter = { token, waiting: Number(count), label, waited: Number(waited) };
+  const waiter = { token, waiting: readNumber(count), label, waited: readNumber(waited) };
   if (!limit) return { waiter: { ...waiter, mode: mode as LockMode }, limit: undefined };
   return { waiter: { ...waiter, mode: "shared", permits: Number(permits) }, limit };
-}
-
-function rows(flat: unknown[], width: number): unknown[][] {
-  return Array.from({ length: flat.length / width }, (_, i) => flat.slice(i * width, (i + 1) * width));
 }

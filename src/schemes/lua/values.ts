@@ -2,7 +2,7 @@ import { valueKey } from "../keys.ts";
 import { KEEP_VALUE } from "../scheme.ts";
 import type { Grant, LeftValue, Leaving, Recalled } from "../scheme.ts";
 import type { Calls } from "./calls.ts";
-import { readNumber, readText } from "./replies.ts";
+import { checkReply, readList, readNumber, readText } from "../../drivers/replies.ts";
 import * as scripts from "./scripts.generated.ts";
 
 const NOTHING: { keys: []; args: [] } = { keys: [], args: [] };
@@ -20,7 +20,7 @@ export class Values {
   async recall(lock: string): Promise<Recalled | undefined> {
     const key = valueKey(this.#prefix, lock);
     const [reply] = await this.#calls.run(scripts.recall, NOTHING, { keys: [key], args: [] });
-    const [found, left] = reply as unknown[];
+    const [found, left] = readList(checkReply(reply));
     const [, fence, kind, text = ""] = /^(\d+) ([ve])([^]*)$/.exec(readText(found)) ?? [];
     if (fence === undefined) return undefined;
     const isFailure = kind === "e";
@@ -33,7 +33,7 @@ export class Values {
     const holder = `${grant.token}#${grant.fence}`;
     const args = [holder, String(fence), String(ttl + KEEP_VALUE), `${isFailure ? "e" : "v"}${text}`];
     const [reply] = await this.#calls.run(scripts.share, NOTHING, { keys, args });
-    const outcome = readNumber(reply);
+    const outcome = readNumber(checkReply(reply));
     return outcome === 1 ? "left" : outcome === 0 ? "gone" : "late";
   }
 }

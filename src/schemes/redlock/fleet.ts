@@ -3,6 +3,7 @@ import { report } from "../../caller.ts";
 import type { Caller } from "../../caller.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import type { Driver, Send } from "../../drivers/driver.ts";
+import { readNumber, readText, unknownReply } from "../../drivers/replies.ts";
 import { schemeError } from "../../drivers/server-errors.ts";
 import { COMMAND_LIMIT } from "../../drivers/time-limit.ts";
 import { SchemeError } from "../../errors.ts";
@@ -209,14 +210,17 @@ export class Fleet {
     const args = [token, String(ttl), proposal, label, expected, String(holder?.fence ?? "")];
     const replies = await this.askEach(DECIDED_WITHIN, (node) => {
       return new Promise<[Node, unknown[]]>((resolve, failed) => {
-        const answered = (reply: unknown): void => resolve([node, reply as unknown[]]);
+        const answered = (reply: unknown): void => {
+          if (Array.isArray(reply)) resolve([node, reply as unknown[]]);
+          else failed(unknownReply(reply));
+        };
         node.ask("seize", { keys, args, isOver: false, answered, failed });
       });
     });
     const victims = new Map<string, number>();
     for (const [, [, ...rows]] of replies)
-      for (let i = 0; i < rows.length; i += 2) victims.set(String(rows[i]), Number(rows[i + 1]));
-    return { drawn: replies.map(([node, [number]]) => [node, Number(number)]), victims };
+      for (let i = 0; i < rows.length; i += 2) victims.set(readText(rows[i]), readNumber(rows[i + 1]));
+    return { drawn: replies.map(([node, [number]]) => [node, readNumber(number)]), victims };
   }
 
   /** What each node answers, of those that do soon; at least a majority, or it fails. */

@@ -1,5 +1,6 @@
 /** One request at one node: what was asked there, what the node said, and the vote that counts. */
 import type { Caller } from "../../caller.ts";
+import { unknownReply } from "../../drivers/replies.ts";
 import { SchemeError } from "../../errors.ts";
 import type { NodeKeys } from "../keys.ts";
 import type { Question } from "../scheme.ts";
@@ -26,6 +27,8 @@ export class Link {
   said: Said;
   refusal: Refusal | undefined;
   isFull = false;
+  /** A vote of it was taken by force. */
+  isRobbed = false;
   /** A vote was pushed in answer to the question that is out. */
   isOvertaken = false;
 
@@ -95,12 +98,24 @@ export class Asked implements Item {
   }
 
   answered(reply: unknown): void {
-    this.#claim.heard(this.#link, this, reply);
+    if (isVote(reply)) this.#claim.heard(this.#link, this, reply);
+    else this.failed(unknownReply(reply));
   }
 
   failed(error: unknown): void {
     this.#claim.failed(this.#link, this, error);
   }
+}
+
+/** What the scripts answer: a number, or a list with what keeps the node from voting, of which the first three are numbers. */
+function isVote(reply: unknown): boolean {
+  if (!Array.isArray(reply)) return isWhole(reply);
+  return reply[0] === "full" || (reply.length >= 3 && reply.slice(0, 3).every(isWhole));
+}
+
+function isWhole(reply: unknown): boolean {
+  if (typeof reply === "string" ? reply === "" : !["number", "bigint"].includes(typeof reply)) return false;
+  return Number.isSafeInteger(Number(reply));
 }
 
 /** A lease is made longer at one node. */

@@ -1,4 +1,5 @@
 /** What the nodes tell of one lock, put together. */
+import { readList, readNumber, readText, rows } from "../../drivers/replies.ts";
 import { TOKEN } from "../scheme.ts";
 import type { HolderState, LockMode, LockState, WaiterState } from "../scheme.ts";
 import { quorumOf } from "./verdict.ts";
@@ -16,16 +17,16 @@ export interface Look {
 }
 
 export function readLook(reply: unknown): Look {
-  const [kind, held, waiting] = reply as [unknown, unknown[], unknown[]];
-  const holders = rows(held, 3).map(([token = "", record = "", left]) => {
+  const [kind, held, waiting] = readList(reply);
+  const holders = texts(held, 3).map(([token = "", record = "", left]) => {
     const [, fence = "0", label = ""] = /^(\d+)#\d+#\d+#([^]*)$/.exec(record) ?? [];
-    return { token, fence: Number(fence), left: Number(left), label };
+    return { token, fence: Number(fence), left: readNumber(left), label };
   });
-  const waiters = rows(waiting, 5).map(([token = "", ticket, mode, count, label = ""]) => ({
+  const waiters = texts(waiting, 5).map(([token = "", ticket, mode, count, label = ""]) => ({
     token,
-    ticket: Number(ticket),
+    ticket: readNumber(ticket),
     mode: mode as LockMode,
-    waiting: Number(count),
+    waiting: readNumber(count),
     label,
   }));
   return { kind: String(kind), holders, waiters };
@@ -74,6 +75,6 @@ function group<T extends { readonly token: string }>(all: readonly T[]): Map<str
   return groups;
 }
 
-function rows(flat: unknown[], width: number): string[][] {
-  return Array.from({ length: flat.length / width }, (_, i) => flat.slice(i * width, (i + 1) * width).map(String));
+function texts(reply: unknown, width: number): string[][] {
+  return rows(reply, width).map((row) => row.map(readText));
 }

@@ -10,6 +10,7 @@ import { SILENT_AFTER } from "./node.ts";
 import type { Meeting, Node } from "./node.ts";
 import * as lua from "./scripts.generated.ts";
 import { DECIDED_WITHIN, quorumOf } from "./verdict.ts";
+import { integerOf, listOf, textOf } from "../set/replies.ts";
 
 /** This many keys are looked at in one call. */
 const STEP = 1_000;
@@ -161,8 +162,8 @@ export class Marks implements Meeting {
 
   async #recall(node: Node): Promise<Remembered> {
     const reply = await node.send(["HMGET", nodeKey(this.#prefix), "mark", "run", "high"]);
-    const [mark, run, high] = (reply as unknown[]).map((each) => (each === null ? "" : String(each)));
-    return { mark: mark ?? "", run: run ?? "", high: Number(high) };
+    const [mark, run, high] = listOf(reply, "HMGET", 3).map((each) => textOf(each, "HMGET") ?? "");
+    return { mark: mark ?? "", run: run ?? "", high: integerOf(high || "0", "HMGET") };
   }
 
   /** Milliseconds that the longest lease has left that the node knows: its locks' keys say so. */
@@ -173,8 +174,10 @@ export class Marks implements Meeting {
     let cursor = "0";
     do {
       const reply = await node.send(["SCAN", cursor, "MATCH", scanPattern(this.#prefix), "COUNT", String(STEP)]);
-      const [next, keys] = reply as [unknown, unknown[]];
-      const locks = keys.map(String).filter((key) => nameOfKey(this.#prefix, key) !== undefined && !isQueue(key));
+      const [next, keys] = listOf(reply, "SCAN", 2);
+      const locks = listOf(keys, "SCAN")
+        .map(String)
+        .filter((key) => nameOfKey(this.#prefix, key) !== undefined && !isQueue(key));
       const lefts = await Promise.all(locks.map((key) => node.send(["PTTL", key])));
       longest = Math.max(longest, ...lefts.map(Number));
       cursor = String(next);

@@ -30,10 +30,10 @@ export function isDone(reply: unknown, command: string): boolean {
   throw unexpected(reply, command, "OK or null");
 }
 
-/** @throws SchemeError for a command that failed, or a reply that is not a list of this length */
-export function listOf(reply: unknown, command: string, length: number): unknown[] {
-  if (Array.isArray(reply) && reply.length === length) return reply as unknown[];
-  throw unexpected(reply, command, `a list of ${length}`);
+/** @throws SchemeError for a command that failed, or a reply that is not a list (of this length) */
+export function listOf(reply: unknown, command: string, length?: number): unknown[] {
+  if (Array.isArray(reply) && (length === undefined || reply.length === length)) return reply as unknown[];
+  throw unexpected(reply, command, length === undefined ? "a list" : `a list of ${length}`);
 }
 
 function unexpected(reply: unknown, command: string, expected: string): SchemeError {

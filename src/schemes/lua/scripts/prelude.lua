@@ -71,6 +71,8 @@ local function read(lock)
     used, lock.limit = match(call('HGET', lock.holders, TOTAL) or '', PERMITS)
     lock.used = tonumber(used)
   else
+    -- Not for its type, but because this account may not look.
+    if not match(value.err, 'WRONGTYPE') then error({ err = value.err }) end
     error({ err = 'WRONGTYPE the key of the lock holds a ' .. call('TYPE', lock.key).ok })
   end
 end

@@ -49,6 +49,8 @@ local function load(lock)
     end
     if call('EXISTS', lock.key) == 1 then lock.kind = 'shared' end
   else
+    -- Not for its type, but because this account may not look.
+    if not match(value.err, 'WRONGTYPE') then error({ err = value.err }) end
     error({ err = 'WRONGTYPE the key of the lock holds a ' .. call('TYPE', lock.key).ok })
   end
 end
