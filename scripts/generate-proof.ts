@@ -46,6 +46,7 @@ interface ChaosRun {
   readonly refused: number;
   readonly faults: Readonly<Record<string, number>>;
   readonly longestWait: number;
+  readonly longestWaitInVain: number;
   readonly exceptions: Readonly<Record<string, number>>;
   readonly broken: readonly { readonly rule: string; readonly text: string }[];
 }
@@ -124,6 +125,8 @@ function models(): string {
 const totalOf = (counts: Readonly<Record<string, number>>): number =>
   Object.values(counts).reduce((sum, each) => sum + each, 0);
 
+const longest = (milliseconds: readonly number[]): string => `${(Math.max(...milliseconds) / 1_000).toFixed(1)} s`;
+
 /** What chaos has shown: one line of the file for each run. */
 function chaos(): string {
   const all = read("chaos/results/runs.jsonl").trim().split("\n");
@@ -138,7 +141,8 @@ function chaos(): string {
       sum(({ grants }) => grants),
       `${sum(({ accepted }) => accepted)}, ${sum(({ refused }) => refused)}`,
       sum(({ faults }) => totalOf(faults)),
-      `${(Math.max(...some.map(({ longestWait }) => longestWait)) / 1_000).toFixed(1)} s`,
+      longest(some.map(({ longestWait }) => longestWait)),
+      longest(some.map(({ longestWaitInVain }) => longestWaitInVain)),
       summed(some, ({ exceptions }) => exceptions),
       broken.length === 0 ? "0" : broken.map(({ rule, text }) => `${rule}: ${text}`).join("; "),
     ];
@@ -156,6 +160,7 @@ function chaos(): string {
     "guarded writes accepted, refused",
     "faults",
     "longest wait",
+    "in vain",
     "exceptions",
     "broken rules",
   ];
