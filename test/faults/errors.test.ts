@@ -72,7 +72,9 @@ describe.concurrent("a server that", () => {
         await proxy[fault]();
         const error = await rejection(locks.acquire(unique(), { waitTimeout: 400 }));
         expect(error).toBeInstanceOf(LockTimeoutError);
-        expect(error).toMatchObject({ message: expect.stringMatching(/: the server (cannot be reached|has not answered)\.$/) });
+        expect(error).toMatchObject({
+          message: expect.stringMatching(/: the server (cannot be reached|has not answered)\.$/),
+        });
         await proxy.heal();
       }
     });
