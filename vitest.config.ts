@@ -65,8 +65,9 @@ export default defineConfig({
       reporter: ["text", "json-summary"],
       reportsDirectory: ".cache/coverage",
     },
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    // Long enough for a machine that has much other work: no test is about how long something takes.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     restoreMocks: true,
     sequence: { sequencer: LongestFirst },
     projects: [

@@ -32,21 +32,6 @@ export function objectionTo(next: string, last: string): string | undefined {
   return followers.includes(next) ? undefined : `Expected ${followers.join(", ")} after ${last}; got ${next}.`;
 }
 
-/** What npm shows of a package, and where its README's links lead: nobody but the release's maker knows the address. */
-const ADDRESSES = ["repository", "homepage", "bugs"];
-
-/** @returns what to do before this package can be published, or undefined */
-export function objectionToManifest(manifest: object): string | undefined {
-  const missing = ADDRESSES.filter((field) => !(field in manifest));
-  if (missing.length === 0) return undefined;
-  return (
-    `Expected package.json to have ${ADDRESSES.join(", ")}; ${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} missing. ` +
-    "npm needs repository to prove where the package was built, and to resolve the README's links. " +
-    'Commit what this writes: npm pkg set repository.type=git repository.url="git+https://HOST/OWNER/NAME.git" ' +
-    'homepage="https://HOST/OWNER/NAME#readme" bugs.url="https://HOST/OWNER/NAME/issues"'
-  );
-}
-
 /** The changelog with what is unreleased under the version's heading. @throws Error if there is nothing */
 export function withVersion(changelog: string, version: string, date: string): string {
   const [before, after] = changelog.split(HEADING);
@@ -55,17 +40,36 @@ export function withVersion(changelog: string, version: string, date: string): s
   return `${before}${HEADING}\n## ${version} (${date})\n${after}`;
 }
 
+interface Manifest {
+  readonly version: string;
+  readonly repository?: unknown;
+  readonly homepage?: unknown;
+  readonly bugs?: unknown;
+  readonly publishConfig?: { readonly provenance?: boolean };
+}
+
+/** @returns why this package cannot be published with provenance, or undefined */
+export function missingFor(manifest: Manifest): string | undefined {
+  const provenance = manifest.publishConfig?.provenance === true;
+  if (!provenance) return "Expected publishConfig.provenance to be true in package.json.";
+  // Nobody but the maker of the release knows the address.
+  const missing = (["repository", "homepage", "bugs"] as const).filter((field) => manifest[field] === undefined);
+  if (missing.length === 0) return undefined;
+  return (
+    `Expected ${missing.join(", ")} in package.json: npm compares repository with where the package was built, and ` +
+    "resolves the README's links by it. Commit what this writes: " +
+    'npm pkg set repository.type=git repository.url="git+https://HOST/OWNER/NAME.git" ' +
+    'homepage="https://HOST/OWNER/NAME#readme" bugs.url="https://HOST/OWNER/NAME/issues"'
+  );
+}
+
 function main(version: string, isDryRun: boolean): void {
-  const manifest = JSON.parse(readFileSync(new URL("package.json", root), "utf8")) as {
-    version: string;
-    publishConfig?: { provenance?: boolean };
-  };
+  const manifest = JSON.parse(readFileSync(new URL("package.json", root), "utf8")) as Manifest;
   const changelog = withVersion(readFileSync(new URL("CHANGELOG.md", root), "utf8"), version, day());
   const isClean = ask("git", "status", "--porcelain") === "";
   const objections = [
     objectionTo(version, manifest.version),
-    objectionToManifest(manifest),
-    manifest.publishConfig?.provenance === true ? undefined : "Expected publishConfig.provenance to be true.",
+    missingFor(manifest),
     isClean ? undefined : "Commit or stash your changes first.",
     ask("git", "tag", "--list", `v${version}`) === "" ? undefined : `The tag v${version} exists already.`,
   ].filter((each) => each !== undefined);

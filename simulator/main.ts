@@ -4,8 +4,9 @@
  *
  *     --minutes N        for so many real minutes, instead of --hours
  *     --results FILE     add a line of JSON with the figures to this file
- *     --scheme lua,set   which schemes take turns (default: both)
+ *     --scheme lua,set   which schemes take turns (default: lua,set,redlock)
  *     --faults N         faults in an hour (default: drawn by seed)
+ *     --crowd WHEN       whether everybody wants one lock: always, never, or sometimes (default: in one run of four)
  *     --mistake NAME     with this mistake planted in the scripts
  *     --shrink FILE      if a promise is broken, look for a smaller plan that breaks it, and write it to this file
  *     --plan FILE        carry out the plan in this file, instead of drawing any
@@ -25,8 +26,9 @@ const { values } = parseArgs({
     results: { type: "string" },
     shrink: { type: "string" },
     plan: { type: "string" },
-    scheme: { type: "string", default: "lua,set" },
+    scheme: { type: "string", default: "lua,set,redlock" },
     faults: { type: "string" },
+    crowd: { type: "string", default: "sometimes" },
     mistake: { type: "string" },
     history: { type: "boolean", default: false },
   },

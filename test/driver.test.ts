@@ -205,6 +205,7 @@ const said: [SchemeErrorCode, "transient" | "final", string][] = [
   ],
   ["unreachable", "final", "Connection is closed."], // ioredis
   ["unreachable", "final", "The client is closed"], // node-redis
+  ["unreachable", "final", "Connection has failed"], // Bun
   ["unreachable", "final", "self-signed certificate in certificate chain"],
   ["unreachable", "final", "node-redis gave up its connection: Socket timeout timeout."], // our driver
   ["unreachable", "transient", "no answer within 5000 ms"], // our time limit
@@ -228,6 +229,7 @@ const said: [SchemeErrorCode, "transient" | "final", string][] = [
   ["server", "final", "It is one server of a Cluster, and knows other keys (MOVED 1 host:1)"], // our driver
   ["server", "final", "Failed to refresh slots cache (ERR This instance has cluster support disabled)"], // ioredis
   ["server", "final", "All sentinels are unreachable. Last error: ERR No such master with that name"], // ioredis
+  ["unreachable", "transient", "write EPROTO 4097:error:0A00010B:SSL routines:ssl3_get_record:wrong version number"],
   ["read-only", "transient", "UNBLOCKED force unblock from blocking operation, instance state changed"],
 ];
 

@@ -37,6 +37,16 @@ describe.each([...schemes, ...overNodes])("$title", ({ scheme, open }) => {
   });
   afterAll(() => world.close());
 
+  test("a label that is too long to be kept beside the job's state is cut between two characters", async () => {
+    const label = `${"a".repeat(199)}😀`;
+    const job = { atMost: 60_000, atLeast: 100 };
+    expect(await a.once(unique(), { ...job, label }, () => "done")).toMatchObject({ ran: true, value: "done" });
+    const named = await world.manager({ label });
+    const name = unique();
+    expect(await named.once(name, job, () => "done")).toMatchObject({ ran: true, value: "done" });
+    expect(await b.once(name, job, () => "again")).toMatchObject({ ran: false, by: expect.stringMatching(/^a{199}/) });
+  });
+
   test("of many that try at once one runs the job, and the others learn who", async () => {
     const name = unique();
     const ended = deferred();

@@ -1,16 +1,11 @@
 /** What a release writes. */
 import { expect, test } from "vitest";
-import { objectionTo, objectionToManifest, withVersion } from "../scripts/release.ts";
+import { missingFor, objectionTo, withVersion } from "../scripts/release.ts";
 
 test("a version is the next patch, minor or major, and nothing else", () => {
   for (const next of ["0.1.1", "0.2.0", "1.0.0"]) expect(objectionTo(next, "0.1.0")).toBeUndefined();
   for (const next of ["0.1.0", "0.1.2", "0.3.0", "2.0.0", "v0.2.0", ""])
     expect(objectionTo(next, "0.1.0")).toBeDefined();
-});
-
-test("a package that does not say where its source, its page and its bugs are is not released", () => {
-  expect(objectionToManifest({ name: "holdfast", bugs: {} })).toMatch(/repository, homepage are missing.*npm pkg set /);
-  expect(objectionToManifest({ repository: {}, homepage: "", bugs: {} })).toBeUndefined();
 });
 
 test("what is unreleased comes under the version's heading, and Unreleased is empty", () => {
@@ -22,7 +17,10 @@ test("what is unreleased comes under the version's heading, and Unreleased is em
   expect(() => withVersion("# Changelog\n", "0.2.0", "2026-12-01")).toThrow("heading");
 });
 
-test("a package that does not say where its source, its page and its bugs are is not released", () => {
-  expect(objectionToManifest({ name: "holdfast", bugs: {} })).toMatch(/repository, homepage are missing.*npm pkg set /);
-  expect(objectionToManifest({ repository: {}, homepage: "", bugs: {} })).toBeUndefined();
+test("a package that does not say where its source, its page and its bugs are, or has no provenance, is not released", () => {
+  const provenance = { version: "0.1.0", publishConfig: { provenance: true } };
+  const manifest = { ...provenance, repository: "github:somebody/holdfast", homepage: "", bugs: {} };
+  expect(missingFor(manifest)).toBeUndefined();
+  expect(missingFor({ ...manifest, publishConfig: {} })).toContain("provenance");
+  expect(missingFor(provenance)).toMatch(/^Expected repository, homepage, bugs in .* npm pkg set repository/);
 });

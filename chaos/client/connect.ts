@@ -123,10 +123,9 @@ async function glide(way: Way): Promise<Connection[]> {
     ports.map(async (port) => {
       const config = { addresses: [{ host, port }], requestTimeout: 2_000 };
       // A server that cannot be reached now is connected to by the first command.
-      const open = GlideClient.createClient(config).catch(() =>
+      const client = await GlideClient.createClient(config).catch(() =>
         GlideClient.createClient({ ...config, lazyConnect: true }),
       );
-      const client = await open;
       return { client, end: () => client.close() };
     }),
   );

@@ -47,11 +47,12 @@ async function run(scenario: Scenario, contender: Contender): Promise<Seen | nul
 }
 
 const file = here("results.json");
-const known: readonly Result[] = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Results).results : [];
 const { product, version } = await readVersion(await findServerBinary());
 
 /** Those that were not run stay as they were. */
-function write(results: ReadonlyMap<string, Result>): void {
+function write(result: Result): void {
+  const known = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Results).results : [];
+  const results = new Map([...known, result].map((each) => [each.id, each]));
   const all: Results = {
     server: `${product} ${version}`,
     node: process.version,
@@ -66,7 +67,6 @@ function write(results: ReadonlyMap<string, Result>): void {
   writeFileSync(file, `${JSON.stringify(all, undefined, 2)}\n`);
 }
 
-const results = new Map(known.map((each) => [each.id, each]));
 for (const scenario of scenarios) {
   if (values.only && !values.only.includes(scenario.id)) continue;
   const { id, title, reported, expected } = scenario;
@@ -79,6 +79,5 @@ for (const scenario of scenarios) {
     // This project has to survive all of them.
     if (contender.id === "holdfast" && one?.survives === false) process.exitCode = 1;
   }
-  results.set(id, { id, title, reported, expected, seen });
-  if (!values.with) write(results);
+  if (!values.with) write({ id, title, reported, expected, seen });
 }

@@ -1,40 +1,27 @@
 /**
  * What programs believe: who holds, until when, with which fence. Compared with each other, because no two may believe
- * at once, and with what the server keeps, because nobody may believe for longer than that.
+ * at once, and with what servers keep, because nobody may believe for longer than that.
  */
-import type { SimulatedServer } from "../server/server.ts";
 import { Hold } from "./attempt.ts";
 import type { Cause, HoldTerms } from "./attempt.ts";
 import type { History } from "./history.ts";
-import type { Ledger } from "./ledger.ts";
+import type { Keeping } from "./keeping.ts";
 import { Registers } from "./register.ts";
 import type { Verdict } from "./verdict.ts";
 
 export class Beliefs {
   readonly #history: History;
   readonly #verdict: Verdict;
-  readonly #ledger: Ledger;
-  readonly #server: SimulatedServer;
+  readonly #keeping: Keeping;
   readonly #holds = new Map<string, Set<Hold>>();
   readonly #registers = new Registers();
-  readonly #mayNotKnow: (hold: Hold, lostAt: number) => boolean;
-  #limit: number;
+  readonly #limit: number;
   count = 0;
 
-  /** @param mayNotKnow whether whoever begins to hold may not have heard of a loss that happened at that time */
-  constructor(
-    server: SimulatedServer,
-    history: History,
-    verdict: Verdict,
-    ledger: Ledger,
-    limit: number,
-    mayNotKnow: (hold: Hold, lostAt: number) => boolean,
-  ) {
-    this.#mayNotKnow = mayNotKnow;
-    this.#server = server;
+  constructor(history: History, verdict: Verdict, keeping: Keeping, limit: number) {
     this.#history = history;
     this.#verdict = verdict;
-    this.#ledger = ledger;
+    this.#keeping = keeping;
     this.#limit = limit;
   }
 
@@ -43,9 +30,7 @@ export class Beliefs {
     const { lock, fence, attempt } = terms;
     this.count++;
     this.#history.add(attempt.by.name, () => `${attempt.label} holds ${lock}, fence ${fence}`);
-    const grant = this.#ledger.grantOf(lock, terms.token, fence);
-    if (grant) this.#ledger.learnFence(grant, fence);
-    else this.#verdict.fail("growing fences", `${hold.label} holds ${lock} with ${fence}, which the server never gave`);
+    this.#keeping.begun(hold);
     const holds = this.#of(lock);
     holds.add(hold);
     attempt.holds.push(hold);
@@ -65,7 +50,7 @@ export class Beliefs {
   /** Its process has run. @param mayBeLonger it may have heard that its lease is longer */
   sample(hold: Hold, mayBeLonger: boolean): void {
     if (!hold.sample(mayBeLonger)) return;
-    this.#compareWithServer(hold);
+    this.#compareWithServers(hold);
     this.#compareWithOthers(hold);
   }
 
@@ -92,16 +77,12 @@ export class Beliefs {
     return holds;
   }
 
-  /** No program may believe for longer than the server keeps its grant. */
-  #compareWithServer(hold: Hold): void {
-    const { lock, token, fence } = hold.terms;
-    const grant = this.#ledger.grantOf(lock, token, fence);
-    if (!grant) return;
-    const until = this.#server.timeOf(grant.expiry);
-    const late = hold.deadlineTime - until;
+  /** No program may believe for longer than servers keep its grant. */
+  #compareWithServers(hold: Hold): void {
+    const late = this.#keeping.overdue(hold);
     if (late <= 0) return;
     const cause = this.#causeFor(hold);
-    const text = `${hold.label} believes that it holds ${lock} ${late.toFixed(1)} ms longer than the server`;
+    const text = `${hold.label} believes that it holds ${hold.terms.lock} ${late.toFixed(1)} ms longer than it is kept`;
     if (cause) this.#verdict.except(cause, text);
     else this.#verdict.fail("timely loss", text);
   }
@@ -128,15 +109,9 @@ export class Beliefs {
     else this.#verdict.fail(permits === undefined ? "one holder" : "permits", text);
   }
 
-  /** Why the server may have lost a grant under its holder. */
+  /** Why its holder may believe too long. */
   #causeFor(hold: Hold): Cause | undefined {
-    const { lock, token, fence } = hold.terms;
-    if (hold.process.hasSlept) return "clock stood still";
-    const { lost, lostAt = 0, toldAt = Infinity } = this.#ledger.grantOf(lock, token, fence) ?? {};
-    // What was taken away is not handed on within a process once that is known there.
-    const isKnown = (lost === "stolen" || lost === "deleted") && !this.#mayNotKnow(hold, lostAt);
-    if (hold.beganAt >= toldAt) return undefined;
-    return isKnown ? undefined : lost;
+    return hold.process.hasSlept ? "clock stood still" : this.#keeping.causeFor(hold);
   }
 
   /** Programs that still believe, for those who ask at the end. */

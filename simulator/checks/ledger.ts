@@ -2,13 +2,19 @@
  * What the server has granted, as its keys show it behind each command: which grants it keeps and until when, whether
  * fences grow from grant to grant, and whether anybody was let in before those who stood in line.
  */
-import type { Executed } from "../server/server.ts";
-import type { SimulatedServer } from "../server/server.ts";
+import { LOCKS } from "../plan/plan.ts";
+import type { SchemeUnderTest } from "../plan/plan.ts";
+import type { Executed, SimulatedServer } from "../server/server.ts";
 import { FREE } from "../server/states.ts";
 import type { HolderRecord, LockRecord } from "../server/states.ts";
 import type { World } from "../world/world.ts";
-import type { Cause } from "./attempt.ts";
+import type { Cause, Hold } from "./attempt.ts";
 import type { History } from "./history.ts";
+import type { Keeping } from "./keeping.ts";
+import { Leftovers } from "./leftovers.ts";
+import type { LeftoverTerms } from "./leftovers.ts";
+import { tell } from "./telling.ts";
+import type { Names } from "./telling.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** Times are the server's wall clock's. */
@@ -29,6 +35,10 @@ export interface ServerGrant {
   toldAt: number;
   /** The first was the earliest. */
   readonly order: number;
+  /** In the world's time. */
+  readonly grantedAt: number;
+  /** A program has held with it. */
+  hasBegun: boolean;
 }
 
 interface LockBook {
@@ -48,64 +58,68 @@ const RENEWALS = 100;
 /** What a command may do to a lock beside giving it to whoever stands first in line. */
 const BY_FORCE = new Set(["steal", "handover"]);
 
-export class Ledger {
+/** What it asks of others. */
+export interface LedgerTerms extends Names, LeftoverTerms {
+  readonly scheme: SchemeUnderTest;
+  /** Whether a program of the process takes the lock by force just now. */
+  isForcing(process: string, lock: string): boolean;
+  /** Whether whoever begins to hold may not have heard of a loss that happened at that time. */
+  mayNotKnow(hold: Hold, lostAt: number): boolean;
+}
+
+/** Of one server. */
+export class Ledger implements Keeping {
   readonly #world: World;
+  readonly #server: SimulatedServer;
   readonly #history: History;
   readonly #verdict: Verdict;
-  readonly #scriptOf: (command: readonly string[]) => string | undefined;
-  readonly #alias: (text: string) => string;
-  readonly #isForcing: (client: string, lock: string) => boolean;
+  readonly #terms: LedgerTerms;
+  readonly #leftovers: Leftovers;
   readonly #books = new Map<string, LockBook>();
   readonly #grants = new Map<string, ServerGrant>();
   /** By lock, in the order in which they were granted. */
   readonly #orders = new Map<string, ServerGrant[]>();
   #count = 0;
   /** When somebody last lost a lock that he had every right to, by lock. */
-  readonly takenAt: Map<string, number> = new Map();
+  readonly #takenAt = new Map<string, number>();
   /** The largest fence so far. */
   #highest = 0;
   /** Up to this one fences may fall: the counter was lost while the clock, which was set back, was behind it. */
   #mayFallTo = 0;
+  /** When it last lost what it knew, its queues included. */
+  #forgotAt = -Infinity;
   /** Commands that the server has carried out. */
   commands = 0;
 
-  constructor(
-    world: World,
-    history: History,
-    verdict: Verdict,
-    scriptOf: (command: readonly string[]) => string | undefined,
-    alias: (text: string) => string,
-    isForcing: (client: string, lock: string) => boolean,
-  ) {
+  constructor(world: World, server: SimulatedServer, history: History, verdict: Verdict, terms: LedgerTerms) {
     this.#world = world;
+    this.#server = server;
     this.#history = history;
     this.#verdict = verdict;
-    this.#scriptOf = scriptOf;
-    this.#alias = alias;
-    this.#isForcing = isForcing;
+    this.#terms = terms;
+    this.#leftovers = new Leftovers(world, verdict, terms);
   }
 
-  executed({ server, session, commands, replies, published, records }: Executed): void {
+  executed(executed: Executed): void {
+    const { server, session, commands, records } = executed;
     this.commands += commands.length;
-    const names = commands.map((command) => this.#scriptOf(command) ?? command[0] ?? "");
-    this.#tell(session.client, commands, names, replies);
+    const names = tell(this.#history, this.#terms, executed);
     const isByForce = names.some((name) => BY_FORCE.has(name));
     // The scheme `set` has no script that says so.
     const isSteal = (lock: string): boolean =>
-      names.includes("steal") || (names.includes("MULTI") && this.#isForcing(session.client, lock));
+      names.includes("steal") || (names.includes("MULTI") && this.#terms.isForcing(session.client, lock));
     for (const [lock, record] of records) {
       const cause = isSteal(lock) ? "stolen" : undefined;
       this.#update(server, lock, record, { isByForce, isLook: false, cause });
     }
-    for (const { text } of published) this.#history.add(server.name, () => `publishes ${this.#alias(text)}`);
   }
 
-  /** The server has been looked at, because something was done to it from outside. */
-  looked(server: SimulatedServer, records: ReadonlyMap<string, LockRecord>, cause: Cause | undefined): void {
-    for (const [lock, record] of records) this.#update(server, lock, record, { isByForce: true, isLook: true, cause });
+  changed(server: SimulatedServer, cause: Cause | undefined): void {
+    for (const [lock, record] of server.look(LOCKS))
+      this.#update(server, lock, record, { isByForce: true, isLook: true, cause });
   }
 
-  /** The server's clock has jumped forward: leases end early, until they are renewed. */
+  /** Leases end early, until they are renewed. */
   jumped(server: SimulatedServer, by: number): void {
     const before = server.wall() - by;
     for (const { kept } of this.#books.values()) {
@@ -113,7 +127,6 @@ export class Ledger {
     }
   }
 
-  /** A message has come to a process. */
   heard(text: string): void {
     const [, fence, token = "", key] = /^lost (\d+) 0 0 (\S+) (\S+)$/.exec(text) ?? [];
     if (fence === undefined) return;
@@ -124,8 +137,9 @@ export class Ledger {
     }
   }
 
-  /** The server has forgotten its counter. Its time replaces that, unless it was set back and has not caught up. */
+  /** It has lost its counter. Its time replaces that, unless it was set back and has not caught up. */
   forgot(server: SimulatedServer): void {
+    this.#forgotAt = this.#world.now;
     if (server.wall() * 1_000 <= this.#highest) this.#mayFallTo = Math.max(this.#mayFallTo, this.#highest);
   }
 
@@ -134,7 +148,55 @@ export class Ledger {
     else this.#verdict.fail("growing fences", text);
   }
 
-  grantOf(lock: string, token: string, fence: number): ServerGrant | undefined {
+  begun(hold: Hold): void {
+    const { lock, fence } = hold.terms;
+    const grant = this.#grantOf(hold);
+    if (grant) {
+      grant.hasBegun = true;
+      this.#learnFence(grant, fence);
+    } else
+      this.#verdict.fail("growing fences", `${hold.label} holds ${lock} with ${fence}, which the server never gave`);
+  }
+
+  overdue(hold: Hold): number {
+    const grant = this.#grantOf(hold);
+    return grant ? hold.deadlineTime - this.#server.timeOf(grant.expiry) : 0;
+  }
+
+  lossOf(hold: Hold): Cause | undefined {
+    return this.#grantOf(hold)?.lost;
+  }
+
+  causeFor(hold: Hold): Cause | undefined {
+    const { lost, lostAt = 0, toldAt = Infinity } = this.#grantOf(hold) ?? {};
+    if (hold.beganAt >= toldAt) return undefined;
+    // What was taken away is not handed on within a process once that is known there.
+    const isKnown = (lost === "stolen" || lost === "deleted") && !this.#terms.mayNotKnow(hold, lostAt);
+    return isKnown ? undefined : lost;
+  }
+
+  watch(): void {
+    if (this.#terms.scheme !== "set") return;
+    const now = this.#server.wall();
+    for (const [lock, { record }] of this.#books) {
+      // A job's lock is kept on purpose.
+      if (lock === "j") continue;
+      const holders = record.holders.filter(({ expiry }) => expiry > now);
+      this.#leftovers.look(this.#server.name, lock, { ...record, holders });
+    }
+  }
+
+  mayHaveLostItsTurn(id: string, lock: string, since: number): boolean {
+    if (this.#forgotAt >= since) return true;
+    const all = this.#orders.get(lock) ?? [];
+    return all.some(({ grantedAt, hasBegun, token }) => grantedAt >= since && !hasBegun && token.startsWith(`${id}:`));
+  }
+
+  takenAt(lock: string): number {
+    return this.#takenAt.get(lock) ?? -Infinity;
+  }
+
+  #grantOf({ terms: { lock, token, fence } }: Hold): ServerGrant | undefined {
     const exact = this.#grants.get(`${lock} ${token} ${fence}`) ?? this.#grants.get(`${lock} ${token} undefined`);
     if (exact) return exact;
     // One grant carries several fences in a row, for those of one process that follow one another.
@@ -145,7 +207,7 @@ export class Ledger {
   }
 
   /** Its holder says which fence it has. */
-  learnFence(grant: ServerGrant, fence: number): void {
+  #learnFence(grant: ServerGrant, fence: number): void {
     if (grant.fence !== undefined) return;
     grant.fence = fence;
     this.#highest = Math.max(this.#highest, fence);
@@ -154,26 +216,19 @@ export class Ledger {
       const isRight = other.order < grant.order ? other.fence < fence : other.fence > fence;
       if (isRight) continue;
       const order = other.order < grant.order ? "before" : "after";
-      const text = `${this.#alias(grant.token)} has ${fence}; ${this.#alias(other.token)}, granted ${order} it, ${other.fence}`;
+      const text = `${this.#terms.alias(grant.token)} has ${fence}; ${this.#terms.alias(other.token)}, granted ${order} it, ${other.fence}`;
       this.#fencesFall(`${grant.lock}: ${text}`, Math.min(fence, other.fence));
     }
   }
 
-  /** The lock's record when it was last looked at. */
-  recordOf(lock: string): LockRecord {
-    return this.#bookOf(lock).record;
-  }
-
-  /** Since when nobody has held it, in the world's time; Infinity if somebody does. */
-  freeSince(server: SimulatedServer, lock: string): number {
+  freeSince(lock: string): number {
     const { record, freeSince } = this.#bookOf(lock);
     if (record.holders.length === 0) return freeSince;
     const expiry = Math.max(...record.holders.map((holder) => holder.expiry));
-    const time = server.timeOf(expiry);
+    const time = this.#server.timeOf(expiry);
     return time <= this.#world.now ? time : Infinity;
   }
 
-  /** How often its leases were lengthened since then, as far as that is remembered. */
   renewalsSince(lock: string, time: number): number {
     return this.#bookOf(lock).renewals.filter((at) => at >= time).length;
   }
@@ -199,7 +254,7 @@ export class Ledger {
         if (how.cause !== undefined) {
           if (grant.lost === undefined) grant.lostAt = this.#world.now;
           grant.lost ??= how.cause;
-          this.takenAt.set(lock, this.#world.now);
+          this.#takenAt.set(lock, this.#world.now);
         }
         grant.expiry = Math.min(grant.expiry, now);
       }
@@ -241,12 +296,14 @@ export class Ledger {
       lostAt: 0,
       toldAt: Infinity,
       order: this.#count++,
+      grantedAt: this.#world.now,
+      hasBegun: false,
     };
     this.#grants.set(keyOf(lock, holder), grant);
     const all = this.#orders.get(lock) ?? [];
     this.#orders.set(lock, all);
     all.push(grant);
-    const who = this.#alias(token);
+    const who = this.#terms.alias(token);
     this.#history.add("", () => `  ${lock} is granted to ${who}, fence ${fence}`);
     const book = this.#bookOf(lock);
     if (fence !== undefined) {
@@ -264,7 +321,7 @@ export class Ledger {
     if (overtaken.length === 0) return grant;
     this.#verdict.fail(
       "order on the server",
-      `${lock}: ${who} was let in before ${overtaken.map(this.#alias).join(", ")}`,
+      `${lock}: ${who} was let in before ${overtaken.map((each) => this.#terms.alias(each)).join(", ")}`,
     );
     return grant;
   }
@@ -277,17 +334,6 @@ export class Ledger {
         (book = { record: FREE, freeSince: 0, kept: new Map(), lastFence: 0, renewals: [], tickets: new Map() }),
       );
     return book;
-  }
-
-  #tell(client: string, commands: Executed["commands"], names: readonly string[], replies: Executed["replies"]): void {
-    for (const [i, command] of commands.entries()) {
-      const reply = replies[i];
-      this.#history.add(client, () => {
-        const words = names[i] === command[0] ? command.slice(1) : command.slice(3);
-        const answer = reply instanceof Error ? reply.message : JSON.stringify(reply);
-        return this.#alias(`${names[i]} ${words.join(" ")} → ${answer}`);
-      });
-    }
   }
 }
 

@@ -2,11 +2,10 @@
  * Who waits, and whether each is served: nobody may wait for long for a lock that nobody holds, and in one process
  * nobody may be overtaken.
  */
-import type { SimulatedServer } from "../server/server.ts";
 import type { World } from "../world/world.ts";
 import type { Operation } from "../plan/plan.ts";
 import type { Attempt } from "./attempt.ts";
-import type { Ledger } from "./ledger.ts";
+import type { Keeping } from "./keeping.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** How often it is looked whether anybody waits in vain, in milliseconds. */
@@ -19,17 +18,16 @@ export interface WaitTerms {
   bound(attempt: Attempt, since: number): number;
   /** Whether one process serves its own in the order in which they asked. */
   readonly isOrdered: boolean;
-  /** Whether a client may have missed that it was let in, and so have let others go first. */
-  mayHaveMissed(attempt: Attempt): boolean;
+  /** Whether something explains that one of a process was served before an older one in another place. */
+  mayHaveMissed(older: Attempt, younger: Attempt): boolean;
   /** Since when nothing has gone wrong for a client, in the world's time; Infinity if something does now. */
   quietSince(attempt: Attempt): number;
 }
 
 export class Waits {
   readonly #world: World;
-  readonly #server: SimulatedServer;
   readonly #verdict: Verdict;
-  readonly #ledger: Ledger;
+  readonly #keeping: Keeping;
   readonly #terms: WaitTerms;
   readonly #open = new Set<Attempt>();
   readonly #blamed = new Set<Attempt>();
@@ -38,11 +36,10 @@ export class Waits {
   /** When a request that shares turns last began, by process and lock. */
   readonly #turns = new Map<string, number>();
 
-  constructor(world: World, server: SimulatedServer, verdict: Verdict, ledger: Ledger, terms: WaitTerms) {
+  constructor(world: World, verdict: Verdict, keeping: Keeping, terms: WaitTerms) {
     this.#world = world;
-    this.#server = server;
     this.#verdict = verdict;
-    this.#ledger = ledger;
+    this.#keeping = keeping;
     this.#terms = terms;
   }
 
@@ -83,7 +80,7 @@ export class Waits {
    */
   #mayOvertake(attempt: Attempt, other: Attempt): boolean {
     if (areAlike(attempt, other)) return false;
-    if (this.#terms.mayHaveMissed(other)) return true;
+    if (this.#terms.mayHaveMissed(other, attempt)) return true;
     if (!standsAlone(attempt) || standsAlone(other)) return false;
     const [lock = ""] = other.operation.locks;
     return (this.#turns.get(turnOf(other, lock)) ?? -Infinity) >= other.askedAt;
@@ -107,10 +104,11 @@ export class Waits {
 
   #look(): void {
     const { now } = this.#world;
+    this.#keeping.watch();
     for (const attempt of this.#open) {
       if (!attempt.isWaiting || this.#blamed.has(attempt)) continue;
       const [lock = ""] = attempt.operation.locks;
-      const free = this.#ledger.freeSince(this.#server, lock);
+      const free = this.#keeping.freeSince(lock);
       const since = Math.max(free, attempt.askedAt, this.#terms.quietSince(attempt));
       if (now - since <= this.#terms.bound(attempt, since)) continue;
       this.#blamed.add(attempt);

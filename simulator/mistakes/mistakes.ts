@@ -5,7 +5,8 @@
 import { createHash } from "node:crypto";
 import type { Rule } from "../checks/verdict.ts";
 import type { SchemeUnderTest } from "../plan/plan.ts";
-import * as scripts from "../../src/schemes/lua/scripts.generated.ts";
+import * as one from "../../src/schemes/lua/scripts.generated.ts";
+import * as several from "../../src/schemes/redlock/scripts.generated.ts";
 
 /** What the right text is replaced by. */
 type Edit = readonly [right: string | RegExp, wrong: string | ((right: string) => string)];
@@ -17,6 +18,8 @@ export interface Mistake {
   readonly scheme: SchemeUnderTest;
   /** A rule that the simulator must find broken. */
   readonly breaks: Rule;
+  /** It shows where everybody wants one lock. */
+  readonly crowd?: boolean;
   /** Faults in an hour, if those that are drawn make it too rare. */
   readonly faults?: number;
 }
@@ -192,6 +195,92 @@ export const MISTAKES = {
     scheme: "set",
     breaks: "one holder",
   },
+  "a transaction that failed counts as done": {
+    file: "schemes/set/watch.ts",
+    edits: [
+      [
+        "if (!replies) return false;",
+        "if (!replies) { for (const { item } of equal) item.resolve(true); return true; }",
+      ],
+    ],
+    scheme: "set",
+    breaks: "nothing is left",
+    crowd: true,
+  },
+  "a turn that goes on after its lock was stolen": {
+    file: "waiting/turn.ts",
+    edits: [["!this.#isLost &&\n", ""]],
+    scheme: "lua",
+    breaks: "timely loss",
+    crowd: true,
+  },
+  "a free lock is taken past the queue": {
+    edits: [
+      ["local all_free = call('EXISTS', unpack(KEYS, 2)) == 0", "local all_free = false"],
+      [
+        /call\('EXISTS', KEYS\[[^\]]*\], KEYS\[[^\]]*\]\) == 0/g,
+        (right) => right.replace(/, KEYS\[[^\]]*\]\) == 0/, ") == 0"),
+      ],
+    ],
+    scheme: "lua",
+    breaks: "order on the server",
+    crowd: true,
+  },
+  "a closed manager that listens on": {
+    file: "schemes/lua.ts",
+    edits: [
+      ["this.#channels.close();", ""],
+      ["this.#driver.close();", ""],
+    ],
+    scheme: "lua",
+    breaks: "nothing is left",
+  },
+  "a majority of one less": {
+    file: "schemes/redlock/verdict.ts",
+    edits: [["return Math.floor(nodes / 2) + 1;", "return Math.floor(nodes / 2);"]],
+    scheme: "redlock",
+    breaks: "one holder",
+  },
+  "a vote that is counted twice": {
+    file: "schemes/redlock/claim.ts",
+    edits: [
+      ["votes.map(({ vote }) => vote?.last ?? 0),", "votes.flatMap(({ vote }) => [vote?.last ?? 0, vote?.last ?? 0]),"],
+    ],
+    scheme: "redlock",
+    breaks: "timely loss",
+  },
+  "votes that are not withdrawn": {
+    file: "schemes/redlock.ts",
+    edits: [
+      [
+        "if (nodes.length === 0) return report(GONE, caller);",
+        "if (nodes.length === 0 || lost) return report(GONE, caller);",
+      ],
+    ],
+    scheme: "redlock",
+    breaks: "nothing is left",
+  },
+  "a fence that a majority does not know": {
+    file: "schemes/redlock/verdict.ts",
+    edits: [
+      ["const fence = sorted[quorum - 1] as number;", "const fence = sorted[0] as number;"],
+      ["each === fence).length;", "each >= fence).length;"],
+    ],
+    scheme: "redlock",
+    breaks: "growing fences",
+  },
+  "votes that count from their answers": {
+    file: "waiting/place.ts",
+    edits: [[": grant, askedAt);", ": grant, now);"]],
+    scheme: "redlock",
+    breaks: "timely loss",
+  },
+  "a renewal that counts on a minority": {
+    file: "schemes/redlock/verdict.ts",
+    edits: [['if (yes >= quorum) return "extended";', 'if (yes > 0) return "extended";']],
+    scheme: "redlock",
+    breaks: "timely loss",
+  },
 } satisfies Record<string, Mistake>;
 
 export type MistakeName = keyof typeof MISTAKES;
@@ -214,8 +303,8 @@ export function edited(text: string, edits: readonly Edit[]): string {
 
 /** Makes a mistake of the scripts, until what it returns is called. */
 export function plant(name: string): () => void {
-  const { edits } = mistakeOf(name);
-  const all = Object.values(scripts) as { source: string; sha: string }[];
+  const { edits, scheme } = mistakeOf(name);
+  const all = Object.values(scheme === "redlock" ? several : one) as { source: string; sha: string }[];
   const [[right]] = edits as readonly [Edit];
   const scriptsWithIt = all.filter(({ source }) => source.search(patternOf(right)) >= 0);
   if (scriptsWithIt.length === 0)

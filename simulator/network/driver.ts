@@ -7,8 +7,9 @@ import type { Link } from "./link.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
 export interface NetworkEvents {
-  lost(): void;
-  ready(): void;
+  lost(purpose: ConnectionTerms["purpose"]): void;
+  /** It is there again, or not needed any more. */
+  ready(purpose: ConnectionTerms["purpose"]): void;
   /** What was published has come to its process. */
   heard(text: string): void;
 }
@@ -54,12 +55,12 @@ export class SimulatedDriver implements Driver {
           this.complaint = error;
           // A session that came back would have forgotten what it watched.
           if (purpose === "session") this.#line.close();
-          this.#terms.events?.lost();
+          this.#terms.events?.lost(purpose);
         },
         ready: () => {
           this.complaint = undefined;
           this.#subscriptions.hurry();
-          this.#terms.events?.ready();
+          this.#terms.events?.ready(purpose);
         },
       },
     );

@@ -13,7 +13,7 @@ interface Channel {
 interface Terms {
   /** Whether the account may ask for the server's id. */
   readonly tellsServer: boolean;
-  readonly events?: { lost(): void; ready(): void; heard(text: string): void };
+  readonly events?: { lost(purpose: "pushes"): void; ready(purpose: "pushes"): void; heard(text: string): void };
 }
 
 const LONGEST_PAUSE = 1_000;
@@ -43,7 +43,7 @@ export class Subscriptions {
     this.#channels.set(name, channel);
     if (this.#server !== undefined) this.#ask(channel);
     else if (!this.#connection && !this.#pause) {
-      this.#terms.events?.lost();
+      this.#terms.events?.lost("pushes");
       this.#connect();
     }
     const serverOf = (): string | undefined => (channel.isUp && this.#terms.tellsServer ? this.#server : undefined);
@@ -100,7 +100,7 @@ export class Subscriptions {
     if (!channel || channel.isClosed) return;
     channel.isUp = true;
     channel.events.up();
-    if (this.#asked.length === 0) this.#terms.events?.ready();
+    if (this.#asked.length === 0) this.#terms.events?.ready("pushes");
   }
 
   #close(channel: Channel): void {
@@ -116,10 +116,11 @@ export class Subscriptions {
     clearTimeout(this.#pause);
     this.#pause = undefined;
     this.#forget();
+    this.#terms.events?.ready("pushes");
   }
 
   #lost(): void {
-    if (this.#server !== undefined) this.#terms.events?.lost();
+    if (this.#server !== undefined) this.#terms.events?.lost("pushes");
     this.#forget();
     for (const channel of this.#channels.values()) channel.isUp = false;
     if (this.#channels.size > 0) this.#retry();

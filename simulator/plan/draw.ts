@@ -1,10 +1,14 @@
 /** Draws a plan from a seed. Each part has chances of its own, so that leaving one out changes no other. */
 import type { Random } from "../world/random.ts";
 import { Random as Chances } from "../world/random.ts";
+import { Aim } from "./aim.ts";
+import { crowded } from "./crowd.ts";
 import { LIMIT, LOCKS } from "./plan.ts";
-import type { ClientPlan, Deed, Fault, Operation, Plan, SchemeUnderTest, Step, Verb } from "./plan.ts";
+import type { ClientPlan, Deed, Fault, Operation, Plan, SchemeUnderTest, ServerPlan, Step, Verb } from "./plan.ts";
 
 const MINUTE = 60_000;
+/** The longest ttl. */
+const LONGEST = 60_000;
 
 export interface PlanTerms {
   readonly seed: string;
@@ -14,45 +18,64 @@ export interface PlanTerms {
   readonly length?: number;
   /** How many faults in an hour; 0 for none. */
   readonly faults?: number;
+  /** Everybody wants one lock. */
+  readonly crowd?: boolean;
 }
 
-export function drawPlan({ seed, scheme, clients: size = 5, length = 10 * MINUTE, faults }: PlanTerms): Plan {
+export function drawPlan(terms: PlanTerms): Plan {
+  const plan = drawEach(terms);
+  return terms.crowd === true ? crowded(plan, new Chances(`${terms.seed}/crowd`)) : plan;
+}
+
+function drawEach({ seed, scheme, clients: size = 5, length = 10 * MINUTE, faults }: PlanTerms): Plan {
   const chances = new Chances(seed);
   const names = Array.from({ length: size }, (_, i) => String.fromCharCode(65 + i));
-  const clients = names.map((name) => drawClient(name, chances.fork(name)));
+  const clients = names.map((name) => drawClient(name, scheme, chances.fork(name)));
   const world = chances.fork("world");
   // Some runs are calm and busy, others are stormy.
   const pause = world.spread(8_000, 120_000);
   const perHour = faults ?? (world.chance(0.15) ? 0 : world.spread(6, 200));
   const steps: Step[] = [];
+  const longest = scheme === "redlock" ? Math.round(chances.fork("leases").spread(1_000, LONGEST)) : LONGEST;
   for (const name of names) {
     const own = chances.fork(`steps of ${name}`);
     for (let at = own.between(0, pause); at < length; at += own.between(0, 2 * pause)) {
       const burst = own.chance(0.15) ? 2 + own.below(6) : 1;
-      const first = drawOperation(own, scheme, name, names);
+      const first = drawOperation(own, { scheme, name, names, longest });
       for (let i = 0; i < burst; i++) {
         // Those who ask at once mostly ask for the same.
-        const operation = i === 0 || own.chance(0.7) ? first : drawOperation(own, scheme, name, names);
+        const operation = i === 0 || own.chance(0.7) ? first : drawOperation(own, { scheme, name, names, longest });
         steps.push({ at: at + i * own.between(0, 3), client: name, operation });
       }
     }
   }
   const storm = chances.fork("storm");
   const every = 3_600_000 / perHour;
+  const first = { rate: world.between(0.9995, 1.0005), offset: 0 };
+  const snapshotEvery = world.spread(500, 20_000);
+  const servers = scheme === "redlock" ? drawServers(chances.fork("servers")) : [first];
+  const aim = scheme === "redlock" ? new Aim(chances.fork("aim"), servers.length, longest) : undefined;
   for (let at = storm.between(0, 2 * every); at < length; at += storm.between(0, 2 * every)) {
-    steps.push({ at, trouble: drawFault(storm, names) });
+    const fault = drawFault(storm, names);
+    steps.push({ at, trouble: aim ? aim.at(at, fault) : fault });
   }
   steps.sort((a, b) => a.at - b.at);
-  const serverRate = world.between(0.9995, 1.0005);
-  return { seed, scheme, serverRate, snapshotEvery: world.spread(500, 20_000), clients, length, steps };
+  return { seed, scheme, servers, snapshotEvery, clients, length, steps };
 }
 
-function drawClient(name: string, chances: Random): ClientPlan {
+function drawServers(chances: Random): ServerPlan[] {
+  const size = chances.chance(0.8) ? 3 : 5;
+  const offset = (): number => (chances.chance(0.5) ? 0 : chances.between(-5_000, 5_000));
+  return Array.from({ length: size }, () => ({ rate: chances.between(0.9995, 1.0005), offset: offset() }));
+}
+
+function drawClient(name: string, scheme: SchemeUnderTest, chances: Random): ClientPlan {
   return {
     name,
     rate: chances.between(0.999, 1.001),
     offset: chances.between(-5_000, 5_000),
-    latency: chances.spread(0.1, 20),
+    // A node of scheme `redlock` has a twentieth of the ttl to answer.
+    latency: scheme === "redlock" ? chances.spread(0.1, 4) : chances.spread(0.1, 20),
     jitter: chances.spread(0.1, 5),
     policy: chances.pick(["resend", "reject"] as const),
     tellsServer: chances.chance(0.8),
@@ -60,6 +83,21 @@ function drawClient(name: string, chances: Random): ClientPlan {
     hitches: chances.chance(0.2) ? chances.spread(1e-4, 1e-2) : 0,
   };
 }
+
+/** What every scheme can. */
+const WITHOUT_PERMITS: Partial<Record<Verb, number>> = {
+  request: 8,
+  acquire: 6,
+  try: 3,
+  steal: 0.5,
+  several: 2,
+  reenter: 1,
+  elect: 2,
+  once: 1,
+  query: 1,
+  force: 0.3,
+  close: 0.2,
+};
 
 const VERBS: Readonly<Record<SchemeUnderTest, Partial<Record<Verb, number>>>> = {
   lua: {
@@ -77,26 +115,28 @@ const VERBS: Readonly<Record<SchemeUnderTest, Partial<Record<Verb, number>>>> = 
     force: 0.3,
     close: 0.2,
   },
-  set: {
-    request: 8,
-    acquire: 6,
-    try: 3,
-    steal: 0.5,
-    several: 2,
-    reenter: 1,
-    elect: 2,
-    once: 1,
-    query: 1,
-    force: 0.3,
-    close: 0.2,
-  },
+  set: WITHOUT_PERMITS,
+  redlock: { ...WITHOUT_PERMITS, once: 0 },
 };
 
-function drawOperation(chances: Random, scheme: SchemeUnderTest, name: string, names: readonly string[]): Operation {
+interface OperationTerms {
+  readonly scheme: SchemeUnderTest;
+  readonly name: string;
+  readonly names: readonly string[];
+  readonly longest: number;
+}
+
+function drawOperation(chances: Random, { scheme, name, names, longest }: OperationTerms): Operation {
   const verb = chances.weighted(VERBS[scheme]);
-  const hold = chances.spread(1, 8_000);
-  const ttl = chances.chance(0.3) ? 30_000 : Math.round(chances.spread(50, 60_000));
-  const base = { do: verb, hold, ttl, locks: [chances.pick(["a", "b"])] };
+  // Over several servers some hold until a node that was away has come back, and another has forgotten.
+  const hold = chances.spread(1, scheme === "redlock" ? Math.max(8_000, longest) : 8_000);
+  const ttl = chances.chance(0.3) ? Math.min(30_000, longest) : Math.round(chances.spread(50, LONGEST));
+  const base = {
+    do: verb,
+    hold,
+    ttl: scheme === "redlock" ? fitting(ttl, longest) : ttl,
+    locks: [chances.pick(["a", "b"])],
+  };
   switch (verb) {
     case "request":
     case "acquire":
@@ -123,15 +163,20 @@ function drawOperation(chances: Random, scheme: SchemeUnderTest, name: string, n
   }
 }
 
+/** Between a time in which nodes can answer and the longest. */
+function fitting(ttl: number, longest: number): number {
+  return Math.min(Math.max(ttl, 200), longest);
+}
+
 /** How it waits, if it waits otherwise than for as long as it takes. */
 function drawWait(chances: Random, scheme: SchemeUnderTest): Partial<Operation> {
   const wait: { -readonly [K in keyof Operation]?: Operation[K] } = {};
-  if (scheme === "lua" && chances.chance(0.25)) wait.mode = "shared";
+  if (scheme !== "set" && chances.chance(0.25)) wait.mode = "shared";
   if (chances.chance(0.2)) wait.waitTimeout = chances.chance(0.2) ? 0 : Math.round(chances.spread(1, 30_000));
   if (chances.chance(0.1)) wait.abortAfter = chances.spread(1, 10_000);
   if (chances.chance(0.1)) wait.maxHold = Math.round(chances.spread(50, 20_000));
   if (chances.chance(0.1)) wait.renew = false;
-  if (scheme === "lua" && chances.chance(0.1)) wait.maxQueue = chances.below(4);
+  if (scheme !== "set" && chances.chance(0.1)) wait.maxQueue = chances.below(4);
   if (chances.chance(0.1)) wait.watches = true;
   if (chances.chance(0.1)) wait.label = "night";
   return wait;
@@ -140,7 +185,7 @@ function drawWait(chances: Random, scheme: SchemeUnderTest): Partial<Operation> 
 function drawDeed(chances: Random, scheme: SchemeUnderTest, verb: Verb): Partial<Operation> {
   if (!chances.chance(0.25)) return {};
   const deeds: Partial<Record<Deed, number>> = { extend: 3, throw: 1, block: 1 };
-  if (scheme === "lua") deeds.downgrade = 2;
+  if (scheme !== "set") deeds.downgrade = 2;
   if (verb !== "request") deeds.forget = 1;
   const deed = chances.weighted(deeds);
   return deed === "block" ? { deed, blockFor: chances.spread(10, 5_000) } : { deed };
@@ -170,6 +215,7 @@ function drawFault(chances: Random, names: readonly string[]): Fault {
       return { fault, client, silent: chances.chance(0.3), back: chances.spread(10, 60_000) };
     case "freeze":
     case "sleep":
+      return { fault, client, time: chances.spread(1, 30_000) };
     case "stall":
       return { fault, client, time: chances.spread(1, 30_000) };
     case "slow":

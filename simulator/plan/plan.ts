@@ -4,7 +4,7 @@
  */
 import type { LossPolicy } from "../network/commands.ts";
 
-export type SchemeUnderTest = "lua" | "set";
+export type SchemeUnderTest = "lua" | "set" | "redlock";
 
 export interface ClientPlan {
   readonly name: string;
@@ -63,9 +63,11 @@ export interface Operation {
   readonly atLeast?: number;
 }
 
-export type Fault =
+/** What goes wrong at servers, or on the way of a client to them, goes wrong at these, by number; without, at all of them. */
+export type Fault = { readonly nodes?: readonly number[] } & (
   | { readonly fault: "crash"; readonly client: string; readonly silent: boolean; readonly back: number }
-  | { readonly fault: "freeze" | "sleep" | "stall"; readonly client: string; readonly time: number }
+  | { readonly fault: "freeze" | "sleep"; readonly client: string; readonly time: number }
+  | { readonly fault: "stall"; readonly client: string; readonly time: number }
   | { readonly fault: "slow"; readonly client: string; readonly time: number; readonly factor: number }
   | {
       readonly fault: "break";
@@ -81,23 +83,31 @@ export type Fault =
   | { readonly fault: "out of memory" | "read only" | "loading"; readonly time: number }
   | { readonly fault: "forget scripts" }
   | { readonly fault: "foreign holder"; readonly lock: string; readonly hold: number }
-  | { readonly fault: "delete"; readonly lock: string };
+  | { readonly fault: "delete"; readonly lock: string }
+);
 
 export type Step = { readonly at: number } & (
   { readonly client: string; readonly operation: Operation } | { readonly trouble: Fault }
 );
 
+export interface ServerPlan {
+  /** How fast its clock runs, and how far its wall clock is off. */
+  readonly rate: number;
+  readonly offset: number;
+}
+
 export interface Plan {
   readonly seed: string;
   readonly scheme: SchemeUnderTest;
-  /** How fast the server's clock runs. */
-  readonly serverRate: number;
+  readonly servers: readonly ServerPlan[];
   /** How far behind an old snapshot is, for those restarts that find one. */
   readonly snapshotEvery: number;
   readonly clients: readonly ClientPlan[];
   /** When programs begin nothing new, and nothing goes wrong any more. */
   readonly length: number;
   readonly steps: readonly Step[];
+  /** Everybody wants one lock. */
+  readonly isCrowd?: boolean;
 }
 
 /** The names that operations use, and what each is. */

@@ -4,8 +4,10 @@
  */
 import { LockLostError } from "../../src/errors.ts";
 import { drift } from "../../src/leases/deadline.ts";
+import { DECIDED_WITHIN } from "../../src/schemes/redlock/verdict.ts";
 import type { Attempt, Hold } from "../checks/attempt.ts";
-import type { Ledger } from "../checks/ledger.ts";
+import type { Incident, Incidents } from "../checks/incidents.ts";
+import type { Keeping } from "../checks/keeping.ts";
 import { atMostOf, Thrown } from "../load/program.ts";
 import type { Operation, SchemeUnderTest } from "../plan/plan.ts";
 import type { World } from "../world/world.ts";
@@ -18,8 +20,6 @@ const PATIENCE = 40_000;
 const FELT_FOR = 21_000;
 /** For how long whoever is let in is waited for, unless its ttl is shorter. */
 export const CLAIM = 1_000;
-/** A grant that was pushed counts from the waiter's latest question, which may be that old. */
-const PUSH_AGE = 750;
 /** How old the server's word that a lock is still held may be when the lock is handed on within a process. */
 const OLDEST_WORD = 10;
 /** What timers, a loop's other callbacks and questions that wait for each other may cost, in milliseconds. */
@@ -28,56 +28,60 @@ const SLACK = 20;
 const FOR_RENEWAL = 2 / 3;
 /**
  * How many messages a grant may need, there and back: a second question if the server did not know the script, if it
- * waited for the answer before it, or if the first fence of scheme `set` came without a floor.
+ * waited for the answer before it, or if the first fence of scheme `set` came without a floor. Scheme `redlock` may have
+ * to meet a node, to draw a ticket, to bid, and to bring a fence to the others.
  */
-const GRANT = 4;
+const GRANT: Readonly<Record<SchemeUnderTest, number>> = { lua: 4, set: 4, redlock: 10 };
 /** And a renewal. Scheme `set` needs two round trips, WATCH and EXEC, and waits for those of the batch that is out. */
-const MESSAGES: Readonly<Record<SchemeUnderTest, number>> = { lua: 4, set: 8 };
+const MESSAGES: Readonly<Record<SchemeUnderTest, number>> = { lua: 4, set: 8, redlock: 4 };
+/** To a server and back. */
+const ROUND_TRIP = 2;
 /** So many times scheme `set` looks before it gives up a key that changes all the time. */
 const MOST_ATTEMPTS = 30;
 
-interface Trouble {
-  /** Undefined: all of them. */
-  readonly client: string | undefined;
-  readonly from: number;
-  until: number;
+/** What it asks of others. */
+export interface ExcuseTerms {
+  keeping(): Keeping;
+  /** Whether a program of the process takes the lock by force just now. */
+  isForcing(process: string, lock: string): boolean;
 }
 
 export class Excuses {
   readonly #world: World;
   readonly #scheme: SchemeUnderTest;
-  readonly #ledger: () => Ledger;
-  readonly #troubles: Trouble[] = [];
+  readonly #terms: ExcuseTerms;
+  readonly #incidents: Incidents;
   #upsetAt = -Infinity;
-  /** Clients whose connection is down now. */
-  readonly #down = new Map<string, Trouble>();
+  /** Connections that are down now, by client, server and purpose. */
+  readonly #down = new Map<string, Incident>();
 
-  constructor(world: World, scheme: SchemeUnderTest, ledger: () => Ledger) {
+  constructor(world: World, scheme: SchemeUnderTest, incidents: Incidents, terms: ExcuseTerms) {
     this.#world = world;
     this.#scheme = scheme;
-    this.#ledger = ledger;
+    this.#incidents = incidents;
+    this.#terms = terms;
   }
 
-  /** The client's connection is down. */
-  disturb(client: string): void {
-    if (!this.#down.has(client)) this.#down.set(client, this.#add(client, Infinity));
+  /** A connection of the client to the server is down. */
+  disturb(client: string, node: number, purpose: string): void {
+    const key = `${client} ${node} ${purpose}`;
+    if (!this.#down.has(key)) this.#down.set(key, this.#incidents.add(Infinity, { client, node }));
   }
 
-  /** Its connection is up again. */
-  settle(client: string): void {
-    const trouble = this.#down.get(client);
-    if (trouble) trouble.until = this.#world.now;
-    this.#down.delete(client);
+  /** It is up again, or not needed any more. */
+  settle(client: string, node: number, purpose: string): void {
+    this.#settle(`${client} ${node} ${purpose}`);
   }
 
-  /** Something goes wrong for the client until then. */
-  disturbUntil(client: string, time: number): void {
-    this.#add(client, time);
+  /** The client is no more. */
+  forget(client: string): void {
+    for (const key of this.#down.keys()) if (key.startsWith(`${client} `)) this.#settle(key);
   }
 
-  /** Something goes wrong for all of them until then. */
-  disturbAll(time: number): void {
-    this.#add(undefined, time);
+  #settle(key: string): void {
+    const incident = this.#down.get(key);
+    if (incident) incident.until = this.#world.now;
+    this.#down.delete(key);
   }
 
   /** Something goes wrong that fails no call, but may keep waiters waiting. */
@@ -87,29 +91,32 @@ export class Excuses {
 
   /** Whether nothing had gone wrong for anybody by then, for so long that nobody could feel it any more. */
   isCalmAt(time: number): boolean {
-    const last = Math.max(this.#upsetAt, ...this.#troubles.map(({ until }) => until));
-    return time >= last + FELT_FOR;
+    return time >= Math.max(this.#upsetAt, this.#incidents.last) + FELT_FOR;
   }
 
-  /** Since when nothing has gone wrong for it; Infinity while its connection is down. */
+  /** Since when enough of what it needs works; Infinity while its connection is down. */
   quietSince(client: string): number {
-    let since = 0;
-    for (const trouble of this.#of(client)) since = Math.max(since, trouble.until);
-    return since;
+    return this.#incidents.lastTooMany(this.#incidents.delaying(client));
   }
 
-  /** Whether something kept it, in the time in which it could be felt, from coming when it was let in. */
-  mayHaveMissed(attempt: Attempt): boolean {
-    const { time } = attempt.by.process;
-    const from = Math.max(attempt.askedAt, time - FELT_FOR);
-    return this.#isDelayed(attempt, GRANT * attempt.by.latency, Math.min(ttlOf(attempt), CLAIM), from, time);
+  /**
+   * Whether the older one was let in and did not come, or the server forgot its queue; or something kept the questions of
+   * the two from coming to the server in order.
+   */
+  mayHaveMissed(older: Attempt, younger: Attempt): boolean {
+    const { by, askedAt, operation } = older;
+    const [lock = ""] = operation.locks;
+    if (this.#terms.keeping().mayHaveLostItsTurn(by.id, lock, askedAt)) return true;
+    const asked = younger.askedAt + GRANT[this.#scheme] * by.latency + SLACK;
+    const until = Math.min(by.process.time, asked + by.process.blockedBetween(askedAt, asked));
+    return this.#isTroubled(older, askedAt - LINGER, until);
   }
 
   /** Whether the server's word that it is still held may have been on its way, or 10 ms old, when the hold began. */
   mayNotKnow({ terms: { attempt }, beganAt }: Hold, lostAt: number): boolean {
     // Nothing is pushed there: the next renewal tells.
     if (this.#scheme === "set") return true;
-    const alone = GRANT * attempt.by.latency + OLDEST_WORD;
+    const alone = GRANT[this.#scheme] * attempt.by.latency + OLDEST_WORD;
     return this.#isDelayed(attempt, alone, beganAt - lostAt, lostAt - LINGER, beganAt);
   }
 
@@ -127,9 +134,17 @@ export class Excuses {
     const now = attempt.by.process.time;
     if (code === "too-slow") {
       const time = ttlOf(attempt) - drift(ttlOf(attempt));
-      return this.#isDelayed(attempt, GRANT * attempt.by.latency, time, attempt.askedAt, now);
+      return this.#isDelayed(attempt, GRANT[this.#scheme] * attempt.by.latency, time, attempt.askedAt, now);
     }
-    if (name !== "SchemeError") return false;
+    // A majority must answer in time.
+    if (
+      name === "QuorumError" &&
+      this.#isDelayed(attempt, ROUND_TRIP * attempt.by.latency, nodeLimit(ttlOf(attempt)), attempt.askedAt, now)
+    )
+      return true;
+    if (name !== "SchemeError" && name !== "QuorumError") return false;
+    // Of thieves that come at the same time, none may get a majority, or one be robbed before it has it.
+    if (code === "no-quorum" && this.#wasRobbed(attempt)) return true;
     if (this.#neverStandsStill(attempt, error as Error)) return true;
     return this.#isTroubled(attempt, Math.max(attempt.askedAt, now - PATIENCE) - LINGER, now);
   }
@@ -139,12 +154,13 @@ export class Excuses {
     const { by, operation, holds } = attempt;
     const { now } = this.#world;
     if (reason === "closed") return by.isClosed;
-    const isTaken = holds.some(({ terms: { lock, token, fence } }) => this.#ledger().grantOf(lock, token, fence)?.lost);
+    const isTaken = holds.some((hold) => this.#terms.keeping().lossOf(hold) !== undefined);
     // What was lost before the program heard that it had it, in a request for several, is not among its holds.
     const isTakenBefore =
-      holds.length === 0 && operation.locks.some((lock) => this.#lastTaken(lock) >= attempt.askedAt);
+      holds.length === 0 && operation.locks.some((lock) => this.#terms.keeping().takenAt(lock) >= attempt.askedAt);
     if (isTaken || isTakenBefore) return true;
-    if (reason === "stolen") return false;
+    // Of several who read under one grant, those of the thief's own process hear of it before the server does.
+    if (reason === "stolen") return operation.locks.some((lock) => this.#terms.isForcing(by.process.name, lock));
     // What its program has limited ends in time.
     if (this.#isOver(attempt, longestHold(operation))) return true;
     if (operation.renew === false) return this.#isOver(attempt, ttlOf(attempt));
@@ -153,17 +169,32 @@ export class Excuses {
     const ends = holds.map(({ deadlineTime, beganAt }) => (Number.isFinite(deadlineTime) ? deadlineTime : beganAt));
     const at = Math.min(now, ...ends);
     const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
-    return this.#isDelayed(attempt, renewal, ttl * FOR_RENEWAL - drift(ttl), at - ttl, at);
+    const spare = ttl * FOR_RENEWAL - drift(ttl);
+    return (
+      this.#isDelayed(attempt, renewal, spare, at - ttl, at) || this.#isTooFar(attempt, ttl) || this.#wasDeaf(attempt)
+    );
+  }
+
+  /** Whether the nodes are so far that they do not answer in the time that they have. */
+  #isTooFar({ by }: Attempt, ttl: number): boolean {
+    return this.#scheme === "redlock" && ROUND_TRIP * by.latency + SLACK >= nodeLimit(ttl);
+  }
+
+  /** Whether it was blocked right behind a grant for so long that what the nodes answered did not count together. */
+  #wasDeaf({ by: { process }, holds }: Attempt): boolean {
+    if (this.#scheme !== "redlock") return false;
+    return holds.some(({ beganAt }) => process.blockedBetween(beganAt, beganAt + CLAIM) >= DECIDED_WITHIN - SLACK);
+  }
+
+  #wasRobbed({ operation, askedAt }: Attempt): boolean {
+    const keeping = this.#terms.keeping();
+    return operation.do === "steal" && operation.locks.some((lock) => keeping.takenAt(lock) >= askedAt);
   }
 
   /** WATCH finds that the key was touched each time, if its holder renews it more often than WATCH and EXEC travel. */
   #neverStandsStill({ operation, askedAt }: Attempt, { message }: Error): boolean {
     if (operation.do !== "force" || this.#scheme !== "set" || !message.includes("changes all the time")) return false;
-    return operation.locks.some((lock) => this.#ledger().renewalsSince(lock, askedAt) >= MOST_ATTEMPTS);
-  }
-
-  #lastTaken(lock: string): number {
-    return this.#ledger().takenAt.get(lock) ?? -Infinity;
+    return operation.locks.some((lock) => this.#terms.keeping().renewalsSince(lock, askedAt) >= MOST_ATTEMPTS);
   }
 
   /** That time has gone by since it was granted, as far as that can be seen from outside. */
@@ -171,7 +202,7 @@ export class Excuses {
     const { now } = this.#world;
     if (time === Infinity) return false;
     const { process, latency } = attempt.by;
-    const early = PUSH_AGE + drift(time) + GRANT * latency + SLACK + process.blockedBetween(now - time, now);
+    const early = drift(time) + GRANT[this.#scheme] * latency + SLACK + process.blockedBetween(now - time, now);
     const held = Math.max(0, ...attempt.holds.map((hold) => process.time - hold.beganAt));
     return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, now);
   }
@@ -187,19 +218,8 @@ export class Excuses {
     return process.local(process.time) - process.local(attempt.askedAt) >= time - 1;
   }
 
-  #isTroubled(attempt: Attempt, from: number, until: number): boolean {
-    return this.#of(attempt.by.name).some((trouble) => trouble.from <= until && trouble.until >= from);
-  }
-
-  #of(client: string): Trouble[] {
-    const name = client.replace(/'+$/, "");
-    return this.#troubles.filter((trouble) => trouble.client === undefined || trouble.client === name);
-  }
-
-  #add(client: string | undefined, until: number): Trouble {
-    const trouble = { client, from: this.#world.now, until };
-    this.#troubles.push(trouble);
-    return trouble;
+  #isTroubled({ by }: Attempt, from: number, until: number): boolean {
+    return this.#incidents.areTooMany(this.#incidents.of(by.name), from, until);
   }
 }
 
@@ -217,4 +237,9 @@ function ttlOf({ operation }: Attempt): number {
 /** After what time its lease is over though it is renewed. */
 function longestHold(operation: Operation): number {
   return operation.do === "once" ? atMostOf(operation) : (operation.maxHold ?? Infinity);
+}
+
+/** How long a node of scheme `redlock` may take to answer what is asked for that long. */
+function nodeLimit(ttl: number): number {
+  return Math.max(10, Math.min(Math.max(ttl / 20, 100), ttl / 4, 2_000));
 }

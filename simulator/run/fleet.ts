@@ -1,21 +1,27 @@
-/** A plan carried out: a server, clients with their programs, and what goes wrong, in virtual time. */
+/** A plan carried out: servers, clients with their programs, and what goes wrong, in virtual time. */
 import { LockManager } from "../../src/lock-manager.ts";
 import { share } from "../../src/drivers/shared.ts";
-import * as scripts from "../../src/schemes/lua/scripts.generated.ts";
+import * as one from "../../src/schemes/lua/scripts.generated.ts";
+import * as several from "../../src/schemes/redlock/scripts.generated.ts";
 import { Beliefs } from "../checks/beliefs.ts";
-import type { Attempt } from "../checks/attempt.ts";
+import type { Asker, Attempt, Hold } from "../checks/attempt.ts";
 import { History } from "../checks/history.ts";
+import { Incidents } from "../checks/incidents.ts";
+import type { Keeping } from "../checks/keeping.ts";
 import { Ledger } from "../checks/ledger.ts";
+import { Quorum } from "../checks/quorum.ts";
 import { Verdict } from "../checks/verdict.ts";
 import { Waits } from "../checks/waits.ts";
 import { Program } from "../load/program.ts";
 import type { Checks } from "../load/program.ts";
 import { SimulatedDriver } from "../network/driver.ts";
+import type { NetworkEvents } from "../network/driver.ts";
 import { Link } from "../network/link.ts";
 import { LIMIT, LOCKS } from "../plan/plan.ts";
-import type { ClientPlan, Operation, Plan } from "../plan/plan.ts";
+import type { ClientPlan, Operation, Plan, ServerPlan } from "../plan/plan.ts";
 import type { RealServer } from "../server/real.ts";
 import { SimulatedServer } from "../server/server.ts";
+import type { Observer } from "../server/server.ts";
 import { Process } from "../world/process.ts";
 import { Random } from "../world/random.ts";
 import { World } from "../world/world.ts";
@@ -24,11 +30,13 @@ import { Trouble } from "./trouble.ts";
 
 const PREFIX = "lock:";
 /** How long waiters may wait for a lock that nobody holds, whatever went wrong: a poke, and a reconnection before it. */
-const SERVICE: Readonly<Record<Plan["scheme"], number>> = { lua: 10_000, set: 6_000 };
+const SERVICE: Readonly<Record<Plan["scheme"], number>> = { lua: 10_000, set: 6_000, redlock: 10_000 };
 /** When all is quiet: everything is served and over by then, whatever the ttls. */
 const AFTERMATH = 15 * 60_000;
 /** Keys of those who died are gone by then: the longest ttl, a label's margin, the queue's own. */
 const KEYS_LAST = 5 * 60_000;
+/** What a node remembers beside its locks stays. */
+const NODE = `${PREFIX}:node`;
 const HOUR = 3_600_000;
 
 export interface Outcome {
@@ -45,13 +53,16 @@ export interface Outcome {
 interface Machine {
   readonly plan: ClientPlan;
   /** How many processes have run on it. */
-  lives: number;
-  process: Process;
-  link: Link;
-  driver: SimulatedDriver;
+  readonly lives: number;
+  readonly process: Process;
+  /** To each server. */
+  readonly links: readonly Link[];
+  readonly drivers: readonly SimulatedDriver[];
+  /** What its programs give to their managers. */
+  readonly client: object;
   /** Those with a manager that was closed, and the one that is at work. */
   readonly programs: Program[];
-  /** Gives back what keeps the driver in use. */
+  /** Gives back what keeps the drivers in use. */
   leave(): void;
 }
 
@@ -59,52 +70,95 @@ export class Fleet {
   readonly world = new World();
   readonly history = new History(this.world);
   readonly verdict = new Verdict(this.history);
-  readonly server: SimulatedServer;
-  readonly ledger: Ledger;
+  readonly servers: readonly SimulatedServer[];
+  readonly incidents: Incidents;
+  readonly keeping: Keeping;
   readonly machines = new Map<string, Machine>();
   readonly excuses: Excuses;
   readonly #plan: Plan;
   readonly #beliefs: Beliefs;
   readonly #waits: Waits;
+  readonly #trouble: Trouble;
   readonly #random: Random;
   /** Client ids and what they are called in a history. */
   readonly #aliases = new Map<string, string>();
+  /** By client id. */
+  readonly #askers = new Map<string, Asker>();
   #attempts = 0;
   /** All managers are being closed: nobody comes back. */
   #isLeaving = false;
 
-  /** @param real two servers, of which one runs at a time: a restart is the other's start */
-  constructor(plan: Plan, real: readonly [RealServer, RealServer]) {
+  /** @param real one for each server; of a single one, a restart is the start of the second */
+  constructor(plan: Plan, real: readonly RealServer[]) {
     this.#plan = plan;
-    this.excuses = new Excuses(this.world, plan.scheme, () => this.ledger);
     this.#random = new Random(`${plan.seed}/run`);
-    const locks = { lockOf, keysOf };
-    this.server = new SimulatedServer(this.world, "s1", real[0], locks, {
-      executed: (what) => this.ledger.executed(what),
-      pushLost: (_, { text }) => this.history.add("s1", () => `a push is lost: ${this.#alias(text)}`),
+    const { servers } = plan;
+    this.incidents = new Incidents(this.world, Math.ceil(servers.length / 2) - 1);
+    this.excuses = new Excuses(this.world, plan.scheme, this.incidents, {
+      keeping: () => this.keeping,
+      isForcing: (process, lock) => this.#waits.isForcing(process, lock),
     });
-    this.server.rate = plan.serverRate;
-    const alias = (text: string): string => this.#alias(text);
-    const isForcing = (client: string, lock: string): boolean => this.#waits.isForcing(client, lock);
-    this.ledger = new Ledger(this.world, this.history, this.verdict, scriptOf, alias, isForcing);
-    this.#beliefs = new Beliefs(this.server, this.history, this.verdict, this.ledger, LIMIT, (hold, lostAt) =>
-      this.excuses.mayNotKnow(hold, lostAt),
-    );
-    this.#waits = new Waits(this.world, this.server, this.verdict, this.ledger, {
+    this.servers = servers.map((terms, i) => this.#server(terms, i, real[i] as RealServer));
+    this.keeping = this.#keep();
+    this.#beliefs = new Beliefs(this.history, this.verdict, this.keeping, LIMIT);
+    this.#waits = new Waits(this.world, this.verdict, this.keeping, {
       bound: (attempt, since) => this.#bound(attempt, since),
       isOrdered: plan.scheme === "lua",
-      mayHaveMissed: (attempt) => this.excuses.mayHaveMissed(attempt),
+      mayHaveMissed: (older, younger) => this.excuses.mayHaveMissed(older, younger),
       quietSince: ({ by }) => this.excuses.quietSince(by.name),
     });
-    this.#trouble = new Trouble(this, real, plan.snapshotEvery);
+    this.#trouble = new Trouble(this, servers.length === 1 ? real[1] : undefined, plan.snapshotEvery);
   }
 
-  readonly #trouble: Trouble;
+  #server({ rate, offset }: ServerPlan, i: number, real: RealServer): SimulatedServer {
+    const name = `s${i + 1}`;
+    const observer: Observer = {
+      executed: (what) => this.keeping.executed(what),
+      pushLost: (_, { text }) => this.history.add(name, () => `a push is lost: ${this.#alias(text)}`),
+    };
+    const isNode = this.#plan.servers.length > 1;
+    const server = new SimulatedServer(this.world, name, real, { lockOf, keysOf }, observer, isNode);
+    server.rate = rate;
+    server.jump(offset);
+    return server;
+  }
+
+  #keep(): Keeping {
+    const { world, history, verdict, incidents, servers } = this;
+    const { scheme } = this.#plan;
+    const terms = {
+      scheme,
+      scriptOf,
+      alias: (text: string) => this.#alias(text),
+      mayNotKnow: (hold: Hold, lostAt: number) => this.excuses.mayNotKnow(hold, lostAt),
+      isForcing: (client: string, lock: string) => this.#waits.isForcing(client, lock),
+      isBusyWith: (id: string, lock: string) => {
+        const asker = this.#askers.get(id);
+        const isIts = ({ by, operation }: Attempt): boolean => by === asker && operation.locks.includes(lock);
+        // A request for several ends when one of them is stolen; its code holds the others until it ends.
+        return this.#waits.open.some(isIts) || this.#beliefs.open.some(({ terms: { attempt } }) => isIts(attempt));
+      },
+      isGone: (id: string) => {
+        const asker = this.#askers.get(id);
+        return asker === undefined || asker.isClosed || asker.process.isDead;
+      },
+      isTroubled: (id: string, since: number) => {
+        const asker = this.#askers.get(id);
+        const { now } = this.world;
+        if (!asker || asker.process.blockedBetween(since, now) > 0) return true;
+        return this.incidents.of(asker.name).some(({ until, from }) => from <= now && until >= since);
+      },
+    };
+    const [only] = servers as [SimulatedServer];
+    return servers.length === 1
+      ? new Ledger(world, only, history, verdict, terms)
+      : new Quorum(world, servers, history, verdict, incidents, terms);
+  }
 
   run(): Outcome {
-    const { world, server } = this;
+    const { world, servers } = this;
     const { length, steps, clients } = this.#plan;
-    server.start(server.real, []);
+    for (const server of servers) server.start(server.real, []);
     for (const plan of clients) this.#boot(plan, 0);
     for (const step of steps) {
       world.at(step.at, () => {
@@ -116,7 +170,7 @@ export class Fleet {
     this.#waits.watch(length + AFTERMATH);
     world.run(length);
     const hours = this.#finish() / HOUR;
-    const { commands } = this.ledger;
+    const { commands } = this.keeping;
     const { count: holds, writes } = this.#beliefs;
     const { verdict, history } = this;
     return { plan: this.#plan, verdict, history, hours, commands, holds, writes };
@@ -132,8 +186,11 @@ export class Fleet {
     if (machine.process.isDead) return;
     machine.process.kill();
     machine.leave();
-    const serverNotices = silent ? 120_000 : machine.link.latency();
-    machine.link.breakAll({ deafFor: 0, clientNotices: 0, serverNotices });
+    this.excuses.forget(machine.process.name);
+    for (const link of machine.links) {
+      const serverNotices = silent ? 120_000 : link.latency();
+      link.breakAll({ deafFor: 0, clientNotices: 0, serverNotices });
+    }
     this.world.at(this.world.now + back, () => {
       if (!this.#isLeaving) this.#boot(machine.plan, machine.lives);
     });
@@ -161,26 +218,31 @@ export class Fleet {
       if (machine.process.isDead) continue;
       machine.process.receive(() => {
         machine.leave();
-        machine.driver.end();
+        for (const driver of machine.drivers) driver.end();
       });
     }
     world.run(world.now + KEYS_LAST);
-    for (const { process, link } of this.machines.values()) {
+    for (const { process, links } of this.machines.values()) {
       if (process.isDead) continue;
       const left = process.pendingTimers > 0 ? [`${process.pendingTimers} timers`] : [];
-      if (link.connections.size > 0) left.push(`${link.connections.size} connections`);
+      const connections = links.reduce((sum, link) => sum + link.connections.size, 0);
+      if (connections > 0) left.push(`${connections} connections`);
       if (left.length > 0) this.verdict.fail("nothing is left", `${process.name} has ${left.join(" and ")}`);
     }
-    this.#lookForKeys([`${PREFIX}:fence`, `${PREFIX}:set:fence`], "after all have gone");
+    const counters = this.servers.length > 1 ? LOCKS.map((lock) => `{${PREFIX}${lock}}:fence`) : [];
+    this.#lookForKeys([`${PREFIX}:fence`, `${PREFIX}:set:fence`, ...counters], "after all have gone");
     world.run(world.now + HOUR);
     this.#lookForKeys([], "an hour later");
     return length;
   }
 
   #lookForKeys(allowed: readonly string[], when: string): void {
-    const [keys] = this.server.admin("KEYS", "*");
-    const left = (keys as string[]).filter((key) => !allowed.includes(key)).sort();
-    if (left.length > 0) this.verdict.fail("nothing is left", `${this.#alias(left.join(", "))} ${when}`);
+    for (const server of this.servers) {
+      const [keys] = server.admin("KEYS", "*");
+      const left = (keys as string[]).filter((key) => key !== NODE && !allowed.includes(key)).sort();
+      if (left.length > 0)
+        this.verdict.fail("nothing is left", `${server.told}${this.#alias(left.join(", "))} ${when}`);
+    }
   }
 
   #bound({ by }: Attempt, since: number): number {
@@ -194,41 +256,47 @@ export class Fleet {
     const { world } = this;
     const name = lives === 0 ? plan.name : `${plan.name}${lives + 1}`;
     const process = new Process(world, name, this.#random.fork(`process ${name}`), plan);
-    const link = new Link(world, process, this.#random.fork(`link ${name}`), plan);
+    const links = this.servers.map((_, i) => {
+      return new Link(world, process, this.#random.fork(i === 0 ? `link ${name}` : `link ${name} ${i}`), plan);
+    });
     if (lives > 0) this.history.add(name, "starts");
     process.hitches = 0;
     process.receive(() => {
-      const events = {
-        lost: () => this.excuses.disturb(name),
-        ready: () => this.excuses.settle(name),
-        heard: (text: string) => this.ledger.heard(text),
-      };
-      const driver = new SimulatedDriver(link, () => this.server, { ...plan, events });
-      // The library knows it for a client of ioredis, and finds its driver made already.
-      const client = { call: nothing, multi: nothing, duplicate: nothing, status: "ready", options: {} };
-      const mine = share(client, () => driver);
+      const drivers = links.map((link, node) => {
+        const events: NetworkEvents = {
+          lost: (purpose) => this.excuses.disturb(name, node, purpose),
+          ready: (purpose) => this.excuses.settle(name, node, purpose),
+          heard: (text) => this.keeping.heard(text, node),
+        };
+        return new SimulatedDriver(link, () => this.servers[node], { ...plan, events });
+      });
+      // The library knows each for a client of ioredis, and finds its driver made already.
+      const clients = drivers.map((driver) => {
+        const client = { call: nothing, multi: nothing, duplicate: nothing, status: "ready", options: {} };
+        return { client, mine: share(client, () => driver) };
+      });
+      const all = clients.map((each) => each.client);
+      const client = all.length === 1 ? (all[0] as object) : all;
       const program = this.#program(name, plan, process, client);
       process.onStep = (wasInput) => {
         for (const each of machine.programs) each.stepped(wasInput);
       };
-      const leave = (): void => mine.close();
-      const machine: Machine = { plan, lives: lives + 1, process, link, driver, programs: [program], leave };
-      this.#clients.set(machine, client);
+      const leave = (): void => clients.forEach(({ mine }) => mine.close());
+      const machine: Machine = { plan, lives: lives + 1, process, links, drivers, client, programs: [program], leave };
       this.machines.set(plan.name, machine);
       process.hitches = plan.hitches;
     });
   }
 
-  readonly #clients = new Map<Machine, object>();
-
   #program(name: string, plan: ClientPlan, process: Process, client: object): Program {
     const { scheme } = this.#plan;
-    const terms = { scheme, label: name, prefix: PREFIX, ...(scheme === "lua" ? { turn: plan.turn } : {}) };
+    const terms = { scheme, label: name, prefix: PREFIX, ...(scheme === "set" ? {} : { turn: plan.turn }) };
     const manager = new LockManager(client as never, terms);
     const id = process.lastDrawn;
     this.#aliases.set(id, name);
     const latency = plan.latency * (1 + plan.jitter);
     const asker = { name, process, id, turn: plan.turn, latency, isClosed: false };
+    this.#askers.set(id, asker);
     return new Program(asker, manager, this.#checks, (to, after, receive) => {
       this.world.at(process.time + after, () => {
         const heir = this.machines.get(to);
@@ -264,10 +332,9 @@ export class Fleet {
       const program = machine.programs.at(-1) as Program;
       void program.perform(operation);
       // Whoever closes its manager goes on with a new one, on the same client.
-      const client = this.#clients.get(machine) as object;
-      if (operation.do === "close") {
-        machine.programs.push(this.#program(`${program.asker.name}'`, machine.plan, machine.process, client));
-      }
+      if (operation.do !== "close") return;
+      const { plan, process, client } = machine;
+      machine.programs.push(this.#program(`${program.asker.name}'`, plan, process, client));
     });
   }
 
@@ -278,9 +345,13 @@ export class Fleet {
 
 function nothing(): void {}
 
+const SCRIPTS = [...Object.values(one), ...Object.values(several)] as readonly (
+  typeof one.acquire | typeof several.ask
+)[];
+
 function scriptOf([verb, source = ""]: readonly string[]): string | undefined {
   if (verb !== "EVALSHA" && verb !== "EVAL") return undefined;
-  return Object.values(scripts).find((script) => script.sha === source || script.source === source)?.name;
+  return SCRIPTS.find((script) => script.sha === source || script.source === source)?.name;
 }
 
 const KEYS = new Map(LOCKS.map((lock) => [PREFIX + lock, lock as string]));

@@ -15,6 +15,8 @@ export interface SimulateTerms {
   readonly minutes?: string | undefined;
   readonly scheme: string;
   readonly faults?: string | undefined;
+  /** Whether everybody wants one lock: "always", "never", or "sometimes", which is in every fourth run. */
+  readonly crowd: string;
   /** Show the time line of the first run, also if nothing is wrong with it. */
   readonly history: boolean;
   /** A file to which a line with the figures is added. */
@@ -22,6 +24,9 @@ export interface SimulateTerms {
   /** A file for a smaller plan that breaks the same rule, if one is broken. */
   readonly shrink?: string | undefined;
 }
+
+/** One run in so many is a crowd. No scheme's turn comes with each of them. */
+const CROWD_EVERY = 4;
 
 /** @returns false if a rule was broken */
 export async function simulate(terms: SimulateTerms): Promise<boolean> {
@@ -34,6 +39,7 @@ export async function simulate(terms: SimulateTerms): Promise<boolean> {
     const run = {
       seed: tally.runs === 0 ? seed : `${seed}.${tally.runs}`,
       scheme: schemes[tally.runs % schemes.length] ?? "lua",
+      crowd: terms.crowd === "always" || (terms.crowd === "sometimes" && tally.runs % CROWD_EVERY === CROWD_EVERY - 1),
     };
     const outcome = await servers.run(drawPlan(faults === undefined ? run : { ...run, faults: Number(faults) }));
     tally.add(outcome);
@@ -72,11 +78,11 @@ function isEnough(tally: Tally, { hours, minutes }: SimulateTerms): boolean {
   return minutes === undefined ? tally.hours >= Number(hours ?? 10) : tally.realMinutes >= Number(minutes);
 }
 
-/** The two servers that all runs use, one after the other. */
+/** The real servers that all runs use, one after the other. Of one server, a restart is the start of the other. */
 export class Servers {
-  readonly #real: readonly [RealServer, RealServer];
+  readonly #real: RealServer[];
 
-  private constructor(real: readonly [RealServer, RealServer]) {
+  private constructor(real: RealServer[]) {
     this.#real = real;
   }
 
@@ -85,11 +91,17 @@ export class Servers {
   }
 
   get version(): string {
-    return this.#real[0].version;
+    return (this.#real[0] as RealServer).version;
+  }
+
+  async run(plan: Plan): Promise<Outcome> {
+    while (this.#real.length < plan.servers.length)
+      this.#real.push(await RealServer.start(`${this.#real.length + 1}`, 0));
+    return this.#run(plan);
   }
 
   /** In a callback of the event loop: from inside a promise, no promise of the fleet could be waited for. */
-  run(plan: Plan): Promise<Outcome> {
+  #run(plan: Plan): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       setImmediate(() => {
         try {
@@ -113,6 +125,6 @@ export class Servers {
 /** @param isShort without the time line */
 function report({ plan, history, verdict }: Outcome, isShort = false): void {
   if (!isShort) for (const line of history.lines) console.log(line);
-  console.log(`seed ${plan.seed}, scheme ${plan.scheme}`);
+  console.log(`seed ${plan.seed}, scheme ${plan.scheme}, crowd ${plan.isCrowd === true ? "always" : "never"}`);
   for (const { rule, text } of verdict.violations) console.log(`broken: ${rule}: ${text}`);
 }

@@ -1,26 +1,32 @@
 /** Lets the faults of a plan happen. */
-import type { Cause } from "../checks/attempt.ts";
+import type { History } from "../checks/history.ts";
+import type { Incidents } from "../checks/incidents.ts";
+import type { Keeping } from "../checks/keeping.ts";
 import type { Connection } from "../network/connection.ts";
 import type { Link } from "../network/link.ts";
-import { LOCKS } from "../plan/plan.ts";
 import type { Fault, Step } from "../plan/plan.ts";
 import type { RealServer, Snapshot } from "../server/real.ts";
 import type { SimulatedServer } from "../server/server.ts";
 import type { Process } from "../world/process.ts";
 import type { World } from "../world/world.ts";
 import type { Excuses } from "./excuses.ts";
-import type { Ledger } from "../checks/ledger.ts";
-import type { History } from "../checks/history.ts";
 
 /** Whom it may strike. */
 interface Victims {
   readonly world: World;
-  readonly server: SimulatedServer;
-  readonly ledger: Ledger;
+  readonly servers: readonly SimulatedServer[];
+  readonly keeping: Keeping;
   readonly history: History;
   readonly excuses: Excuses;
-  readonly machines: ReadonlyMap<string, { readonly process: Process; readonly link: Link }>;
+  readonly incidents: Incidents;
+  readonly machines: ReadonlyMap<string, Machine>;
   crash(name: string, silent: boolean, back: number): void;
+}
+
+interface Machine {
+  readonly process: Process;
+  /** One to each server. */
+  readonly links: readonly Link[];
 }
 
 /** How long clients take to find a server again, and to find out that they have lost it. */
@@ -28,31 +34,34 @@ const RECONNECTION = 7_000;
 
 export class Trouble {
   readonly #victims: Victims;
-  readonly #real: readonly [RealServer, RealServer];
+  /** In whose place a server that is restarted runs, if there is one: the two take turns. */
+  #spare: RealServer | undefined;
   readonly #snapshotEvery: number;
-  #snapshot: Snapshot = [];
+  readonly #snapshots = new Map<SimulatedServer, Snapshot>();
 
-  constructor(victims: Victims, real: readonly [RealServer, RealServer], snapshotEvery: number) {
+  constructor(victims: Victims, spare: RealServer | undefined, snapshotEvery: number) {
     this.#victims = victims;
-    this.#real = real;
+    this.#spare = spare;
     this.#snapshotEvery = snapshotEvery;
   }
 
   /** Keep old snapshots for those restarts that find one. */
   prepare(steps: readonly Step[]): void {
-    const { world, server } = this.#victims;
+    const { world } = this.#victims;
     for (const step of steps) {
       if (!("trouble" in step) || step.trouble.fault !== "restart" || step.trouble.memory !== "old") continue;
-      world.at(step.at - this.#snapshotEvery, () => {
-        if (!server.isDown) this.#snapshot = server.snapshot();
-      });
+      for (const server of this.#serversOf(step.trouble)) {
+        world.at(step.at - this.#snapshotEvery, () => {
+          if (!server.isDown) this.#snapshots.set(server, server.snapshot());
+        });
+      }
     }
   }
 
   /** Nothing goes wrong any more. */
   end(): void {
-    const { server, machines } = this.#victims;
-    server.trouble = undefined;
+    const { servers, machines } = this.#victims;
+    for (const server of servers) server.trouble = undefined;
     for (const { process } of machines.values()) process.thaw();
   }
 
@@ -66,91 +75,114 @@ export class Trouble {
       if (machine && !machine.process.isDead) this.#strikeClient(fault, machine);
       return;
     }
-    if (this.#victims.server.isDown) return;
-    this.#strikeServer(fault);
+    for (const server of this.#serversOf(fault)) if (!server.isDown) this.#strikeServer(fault, server);
   }
 
-  #strikeClient(
-    fault: Extract<Fault, { readonly client: string }>,
-    { process, link }: { readonly process: Process; readonly link: Link },
-  ): void {
-    const { world, excuses } = this.#victims;
-    const { now } = world;
+  #serversOf({ nodes }: Fault): readonly SimulatedServer[] {
+    const { servers } = this.#victims;
+    return nodes ? servers.filter((_, node) => nodes.includes(node)) : servers;
+  }
+
+  #strikeClient(fault: Extract<Fault, { readonly client: string }>, { process, links }: Machine): void {
+    const { world } = this.#victims;
     switch (fault.fault) {
       case "crash":
         return this.#victims.crash(fault.client, fault.silent, fault.back);
       case "freeze":
       case "sleep":
         if (!process.isRunning) return;
-        excuses.disturbUntil(process.name, now + fault.time);
+        this.#disturb(process, undefined, fault.time);
         if (fault.fault === "freeze") process.freeze();
         else process.sleep();
-        world.at(now + fault.time, () => process.thaw());
+        world.at(world.now + fault.time, () => process.thaw());
         return;
+      default:
+        for (const [node, link] of links.entries()) {
+          if (fault.nodes && !fault.nodes.includes(node)) continue;
+          this.#strikeLink(fault, process, link, fault.nodes && node);
+        }
+    }
+  }
+
+  /** @param node to which it leads, if it is not the only one that is struck */
+  #strikeLink(
+    fault: Extract<Fault, { readonly fault: "stall" | "slow" | "break" }>,
+    process: Process,
+    link: Link,
+    node: number | undefined,
+  ): void {
+    switch (fault.fault) {
       case "stall":
-        excuses.disturbUntil(process.name, now + fault.time);
+        this.#disturb(process, node, fault.time);
         return link.stall(fault.time);
       case "slow":
-        excuses.disturbUntil(process.name, now + fault.time + 1_000);
+        this.#disturb(process, node, fault.time + 1_000);
         return link.slow(fault.factor, fault.time);
       case "break": {
         const isMeant = ({ purpose }: Connection): boolean => fault.which === "all" || purpose === fault.which;
-        excuses.disturbUntil(process.name, now + Math.max(fault.clientNotices, fault.deafFor) + RECONNECTION);
+        this.#disturb(process, node, Math.max(fault.clientNotices, fault.deafFor) + RECONNECTION);
         return link.breakAll(fault, isMeant);
       }
     }
   }
 
-  #strikeServer(fault: Exclude<Fault, { readonly client: string }>): void {
-    const { world, server, excuses, ledger } = this.#victims;
-    const { now } = world;
+  #strikeServer(fault: Exclude<Fault, { readonly client: string }>, server: SimulatedServer): void {
+    const { world, keeping } = this.#victims;
     switch (fault.fault) {
       case "restart":
-        return this.#restart(fault.memory, fault.down);
+        return this.#restart(server, fault.memory, fault.down);
       case "freeze server":
-        excuses.disturbAll(now + fault.time + RECONNECTION);
+        this.#disturbAll(server, fault.time + RECONNECTION);
         return server.freeze(fault.time);
       case "clock jump":
-        excuses.disturbAll(now);
+        this.#disturbAll(server, 0);
         server.jump(fault.by);
-        if (fault.by > 0) ledger.jumped(server, fault.by);
-        return this.#look("clock jumped");
+        if (fault.by > 0) keeping.jumped(server, fault.by);
+        return keeping.changed(server, "clock jumped");
       case "out of memory":
       case "read only":
       case "loading":
-        excuses.disturbAll(now + fault.time + RECONNECTION);
+        this.#disturbAll(server, fault.time + RECONNECTION);
         server.trouble = troubles[fault.fault];
-        world.at(now + fault.time, () => void (server.trouble = undefined));
+        world.at(world.now + fault.time, () => void (server.trouble = undefined));
         return;
       case "forget scripts":
         server.admin("SCRIPT", "FLUSH");
         return;
       case "foreign holder":
         server.admin("SET", `lock:${fault.lock}`, "somebody else", "NX", "PX", String(Math.ceil(fault.hold)));
-        return this.#look(undefined);
+        return keeping.changed(server, undefined);
       case "delete":
         server.admin("DEL", `lock:${fault.lock}`);
-        return this.#look("deleted");
+        return keeping.changed(server, "deleted", fault.lock);
     }
   }
 
-  #restart(memory: "kept" | "lost" | "old", down: number): void {
-    const { world, server, excuses, ledger } = this.#victims;
-    excuses.disturbAll(world.now + down + RECONNECTION);
+  #restart(server: SimulatedServer, memory: "kept" | "lost" | "old", down: number): void {
+    const { world, keeping } = this.#victims;
+    this.#disturbAll(server, down + RECONNECTION);
     const kept = server.snapshot();
     server.stop(() => 1);
-    const snapshot = memory === "kept" ? kept : memory === "lost" ? [] : this.#snapshot;
-    const next = server.real === this.#real[0] ? this.#real[1] : this.#real[0];
+    const snapshot = memory === "kept" ? kept : memory === "lost" ? [] : (this.#snapshots.get(server) ?? []);
+    const next = this.#spare ?? server.real;
+    if (this.#spare) this.#spare = server.real;
     world.at(world.now + down, () => {
       server.start(next, snapshot);
-      if (memory !== "kept") ledger.forgot(server);
-      this.#look("memory lost");
+      if (memory !== "kept") keeping.forgot(server);
+      keeping.changed(server, "memory lost");
     });
   }
 
-  #look(cause: Cause | undefined): void {
-    const { ledger, server } = this.#victims;
-    ledger.looked(server, server.look(LOCKS), cause);
+  /** @param node undefined: all of the client @param time for how long */
+  #disturb({ name }: Process, node: number | undefined, time: number): void {
+    const { incidents, world } = this.#victims;
+    incidents.add(world.now + time, { client: name, node });
+  }
+
+  /** Everybody who uses the server. */
+  #disturbAll(server: SimulatedServer, time: number): void {
+    const { incidents, world, servers } = this.#victims;
+    incidents.add(world.now + time, { node: servers.indexOf(server) });
   }
 }
 

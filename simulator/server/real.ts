@@ -50,8 +50,8 @@ export class RealServer {
     this.version = valkey === undefined ? `Redis ${/redis_version:(\S+)/.exec(info)?.[1]}` : `Valkey ${valkey}`;
   }
 
-  /** @param name seeds what is random in it */
-  static async start(name: string): Promise<RealServer> {
+  /** @param name seeds what is random in it @param sessions how many connections may watch keys at once */
+  static async start(name: string, sessions = SESSIONS): Promise<RealServer> {
     const shim = await compileShim();
     const folder = await mkdtemp(join(tmpdir(), "holdfast-clock-"));
     const clock = openSync(join(folder, "clock"), "w+");
@@ -64,7 +64,7 @@ export class RealServer {
     const server = await startServer({ binary: launcher, args: ["--hz", "1", "--maxmemory-policy", "noeviction"] });
     const { socketPath: path } = server;
     const wires = [await Wire.open(path), await Wire.open(path, "latin1")];
-    while (wires.length < 2 + SESSIONS) wires.push(await Wire.open(path));
+    while (wires.length < 2 + sessions) wires.push(await Wire.open(path));
     const [info] = (wires[0] as Wire).exchange([
       ["INFO", "server"],
       ["DEBUG", "SET-ACTIVE-EXPIRE", "0"],

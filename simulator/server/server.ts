@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Connection, Message, Request } from "../network/connection.ts";
 import { Pipe } from "../network/pipe.ts";
 import { EPOCH } from "../world/process.ts";
@@ -37,8 +38,11 @@ export interface KnownLocks {
 /** A server as the world sees it: real state, and a clock, sessions and troubles that the simulator decides. */
 export class SimulatedServer {
   readonly name: string;
+  readonly locks: KnownLocks;
   readonly #world: World;
-  readonly #locks: KnownLocks;
+  /** One of several: what it holds is looked at only if somebody asks. */
+  readonly #isNode: boolean;
+  #starts = 0;
   readonly #observer: Observer;
   real: RealServer;
   readonly #sessions = new Map<Session, Connection>();
@@ -54,17 +58,23 @@ export class SimulatedServer {
   /** Its sessions that have no wire of their own use this one instead: that of an account with fewer rights. */
   account: { exchange(commands: readonly (readonly string[])[]): Reply[] } | undefined;
 
-  constructor(world: World, name: string, real: RealServer, locks: KnownLocks, observer: Observer) {
+  constructor(world: World, name: string, real: RealServer, locks: KnownLocks, observer: Observer, isNode = false) {
     this.#world = world;
     this.name = name;
     this.real = real;
-    this.#locks = locks;
+    this.locks = locks;
+    this.#isNode = isNode;
     this.#observer = observer;
     this.#inbox = new Pipe(
       world,
       () => 0,
       (run) => run(),
     );
+  }
+
+  /** What a history puts before what it was told. */
+  get told(): string {
+    return this.#isNode ? `${this.name}: ` : "";
   }
 
   /** Milliseconds since 1970 on its wall clock. */
@@ -117,6 +127,7 @@ export class SimulatedServer {
   /** It runs again, as another process, and holds exactly this. */
   start(real: RealServer, snapshot: Snapshot): void {
     this.real = real;
+    this.#starts++;
     this.trouble = undefined;
     this.#setClock();
     real.restore(snapshot);
@@ -138,7 +149,7 @@ export class SimulatedServer {
   /** What it holds of all these locks. */
   look(locks: readonly string[]): Map<string, LockRecord> {
     this.#setClock();
-    const replies = this.real.exchange(locks.flatMap((lock) => looksAt(this.#locks.keysOf(lock))));
+    const replies = this.real.exchange(locks.flatMap((lock) => looksAt(this.locks.keysOf(lock))));
     const records = readRecords(replies, this.wall());
     return new Map(locks.map((lock, i) => [lock, records[i] as LockRecord]));
   }
@@ -175,8 +186,8 @@ export class SimulatedServer {
   }
 
   #run(session: Session, commands: Request["commands"]): void {
-    const locks = this.#named(commands);
-    const looks = locks.flatMap((lock) => looksAt(this.#locks.keysOf(lock)));
+    const locks = this.#isNode ? [] : this.#named(commands);
+    const looks = locks.flatMap((lock) => looksAt(this.locks.keysOf(lock)));
     const wire = session.wire ?? this.account;
     // Whatever the commands have published arrives before the reply to what is sent behind them.
     const replies = wire
@@ -185,10 +196,17 @@ export class SimulatedServer {
     const found = readRecords(replies.slice(commands.length, -1), this.wall());
     const records = new Map(locks.map((lock, i) => [lock, found[i] as LockRecord]));
     const published = this.real.takePublished();
-    const own = replies.slice(0, commands.length);
+    const own = replies.slice(0, commands.length).map((reply, i) => this.#said(commands[i], reply));
     this.#observer.executed({ server: this, session, commands, replies: own, published, records });
     for (const message of published) this.#publish(message);
     session.send({ kind: "replies", replies: own });
+  }
+
+  /** One real server is each process of a node in turn, and must not say so; what else it says is not the same twice. */
+  #said([verb, section = ""]: readonly string[] = [], reply: Reply): Reply {
+    if (!this.#isNode || verb !== "INFO") return reply;
+    if (section !== "server") return "# Replication\r\nrole:master\r\n";
+    return `# Server\r\nrun_id:${createHash("sha1").update(`${this.name} ${this.#starts}`).digest("hex")}\r\n`;
   }
 
   #publish(published: Published): void {
@@ -201,7 +219,7 @@ export class SimulatedServer {
     const locks = new Set<string>();
     for (const command of commands) {
       for (const word of command) {
-        const lock = this.#locks.lockOf(word);
+        const lock = this.locks.lockOf(word);
         if (lock !== undefined) locks.add(lock);
       }
     }

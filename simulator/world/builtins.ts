@@ -43,7 +43,9 @@ export function installBuiltins(): void {
     array.set(process.bytes(array.length));
     return array;
   };
-  Object.assign(webcrypto, { getRandomValues: simulated });
+  const randomUUID = webcrypto.randomUUID.bind(webcrypto);
+  const uuid = (): string => currentProcess()?.uuid() ?? randomUUID();
+  Object.assign(webcrypto, { getRandomValues: simulated, randomUUID: uuid });
   syncBuiltinESMExports();
 }
 

@@ -70,6 +70,7 @@ export class Process {
   #loopTime = 0;
   #isResting = true;
   #order = 0;
+  #uuids = 0;
   #wake: Event | undefined;
   #isStepping = false;
   /** The latest random bytes, in base64url. */
@@ -189,6 +190,11 @@ export class Process {
     const bytes = this.random.bytes(size);
     this.lastDrawn = bytes.toString("base64url");
     return bytes;
+  }
+
+  uuid(): string {
+    const digits = this.random.fork(`uuid ${this.#uuids++}`).bytes(16).toString("hex");
+    return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
   }
 
   setImmediate(run: () => void): { run: (() => void) | undefined } {

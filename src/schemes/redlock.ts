@@ -246,7 +246,10 @@ export class RedlockScheme implements Scheme {
   /** These nodes vote for it. @returns whether they are a majority, with a fence that they all know; else it is dropped */
   async #win(claim: Claim, drawn: readonly [Node, number][]): Promise<boolean> {
     for (const link of claim.links) link.mayKnow = true;
-    if (!(await this.#fleet.raise(claim, drawn))) {
+    const isRaised = await this.#fleet.raise(claim, drawn);
+    // Word that it was robbed by force may come before word that it has won.
+    const left = claim.links.filter((link) => !link.isRobbed).length;
+    if (!isRaised || left < this.#fleet.quorum) {
       this.#drop(claim, NOBODY);
       return false;
     }

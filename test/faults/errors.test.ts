@@ -73,7 +73,9 @@ describe.concurrent("a server that", () => {
         const error = await rejection(locks.acquire(unique(), { waitTimeout: 400 }));
         expect(error).toBeInstanceOf(LockTimeoutError);
         expect(error).toMatchObject({
-          message: expect.stringMatching(/: the server (cannot be reached|has not answered)\.$/),
+          message: expect.stringMatching(
+            /: the server (cannot be reached|has not answered)\. \(holdfast\/docs\/troubleshooting\.md#timeout\)$/,
+          ),
         });
         await proxy.heal();
       }

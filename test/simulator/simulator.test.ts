@@ -28,18 +28,24 @@ const KEPT = [
   ["perf.16", "lua"],
   ["third.2", "lua"],
   ["s3.2.5", "set"],
+  ["c.20", "redlock"],
+  ["q1", "redlock", "crowd"],
+  ["p7.11", "redlock", "crowd"],
 ] as const;
 
 const short = (terms: Pick<PlanTerms, "seed" | "scheme">): PlanTerms => ({ ...terms, length: 60_000, faults: 200 });
 
 describe("simulator", { timeout: 60_000 }, () => {
-  it("gives the same history for the same seed, byte for byte", async () => {
-    const plan = drawPlan(short({ seed: "twice", scheme: "lua" }));
-    const first = await servers.run(plan);
-    const second = await servers.run(plan);
-    expect(first.holds).toBeGreaterThan(3);
-    expect(second.history.lines).toEqual(first.history.lines);
-  });
+  it.each(["lua", "redlock"] as const)(
+    "gives the same history for the same seed, byte for byte: %s",
+    async (scheme) => {
+      const plan = drawPlan(short({ seed: "twice", scheme }));
+      const first = await servers.run(plan);
+      const second = await servers.run(plan);
+      expect(first.holds).toBeGreaterThan(3);
+      expect(second.history.lines).toEqual(first.history.lines);
+    },
+  );
 
   it("makes a failing plan smaller, and the smaller one fails again", async () => {
     const { plant } = await import("../../simulator/mistakes/mistakes.ts");
@@ -62,15 +68,18 @@ describe("simulator", { timeout: 60_000 }, () => {
 
   it.runIf(process.env["HOLDFAST_LONG"] !== undefined).each(KEPT)(
     "keeps every promise where it once broke one: seed %s, scheme %s",
-    async (seed, scheme) => {
-      const { verdict } = await servers.run(drawPlan({ seed, scheme }));
+    async (seed, scheme, crowd?: "crowd") => {
+      const { verdict } = await servers.run(drawPlan({ seed, scheme, crowd: crowd !== undefined }));
       expect(verdict.violations).toEqual([]);
     },
   );
 
-  it.each(["lua", "set"] as const)("keeps every promise on scheme %s while faults happen", async (scheme) => {
-    const { verdict, holds } = await servers.run(drawPlan(short({ seed: "7", scheme })));
-    expect(verdict.violations).toEqual([]);
-    expect(holds).toBeGreaterThan(3);
-  });
+  it.each(["lua", "set", "redlock"] as const)(
+    "keeps every promise on scheme %s while faults happen",
+    async (scheme) => {
+      const { verdict, holds } = await servers.run(drawPlan(short({ seed: "7", scheme })));
+      expect(verdict.violations).toEqual([]);
+      expect(holds).toBeGreaterThan(3);
+    },
+  );
 });

@@ -113,7 +113,9 @@ export class Claim implements Asking, Claimed {
   }
 
   robbed(node: Node): void {
-    this.linkTo(node).vote = undefined;
+    const link = this.linkTo(node);
+    link.vote = undefined;
+    link.isRobbed = true;
     if (this.state === "queued") this.#bidSoon();
   }
 

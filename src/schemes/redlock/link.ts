@@ -27,6 +27,8 @@ export class Link {
   said: Said;
   refusal: Refusal | undefined;
   isFull = false;
+  /** A vote of it was taken by force. */
+  isRobbed = false;
   /** The node has answered that the claim is given up. */
   isReleased = false;
   /** A vote was pushed in answer to the question that is out. */
