@@ -212,12 +212,12 @@ export class Fleet {
       COMMAND_LIMIT,
       (node, heard) => {
         const args = [token, lost ? "1" : "0"];
-        const { answered, failed } = leaving(node, heard);
-        const told = (reply: unknown): void => {
+        const hears = leaving(node, heard);
+        const answered = (reply: unknown): void => {
           left?.(node);
-          answered(reply);
+          hears.answered(reply);
         };
-        node.release({ keys, args, token, until, isOver: false, answered: told, failed });
+        node.release({ keys, args, token, until, isOver: false, ...hears, answered });
       },
       (said) => judgeLeaving(said, nodes.length, this.nodes.length),
       caller,
