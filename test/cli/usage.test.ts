@@ -101,18 +101,19 @@ describe("wrong usage exits 64 and is not sent", () => {
     }
   });
 
-  test.each([["--permits", "1/2"], ["--replicas", "1"], ["--scheme", "set"]])(
-    "%s over several servers",
-    async (...option) => {
-      const servers = ["--redis", "redis://a", "--redis", "redis://b", "--redis", "redis://c"];
-      expect(await refusal(["exec", "a", ...servers, ...option, "--", "true"])).toEqual({
-        exitCode: 64,
-        message:
-          `${option[0]} needs a single server, but --redis or REDIS_URL names 3. ` +
-          "Several servers are Redlock, which has no permits, replicas or other schemes.",
-      });
-    },
-  );
+  test.each([
+    ["--permits", "1/2"],
+    ["--replicas", "1"],
+    ["--scheme", "set"],
+  ])("%s over several servers", async (...option) => {
+    const servers = ["--redis", "redis://a", "--redis", "redis://b", "--redis", "redis://c"];
+    expect(await refusal(["exec", "a", ...servers, ...option, "--", "true"])).toEqual({
+      exitCode: 64,
+      message:
+        `${option[0]} needs a single server, but --redis or REDIS_URL names 3. ` +
+        "Several servers are Redlock, which has no permits, replicas or other schemes.",
+    });
+  });
 });
 
 describe('a forgotten "--" is explained, with the line that was meant', () => {
