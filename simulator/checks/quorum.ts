@@ -69,8 +69,8 @@ export class Quorum implements Keeping {
   readonly #leftovers: Leftovers;
   #lookedAt = 0;
   readonly #thefts = new Map<string, Theft[]>();
-  /** By token: which nodes told its manager of a theft, and when those were so many that no majority was left. */
-  readonly #told = new Map<string, { readonly nodes: Set<number>; at: number }>();
+  /** By token: the last fence that was stolen, which nodes told its manager, and when those were so many that no majority was left. */
+  readonly #told = new Map<string, { readonly last: number; readonly nodes: Set<number>; at: number }>();
   readonly #lapses = new Map<SimulatedServer, Lapse>();
   /** By lock: who has held it, first to last. */
   readonly #holds = new Map<string, Hold[]>();
@@ -117,9 +117,12 @@ export class Quorum implements Keeping {
   }
 
   heard(text: string, node: number): void {
-    const [, token = ""] = /^lost \d+ \d+ (\S+) \S+$/.exec(text) ?? [];
+    const [, fence, token = ""] = /^lost (\d+) \d+ (\S+) \S+$/.exec(text) ?? [];
     if (token === "") return;
-    const told = this.#told.get(token) ?? { nodes: new Set<number>(), at: Infinity };
+    const last = Number(fence);
+    const before = this.#told.get(token);
+    // A theft that has failed is tried again under the same token.
+    const told = before?.last === last ? before : { last, nodes: new Set<number>(), at: Infinity };
     this.#told.set(token, told);
     // One node's word is no loss to those who have just won the votes of all.
     if (told.nodes.add(node).size > this.#incidents.tolerated) told.at = Math.min(told.at, this.#world.now);
@@ -131,8 +134,9 @@ export class Quorum implements Keeping {
     for (const other of holds) {
       if (other.terms.fence < fence || !mustGrow(other, hold)) continue;
       const text = `${lock}: ${hold.label} has ${fence}; ${other.label}, granted before it, ${other.terms.fence}`;
-      // What was stolen on its way begins behind the theft, until its holder hears of that.
-      if (this.causeFor(hold) === "stolen") this.#verdict.except("stolen", text);
+      // Who has not heard of a loss may begin behind the next holder: stolen on its way, or handed on within a process.
+      const cause = this.causeFor(hold);
+      if (cause !== undefined) this.#verdict.except(cause, text);
       else if (this.#haveForgotten(other.beganAt, this.#world.now)) this.#verdict.except("memory lost", text);
       else this.#verdict.fail("growing fences", text);
     }
@@ -261,7 +265,8 @@ export class Quorum implements Keeping {
 
   /** Whether whoever holds must have known of the theft when it began. */
   #knows(hold: Hold, stolenAt: number): boolean {
-    if (hold.beganAt >= (this.#told.get(hold.terms.token)?.at ?? Infinity)) return true;
+    const told = this.#told.get(hold.terms.token);
+    if (told && told.last >= hold.terms.fence && hold.beganAt >= told.at) return true;
     return hold.beganAt > stolenAt && !this.#terms.mayNotKnow(hold, stolenAt);
   }
 

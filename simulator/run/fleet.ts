@@ -35,8 +35,8 @@ const SERVICE: Readonly<Record<Plan["scheme"], number>> = { lua: 10_000, set: 6_
 const AFTERMATH = 15 * 60_000;
 /** Keys of those who died are gone by then: the longest ttl, a label's margin, the queue's own. */
 const KEYS_LAST = 5 * 60_000;
-/** What a node remembers beside its locks stays. */
-const NODE = `${PREFIX}:node`;
+/** What a node remembers beside its locks stays: its mark, and notes about others that were absent. */
+const isOfNode = (key: string): boolean => key.startsWith(`${PREFIX}:`) && key.endsWith(":node");
 const HOUR = 3_600_000;
 
 export interface Outcome {
@@ -239,7 +239,7 @@ export class Fleet {
   #lookForKeys(allowed: readonly string[], when: string): void {
     for (const server of this.servers) {
       const [keys] = server.admin("KEYS", "*");
-      const left = (keys as string[]).filter((key) => key !== NODE && !allowed.includes(key)).sort();
+      const left = (keys as string[]).filter((key) => !isOfNode(key) && !allowed.includes(key)).sort();
       if (left.length > 0)
         this.verdict.fail("nothing is left", `${server.told}${this.#alias(left.join(", "))} ${when}`);
     }

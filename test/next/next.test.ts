@@ -32,7 +32,8 @@ beforeAll(async () => {
   packed = await Packed.make();
   locks = new LockManager(server.url, { label: "another machine" });
   app = await packed.installIn(fileURLToPath(new URL("shop", import.meta.url)), "shop");
-  env = { ...process.env, NODE_OPTIONS: "", NEXT_TELEMETRY_DISABLED: "1", REDIS_URL: server.url };
+  // Next warns of a build without a cache if it sees a CI.
+  env = { ...process.env, CI: undefined, NODE_OPTIONS: "", NEXT_TELEMETRY_DISABLED: "1", REDIS_URL: server.url };
   for (const page of ["frameworks.md", "dashboard.md"]) {
     const text = await readFile(join(docs, page), "utf8");
     for (const [, name = "", code = ""] of text.matchAll(/^```ts\n\/\/ (app\/\S+\.ts)\n([^]*?)^```$/gm)) {
