@@ -107,7 +107,7 @@ test.for(queueless)("is refused where no lock is shared ($title), and the lock s
   const error = (await rejection(lock.downgrade())) as LockError;
   expect([error.code, error.message]).toEqual([
     "unsupported",
-    `The scheme "${place.scheme}" has no shared locks to downgrade to. Use the scheme "lua".`,
+    `The scheme "${place.scheme}" has no shared locks to downgrade to. Use the scheme "lua". (holdfast/docs/troubleshooting.md#unsupported)`,
   ]);
   expect([lock.held, lock.mode]).toEqual([true, "exclusive"]);
 });

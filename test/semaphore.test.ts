@@ -313,7 +313,7 @@ test.for(countless)(
     const error = (await rejection(locks.semaphore(unique(), 2).acquire())) as LockError;
     expect([error.code, error.message]).toEqual([
       "unsupported",
-      `The scheme "${place.scheme}" has no semaphores. Use the scheme "lua".`,
+      `The scheme "${place.scheme}" has no semaphores. Use the scheme "lua". (holdfast/docs/troubleshooting.md#unsupported)`,
     ]);
   },
 );

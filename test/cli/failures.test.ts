@@ -8,7 +8,7 @@ import type { LockErrorCode, SchemeErrorCode } from "../../src/errors.ts";
 
 /** As they stand in the source, so that none is forgotten. */
 const source = readFileSync(new URL("../../src/errors.ts", import.meta.url), "utf8");
-const [, types = ""] = /export type LockErrorCode =([^]*?)\/\*\* The parent of every error/.exec(source) ?? [];
+const [, types = ""] = /export type LockErrorCode =([^]*?)\/\*\*\s[*\s]*The parent of every error/.exec(source) ?? [];
 const codes = [...types.matchAll(/^ {2}\| "([\w-]+)"/gm)].map(([, code]) => code as LockErrorCode);
 
 /** Words of the library, which mean nothing on the command line. */

@@ -261,7 +261,6 @@ describe("wrong usage exits 64 with one line", () => {
     ["one bad URL of three", ["ls", ...three, "--redis", "redis://"], "each host as name"],
     ["the same server twice", ["ls", ...three, "--redis", "redis://b"], "got the same as node 2 and node 4"],
     ["Sentinels among several", ["ls", ...three, "--redis", "redis+sentinel://a/m"], "to lead to one server"],
-    ["once over several", ["once", "a", ...three, "--at-most", "1s", "--", "true"], "once needs a single server"],
     ["replicas to look", ["ls", "--replicas", "1"], "unknown option '--replicas'"],
   ])("%s", async (_, args, message) => {
     const { code, stdout, stderr } = await cli.run(args);
