@@ -246,14 +246,14 @@ export class RedlockScheme implements Scheme {
   /** These nodes vote for it. @returns whether they are a majority, with a fence that they all know; else it is dropped */
   async #win(claim: Claim, drawn: readonly [Node, number][]): Promise<boolean> {
     for (const link of claim.links) link.mayKnow = true;
-    const isRaised = await this.#fleet.raise(claim, drawn);
-    // Word that it was robbed by force may come before word that it has won.
-    const left = claim.links.filter((link) => !link.isRobbed).length;
-    if (!isRaised || left < this.#fleet.quorum) {
+    if (!(await this.#fleet.raise(claim, drawn))) {
       this.#drop(claim, NOBODY);
       return false;
     }
     claim.state = "won";
+    // Word that others took it by force may come before word that it has won.
+    const left = claim.links.filter((link) => !link.isRobbed).length;
+    if (left < this.#fleet.quorum) this.#listener?.lost(claim.request.lock, claim.request.token, claim.last);
     return true;
   }
 
