@@ -76,13 +76,15 @@ export class Waits {
 
   /**
    * A request may be served before an older one in another place if that one did not come when it was let in; and if it
-   * stands alone, also if a turn came since and did not reach that one.
+   * stands alone, also if a turn came since and did not reach that one. Who waits in a turn that has lost its lock waits on
+   * until that is known.
    */
   #mayOvertake(attempt: Attempt, other: Attempt): boolean {
+    const [lock = ""] = other.operation.locks;
+    if (this.#keeping.takenAt(lock) >= other.askedAt) return true;
     if (areAlike(attempt, other)) return false;
     if (this.#terms.mayHaveMissed(other, attempt)) return true;
     if (!standsAlone(attempt) || standsAlone(other)) return false;
-    const [lock = ""] = other.operation.locks;
     return (this.#turns.get(turnOf(other, lock)) ?? -Infinity) >= other.askedAt;
   }
 

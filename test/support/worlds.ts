@@ -56,7 +56,7 @@ const allClientNames = (Object.keys(clients) as ClientName[]).filter((name) => n
 const placeClients: ClientName[] = isOnBun ? ["bun"] : isLong ? allClientNames : ["ioredis 6", "node-redis 6", "glide"];
 
 /** Drivers are tried with the scheme lua, and the other schemes with one of them; all with all in the long run. */
-const otherClients: ClientName[] = isLong ? allClientNames : ["ioredis 6"];
+const otherClients: ClientName[] = isOnBun ? ["bun"] : isLong ? allClientNames : ["ioredis 6"];
 
 /** Those on which faults are tested: all of them in the long run, which CI has a slice of. */
 export const clientNames: ClientName[] = isOnBun ? ["bun"] : isLong ? allClientNames : ["ioredis 6", "node-redis 6"];
