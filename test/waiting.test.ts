@@ -127,7 +127,7 @@ describe("a push", () => {
       await on.clock.advance(0);
       on.scheme.acquires.last.answer(pending());
       await on.clock.advance(0);
-      const connection = deferred<void>();
+      const connection = deferred();
       on.scheme.leaving = connection.promise;
       on.scheme.listener.granted("a", on.scheme.acquires.last.what.token, 7, 1, on.clock.now());
       await on.clock.advance(CLAIM_WINDOW + 100);
