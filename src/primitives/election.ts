@@ -160,8 +160,10 @@ async function elected(
 ): Promise<Lock | undefined> {
   try {
     const lease = (await room.candidacy(name, options)) as Lease;
-    // Lost before it could begin: there is no term.
-    if (lease.error) return undefined;
+    if (!lease.held) {
+      await lease.release();
+      return undefined;
+    }
     lease.guard();
     return new Lock(lease);
   } catch (error) {

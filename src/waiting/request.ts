@@ -93,11 +93,7 @@ export class Request implements Queued<Request> {
   }
 
   begin(lease: Lease): void {
-    try {
-      this.#resolve(this.#as(lease));
-    } catch (error) {
-      this.#reject(error);
-    }
+    this.#resolve(this.#as(lease));
   }
 
   /** The lock is busy, and the request may not wait. */

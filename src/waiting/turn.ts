@@ -241,8 +241,9 @@ export class Turn implements Ground, Queued<Turn> {
     events.granted(lease, request);
     if (this.#isLost) this.lose("stolen");
     const isWhole = !isPushed && this.grantedUntil - from >= ttl - drift(ttl);
-    const claim = isWhole ? undefined : { answered: lease.claim(), written: room.scheme.written(own.lock) };
-    room.begin(request, lease, claim);
+    // Written or answered: in both cases it arrives even if this process's own code blocks it now.
+    const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(own.lock)]);
+    room.begin(request, lease, claimed);
     if (!isFirst && !this.#isConfirmed(CONFIRM_AFTER / 2)) lease.doubt();
   }
 
