@@ -5,7 +5,6 @@ import { Schedule, type Scheduled } from "../src/leases/schedule.ts";
 class Item implements Scheduled {
   readonly due: number;
   position = -1;
-  scheduledFor = 0;
 
   constructor(due: number) {
     this.due = due;
@@ -61,7 +60,7 @@ test("removing an item that is not in it changes nothing", () => {
 
 test("an item's time is read when it is added, and again when it is added again", () => {
   const schedule = new Schedule<Item>();
-  const moving = { due: 1, position: -1, scheduledFor: 0 };
+  const moving = { due: 1, position: -1 };
   const still = new Item(5);
   schedule.add(moving);
   schedule.add(still);
