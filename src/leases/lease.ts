@@ -126,11 +126,6 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#renewAt = renew ? Math.max(this.#now(), grantedUntil - ttl + ttl * RENEW_AFTER) : Infinity;
   }
 
-  /** Neither released nor known to be lost. */
-  get isRunning(): boolean {
-    return this.#state === "running";
-  }
-
   get origin(): Origin {
     return this.#ground.origin;
   }
@@ -206,7 +201,6 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
         this.ttl,
         this.#extending(resolve, () => resolve()),
       );
-      this.#keeper.reschedule(this);
     });
   }
 
@@ -292,15 +286,13 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   /** It is due, and what had arrived has been read: renew it, or end it. */
   look(firedAt: number): void {
     if (firedAt >= this.#deadline) return this.#expire(this.#now());
-    if (firedAt < this.#renewAt || this.#asked > 0) return;
-    this.#prolong(this.ttl, this);
+    if (firedAt >= this.#renewAt && this.#asked === 0) this.#prolong(this.ttl, this);
+    else this.#keeper.reschedule(this);
   }
 
   /** A notice may have been missed: ask whether it is still held. */
   doubt(): void {
-    if (this.#state !== "running" || this.#asked > 0) return;
-    this.#prolong(this.ttl, this);
-    this.#keeper.reschedule(this);
+    if (this.#state === "running" && this.#asked === 0) this.#prolong(this.ttl, this);
   }
 
   extended(askedAt: number, grantedUntil: number): void {
@@ -353,6 +345,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   #prolong(ttl: number, caller: Extending): void {
     const now = this.#now();
     if (this.#asked++ === 0) this.#askedAt = now;
+    this.#keeper.reschedule(this);
     this.#ground.extend(Math.max(this.#ground.grantedUntil, this.#atMost(now + ttl)), caller);
   }
 

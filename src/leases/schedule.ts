@@ -1,6 +1,6 @@
 /** Something that must be looked at when it is due. */
 export interface Scheduled {
-  /** When it is due, by the clock of the schedule's owner. Read when it is added. */
+  /** When it is due, by the clock of the schedule's owner. Read when it is added or moved. */
   readonly due: number;
   /** Maintained by the schedule; -1 if it is in none. */
   position: number;
@@ -21,6 +21,11 @@ export class Schedule<T extends Scheduled> {
     return this.#items[0];
   }
 
+  /** When the first is due; Infinity if there is none. */
+  get due(): number {
+    return this.#times[0] ?? Infinity;
+  }
+
   add(item: T): void {
     this.#up(item, item.due, this.#items.length);
   }
@@ -34,6 +39,13 @@ export class Schedule<T extends Scheduled> {
     if (last === item) return;
     this.#up(last, time, hole);
     this.#down(last, time, last.position);
+  }
+
+  /** The item, which is in the schedule, is due at another time than before. */
+  move(item: T): void {
+    const { due } = item;
+    this.#up(item, due, item.position);
+    this.#down(item, due, item.position);
   }
 
   #place(item: T, time: number, at: number): void {

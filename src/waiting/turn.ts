@@ -122,8 +122,8 @@ export class Turn implements Ground, Queued<Turn> {
 
   extend(until: number, caller: Extending): void {
     if (this.isOver) return caller.notExtended(undefined);
-    this.#extensions ??= new Extensions(this);
-    this.#extensions.want(until, caller);
+    if (this.#extensions) this.#extensions.want(until, caller);
+    else this.#extensions = new Extensions(this, until, caller);
   }
 
   ask(until: number, caller: Caller<Extension>): { askedAt: number; until: number } {
@@ -141,6 +141,10 @@ export class Turn implements Ground, Queued<Turn> {
       this.#isLost = true;
       for (const lease of Array.from(this.leases)) lease.refused(extension);
     }
+  }
+
+  settled(): void {
+    this.#extensions = undefined;
   }
 
   /** A shared lock is not handed to a request that wants it exclusively: the turn ends with its present holders. */
@@ -190,10 +194,9 @@ export class Turn implements Ground, Queued<Turn> {
       this.#hand(this.#owner.room.clock.now(), false);
       lease.departed("released");
     } else if (mayPass && this.#hasTime() && word === undefined) {
-      const extensions = (this.#extensions ??= new Extensions(this));
-      extensions.whenAnswered = (isExtended) => this.#passOn(lease, isExtended);
       // A pushed grant is short until the first extension of it is answered.
-      if (!extensions.isOut) extensions.want(this.#owner.room.clock.now() + this.terms.ttl, NOBODY);
+      this.#extensions ??= new Extensions(this, this.#owner.room.clock.now() + this.terms.ttl, NOBODY);
+      this.#extensions.whenAnswered = (isExtended) => this.#passOn(lease, isExtended);
     } else if (this.leases.size > 0) lease.departed("released");
     else this.#farewell(lease);
   }

@@ -63,8 +63,16 @@ export class Extensions {
 
   readonly #send = (run: Wanted[], done?: () => void): void => {
     const call = new ScriptCall(scripts.extend, 2 * run.length, 3 * run.length);
-    for (const { grant } of run) call.addAll(this.#calls.keys.of(grant.lock).slice(0, 2));
-    for (const { grant, ttl } of run) call.addAll([grant.token, String(grant.fence), String(ttl)]);
+    for (const { grant } of run) {
+      const [key, holders] = this.#calls.keys.once(grant.lock);
+      call.add(key);
+      call.add(holders);
+    }
+    for (const { grant, ttl } of run) {
+      call.add(grant.token);
+      call.add(String(grant.fence));
+      call.add(String(ttl));
+    }
     this.#calls.send(call, new Batch(run, read, done), proofOf(run[0]?.wish));
   };
 }
