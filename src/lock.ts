@@ -3,6 +3,12 @@ import type { LockMode } from "./schemes/scheme.ts";
 import type { DetachedLock } from "./leases/detached-lock.ts";
 import type { Holding } from "./leases/holding.ts";
 
+/** @throws LockLostError if it was lost before anyone was given it */
+export function lockOf(holding: Holding): Lock {
+  if (holding.error) throw holding.error;
+  return new Lock(holding);
+}
+
 /** What a holder is given. It says whether the lock is still held; it is never an object to lock. */
 export class Lock {
   readonly #lease: Holding;

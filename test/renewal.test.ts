@@ -47,15 +47,18 @@ test("finds that the lock is gone", async () => {
   expect(await redis.exists("c")).toBe(0);
 });
 
-test.each([undefined, "web7"])("never shortens a lease, and lengthens one that is shorter (label: %s)", async (label) => {
-  await using lock = await locks.acquire("d", label === undefined ? {} : { label });
-  await redis.pexpire("d", 90_000);
-  await lock.extend();
-  expect(await redis.pttl("d")).toBeGreaterThan(80_000);
-  await redis.pexpire("d", 1_000);
-  await lock.extend();
-  expect(await redis.pttl("d")).toBeGreaterThan(50_000);
-});
+test.each([undefined, "web7"])(
+  "never shortens a lease, and lengthens one that is shorter (label: %s)",
+  async (label) => {
+    await using lock = await locks.acquire("d", label === undefined ? {} : { label });
+    await redis.pexpire("d", 90_000);
+    await lock.extend();
+    expect(await redis.pttl("d")).toBeGreaterThan(80_000);
+    await redis.pexpire("d", 1_000);
+    await lock.extend();
+    expect(await redis.pttl("d")).toBeGreaterThan(50_000);
+  },
+);
 
 test("of shared holders and exclusive ones together lengthens each", async () => {
   const held = await Promise.all(

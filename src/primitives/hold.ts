@@ -1,7 +1,10 @@
 import type { LockLostError } from "../errors.ts";
 import type { Holding } from "../leases/holding.ts";
 
-/** Settles as `run` does, and releases then; rejects if the lock was lost under a callback that succeeded. */
+/**
+ * Settles as `run` does, and releases then; rejects if the lock was lost under a callback that succeeded. If it was lost
+ * before, nothing runs.
+ */
 export function holdDuring<T>(
   holding: Pick<Holding, "error" | "onLost" | "release" | "guard">,
   run: () => Promise<T>,
@@ -13,7 +16,7 @@ export function holdDuring<T>(
     const settles = (error: LockLostError | undefined): error is LockLostError =>
       error?.reason === "stolen" || error?.reason === "closed";
     holding.onLost((error) => settles(error) && reject(webLocksError(error)));
-    if (settles(holding.error)) return;
+    if (holding.error) return reject(webLocksError(holding.error));
     run().then(
       async (value) => {
         await holding.release();

@@ -13,7 +13,7 @@ import { Line } from "./line.ts";
 import { mayWait } from "./place.ts";
 import { Request } from "./request.ts";
 import { originOf } from "./room.ts";
-import type { Manner, Over, Room } from "./room.ts";
+import type { Claim, Manner, Over, Room } from "./room.ts";
 import { onNextTurn } from "../runtime.ts";
 
 /** How many empty lines are kept, because making a new one costs more. */
@@ -22,6 +22,7 @@ const MOST_AT_REST = 1_000;
 interface Beginning {
   readonly request: { begin(lease: Lease): void };
   readonly lease: Lease;
+  readonly claim: Claim | undefined;
   isReady: boolean;
   isDue: boolean;
 }
@@ -162,12 +163,13 @@ export class Lines implements Room {
     if (this.#lines.size > MOST_AT_REST && this.#lines.get(line.lock) === line) this.#lines.delete(line.lock);
   }
 
-  begin(request: Beginning["request"], lease: Lease, ready: Promise<void> | undefined): void {
-    if (!ready && this.#beginning.length === 0) return request.begin(lease);
-    const one: Beginning = { request, lease, isReady: !ready, isDue: false };
+  begin(request: Beginning["request"], lease: Lease, claim: Claim | undefined): void {
+    if (!claim && this.#beginning.length === 0) return request.begin(lease);
+    const one: Beginning = { request, lease, claim, isReady: !claim, isDue: false };
+    const ready = claim && Promise.race([claim.answered, claim.written]);
     void ready?.then(() => {
       one.isReady = true;
-      if (one.isDue) request.begin(lease);
+      if (one.isDue) begin(one);
     });
     if (this.#beginning.push(one) === 1) outsideContext(() => onNextTurn(() => this.#beginAll()));
   }
@@ -175,7 +177,7 @@ export class Lines implements Room {
   #beginAll(): void {
     for (const one of this.#beginning.splice(0)) {
       one.isDue = true;
-      if (one.isReady) one.request.begin(one.lease);
+      if (one.isReady) begin(one);
     }
   }
 
@@ -184,6 +186,13 @@ export class Lines implements Room {
     if (!line) this.#lines.set(lock, (line = new Line(lock, this)));
     return line;
   }
+}
+
+/** If the lease's time has passed by now, only the answer to the claim can tell whether it is still held. */
+function begin({ request, lease, claim }: Beginning): void {
+  const isDoubtful = !lease.held && lease.isRunning;
+  if (claim && isDoubtful) void claim.answered.then(() => request.begin(lease));
+  else request.begin(lease);
 }
 
 function closed(): LockError {

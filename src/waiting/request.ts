@@ -93,7 +93,11 @@ export class Request implements Queued<Request> {
   }
 
   begin(lease: Lease): void {
-    this.#resolve(this.#as(lease));
+    try {
+      this.#resolve(this.#as(lease));
+    } catch (error) {
+      this.#reject(error);
+    }
   }
 
   /** The lock is busy, and the request may not wait. */

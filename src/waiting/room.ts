@@ -25,6 +25,14 @@ interface Beginning {
   begin(lease: Lease): void;
 }
 
+/** A lease's whole ttl has been requested. */
+export interface Claim {
+  /** Resolves when the request has left this process: it arrives even if our own code blocks the event loop then. */
+  readonly written: Promise<void>;
+  /** Resolves when it has been answered, or has failed. */
+  readonly answered: Promise<void>;
+}
+
 /** What all lines of one manager have in common. */
 export interface Room {
   readonly scheme: Scheme;
@@ -40,10 +48,10 @@ export interface Room {
   sent(): void;
   answered(): void;
   /**
-   * Let the request begin when ready. What becomes ready in one turn of the event loop begins in the order of these
-   * calls.
+   * Let the request begin, as soon as its whole ttl has been claimed if it began with less. What may begin in one turn of
+   * the event loop does so in the order of these calls.
    */
-  begin(request: Beginning, lease: Lease, ready: Promise<void> | undefined): void;
+  begin(request: Beginning, lease: Lease, claim: Claim | undefined): void;
   /**
    * Notify the scheme that this is over: see `Farewells`.
    *

@@ -105,8 +105,7 @@ export class Turn implements Ground, Queued<Turn> {
     this.#isLost = this.grant.fence <= revoked;
     do this.#hand(from, isPushed);
     while (this.#hasFollowers && this.grant.mode === "shared");
-    if (this.#isLost) this.lose("stolen");
-    else if (this.#hasFollowers) this.#limit();
+    if (!this.#isLost && this.#hasFollowers) this.#limit();
   }
 
   /** A later grant of the same token: this one has ended and was forgotten by the scheme. */
@@ -258,10 +257,10 @@ export class Turn implements Ground, Queued<Turn> {
     this.leases.add(lease);
     room.keeper.add(lease);
     events.granted(lease, request);
+    if (this.#isLost) this.lose("stolen");
     const isWhole = !isPushed && this.grantedUntil - from >= ttl - drift(ttl);
-    // Written or answered: in both cases it arrives even if this process's own code blocks it now.
-    const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(own.lock)]);
-    room.begin(request, lease, claimed);
+    const claim = isWhole ? undefined : { answered: lease.claim(), written: room.scheme.written(own.lock) };
+    room.begin(request, lease, claim);
     if (!isFirst && !this.#isConfirmed(CONFIRM_AFTER / 2)) lease.doubt();
   }
 
