@@ -173,3 +173,12 @@ test("a server whose SCAN goes around in circles is an error, and not a question
     redis.disconnect();
   }
 });
+
+test("a holder whose manager is not known any more has an empty clientLabel", async () => {
+  const name = unique();
+  await using lock = await lua.acquire(name);
+  const client = `lock:client:${lock.token.split(":")[0]}`;
+  await until(() => world.redis.exists(client), "its manager was known");
+  await world.redis.del(client);
+  for (const locks of [lua, set]) expect((await locks.query({ name })).held).toMatchObject([{ clientLabel: "" }]);
+});
