@@ -162,6 +162,7 @@ export class RedlockScheme implements Scheme {
     const claim = this.#claims.get(token);
     if (!claim) return "gone";
     await this.#prepare(ttl);
+    claim.hurry();
     const kept = await new Promise<Release>((answered, failed) =>
       this.#fleet.keep(claim, ttl, label, { answered, failed }),
     );
@@ -170,12 +171,16 @@ export class RedlockScheme implements Scheme {
   }
 
   forget(token: string): void {
-    this.#claims.get(token)?.end();
+    const claim = this.#claims.get(token);
+    if (!claim) return;
+    claim.hurry();
+    claim.end();
     this.#claims.delete(token);
   }
 
   async handOver({ token }: Grant, heir: LockRequest): Promise<Answer> {
     await this.#prepare(heir.ttl);
+    this.#claims.get(token)?.hurry();
     const claim = this.#claimOf(heir as Question, 1);
     const isWon = await this.#win(claim, await this.#fleet.handOver(token, claim));
     return isWon ? { kind: "granted", fence: claim.last } : { kind: "busy" };
@@ -208,7 +213,7 @@ export class RedlockScheme implements Scheme {
     );
     const names = [...new Set(found.flat())].sort();
     const keys = names.flatMap((name) => {
-      const [key, , holders, queue, waiters] = this.#keys.of(name);
+      const [key, , queue, holders, waiters] = this.#keys.of(name);
       return [key, holders, queue, waiters];
     });
     const looks =

@@ -2,7 +2,6 @@
 import type { Caller } from "../../caller.ts";
 import type { Timer } from "../../clock.ts";
 import { QueueFullError } from "../../errors.ts";
-import { onNextTurn } from "../../runtime.ts";
 import type { NodeKeys } from "../keys.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { Answer, LockMode, Question } from "../scheme.ts";
@@ -10,8 +9,11 @@ import type { Claimed, Fleet } from "./fleet.ts";
 import { Asked, isPlain, isUnreachable, Link, Renewal } from "./link.ts";
 import type { Asking, How } from "./link.ts";
 import type { Item, Node } from "./node.ts";
+import type { Young } from "./patience.ts";
 import { countHolders, pending } from "./pending.ts";
 import { tooLate } from "./poll.ts";
+import { tally } from "./tally.ts";
+import type { Tally } from "./tally.ts";
 import { DECIDED_WITHIN, judgeVotes, noQuorum } from "./verdict.ts";
 
 /** A request with some votes and no majority asks again after that time. */
@@ -44,12 +46,13 @@ export class Claim implements Asking, Claimed {
   mode: LockMode;
   /** The last of its fences. */
   last = 0;
+  before: Young | undefined;
+  behind: Young | undefined;
+  youngUntil = 0;
   readonly #fleet: Fleet;
   /** What was asked for, as it was asked last. */
   #request: Question;
   #question: Question | undefined;
-  /** The highest ticket that each node has told of. */
-  readonly #heard = new Map<Link, number>();
   #ticket: number | undefined;
   #timer: Timer | undefined;
   #numbers = 0;
@@ -57,7 +60,7 @@ export class Claim implements Asking, Claimed {
   #proposal = 0;
   #grant: Answer | undefined;
   #insisted = false;
-  #heeding: (() => void)[] = [];
+  #heeding: (() => void)[] | undefined;
 
   constructor(fleet: Fleet, request: Question, keys: NodeKeys, fences: number) {
     const { lock, token } = request;
@@ -77,7 +80,7 @@ export class Claim implements Asking, Claimed {
 
   get #votes(): Link[] {
     const now = this.#fleet.clock.now();
-    return this.links.filter(({ vote }) => vote && vote.until > now);
+    return this.links.filter((link) => link.votesAt(now));
   }
 
   get isOver(): boolean {
@@ -120,15 +123,32 @@ export class Claim implements Asking, Claimed {
   }
 
   async answered(): Promise<void> {
-    if (this.#question) await new Promise<void>((resolve) => this.#heeding.push(resolve));
+    if (this.#question) await new Promise<void>((resolve) => (this.#heeding ??= []).push(resolve));
   }
 
   /** Nothing more is asked. Answers with the nodes that may know it. */
   end(): Node[] {
     this.state = "over";
-    this.#timer?.cancel();
-    for (const heed of this.#heeding.splice(0)) heed();
-    return this.links.filter(({ mayKnow }) => mayKnow).map(({ node }) => node);
+    this.#rest();
+    this.#heed();
+    const nodes: Node[] = [];
+    for (const { mayKnow, node } of this.links) if (mayKnow) nodes.push(node);
+    return nodes;
+  }
+
+  /** Tells the other nodes now, if that is still to be done. */
+  hurry(): void {
+    if (!this.#fleet.patience.has(this)) return;
+    this.#fleet.patience.remove(this);
+    this.grown();
+  }
+
+  /** Until now only the first nodes know it: tell the others. */
+  grown(): void {
+    if (this.state === "won") this.#spread();
+    if (this.state !== "taking") return;
+    for (const { node, out } of this.links) if (out) this.#fleet.lags(node);
+    this.#takeMore();
   }
 
   #take(): void {
@@ -140,11 +160,9 @@ export class Claim implements Asking, Claimed {
       link.vote = link.out = undefined;
       link.wasAsked = false;
     }
-    for (const link of this.links.slice(0, quorum)) this.#put(link, "take");
-    this.#after(this.#fleet.patience(this.#request.ttl), () => {
-      for (const { node, out } of this.links) if (out) this.#fleet.lags(node);
-      this.#takeMore();
-    });
+    for (let i = 0; i < quorum; i++) this.#put(this.links[i] as Link, "take");
+    this.#rest();
+    this.#fleet.watch(this);
   }
 
   #takeMore(): void {
@@ -176,7 +194,9 @@ export class Claim implements Asking, Claimed {
   #words(link: Link, how: How): string[] {
     const { token, mode, ttl, label, waiting, maxQueue, wait, ticket } = this.#request;
     if (how === "raise") return this.#lease(Math.min(ttl, CLAIM_WINDOW));
-    if (how === "take" && isPlain(this.#request)) return [ttl, this.fences, token, this.#proposal].map(String);
+    if (how === "take" && isPlain(this.#request)) {
+      return [String(ttl), String(this.fences), token, String(this.#proposal)];
+    }
     // Who has been told that it waits is not refused any more.
     const most = wait && ticket === undefined ? (maxQueue ?? "") : "";
     const listens = link.node.listens ? 1 : 0;
@@ -211,7 +231,7 @@ export class Claim implements Asking, Claimed {
     else if (Number(reply) > 0) this.#count(link, Number(reply), asked.how);
     else {
       link.said = "no";
-      this.#heard.set(link, -Number(reply));
+      link.highest = -Number(reply);
       // It was asked before the ticket was drawn, and has not been entered.
       if (this.state === "queued") return this.#put(link, "bid");
     }
@@ -235,7 +255,7 @@ export class Claim implements Asking, Claimed {
     link.said = "yes";
     link.refusal = undefined;
     link.vote = { last, since: link.askedAt, until: link.askedAt + window * RATE };
-    this.#heard.set(link, 0);
+    link.highest = 0;
   }
 
   #raised(link: Link, asked: Asked, reply: unknown): void {
@@ -245,42 +265,40 @@ export class Claim implements Asking, Claimed {
 
   #judge(): void {
     if (this.state !== "taking" && this.state !== "queued") return;
-    const { quorum, nodes } = this.#fleet;
-    const votes = this.#votes;
-    const verdict = judgeVotes(
-      votes.map(({ vote }) => vote?.last ?? 0),
-      nodes.length,
-    );
-    if (verdict) {
-      this.last = verdict.fence;
-      if (verdict.kind === "granted") return this.#win(votes);
-      for (const link of votes) if (!link.out && (link.vote?.last ?? 0) < verdict.fence) this.#put(link, "raise");
-      return;
-    }
-    const out = this.links.filter((link) => link.out).length;
-    const failed = this.links.filter(({ said }) => typeof said === "object").length;
-    const full = this.links.filter(({ isFull }) => isFull).length;
-    if (full >= quorum) {
+    const { quorum, nodes, clock } = this.#fleet;
+    const said = tally(this.links, clock.now());
+    if (said.votes >= quorum) return this.#decide();
+    if (said.full >= quorum) {
       return this.#answer({ kind: "refused", error: new QueueFullError(this.lock, this.#request.maxQueue ?? 0) });
     }
-    if (failed > nodes.length - quorum && out === 0) return this.#insist();
-    if (this.state === "taking") this.#judgeTake(votes.length, out);
+    if (said.failed > nodes.length - quorum && said.out === 0) return this.#insist();
+    if (said.votes + said.out >= quorum) return;
+    if (this.state === "taking") this.#judgeTake(said);
     // While some say that too many wait, all are heard.
-    else if (votes.length + out < quorum && (full === 0 || out === 0)) this.#wait(votes, out);
+    else if (said.full === 0 || said.out === 0) this.#wait(said.out);
   }
 
-  #judgeTake(votes: number, out: number): void {
+  /** A majority votes for it: with fences that it knows, or with others that must be raised first. */
+  #decide(): void {
+    const votes = this.#votes;
+    const drawn = votes.map(({ vote }) => vote?.last ?? 0);
+    const verdict = judgeVotes(drawn, this.links.length);
+    if (!verdict) return;
+    this.last = verdict.fence;
+    if (verdict.kind === "granted") return this.#win(votes);
+    for (const link of votes) if (!link.out && (link.vote?.last ?? 0) < verdict.fence) this.#put(link, "raise");
+  }
+
+  #judgeTake({ votes, out, unasked, refused }: Tally): void {
     const { quorum } = this.#fleet;
-    const unasked = this.links.filter(({ wasAsked }) => !wasAsked).length;
-    if (votes + out >= quorum) return;
-    const refused = this.links.filter(({ said }) => said === "no").length;
+    const told = this.links.flatMap(({ highest }) => highest ?? []);
     if (!this.#request.wait) {
       if (votes + out + unasked >= quorum) this.#takeMore();
       else if (refused > 0) this.#answer({ kind: "busy" });
       else this.#fail();
-    } else if (this.#heard.size >= quorum) {
+    } else if (told.length >= quorum) {
       // One more than the highest that a majority has seen.
-      this.#ticket = Math.max(...this.#heard.values(), 1);
+      this.#ticket = Math.max(...told, 1);
       this.state = "queued";
       this.#bid();
     } else if (unasked > 0) this.#takeMore();
@@ -288,7 +306,8 @@ export class Claim implements Asking, Claimed {
   }
 
   /** In the queue; with some votes perhaps, which are of no use to anybody like that. */
-  #wait(votes: readonly Link[], out: number): void {
+  #wait(out: number): void {
+    const votes = this.#votes;
     const refusals = this.links.flatMap(({ refusal }) => refusal ?? []);
     const others = countHolders(refusals);
     const foreign = refusals.filter(({ isForeign }) => isForeign).length;
@@ -309,23 +328,26 @@ export class Claim implements Asking, Claimed {
   }
 
   #win(votes: readonly Link[]): void {
-    const counted = votes.filter(({ vote }) => vote?.last === this.last);
-    const since = Math.min(...counted.map(({ vote }) => vote?.since ?? 0));
-    const until = Math.min(...counted.map(({ vote }) => vote?.until ?? 0));
+    let [since, until] = [Infinity, Infinity];
+    for (const { vote } of votes) {
+      if (vote?.last !== this.last) continue;
+      since = Math.min(since, vote.since);
+      until = Math.min(until, vote.until);
+    }
     const wasTaken = this.state === "taking";
     this.state = "won";
     this.#timer?.cancel();
     const fence = this.last - this.fences + 1;
     this.#fleet.drawn(this.last);
-    const { ttl } = this.#request;
+    // The other nodes are told a little later, unless that was all it wanted.
+    if (wasTaken) this.#fleet.won(this, since);
     this.#grant = { kind: "granted", fence, fences: this.fences, ...(!wasTaken && { until }) };
     if (this.#question) this.#answer(this.#grant);
     else this.#fleet.granted(this, fence, since);
-    // The other nodes are told behind it, unless that was all it wanted.
-    if (wasTaken) onNextTurn(() => this.state === "won" && this.#spread(ttl));
   }
 
-  #spread(ttl: number): void {
+  #spread(): void {
+    const { ttl } = this.#request;
     for (const link of this.links) {
       if (link.vote?.last === this.last || link.out) continue;
       link.node.ask("renew", this.renewal(link.node, ttl, NOBODY));
@@ -391,11 +413,23 @@ export class Claim implements Asking, Claimed {
     const question = this.#question;
     this.#question = undefined;
     if (question) say(question);
-    for (const heed of this.#heeding.splice(0)) heed();
+    this.#heed();
+  }
+
+  #heed(): void {
+    const heeding = this.#heeding;
+    this.#heeding = undefined;
+    for (const heed of heeding ?? []) heed();
+  }
+
+  /** Nothing is due any more. */
+  #rest(): void {
+    this.#timer?.cancel();
+    this.#fleet.patience.remove(this);
   }
 
   #after(delay: number, run: () => void): void {
-    this.#timer?.cancel();
+    this.#rest();
     this.#timer = this.#fleet.clock.after(delay, run, true);
   }
 }

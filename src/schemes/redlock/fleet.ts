@@ -12,6 +12,8 @@ import type { Extension, HolderState, LockRequest, Release } from "../scheme.ts"
 import { Marks } from "./marks.ts";
 import { Node } from "./node.ts";
 import type { Item, NodeSettings } from "./node.ts";
+import { Patience } from "./patience.ts";
+import type { Young } from "./patience.ts";
 import { failing, poll } from "./poll.ts";
 import type { Heard, Judge } from "./poll.ts";
 import { judgeLeaving, leaving, readRenewal } from "./replies.ts";
@@ -24,10 +26,6 @@ const INTRODUCTION = 1_000;
 const RETRY = 20;
 /** Who did not answer in time is not asked first for that long. */
 const LAGGING = 10_000;
-/** A majority may take that many times what it usually takes before the rest is asked, too; in milliseconds at least. */
-const PATIENCE = 3;
-const LEAST_PATIENCE = 2;
-const MOST_PATIENCE = 50;
 /** How often connections that were lost are looked at, in milliseconds. */
 const LOOK_INTERVAL = 250;
 /** When a majority has told what is on it, the rest has this long. */
@@ -44,7 +42,7 @@ export interface FleetSettings extends NodeSettings {
 }
 
 /** A request, as far as all nodes are asked about it together. */
-export interface Claimed extends Pick<LockRequest, "lock" | "token"> {
+export interface Claimed extends Pick<LockRequest, "lock" | "token">, Young {
   readonly keys: NodeKeys;
   readonly request: LockRequest;
   /** How many fences its grant carries. */
@@ -87,11 +85,11 @@ export class Fleet {
   #looking: Timer | undefined;
   #lead = LEAD;
   #proposed = 0;
-  /** How long a renewal takes of late. */
-  #usual = 0;
+  readonly patience: Patience;
 
   constructor(drivers: readonly Driver[], clock: Clock, settings: FleetSettings, events: FleetEvents) {
     this.clock = clock;
+    this.patience = new Patience(clock);
     this.#settings = settings;
     this.#events = events;
     this.#marks = new Marks(clock, settings);
@@ -143,10 +141,15 @@ export class Fleet {
     this.#laggingUntil = node.lagsUntil = this.clock.now() + LAGGING;
   }
 
-  /** How long a majority may take before the rest is asked. */
-  patience(ttl: number): number {
-    const usual = Math.max(LEAST_PATIENCE, PATIENCE * this.#usual);
-    return Math.min(usual, MOST_PATIENCE, this.limit(ttl) / 4);
+  /** It asks a majority: take it to the other nodes if it is not over soon. */
+  watch(claim: Claimed): void {
+    this.patience.add(claim, this.limit(claim.request.ttl) / 4);
+  }
+
+  /** A majority has voted for what was asked then. */
+  won(claim: Claimed, askedAt: number): void {
+    if (this.patience.has(claim)) this.patience.took(this.clock.now() - askedAt);
+    else this.watch(claim);
   }
 
   /** How long a node may take to answer. */
@@ -172,6 +175,7 @@ export class Fleet {
   }
 
   extend(claim: Claimed, ttl: number, caller: Caller<Extension>, how = ""): void {
+    this.patience.remove(claim);
     const askedAt = this.clock.now();
     const limit = this.limit(ttl);
     this.#poll(
@@ -183,7 +187,7 @@ export class Fleet {
       },
       (said) => {
         const verdict = judgeRenewal(said, this.nodes.length);
-        if (verdict) this.#usual += (this.clock.now() - askedAt - this.#usual) / 8;
+        if (verdict) this.patience.took(this.clock.now() - askedAt);
         return verdict;
       },
       caller,
@@ -331,6 +335,7 @@ export class Fleet {
   close(): void {
     this.#isClosed = true;
     this.#looking?.cancel();
+    this.patience.close();
     for (const node of this.nodes) node.close();
   }
 

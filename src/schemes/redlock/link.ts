@@ -24,6 +24,8 @@ export class Link {
   number = 0;
   askedAt = 0;
   vote: { last: number; readonly until: number; readonly since: number } | undefined;
+  /** The ticket behind all that it has told of; 0 if it has voted. */
+  highest: number | undefined;
   said: Said;
   refusal: Refusal | undefined;
   isFull = false;
@@ -38,9 +40,14 @@ export class Link {
     this.node = node;
   }
 
+  /** Whether it votes for the claim at that time. */
+  votesAt(now: number): boolean {
+    return this.vote !== undefined && this.vote.until > now;
+  }
+
   /** What it has said, unless its vote is over. */
   saidBy(now: number): Said {
-    if (this.said !== "yes" || (this.vote && this.vote.until > now)) return this.said;
+    if (this.said !== "yes" || this.votesAt(now)) return this.said;
     return { cause: new SchemeError("unreachable", "Its vote came too late to count.", [], true) };
   }
 

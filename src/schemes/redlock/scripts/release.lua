@@ -1,5 +1,5 @@
 -- Give up a request, whether it holds, waits or neither, and vote for the next in line.
--- KEYS node | key, counter, holders, queue, waiters
+-- KEYS node | key, counter, queue, holders, waiters
 -- ARGV channel | token, lost
 -- RETURNS 1 it held | 0
 -- QUICK
