@@ -46,6 +46,13 @@ export class Patience {
     if (this.#young.has(young)) this.#young.remove(young);
   }
 
+  /** It must not stay young, if it still is. */
+  hurry(young: Young): void {
+    if (!this.#young.has(young)) return;
+    this.#young.remove(young);
+    young.grown();
+  }
+
   has(young: Young): boolean {
     return this.#young.has(young);
   }

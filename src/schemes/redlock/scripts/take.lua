@@ -9,10 +9,14 @@ if known[1] ~= mark then return { err = 'FORGOT' } end
 local high, least = tonumber(known[2]) or 0, tonumber(known[3]) or 0
 local was_high, more = high, fences - 1
 local life = math.max(300000, ttl + 60000)
+local queues, counters = {}, {}
+for i = 1, count do queues[i], counters[i] = queue[i], counter[i] end
+local nobody_waits = call('EXISTS', unpack(queues)) == 0
+local counts = call('MGET', unpack(counters))
 for i = 1, count do
   local reply
-  if call('EXISTS', queue[i]) == 0 then
-    local before = call('GET', counter[i])
+  if nobody_waits or call('EXISTS', queue[i]) == 0 then
+    local before = counts[i]
     local drawn = tonumber(before)
     if not drawn then before, drawn = '0', 0 end
     -- A number of 16 digits is dear to write: mostly the proposal is the fence, as it stands.
