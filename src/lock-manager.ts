@@ -8,7 +8,7 @@ import { LeaseKeeper } from "./leases/keeper.ts";
 import type { DetachedLock } from "./leases/detached-lock.ts";
 import type { Holding } from "./leases/holding.ts";
 import type { Lease } from "./leases/lease.ts";
-import { Lock } from "./lock.ts";
+import { Lock, lockOf } from "./lock.ts";
 import { checkAttach } from "./options/attach.ts";
 import type { AttachOptions } from "./options/attach.ts";
 import { checkClose } from "./options/close.ts";
@@ -175,7 +175,7 @@ export class LockManager {
    */
   async attach(detached: DetachedLock, options?: AttachOptions): Promise<Lock> {
     const request = checkAttach(detached, options, this.#options);
-    const lock = await this.#requests.lease(request.lock, request, asLock);
+    const lock = await this.#requests.lease(request.lock, request, lockOf);
     if (lock) return lock;
     throw new LockError(
       "gone",
@@ -365,16 +365,12 @@ export class LockManager {
   /** Null if it is a try and the lock is busy. Rejects, and never throws. */
   #acquire(verb: Verb, name: unknown, given: unknown): Promise<Lock | SeveralLocks | null> {
     try {
-      if (!Array.isArray(name)) return this.#requests.obtain(verb, name, given, asLock);
+      if (!Array.isArray(name)) return this.#requests.obtain(verb, name, given, lockOf);
       return this.#requests.obtainAll(verb, name, given).then((holdings) => holdings && new SeveralLocks(holdings));
     } catch (error) {
       return Promise.reject(error);
     }
   }
-}
-
-function asLock(holding: Holding): Lock {
-  return new Lock(holding);
 }
 
 function asHolding(holding: Holding): Holding {

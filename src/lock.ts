@@ -3,6 +3,13 @@ import type { LockMode } from "./schemes/scheme.ts";
 import type { DetachedLock } from "./leases/detached-lock.ts";
 import type { Holding } from "./leases/holding.ts";
 
+/** @throws LockLostError if it is lost before anyone is given it */
+export function lockOf(holding: Holding): Lock | Promise<Lock> {
+  const lock = new Lock(holding);
+  // The event loop was blocked, and an extension that was requested in time may have been answered meanwhile.
+  return holding.held ? lock : holding.extend().then(() => lock);
+}
+
 /** What a holder is given. It says whether the lock is still held; it is never an object to lock. */
 export class Lock {
   readonly #lease: Holding;

@@ -36,7 +36,7 @@ export class Requests {
   }
 
   /** Null if it is a try and the lock is busy. Everything is checked before anything is sent; bad input throws. */
-  obtain<T>(verb: Verb, name: unknown, given: unknown, as: (holding: Holding) => T): Promise<T | null> {
+  obtain<T>(verb: Verb, name: unknown, given: unknown, as: (holding: Holding) => T | Promise<T>): Promise<T | null> {
     if (given === undefined) {
       const terms = verb === "tryAcquire" ? this.#tries : this.#waits;
       const lock = checkPlainName(name);
@@ -63,7 +63,7 @@ export class Requests {
     return this.lease(request.lock, request, asLease);
   }
 
-  lease<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
+  lease<T>(lock: string, terms: Terms, as: (lease: Lease) => T | Promise<T>): Promise<T | null> {
     this.#lines.assertOpen();
     assertSupported(this.#lines.scheme, terms);
     throwIfAborted(terms.signal);

@@ -266,6 +266,19 @@ describe("renewal", () => {
     expect(scheme.extends.all.map(({ at, what }) => [at, what.ttl])).toEqual([[100, 300]]);
   });
 
+  test("is not kept waiting by another lease whose extension has no answer", async () => {
+    const { clock, scheme, start } = setUp();
+    const first = start();
+    await clock.advance(10);
+    const second = start();
+    const extended = rejection(first.extend());
+    await clock.advance(RENEWAL);
+    expect(scheme.extends.all.map(({ at }) => at)).toEqual([10, 10 + RENEWAL]);
+    first.lose("expired");
+    await extended;
+    expect(second.held).toBe(true);
+  });
+
   test("of a ttl that is longer than any timer comes at its third", async () => {
     const { clock, scheme, start } = setUp(new CuttingClock());
     const ttl = 3 * 2 ** 33;

@@ -5,7 +5,6 @@ import { Schedule, type Scheduled } from "../src/leases/schedule.ts";
 class Item implements Scheduled {
   readonly due: number;
   position = -1;
-  scheduledFor = 0;
 
   constructor(due: number) {
     this.due = due;
@@ -59,15 +58,18 @@ test("removing an item that is not in it changes nothing", () => {
   expect(schedule.first).toBeUndefined();
 });
 
-test("an item's time is read when it is added, and again when it is added again", () => {
+test("an item's time is read when it is added, and again when it is moved", () => {
   const schedule = new Schedule<Item>();
-  const moving = { due: 1, position: -1, scheduledFor: 0 };
+  const moving = { due: 1, position: -1 };
   const still = new Item(5);
   schedule.add(moving);
   schedule.add(still);
   moving.due = 9;
   expect(schedule.first).toBe(moving);
-  schedule.remove(moving);
-  schedule.add(moving);
+  schedule.move(moving);
   expect(schedule.first).toBe(still);
+  moving.due = 2;
+  schedule.move(moving);
+  expect(schedule.first).toBe(moving);
+  expect(schedule.due).toBe(2);
 });

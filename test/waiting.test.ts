@@ -10,7 +10,7 @@ import { LockError, LockLostError, LockTimeoutError, SchemeError } from "../src/
 import { type Lock, LockManager, type LockOptions } from "../src/index.ts";
 import { type Answer, CLAIM_WINDOW, EXPIRY_MARGIN } from "../src/schemes/scheme.ts";
 import { ManualClock } from "../src/testing.ts";
-import { expectDOMException, rejection } from "./support/locks.ts";
+import { deferred, expectDOMException, rejection } from "./support/locks.ts";
 import { CuttingClock, type ScriptedScheme, ScriptedStore } from "./support/scripted.ts";
 
 vi.mock("../src/schemes/index.ts", () => ({ openScheme: (store: ScriptedStore) => store.scheme }));
@@ -117,6 +117,26 @@ describe("a push", () => {
     await on.clock.advance(0);
     expect([request.lock?.held, request.lock?.fence]).toEqual([true, 7]);
   });
+
+  test.each(["request", "acquire"] as const)(
+    "that cannot be claimed before its time has passed is lost, and does not begin (%s)",
+    async (verb) => {
+      const on = setUp();
+      const callback = vi.fn();
+      const refused = rejection(verb === "request" ? on.locks.request("a", callback) : on.locks.acquire("a"));
+      await on.clock.advance(0);
+      on.scheme.acquires.last.answer(pending());
+      await on.clock.advance(0);
+      const connection = deferred();
+      on.scheme.leaving = connection.promise;
+      on.scheme.listener.granted("a", on.scheme.acquires.last.what.token, 7, 1, on.clock.now());
+      await on.clock.advance(CLAIM_WINDOW + 100);
+      connection.resolve();
+      await on.clock.advance(0);
+      expect(await refused).toMatchObject({ name: "LockLostError", reason: "unreachable" });
+      expect(callback).not.toHaveBeenCalled();
+    },
+  );
 
   test("that overtakes its own pending reply is not lost", async () => {
     const on = setUp();
@@ -270,14 +290,14 @@ describe("the notice of being first in line", () => {
 });
 
 describe("a notice of loss", () => {
-  test("that overtakes the granted reply counts: the lock comes lost", async () => {
+  test("that overtakes the granted reply counts: no lock is given out", async () => {
     const on = setUp();
     const request = await asked(on);
     on.scheme.listener.lost("a", request.token, 7);
     on.scheme.acquires.last.answer(granted(7));
     await on.clock.advance(0);
-    expect(request.lock?.held).toBe(false);
-    expect(request.lock?.signal.reason).toMatchObject({ name: "LockLostError", reason: "stolen" });
+    expect(request.lock).toBeUndefined();
+    expect(request.error).toMatchObject({ name: "LockLostError", reason: "stolen" });
   });
 
   test("that overtakes the granted reply keeps the callback from starting", async () => {

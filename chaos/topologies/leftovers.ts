@@ -8,8 +8,8 @@ import { JOB_KEPT } from "../plan/plan.ts";
 const PATIENCE = JOB_KEPT + 8_000;
 
 /**
- * Waits until nothing is left but counters of fences, labels of managers and marks of nodes. Those, too, must have an end,
- * but for the marks.
+ * Waits until nothing is left but counters of fences, labels of managers, marks of nodes and what nodes note of others.
+ * Those, too, must have an end, but for the marks.
  *
  * @returns keys that stay, and why they should not
  */
@@ -26,7 +26,7 @@ async function lookAt(server: Server): Promise<string[]> {
   const keys = (await ask(server, "KEYS", "*")) as string[];
   const found: string[] = [];
   for (const key of keys.filter((each) => !each.endsWith("::node"))) {
-    if (!/:fence$|client:[\w-]{22}$/.test(key)) found.push(key);
+    if (!/:fence$|client:[\w-]{22}$|:node$/.test(key)) found.push(key);
     else if (Number(await ask(server, "PTTL", key)) === -1) found.push(`${key}, without an end`);
   }
   return found;

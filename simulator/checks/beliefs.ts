@@ -30,6 +30,11 @@ export class Beliefs {
     const { lock, fence, attempt } = terms;
     this.count++;
     this.#history.add(attempt.by.name, () => `${attempt.label} holds ${lock}, fence ${fence}`);
+    // Except if it was stopped in the midst of its code, or another continuation of it ran before that of `acquire`.
+    const isSure =
+      hold.process.hitches === 0 && ["request", "permits", "several", "once"].includes(attempt.operation.do);
+    if (isSure && hold.process.inside(terms.remaining) <= 0)
+      this.#verdict.fail("timely loss", `${hold.label} begins although its lease is over`);
     this.#keeping.begun(hold);
     const holds = this.#of(lock);
     holds.add(hold);

@@ -159,7 +159,7 @@ export const MISTAKES = {
   },
   "a turn of readers that lets writers in": {
     file: "waiting/turn.ts",
-    edits: [['while (requests.first && this.grant.mode === "shared");', "while (requests.first);"]],
+    edits: [['while (this.#hasFollowers && this.grant.mode === "shared");', "while (this.#hasFollowers);"]],
     scheme: "lua",
     breaks: "one holder",
   },

@@ -5,10 +5,9 @@ import type { Scheduled } from "./schedule.ts";
 
 /** What the keeper knows of a lease. */
 interface Keepable extends Scheduled {
-  readonly isRunning: boolean;
   /** User code runs under it. */
   readonly isGuarded: boolean;
-  /** It is due. What had arrived when the timer fired has been read. */
+  /** It is due, so it ends or is due later. What had arrived when the timer fired has been read. */
   look(firedAt: number): void;
   /** The manager is being closed. */
   close(): void;
@@ -43,8 +42,7 @@ export class LeaseKeeper {
   /** Its due time has changed. */
   reschedule(lease: Keepable): void {
     if (lease.position < 0) return;
-    this.#schedule.remove(lease);
-    this.#schedule.add(lease);
+    this.#schedule.move(lease);
     this.#arm();
   }
 
@@ -70,20 +68,18 @@ export class LeaseKeeper {
   }
 
   #arm(): void {
-    const first = this.#schedule.first?.due ?? Infinity;
-    if (first >= this.#timerAt) return;
+    const { due } = this.#schedule;
+    if (due >= this.#timerAt) return;
     this.#timer?.cancel();
-    this.#timerAt = first;
-    this.#timer = this.clock.after(first - this.clock.now(), (firedAt) => this.#look(firedAt));
+    this.#timerAt = due;
+    this.#timer = this.clock.after(due - this.clock.now(), (firedAt) => this.#look(firedAt));
   }
 
   #look(firedAt: number): void {
+    // No timer is needed until all have been looked at.
+    this.#timerAt = -Infinity;
+    while (this.#schedule.due <= firedAt) this.#schedule.first?.look(firedAt);
     this.#timerAt = Infinity;
-    for (let lease = this.#schedule.first; lease && lease.due <= firedAt; lease = this.#schedule.first) {
-      this.#schedule.remove(lease);
-      lease.look(firedAt);
-      if (lease.isRunning) this.#schedule.add(lease);
-    }
     this.#arm();
   }
 }

@@ -84,18 +84,16 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   grant: Grant;
   readonly #keeper: LeaseKeeper;
   readonly #ground: Ground;
-  #renew: boolean;
   /** Renewal must not extend the lease beyond this time. */
   #end: number | undefined;
   #deadline: number;
+  /** Infinity if it is not renewed. */
   #renewAt: number;
   /** How many extensions have no answer yet, and when the first of them was requested. */
   #asked = 0;
   #askedAt = 0;
   /** The error of the latest extension that failed. */
   #trouble: unknown;
-  /** How late the latest renewal was requested, because the event loop was blocked. */
-  #late = 0;
   #state: State = "running";
   #loss: Loss | undefined;
   /** Called with whether the lock was held until it was released. */
@@ -103,7 +101,6 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   isGuarded = false;
   kept: Kept | undefined;
   position = -1;
-  scheduledFor = 0;
   /** Its neighbours among the leases that are based on the same ground. */
   before: Lease | undefined;
   behind: Lease | undefined;
@@ -123,7 +120,6 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.grant = grant;
     this.context = context;
     this.ttl = ttl;
-    this.#renew = renew;
     if (maxHold !== undefined) this.#end = from + maxHold;
     this.#deadline = this.#atMost(deadline(grantedUntil, from));
     // If it was due before the grant arrived, or the grant is short, it is due now: the event loop is not late.
@@ -180,7 +176,6 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
 
   /** From now on: whether it is renewed, and when it ends in any case. */
   limit({ renew, maxHold }: Pick<LeaseTerms, "renew" | "maxHold">): void {
-    this.#renew = renew;
     this.#end = maxHold === undefined ? undefined : this.#now() + maxHold;
     this.#deadline = this.#atMost(this.#deadline);
     if (!renew) this.#renewAt = Infinity;
@@ -211,7 +206,6 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
         this.ttl,
         this.#extending(resolve, () => resolve()),
       );
-      this.#keeper.reschedule(this);
     });
   }
 
@@ -297,16 +291,13 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   /** It is due, and what had arrived has been read: renew it, or end it. */
   look(firedAt: number): void {
     if (firedAt >= this.#deadline) return this.#expire(this.#now());
-    if (firedAt < this.#renewAt || this.#asked > 0) return;
-    this.#late = this.#now() - this.#renewAt;
-    this.#prolong(this.ttl, this);
+    if (firedAt >= this.#renewAt && this.#asked === 0) this.#prolong(this.ttl, this);
+    else this.#keeper.reschedule(this);
   }
 
   /** A notice may have been missed: ask whether it is still held. */
   doubt(): void {
-    if (this.#state !== "running" || this.#asked > 0) return;
-    this.#prolong(this.ttl, this);
-    this.#keeper.reschedule(this);
+    if (this.#state === "running" && this.#asked === 0) this.#prolong(this.ttl, this);
   }
 
   extended(askedAt: number, grantedUntil: number): void {
@@ -315,7 +306,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     if (this.#state !== "running") return;
     // The server held it for us all the time, so a deadline that passed while this answer was unread does not count.
     this.#deadline = Math.max(this.#deadline, this.#atMost(deadline(grantedUntil, askedAt)));
-    if (this.#renew) this.#renewAt = askedAt + this.ttl * RENEW_AFTER;
+    if (this.#renewAt < Infinity) this.#renewAt = askedAt + this.ttl * RENEW_AFTER;
     this.#keeper.reschedule(this);
     events.renewed(this);
   }
@@ -325,7 +316,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     if (this.#state !== "running") return;
     this.#trouble = error;
     const pause = Math.min(this.ttl * RETRY_AFTER, Math.max(this.remaining * RETRY_SOON, SHORTEST_RETRY));
-    if (this.#renew) this.#renewAt = this.#now() + pause;
+    if (this.#renewAt < Infinity) this.#renewAt = this.#now() + pause;
     events.trouble("renew", error, this.grant, this, this.context);
     this.#keeper.reschedule(this);
   }
@@ -359,6 +350,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   #prolong(ttl: number, caller: Extending): void {
     const now = this.#now();
     if (this.#asked++ === 0) this.#askedAt = now;
+    this.#keeper.reschedule(this);
     this.#ground.extend(Math.max(this.#ground.grantedUntil, this.#atMost(now + ttl)), caller);
   }
 
@@ -380,7 +372,8 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
 
   #expire(now: number): void {
     const isOut = this.#asked > 0;
-    const blocked = isOut ? this.#late : now - this.#renewAt;
+    // How late it was renewed, or is now, because the event loop was blocked.
+    const blocked = (isOut ? this.#askedAt : now) - this.#renewAt;
     // maxHold ends the lease in any case.
     const couldRenew = this.#end === undefined || this.#ground.grantedUntil < this.#end;
     if (couldRenew && this.#trouble === undefined && blocked > this.ttl * LATE) this.lose("expired", { blocked });

@@ -152,7 +152,7 @@ function stoppable<T>(
   return running;
 }
 
-/** Undefined if the wait was ended, or if the server could not be reached: the candidate tries again. */
+/** Undefined if the wait was ended, the server could not be reached or the lease is over already: it tries again. */
 async function elected(
   room: ElectionRoom,
   name: string,
@@ -160,6 +160,10 @@ async function elected(
 ): Promise<Lock | undefined> {
   try {
     const lease = (await room.candidacy(name, options)) as Lease;
+    if (!lease.held) {
+      await lease.release();
+      return undefined;
+    }
     lease.guard();
     return new Lock(lease);
   } catch (error) {

@@ -1,5 +1,5 @@
 import type { Lease } from "../leases/lease.ts";
-import { Lock } from "../lock.ts";
+import { Lock, lockOf } from "../lock.ts";
 import { checkCallback } from "../options/request.ts";
 import type { Verb } from "../options/request.ts";
 import type { SemaphoreOptions } from "../options/semaphore.ts";
@@ -61,12 +61,12 @@ export class Semaphore {
   /** Waits for permits and keeps them until `release()`, or until the end of an `await using` block. */
   async acquire(options?: Omit<SemaphoreOptions, "ifAvailable">): Promise<Lock> {
     // Only a request that may not wait resolves to nothing.
-    return new Lock((await this.#room.obtain("acquire", options)) as Lease);
+    return lockOf((await this.#room.obtain("acquire", options)) as Lease);
   }
 
   /** Takes permits if they are free at once, or within `waitTimeout`; otherwise resolves to null. */
   async tryAcquire(options?: TrySemaphoreOptions): Promise<Lock | null> {
     const lease = await this.#room.obtain("tryAcquire", options);
-    return lease && new Lock(lease);
+    return lease && lockOf(lease);
   }
 }

@@ -121,6 +121,11 @@ export class Keys<K> {
     }
     return keys;
   }
+
+  /** For what happens so rarely to one lock that remembering its keys would only displace others. */
+  once(lock: string): K {
+    return this.#known.get(lock) ?? this.#name(this.#prefix, lock);
+  }
 }
 
 /** Where the locks under one prefix are at home. */

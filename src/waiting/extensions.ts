@@ -8,6 +8,8 @@ interface Extended {
   /** Asks the scheme. @returns when that was, and until when the scheme keeps the grant if it agrees */
   ask(until: number, caller: Caller<Extension>): Asked;
   extended(extension: Extension, asked: Asked): void;
+  /** None is unanswered. */
+  settled(): void;
 }
 
 interface Asked {
@@ -15,35 +17,36 @@ interface Asked {
   readonly until: number;
 }
 
-/** Extensions of one grant: one is unanswered at a time, on behalf of all callers; a longer one follows its answer. */
+/**
+ * Extensions of one grant, as long as one is unanswered: there is one at a time, on behalf of all callers, and a longer
+ * one follows its answer.
+ */
 export class Extensions implements Caller<Extension> {
   readonly #grant: Extended;
-  #asked: Asked | undefined;
-  #callers: Extending[] = [];
+  #asked: Asked;
+  #callers: Extending[];
   #next: { until: number; readonly callers: Extending[] } | undefined;
   /** Called once, when the unanswered one has its answer. */
   whenAnswered: ((isExtended: boolean) => void) | undefined;
 
-  constructor(grant: Extended) {
+  constructor(grant: Extended, until: number, caller: Extending) {
     this.#grant = grant;
-  }
-
-  get isOut(): boolean {
-    return this.#asked !== undefined;
+    this.#callers = [caller];
+    this.#asked = grant.ask(until, this);
   }
 
   want(until: number, caller: Extending): void {
-    if (!this.#asked) this.#ask(until, [caller]);
-    else if (until <= this.#asked.until) this.#callers.push(caller);
-    else {
-      this.#next ??= { until, callers: [] };
-      this.#next.until = Math.max(this.#next.until, until);
-      this.#next.callers.push(caller);
+    if (until <= this.#asked.until) {
+      this.#callers.push(caller);
+      return;
     }
+    this.#next ??= { until, callers: [] };
+    this.#next.until = Math.max(this.#next.until, until);
+    this.#next.callers.push(caller);
   }
 
   answered(extension: Extension): void {
-    const asked = this.#asked as Asked;
+    const asked = this.#asked;
     const callers = this.#goOn();
     this.#grant.extended(extension, asked);
     for (const caller of callers) {
@@ -58,20 +61,18 @@ export class Extensions implements Caller<Extension> {
     this.#tell(false);
   }
 
-  #ask(until: number, callers: Extending[]): void {
-    this.#callers = callers;
-    this.#asked = this.#grant.ask(until, this);
-  }
-
   /** Sends the extension that follows. @returns the callers that waited for this one */
   #goOn(): Extending[] {
     const callers = this.#callers;
     const next = this.#next;
-    this.#asked = undefined;
     this.#next = undefined;
-    this.#callers = [];
-    if (next && !this.#grant.isOver) this.#ask(next.until, next.callers);
-    else for (const caller of next?.callers ?? []) caller.notExtended(undefined);
+    if (next && !this.#grant.isOver) {
+      this.#callers = next.callers;
+      this.#asked = this.#grant.ask(next.until, this);
+    } else {
+      this.#grant.settled();
+      for (const caller of next?.callers ?? []) caller.notExtended(undefined);
+    }
     return callers;
   }
 

@@ -74,7 +74,7 @@ export class Lines implements Room {
    * What `as` makes of the lease; null if the lock is busy and the request may not wait. Rejects if the
    * wait ends without a grant.
    */
-  obtain<T>(lock: string, terms: Terms, as: (lease: Lease) => T): Promise<T | null> {
+  obtain<T>(lock: string, terms: Terms, as: (lease: Lease) => T | Promise<T>): Promise<T | null> {
     const line = this.#lineOf(lock);
     if (!isTraced()) return this.#request(line, terms, as);
     const { mode, permits, label } = terms;
@@ -84,7 +84,7 @@ export class Lines implements Room {
     return traced(trace, () => this.#request(line, terms, as, trace));
   }
 
-  #request<T>(line: Line, terms: Terms, as: (lease: Lease) => T, trace?: RequestTrace): Promise<T | null> {
+  #request<T>(line: Line, terms: Terms, as: (lease: Lease) => T | Promise<T>, trace?: RequestTrace): Promise<T | null> {
     const request = new Request(line, terms, as, trace);
     if (mayWait(terms)) line.add(request);
     else line.inOrder(() => (this.isClosed ? request.end(closed()) : line.add(request)));

@@ -7,6 +7,7 @@ import type { Origin } from "../events.ts";
 import { drift } from "../leases/deadline.ts";
 import { Lease } from "../leases/lease.ts";
 import type { Extending, Ground } from "../leases/lease.ts";
+import type { Terms } from "../options/request.ts";
 import type { Extension, Grant, Granted, Leaving, LeftValue } from "../schemes/scheme.ts";
 import { Extensions } from "./extensions.ts";
 import type { Place } from "./place.ts";
@@ -52,13 +53,15 @@ const NOBODY: Extending = { extended: () => {}, notExtended: () => {} };
  */
 export class Turn implements Ground, Queued<Turn> {
   grant: Grant;
-  readonly place: Place;
+  readonly terms: Terms;
   readonly leases: Queue<Lease> = new Queue<Lease>();
   grantedUntil: number;
   before: Turn | undefined;
   behind: Turn | undefined;
   isOver = false;
   readonly #owner: TurnOwner;
+  /** Where those waited whom the turn has not reached yet. */
+  #place: Place | undefined;
   /** When the turn stops handing on the lock; undefined if nobody waits for it. */
   #endsAt: number | undefined;
   /** How many fences it has, and how many of them have been handed out. */
@@ -77,7 +80,8 @@ export class Turn implements Ground, Queued<Turn> {
   constructor(owner: TurnOwner, place: Place, { fence, until, durability }: Granted, from: number) {
     const { lock, token, requests, terms } = place;
     this.#owner = owner;
-    this.place = place;
+    this.#place = place;
+    this.terms = terms;
     this.grant = { lock, token, mode: terms.mode, fence, permits: terms.permits, durability };
     this.grantedUntil = until ?? from + terms.ttl;
     this.#confirmedAt = from;
@@ -86,18 +90,22 @@ export class Turn implements Ground, Queued<Turn> {
   }
 
   get origin(): Origin {
-    return originOf(this.#owner.room, this.place.label);
+    return originOf(this.#owner.room, this.terms.label);
+  }
+
+  /** Requests that wait for this turn to reach them, in order. */
+  get followers(): Iterable<Request> {
+    return this.#place?.requests ?? [];
   }
 
   /** Everyone that may begin now does. */
   begin(): void {
-    const { requests, revoked } = this.place;
+    const { revoked, isPushed } = this.#place as Place;
     const from = this.#confirmedAt;
     this.#isLost = this.grant.fence <= revoked;
-    do this.#hand(from, this.place.isPushed);
-    while (requests.first && this.grant.mode === "shared");
-    if (this.#isLost) this.lose("stolen");
-    else if (requests.first) this.#limit();
+    do this.#hand(from, isPushed);
+    while (this.#hasFollowers && this.grant.mode === "shared");
+    if (!this.#isLost && this.#hasFollowers) this.#limit();
   }
 
   /** A later grant of the same token: this one has ended and was forgotten by the scheme. */
@@ -113,15 +121,15 @@ export class Turn implements Ground, Queued<Turn> {
 
   extend(until: number, caller: Extending): void {
     if (this.isOver) return caller.notExtended(undefined);
-    this.#extensions ??= new Extensions(this);
-    this.#extensions.want(until, caller);
+    if (this.#extensions) this.#extensions.want(until, caller);
+    else this.#extensions = new Extensions(this, until, caller);
   }
 
   ask(until: number, caller: Caller<Extension>): { askedAt: number; until: number } {
     const { scheme, clock } = this.#owner.room;
     const askedAt = clock.now();
     const ttl = Math.ceil(until - askedAt);
-    scheme.extend(this.grant, ttl, this.place.durability, caller);
+    scheme.extend(this.grant, ttl, this.terms.durability, caller);
     return { askedAt, until: askedAt + ttl };
   }
 
@@ -132,6 +140,10 @@ export class Turn implements Ground, Queued<Turn> {
       this.#isLost = true;
       for (const lease of Array.from(this.leases)) lease.refused(extension);
     }
+  }
+
+  settled(): void {
+    this.#extensions = undefined;
   }
 
   /** A shared lock is not handed to a request that wants it exclusively: the turn ends with its present holders. */
@@ -181,10 +193,9 @@ export class Turn implements Ground, Queued<Turn> {
       this.#hand(this.#owner.room.clock.now(), false);
       lease.departed("released");
     } else if (mayPass && this.#hasTime() && word === undefined) {
-      const extensions = (this.#extensions ??= new Extensions(this));
-      extensions.whenAnswered = (isExtended) => this.#passOn(lease, isExtended);
       // A pushed grant is short until the first extension of it is answered.
-      if (!extensions.isOut) extensions.want(this.#owner.room.clock.now() + this.place.ttl, NOBODY);
+      this.#extensions ??= new Extensions(this, this.#owner.room.clock.now() + this.terms.ttl, NOBODY);
+      this.#extensions.whenAnswered = (isExtended) => this.#passOn(lease, isExtended);
     } else if (this.leases.size > 0) lease.departed("released");
     else this.#farewell(lease);
   }
@@ -192,7 +203,7 @@ export class Turn implements Ground, Queued<Turn> {
   /** Another request may follow on this grant. */
   #mayPass(): boolean {
     return (
-      this.place.requests.size > 0 &&
+      this.#hasFollowers &&
       this.leases.size === 0 &&
       !this.#isLost &&
       this.#hearing !== undefined &&
@@ -200,9 +211,13 @@ export class Turn implements Ground, Queued<Turn> {
     );
   }
 
+  get #hasFollowers(): boolean {
+    return this.#place?.requests.first !== undefined;
+  }
+
   /** There is enough time left for the next holder, in the turn and of the lease. */
   #isFresh(): boolean {
-    return this.#hasTime() && this.#owner.room.clock.now() < this.grantedUntil - this.place.ttl * FRESH;
+    return this.#hasTime() && this.#owner.room.clock.now() < this.grantedUntil - this.terms.ttl * FRESH;
   }
 
   #hasTime(): boolean {
@@ -212,7 +227,7 @@ export class Turn implements Ground, Queued<Turn> {
   #limit(): void {
     const { clock } = this.#owner.room;
     this.#endsAt = clock.now() + TURN_TIME;
-    if (events.isQueueHeard) for (const request of Array.from(this.place.requests)) events.queued(request, undefined);
+    if (events.isQueueHeard) for (const request of Array.from(this.followers)) events.queued(request, undefined);
     this.#timer = clock.after(TURN_TIME, () => this.#putBack(), true);
   }
 
@@ -226,9 +241,11 @@ export class Turn implements Ground, Queued<Turn> {
    */
   #hand(from: number, isPushed: boolean): void {
     const { room } = this.#owner;
-    const { ttl } = this.place;
-    const request = this.place.requests.first as Request;
-    this.place.leave(request);
+    const { ttl } = this.terms;
+    const place = this.#place as Place;
+    const request = place.requests.first as Request;
+    place.leave(request);
+    if (!place.requests.first) this.#place = undefined;
     request.granted();
     const isFirst = this.#handed === 0;
     // The first holder has the token that the scheme knows. Others have their own, so that a guard can tell them apart.
@@ -240,6 +257,7 @@ export class Turn implements Ground, Queued<Turn> {
     this.leases.add(lease);
     room.keeper.add(lease);
     events.granted(lease, request);
+    if (this.#isLost) this.lose("stolen");
     const isWhole = !isPushed && this.grantedUntil - from >= ttl - drift(ttl);
     // Written or answered: in both cases it arrives even if this process's own code blocks it now.
     const claimed = isWhole ? undefined : Promise.race([lease.claim(), room.scheme.written(own.lock)]);
@@ -251,13 +269,12 @@ export class Turn implements Ground, Queued<Turn> {
     const { room, isAsking } = this.#owner;
     const { kept } = lease;
     this.isOver = true;
-    room.farewell(this.grant, this.place.ttl, lease, isAsking || kept ? { isBehind: isAsking, kept } : undefined);
+    room.farewell(this.grant, this.terms.ttl, lease, isAsking || kept ? { isBehind: isAsking, kept } : undefined);
     this.#end();
   }
 
   #end(): void {
     this.isOver = true;
-    this.place.state = "over";
     this.#putBack();
     this.#owner.ended(this);
   }
@@ -265,6 +282,8 @@ export class Turn implements Ground, Queued<Turn> {
   /** The turn reaches nobody else: requests that wait for it must wait in the queue. */
   #putBack(): void {
     this.#timer?.cancel();
-    if (this.place.requests.size > 0) this.#owner.putBack(this.place.disband());
+    const place = this.#place;
+    this.#place = undefined;
+    if (place?.requests.first) this.#owner.putBack(place.disband());
   }
 }

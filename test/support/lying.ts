@@ -88,6 +88,14 @@ export class LyingRedis extends Redis {
   /** How often it lies, from 0 to 1. */
   lies = 0;
   draw: () => number = Math.random;
+  /** Replies that are lies, or may be, and have not arrived yet. */
+  #onTheirWay = new Set<Promise<unknown>>();
+
+  /** Lie no more. Resolves when the last lie has arrived. */
+  async repent(): Promise<void> {
+    this.lies = 0;
+    await Promise.allSettled(this.#onTheirWay);
+  }
 
   override sendCommand(...args: Parameters<Redis["sendCommand"]>): unknown {
     this.sent++;
@@ -111,8 +119,10 @@ export class LyingRedis extends Redis {
   #told(reply: Promise<unknown>): Promise<unknown> {
     if (this.lies === 0) return reply;
     const told = this.#changed(reply);
+    this.#onTheirWay.add(told);
+    const arrived = (): void => void this.#onTheirWay.delete(told);
     // Of a command in a MULTI nobody hears by itself.
-    told.catch(() => {});
+    told.then(arrived, arrived);
     return told;
   }
 

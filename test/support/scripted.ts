@@ -83,6 +83,8 @@ export class ScriptedScheme implements Scheme {
   /** Answered with "released" at once unless told otherwise. */
   readonly releases: Calls<Pick<LockRequest, "lock" | "token">, Release>;
   listener!: PushListener;
+  /** Until it resolves, nothing that is asked leaves the process. */
+  leaving: Promise<void> = Promise.resolve();
   /** What `hearing` says. */
   heard: number | undefined = 0;
   closed = false;
@@ -95,7 +97,7 @@ export class ScriptedScheme implements Scheme {
   }
 
   written(): Promise<void> {
-    return Promise.resolve();
+    return this.leaving;
   }
 
   acquire(question: Question): void {

@@ -7,6 +7,7 @@ import { inRuns } from "../batches.ts";
 import type { Extension, Grant } from "../scheme.ts";
 import { Batch, countDown } from "./calls.ts";
 import type { Calls } from "./calls.ts";
+import { readNumber } from "../../drivers/replies.ts";
 import { readExtension } from "./replies.ts";
 import * as scripts from "./scripts.generated.ts";
 
@@ -33,14 +34,16 @@ class Wanted implements Caller<Extension> {
   }
 }
 
-/** Makes leases last longer. */
+/** Makes leases last longer: by the short script if the lock is exclusive. */
 export class Extensions {
   readonly #calls: Calls;
+  readonly #renew: (wanted: Wanted) => void;
   readonly #extend: (wanted: Wanted) => void;
   readonly #extendProven: (wanted: Wanted) => void;
 
   constructor(calls: Calls) {
     this.#calls = calls;
+    this.#renew = calls.batches.lane((all) => inRuns(all, this.#alikeExclusive, this.#sendRenewals));
     this.#extend = calls.batches.lane((all) => inRuns(all, this.#alike, this.#send));
     this.#extendProven = calls.batches.patientLane((all, answered) => {
       const runs: Wanted[][] = [];
@@ -53,8 +56,26 @@ export class Extensions {
   extend(grant: Grant, ttl: number, wish: Wish | undefined, caller: Caller<Extension>): void {
     const wanted = new Wanted(grant, ttl, wish, caller);
     if (wish) this.#extendProven(wanted);
+    else if (grant.mode === "exclusive") this.#renew(wanted);
     else this.#extend(wanted);
   }
+
+  readonly #alikeExclusive = (a: Wanted, b: Wanted): boolean => a.ttl === b.ttl && this.#alike(a, b);
+
+  /** The common case: exclusive locks that are still held. */
+  readonly #sendRenewals = (run: Wanted[]): void => {
+    const call = new ScriptCall(scripts.renew, run.length, 1 + run.length);
+    for (const { grant } of run) call.add(this.#calls.keys.once(grant.lock)[0]);
+    call.add(String(run[0]?.ttl));
+    for (const { grant } of run) call.add(`${grant.token}#${grant.fence}`);
+    this.#calls.send(call, new Batch(run, this.#renewed));
+  };
+
+  readonly #renewed = (wanted: Wanted, reply: unknown): Extension | undefined => {
+    if (readNumber(reply) === 1) return "extended";
+    this.#extend(wanted);
+    return undefined;
+  };
 
   readonly #alike = (a: Wanted, b: Wanted): boolean => {
     const { homes } = this.#calls;

@@ -22,7 +22,7 @@ import { readRenewal } from "./replies.ts";
 import { DECIDED_WITHIN, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
 import type { Said } from "./verdict.ts";
 
-/** The first request waits no longer than this for nodes to say who they are. */
+/** The first request waits no longer than this for a majority of the nodes to say who they are. */
 const INTRODUCTION = 1_000;
 /** And meets those that do not count yet again after that time, in milliseconds. */
 const RETRY = 20;
@@ -30,7 +30,7 @@ const RETRY = 20;
 const LAGGING = 10_000;
 /** How often connections that were lost are looked at, in milliseconds. */
 const LOOK_INTERVAL = 250;
-/** When a majority has told what is on it, the rest has this long. */
+/** When a majority has told what it knows, or who it is, the rest has this long. */
 const GRACE = 100;
 /** Fences are proposed so far ahead of our clock, in microseconds, that managers whose clocks differ propose alike. */
 const LEAD = 1_000_000;
@@ -355,9 +355,15 @@ export class Fleet {
 
   async #meet(limit: number): Promise<void> {
     const meetings = this.nodes.map((node) => node.met());
-    for (const meeting of meetings) meeting.catch(() => {});
+    let met = 0;
     await new Promise<void>((resolve) => {
-      const timer = this.clock.after(limit, () => resolve(), true);
+      let timer = this.clock.after(limit, () => resolve(), true);
+      const heard = (): void => {
+        if (++met !== this.quorum) return;
+        timer.cancel();
+        timer = this.clock.after(Math.min(GRACE, limit), () => resolve(), true);
+      };
+      for (const meeting of meetings) meeting.then(heard, () => {});
       void Promise.allSettled(meetings).then(() => {
         timer.cancel();
         resolve();
