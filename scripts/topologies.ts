@@ -33,6 +33,19 @@ export interface Address {
 export interface MemberOptions extends Pick<ServerOptions, "args" | "binary"> {
   /** Of the default user, on each of them. */
   password?: string;
+  /**
+   * Opens a way to the server of this port, and resolves with the way's own port: the other servers, and clients that
+   * ask them, are told that one. Not for a Cluster.
+   */
+  front?: (port: number) => Promise<number>;
+}
+
+/** By the ports of servers that have one. */
+const fronts = new Map<number, number>();
+
+/** The port by which the other servers know it. */
+export function toldPort({ port }: Server): number {
+  return fronts.get(port) ?? port;
 }
 
 /** Of those servers that have one. */
@@ -130,7 +143,7 @@ async function facts(server: Server, command: string, section: string): Promise<
 
 async function isLinked(replica: Server, master: Server): Promise<boolean> {
   const { role, master_port, master_link_status } = await facts(replica, "INFO", "replication");
-  return role === "slave" && Number(master_port) === master.port && master_link_status === "up";
+  return role === "slave" && Number(master_port) === toldPort(master) && master_link_status === "up";
 }
 
 async function isMaster(server: Server): Promise<boolean> {
@@ -140,11 +153,17 @@ async function isMaster(server: Server): Promise<boolean> {
 const quickSync = ["--repl-diskless-sync-delay", "0"];
 
 function withArgs(options: MemberOptions, more: string[]): ServerOptions {
-  const { args = [], password, ...rest } = options;
+  const { args = [], password, front, ...rest } = options;
+  const announced = async ({ port }: Place): Promise<string[]> => {
+    if (!front) return [];
+    fronts.set(port, await front(port));
+    return ["--replica-announce-ip", host, "--replica-announce-port", `${fronts.get(port)}`];
+  };
   const login = password === undefined ? [] : ["--requirepass", password, "--masterauth", password];
   const all = async (place: Place): Promise<string[]> => [
     ...more,
     ...login,
+    ...(await announced(place)),
     ...(typeof args === "function" ? await args(place) : args),
   ];
   return { ...rest, args: all };
@@ -178,7 +197,7 @@ export class Replicated extends Topology {
 /** Starts a master and so many replicas, and waits until all are online and in sync. */
 export async function startReplicated(count: number, options: MemberOptions = {}): Promise<Replicated> {
   const [master] = (await startAll([() => startWith(options.password, withArgs(options, quickSync))])) as [Server];
-  const replica = withArgs(options, [...quickSync, "--replicaof", host, `${master.port}`]);
+  const replica = withArgs(options, [...quickSync, "--replicaof", host, `${toldPort(master)}`]);
   try {
     const replicas = await startAll(Array.from({ length: count }, () => () => startWith(options.password, replica)));
     const replicated = new Replicated(master, replicas);
@@ -289,7 +308,7 @@ export class Sentinels extends Topology {
       const named = await Promise.all(
         this.sentinels.filter(({ isRunning }) => isRunning).map((each) => this.#ask(each)),
       );
-      const master = this.members.find(({ port }) => port === named[0]);
+      const master = this.members.find((each) => toldPort(each) === named[0]);
       const agree = named.every((port) => port === named[0]);
       return master !== undefined && master !== before && agree && (await isMaster(master)) && master;
     };
@@ -307,7 +326,7 @@ export async function startSentinels(options: SentinelOptions = {}): Promise<Sen
   const { replicas = 2, sentinels = 3, name = "mymaster", downAfter = 1_000, sentinelPassword, ...each } = options;
   const replicated = await startReplicated(replicas, each);
   const config = [
-    `sentinel monitor ${name} ${host} ${replicated.master.port} ${Math.floor(sentinels / 2) + 1}`,
+    `sentinel monitor ${name} ${host} ${toldPort(replicated.master)} ${Math.floor(sentinels / 2) + 1}`,
     `sentinel down-after-milliseconds ${name} ${downAfter}`,
     `sentinel failover-timeout ${name} ${2 * downAfter}`,
     `sentinel parallel-syncs ${name} ${Math.max(1, replicas)}`,

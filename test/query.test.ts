@@ -1,6 +1,7 @@
 /** Looking at locks that were not made by the scheme that looks. */
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LockManager, SchemeError } from "../src/index.ts";
+import { LockManager, type SchemeError } from "../src/index.ts";
 import { systemClock } from "../src/clock.ts";
 import { IoredisDriver } from "../src/drivers/ioredis/client.ts";
 import { LuaScheme } from "../src/schemes/lua.ts";
@@ -152,4 +153,32 @@ test.each(["lua", "set"])("scheme %s tells leaders and candidates from others", 
   leave.abort();
   await candidate;
   await terms.return();
+});
+
+test("a server whose SCAN goes around in circles is an error, and not a question without an end", async () => {
+  class Circling extends Redis {
+    override sendCommand(...args: Parameters<Redis["sendCommand"]>): unknown {
+      const sent = super.sendCommand(...args) as Promise<[string, string[]]>;
+      return args[0].name === "scan" ? sent.then(([, keys]) => ["7", keys]) : sent;
+    }
+  }
+  const redis = new Circling(world.server!.url);
+  await using locks = new LockManager(redis);
+  try {
+    expect((await rejection(locks.query())) as SchemeError).toMatchObject({
+      code: "server",
+      message: expect.stringContaining('the cursor "7" twice') as string,
+    });
+  } finally {
+    redis.disconnect();
+  }
+});
+
+test("a holder whose manager is not known any more has an empty clientLabel", async () => {
+  const name = unique();
+  await using lock = await lua.acquire(name);
+  const client = `lock:client:${lock.token.split(":")[0]}`;
+  await until(() => world.redis.exists(client), "its manager was known");
+  await world.redis.del(client);
+  for (const locks of [lua, set]) expect((await locks.query({ name })).held).toMatchObject([{ clientLabel: "" }]);
 });

@@ -28,12 +28,12 @@ const { values, positionals } = parseArgs({
   options: { runs: { type: "string", default: "4" }, seed: { type: "string", default: "m" } },
 });
 
-async function hunt({ name, topology, breaks }: Planted): Promise<Found> {
+async function hunt({ name, topology, breaks, only, calm = 5_000, ttl }: Planted): Promise<Found> {
   const rules = new Set<string>();
   let seed = values.seed;
   for (let i = 0; i < Number(values.runs); i++) {
     seed = i === 0 ? values.seed : `${values.seed}.${i}`;
-    const plan = drawPlan({ topology, seed, minutes: MINUTES, calm: 5_000 });
+    const plan = drawPlan({ topology, seed, minutes: MINUTES, calm, ...(only && { only }), ...(ttl && { ttl }) });
     const { broken } = await run({ plan, mistake: name, keeps: false, say: () => {} });
     for (const { rule } of broken) rules.add(rule);
     if (rules.has(breaks)) return { isFound: true, rules: [...rules], minutes: (i + 1) * MINUTES, seed };

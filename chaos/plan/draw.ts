@@ -11,6 +11,10 @@ export interface PlanTerms {
   readonly calm?: number;
   /** The last client uses Valkey GLIDE. Not behind Sentinels or on a Cluster, where it finds servers past the proxies. */
   readonly glide?: boolean;
+  /** No other faults than these. */
+  readonly only?: readonly FaultName[];
+  /** Of all managers, in milliseconds (default: drawn). */
+  readonly ttl?: number;
 }
 
 /** How many servers a topology has that keep locks. */
@@ -30,17 +34,19 @@ const LULL = 20_000;
 /** From one fault of a storm to the next, on average. */
 const PAUSE = 1_100;
 
-export function drawPlan({ topology, seed, minutes, calm = CALM, glide = false }: PlanTerms): Plan {
+export function drawPlan({ topology, seed, minutes, calm = CALM, glide = false, only, ttl }: PlanTerms): Plan {
   const chances = new Random(`${seed}/${topology}`);
   const length = minutes * 60_000;
   const setup = chances.fork("setup");
-  const drawn = drawClients(chances.fork("clients"), topology);
+  const drawn = drawClients(chances.fork("clients"), topology).map((each) => ({ ...each, ttl: ttl ?? each.ttl }));
   const clients = glide ? [...drawn.slice(0, -1), { ...drawn.at(-1)!, library: "glide" as const }] : drawn;
   const storm = chances.fork("storm");
+  const weights = only ? Object.fromEntries(only.map((fault) => [fault, 1])) : FAULTS[topology];
   const steps: Step[] = [];
   for (let at = 2_000 + storm.between(0, PAUSE); at < length; at += storm.between(0, 2 * PAUSE)) {
     const fault = drawFault(
       storm,
+      weights,
       topology,
       clients.map(({ name }) => name),
     );
@@ -84,6 +90,7 @@ const FAULTS: Readonly<Record<TopologyName, Weights>> = {
     "fail over": 1,
     "kill primary": 1.5,
     "zombie primary": 1.5,
+    "cut off primary": 1.5,
     "forget scripts": 0.5,
   },
   cluster: {
@@ -99,8 +106,8 @@ const FAULTS: Readonly<Record<TopologyName, Weights>> = {
   "redlock-5": { ...CLIENTS, ...NETWORK, ...SERVER, "freeze server": 4, "restart server": 4 },
 };
 
-function drawFault(chances: Random, topology: TopologyName, clients: readonly string[]): Fault {
-  const fault = chances.weighted(FAULTS[topology]);
+function drawFault(chances: Random, weights: Weights, topology: TopologyName, clients: readonly string[]): Fault {
+  const fault = chances.weighted(weights);
   const server = chances.below(SERVERS[topology]);
   const client = chances.pick(clients);
   switch (fault) {
@@ -132,6 +139,7 @@ function drawFault(chances: Random, topology: TopologyName, clients: readonly st
       return { fault, lock: chances.pick(BUSY) };
     case "kill primary":
     case "zombie primary":
+    case "cut off primary":
       return { fault, lock: chances.pick(BUSY), time: Math.round(chances.spread(200, 3_000)) };
     case "move slot":
       return { fault, lock: chances.pick(BUSY) };

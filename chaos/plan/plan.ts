@@ -37,7 +37,11 @@ export type Fault =
   | { readonly fault: "fill disk" | "slow disk"; readonly server: number; readonly time: number }
   /** Of the server that has this lock. */
   | { readonly fault: "fail over"; readonly lock: string }
-  | { readonly fault: "kill primary" | "zombie primary"; readonly lock: string; readonly time: number }
+  | {
+      readonly fault: "kill primary" | "zombie primary" | "cut off primary";
+      readonly lock: string;
+      readonly time: number;
+    }
   | { readonly fault: "move slot"; readonly lock: string };
 
 export type FaultName = Fault["fault"];

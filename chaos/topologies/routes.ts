@@ -1,5 +1,6 @@
 /** A proxy between each client and each server, for faults that strike some of them. */
 import type { Server } from "../../scripts/servers.ts";
+import { toldPort } from "../../scripts/topologies.ts";
 import { type Proxy, startProxy } from "../../test/support/proxy.ts";
 import type { Address } from "../client/spec.ts";
 
@@ -36,7 +37,7 @@ export class Routes {
   map(client: string): Record<string, Address> {
     const proxies = this.#of(client);
     return Object.fromEntries(
-      this.#servers.map(({ port }, i) => [`${host}:${port}`, { host, port: proxies[i]!.port }]),
+      this.#servers.map((server, i) => [`${host}:${toldPort(server)}`, { host, port: proxies[i]!.port }]),
     );
   }
 

@@ -2,15 +2,23 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "../../scripts/servers.ts";
 import { type Sentinels, startSentinels } from "../../scripts/topologies.ts";
+import { type Proxy, startProxy } from "../../test/support/proxy.ts";
 import type { Way } from "../client/spec.ts";
 import type { Plan } from "../plan/plan.ts";
 import { Routes } from "./routes.ts";
 import type { Failovers, Topology } from "./topology.ts";
 
 export async function openSentinel({ clients }: Plan): Promise<Topology> {
-  const sentinels = await startSentinels({ replicas: 2 });
+  // Replicas and Sentinels reach each server through a proxy, which no client uses.
+  const fronts = new Map<number, Proxy>();
+  const front = async (port: number): Promise<number> => {
+    const proxy = await startProxy(port);
+    fronts.set(port, proxy);
+    return proxy.port;
+  };
+  const sentinels = await startSentinels({ replicas: 2, front });
   const names = clients.map(({ name }) => name);
-  return new Watched(sentinels, await Routes.open(names, sentinels.members));
+  return new Watched(sentinels, await Routes.open(names, sentinels.members), fronts);
 }
 
 class Watched implements Topology, Failovers {
@@ -20,10 +28,13 @@ class Watched implements Topology, Failovers {
   readonly isCoordinated = false;
   readonly failovers = this;
   readonly #sentinels: Sentinels;
+  /** Between the servers, by the port of the one that is reached. */
+  readonly #fronts: ReadonlyMap<number, Proxy>;
 
-  constructor(sentinels: Sentinels, routes: Routes) {
+  constructor(sentinels: Sentinels, routes: Routes, fronts: ReadonlyMap<number, Proxy>) {
     this.#sentinels = sentinels;
     this.routes = routes;
+    this.#fronts = fronts;
   }
 
   get servers(): readonly Server[] {
@@ -68,8 +79,22 @@ class Watched implements Topology, Failovers {
     await this.#sentinels.settle();
   }
 
+  async cutOffPrimary(_lock: string, time: number): Promise<void> {
+    const primary = await this.#sentinels.master();
+    const front = this.#fronts.get(primary.port)!;
+    front.blackHole();
+    try {
+      await this.#sentinels.promoted(primary);
+      await sleep(time);
+    } finally {
+      await front.heal();
+    }
+    await this.#sentinels.settle();
+  }
+
   async stop(): Promise<void> {
     await this.routes.close();
     await this.#sentinels.stop();
+    await Promise.all([...this.#fronts.values()].map((front) => front.close()));
   }
 }

@@ -31,4 +31,6 @@ export interface Failovers {
   killPrimary(lock: string, time: number): Promise<void>;
   /** The primary is frozen, and goes on that long after a replica has taken its place. */
   zombiePrimary(lock: string, time: number): Promise<void>;
+  /** The other servers lose the primary, which clients still reach, until that long after a replica has taken its place. */
+  cutOffPrimary?(lock: string, time: number): Promise<void>;
 }

@@ -6,7 +6,7 @@ import type { Victims } from "./trouble.ts";
 
 export type FailoverFault = Extract<
   Fault,
-  { readonly fault: "fail over" | "kill primary" | "zombie primary" | "move slot" }
+  { readonly fault: "fail over" | "kill primary" | "zombie primary" | "cut off primary" | "move slot" }
 >;
 
 /** How far a replica may be behind its primary when that fails, in milliseconds. */
@@ -28,5 +28,7 @@ export async function failOver(fault: FailoverFault, affliction: Affliction, vic
       return failovers.killPrimary(fault.lock, fault.time);
     case "zombie primary":
       return failovers.zombiePrimary(fault.lock, fault.time);
+    case "cut off primary":
+      return failovers.cutOffPrimary?.(fault.lock, fault.time);
   }
 }

@@ -83,6 +83,7 @@ export class Trouble {
       case "fail over":
       case "kill primary":
       case "zombie primary":
+      case "cut off primary":
       case "move slot":
         // Of those only one at a time, as of those that look after servers only one is at work.
         return this.#with(fault, [topology], undefined, (affliction) => failOver(fault, affliction, this.#victims));

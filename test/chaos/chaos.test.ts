@@ -11,6 +11,13 @@ describe("a plan of chaos", () => {
     expect(lines("1")).not.toEqual(lines("2"));
     expect(lines("1").length).toBeGreaterThan(100);
   });
+
+  it("has only the faults and the ttl that it is limited to", () => {
+    const only = ["freeze client"] as const;
+    const { steps, clients } = drawPlan({ topology: "one", seed: "1", minutes: 5, only, ttl: 4_000 });
+    expect(new Set(steps.map(({ fault }) => fault.fault))).toEqual(new Set(only));
+    expect(new Set(clients.map(({ ttl }) => ttl))).toEqual(new Set([4_000]));
+  });
 });
 
 describe.runIf(process.env["HOLDFAST_LONG"] !== undefined)("chaos with a mistake", { timeout: 120_000 }, () => {

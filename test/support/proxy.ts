@@ -131,7 +131,7 @@ class Link {
   }
 
   destroy(): void {
-    for (const end of this.#ends) if (!end.destroyed) end.resetAndDestroy();
+    for (const end of this.#ends) reset(end);
   }
 
   #carry(from: Socket, to: Socket, direction: Direction): void {
@@ -144,9 +144,19 @@ class Link {
     const later = inOrder(from, to, () => this.#faults.latency());
     from.on("data", (chunk) => later(() => pass(() => to.write(chunk))));
     from.on("end", () => later(() => pass(() => to.end())));
-    from.on("error", () => later(() => pass(() => to.resetAndDestroy())));
+    from.on("error", () => later(() => pass(() => reset(to))));
     from.on("close", () => this.#ends.every((end) => end.destroyed) && this.#faults.gone());
   }
+}
+
+/**
+ * A TCP reset, unless the socket's end is just being sent: libuv refuses to reset it then, and Node keeps it open forever,
+ * and its process with it.
+ */
+export function reset(socket: Socket): void {
+  if (socket.destroyed) return;
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** Runs what it is given after the latency of that moment, in order, and slows the source down to what `to` takes. */

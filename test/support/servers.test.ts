@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { once } from "node:events";
+import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type Server, startServer } from "../../scripts/servers.ts";
-import { type Proxy, startProxy } from "./proxy.ts";
+import { type Proxy, reset, startProxy } from "./proxy.ts";
 import { until } from "./until.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -161,6 +162,18 @@ describe("the proxy", () => {
     expect(await direct.pubsub("NUMSUB", "news")).toEqual(["news", 1]);
     await proxy.heal();
     await until(async () => (await direct.pubsub("NUMSUB", "news"))[1] === 0, "the server saw the client go");
+  });
+
+  test("a reset closes a socket also while its end is being sent", async () => {
+    const { server } = await behindProxy();
+    const socket = connect(server.port, "127.0.0.1");
+    const errors: Error[] = [];
+    socket.on("error", (error) => errors.push(error));
+    await once(socket, "connect");
+    socket.end();
+    reset(socket);
+    await once(socket, "close");
+    expect(errors).toEqual([]);
   });
 
   test("delays in both directions, and keeps the order when the delay ends", async () => {
