@@ -189,7 +189,8 @@ describe.each(places)("$title", ({ scheme, open }) => {
 
   test("steal takes the lock at once; the holder is told and the thief has the larger fence", async () => {
     const name = unique();
-    const lock = await a.acquire(name);
+    // Without pushes it is told at its next renewal.
+    const lock = await a.acquire(name, { ttl: 3_000 });
     await using thief = await b.acquire(name, { steal: true });
     expect(thief.fence).toBeGreaterThan(lock.fence);
     await until(() => lock.signal.aborted, "the holder was told");
@@ -201,7 +202,7 @@ describe.each(places)("$title", ({ scheme, open }) => {
   test("a stolen request rejects with AbortError while its callback still runs", async () => {
     const name = unique();
     const never = deferred();
-    const request = a.request(name, () => never.promise);
+    const request = a.request(name, { ttl: 3_000 }, () => never.promise);
     const refused = rejection(request);
     await until(async () => (await stateOf(b, name)).held.length === 1, "the lock was held");
     await using _ = await b.acquire(name, { steal: true });
@@ -229,7 +230,7 @@ describe.each(places)("$title", ({ scheme, open }) => {
 
   test("forceRelease takes the lock only from those that were expected", async () => {
     const name = unique();
-    await using lock = await a.acquire(name);
+    await using lock = await a.acquire(name, { ttl: 3_000 });
     expect(await b.forceRelease(name, ["somebody else"])).toEqual([]);
     expect(lock.held).toBe(true);
     const [taken] = await b.forceRelease(name, [lock.token]);

@@ -62,7 +62,13 @@ class SharedDriver implements Driver {
   }
 
   async send(command: readonly string[], key?: string): Promise<unknown> {
-    const reply = await this.#call(() => this.#driver.send(command, key));
+    // Written out, because a call of another async function would cost each command two more promises.
+    let reply;
+    try {
+      reply = await outsideContext(() => this.#driver.send(command, key));
+    } catch (error) {
+      throw this.#meant(error);
+    }
     if (reply === KEPT && command[0] !== "GET") throw inTransaction();
     return reply;
   }

@@ -15,6 +15,8 @@ import type { Turn } from "./turn.ts";
  */
 const HELD_BACK = 5;
 
+const NO_RANKS: readonly undefined[] = [];
+
 /** The line that they wait in. */
 interface WaitersOwner {
   readonly lock: string;
@@ -131,7 +133,7 @@ export class Waiters implements PlaceOwner {
     if (this.#opening === place && place.state !== "asked") this.#opening = undefined;
     if (!place.isWaiting) this.#forget(place);
     // The next request wants something else, and takes over the rank of those that have left.
-    this.#proceed(place.state === "over" ? [place.ticket] : []);
+    this.#proceed(place.state === "over" ? [place.ticket] : NO_RANKS);
   }
 
   /** They came before all requests that wait in shared places, and go before them. */
@@ -205,7 +207,7 @@ export class Waiters implements PlaceOwner {
    * @param ranks tickets for the first places that are opened
    * @param least how many places are opened, if there are requests for them
    */
-  #proceed(ranks: readonly (string | undefined)[] = [], least = 0): void {
+  #proceed(ranks: readonly (string | undefined)[] = NO_RANKS, least = 0): void {
     if (this.#isPaused) return;
     if (this.#unplaced.first) this.#openPlaces(ranks, least);
     for (let place = this.#fresh; place && !this.#opening; place = this.#fresh) {
