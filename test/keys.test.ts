@@ -207,5 +207,8 @@ describe("what people see", () => {
   test("a key of another prefix is no lock of ours", () => {
     expect(nameOfKey("lock:", "lease:a")).toBeUndefined();
     expect(nameOfKey("lock:", "{lease:a}:queue")).toBeUndefined();
+    // How the empty name is written, if there is no prefix.
+    const [empty] = lockKeys("", "");
+    expect([nameOfKey("", empty), nameOfKey("lock:", empty)]).toEqual(["", undefined]);
   });
 });

@@ -175,16 +175,19 @@ test("a process that asks again and again behind a holder draws fences, but neve
   await next.release();
 });
 
-test("a lost connection for WATCH is opened again", async (t) => {
+test("a lost connection for WATCH is opened again, however often that happens", async (t) => {
   const stage = await openStage(t);
   const client = stage.client();
   const locks = await stage.manager({ scheme: "set", client });
   await (await locks.acquire(unique())).release();
-  const lock = await locks.acquire(unique(), { renew: false });
   const known = [await stage.redis.client("ID"), await client.client("ID")].map(String);
-  const others = (await connections(stage.redis)).map(({ id }) => id!).filter((id) => !known.includes(id));
-  t.skip(others.length === 0, "This server compares by itself: there is no such connection.");
-  for (const id of others) await stage.redis.call("CLIENT", "KILL", "ID", id);
-  expect(await lock.release()).toBe(true);
+  // There are at most eight at a time.
+  for (let times = 0; times < 10; times++) {
+    const lock = await locks.acquire(unique(), { renew: false });
+    const others = (await connections(stage.redis)).map(({ id }) => id!).filter((id) => !known.includes(id));
+    t.skip(times === 0 && others.length === 0, "This server compares by itself: there is no such connection.");
+    for (const id of others) await stage.redis.call("CLIENT", "KILL", "ID", id);
+    expect(await lock.release()).toBe(true);
+  }
   await cleared(stage.redis);
 });
