@@ -142,6 +142,8 @@ describe("a vote that is pushed before the question is answered that it answers"
     const heard: string[] = [];
     b.scheme.listen({ ...nothing, next: (_, token) => heard.push(token) });
     await ask(a.scheme, holder, true);
+    // Then the lease is brought to the nodes that were not asked.
+    await a.clock.advance(50);
     await until(async () => (await nodes.holders(lock)).every((each) => each === holder.token), "all had voted");
     expect(await ask(b.scheme, waiter, true)).toMatchObject({ kind: "pending" });
     const isListening = async (redis: Nodes["redis"][number]): Promise<boolean> => {

@@ -6,24 +6,20 @@ import type { Session } from "./index.ts";
 export const open6 = (url: string): Promise<Session> => open(url, Redis6);
 export const open5 = (url: string): Promise<Session> => open(url, Redis5 as unknown as typeof Redis6);
 
-/** All are asked, and as soon as a majority has answered, that is it. */
+/** Only a majority is asked, each time another one, and all of it has to answer. */
 export async function openNodes(urls: readonly string[]): Promise<Session> {
-  const nodes = urls.map((url) => new Redis6(url));
-  const [sha] = (await Promise.all(nodes.map((redis) => redis.script("LOAD", compareAndDelete)))) as string[];
+  const all = urls.map((url) => new Redis6(url));
+  const majorities = all.map((_, i) => [...all, ...all].slice(i, i + (all.length >> 1) + 1));
+  let turn = 0;
+  const [sha] = (await Promise.all(all.map((redis) => redis.script("LOAD", compareAndDelete)))) as string[];
   return {
     async acquire(name, ttl) {
       const token = nextToken();
-      await majorityOf(nodes.map((redis) => redis.set(name, token, "PX", ttl, "NX").then(mustBeOk)));
-      return () => majorityOf(nodes.map((redis) => redis.evalsha(sha!, 1, name, token)));
+      const nodes = majorities[turn++ % majorities.length]!;
+      await Promise.all(nodes.map((redis) => redis.set(name, token, "PX", ttl, "NX").then(mustBeOk)));
+      return () => Promise.all(nodes.map((redis) => redis.evalsha(sha!, 1, name, token)));
     },
   };
-}
-
-function majorityOf(answers: readonly Promise<unknown>[]): Promise<void> {
-  let missing = (answers.length >> 1) + 1;
-  return new Promise((resolve, reject) => {
-    for (const answer of answers) answer.then(() => --missing === 0 && resolve(), reject);
-  });
 }
 
 async function open(url: string, Redis: typeof Redis6): Promise<Session> {

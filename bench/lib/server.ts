@@ -43,6 +43,15 @@ export class Server {
     await this.#server.stop();
   }
 
+  /** It keeps its connections and answers nothing. */
+  freeze(): void {
+    this.#server.freeze();
+  }
+
+  thaw(): void {
+    this.#server.thaw();
+  }
+
   /** As if freshly started, but with warm script caches. */
   async clear(): Promise<void> {
     await this.#redis.flushall("SYNC");

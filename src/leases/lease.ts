@@ -86,6 +86,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   readonly #ground: Ground;
   /** Renewal must not extend the lease beyond this time. */
   #end: number | undefined;
+  /** Whole milliseconds, rounded to the safe side, as is the next: V8 keeps such a number in the object itself, and others beside it. */
   #deadline: number;
   /** Infinity if it is not renewed. */
   #renewAt: number;
@@ -121,9 +122,9 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.context = context;
     this.ttl = ttl;
     if (maxHold !== undefined) this.#end = from + maxHold;
-    this.#deadline = this.#atMost(deadline(grantedUntil, from));
+    this.#deadline = Math.floor(this.#atMost(deadline(grantedUntil, from)));
     // If it was due before the grant arrived, or the grant is short, it is due now: the event loop is not late.
-    this.#renewAt = renew ? Math.max(this.#now(), grantedUntil - ttl + ttl * RENEW_AFTER) : Infinity;
+    this.#renewAt = renew ? Math.ceil(Math.max(this.#now(), grantedUntil - ttl + ttl * RENEW_AFTER)) : Infinity;
   }
 
   /** Neither released nor known to be lost. */
@@ -177,7 +178,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   /** From now on: whether it is renewed, and when it ends in any case. */
   limit({ renew, maxHold }: Pick<LeaseTerms, "renew" | "maxHold">): void {
     this.#end = maxHold === undefined ? undefined : this.#now() + maxHold;
-    this.#deadline = this.#atMost(this.#deadline);
+    this.#deadline = Math.floor(this.#atMost(this.#deadline));
     if (!renew) this.#renewAt = Infinity;
     this.#keeper.reschedule(this);
   }
@@ -305,8 +306,8 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#trouble = undefined;
     if (this.#state !== "running") return;
     // The server held it for us all the time, so a deadline that passed while this answer was unread does not count.
-    this.#deadline = Math.max(this.#deadline, this.#atMost(deadline(grantedUntil, askedAt)));
-    if (this.#renewAt < Infinity) this.#renewAt = askedAt + this.ttl * RENEW_AFTER;
+    this.#deadline = Math.max(this.#deadline, Math.floor(this.#atMost(deadline(grantedUntil, askedAt))));
+    if (this.#renewAt < Infinity) this.#renewAt = Math.ceil(askedAt + this.ttl * RENEW_AFTER);
     this.#keeper.reschedule(this);
     events.renewed(this);
   }
@@ -316,7 +317,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     if (this.#state !== "running") return;
     this.#trouble = error;
     const pause = Math.min(this.ttl * RETRY_AFTER, Math.max(this.remaining * RETRY_SOON, SHORTEST_RETRY));
-    if (this.#renewAt < Infinity) this.#renewAt = this.#now() + pause;
+    if (this.#renewAt < Infinity) this.#renewAt = Math.ceil(this.#now() + pause);
     events.trouble("renew", error, this.grant, this, this.context);
     this.#keeper.reschedule(this);
   }

@@ -55,6 +55,7 @@ export class Turn implements Ground, Queued<Turn> {
   grant: Grant;
   readonly terms: Terms;
   readonly leases: Queue<Lease> = new Queue<Lease>();
+  /** Whole milliseconds, as is {@link #confirmedAt}: such numbers need less memory. */
   grantedUntil: number;
   before: Turn | undefined;
   behind: Turn | undefined;
@@ -83,8 +84,8 @@ export class Turn implements Ground, Queued<Turn> {
     this.#place = place;
     this.terms = terms;
     this.grant = { lock, token, mode: terms.mode, fence, permits: terms.permits, durability };
-    this.grantedUntil = until ?? from + terms.ttl;
-    this.#confirmedAt = from;
+    this.grantedUntil = Math.floor(until ?? from + terms.ttl);
+    this.#confirmedAt = Math.floor(from);
     this.#fences = requests.size;
     this.#hearing = owner.room.scheme.hearing(lock);
   }
@@ -134,8 +135,8 @@ export class Turn implements Ground, Queued<Turn> {
   }
 
   extended(extension: Extension, { askedAt, until }: { askedAt: number; until: number }): void {
-    this.#confirmedAt = askedAt;
-    if (extension === "extended") this.grantedUntil = Math.max(this.grantedUntil, until);
+    this.#confirmedAt = Math.floor(askedAt);
+    if (extension === "extended") this.grantedUntil = Math.max(this.grantedUntil, Math.floor(until));
     else if (!this.isOver) {
       this.#isLost = true;
       for (const lease of Array.from(this.leases)) lease.refused(extension);
