@@ -64,6 +64,7 @@ export default defineConfig({
       exclude: ["src/**/*.generated.ts", "src/dashboard/page/**"],
       reporter: ["text", "json-summary"],
       reportsDirectory: ".cache/coverage",
+      reportOnFailure: true,
     },
     // Long enough for a machine that has much other work: no test is about how long something takes.
     testTimeout: 60_000,

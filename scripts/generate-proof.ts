@@ -1,12 +1,14 @@
 /**
- * Writes the figures of docs/proof.md from committed results: simulator/results/, chaos/results/, model/results/ and
- * proof/peers/. With `--check` it only looks whether they are those.
+ * Writes the figures of docs/proof.md from committed results: simulator/results/, chaos/results/, model/results/,
+ * mutation/, proof/peers/ and proof/coverage.json. With `--check` it only looks whether they are those.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { PLANTED } from "../chaos/mistakes/planted.ts";
 import { TOPOLOGIES } from "../chaos/plan/plan.ts";
+import { equivalents, type Figures } from "../mutation/report.ts";
 import type { Results } from "../proof/peers/results.ts";
 import type { Seen } from "../proof/peers/scenario.ts";
+import type { Coverage } from "./keep-coverage.ts";
 import { MISTAKES } from "../simulator/mistakes/mistakes.ts";
 
 interface Run {
@@ -228,6 +230,56 @@ function peers(): string {
   return `Run on ${server}, Node ${node}, with ioredis. Settings: ${settings}.\n\n${overview}\n\n<details><summary>What was seen</summary>\n\n${details.join("\n")}\n\n</details>`;
 }
 
+const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
+const code = (text: string): string => (text === "" ? "nothing" : `\`\` ${text.replaceAll("|", "\\|")} \`\``);
+
+/** What tests notice of changes in the code. */
+function mutation(): string {
+  const results = JSON.parse(read("mutation/results.json")) as Figures;
+  const rows = results.scores.map((each) => [
+    each.area === "Lua" || each.area === "all" ? each.area : `\`${each.area}\``,
+    number(each.mutants),
+    number(each.tried),
+    number(each.killed),
+    number(each.timedOut),
+    number(each.equivalent),
+    number(each.survived),
+    number(each.notCovered),
+    percent(each.score),
+    `${percent(each.from)} to ${percent(each.to)}`,
+  ]);
+  const head = ["where", "mutants", "tried", "killed", "endless", "equivalent", "survived", "not run", "score", "95 %"];
+  const { date, server, node, stryker, seed, tests, leftOut, controls, controlsThatDied, survivors } = results;
+  const words = `${date}, seed \`${seed}\`, ${server}, Node ${node}, mutants of TypeScript by Stryker ${stryker}. Tried with ${number(tests)} tests; ${number(leftOut)} were left out, because they failed or took longer than 3 s. Of ${controls} controls, in which nothing was changed, ${controlsThatDied} died.`;
+  const lines = survivors.map(
+    ({ file, line, what, before, after, isCovered }) =>
+      `- ${file}:${line}, ${what}: ${code(before)} → ${code(after)}${isCovered ? "" : " (not run)"}`,
+  );
+  const listed = equivalents().map(
+    ({ file, line, before, after, reason }) => `- ${file}:${line}: ${code(before)} → ${code(after)}. ${reason}`,
+  );
+  const details = (title: string, all: readonly string[]): string =>
+    `<details><summary>${title}</summary>\n\n${all.join("\n") || "None."}\n\n</details>`;
+  return [table(head, rows), words, details("Who survived", lines), details("Who is equivalent, and why", listed)].join(
+    "\n\n",
+  );
+}
+
+function coverage(): string {
+  const { date, server, node, lines, covered, files, note, folders, below } = JSON.parse(
+    read("proof/coverage.json"),
+  ) as Coverage;
+  const words = `The tests run ${percent(covered / lines)} of the ${number(lines)} lines in ${number(files)} files of src/ (${date}, ${server}, Node ${node}). ${note}`;
+  const rows = folders.map((each) => [
+    `\`src/${each.folder}\``,
+    number(each.lines),
+    percent(each.lines === 0 ? 1 : each.covered / each.lines),
+  ]);
+  const worst = below.map(({ file, percent: run }) => `- ${file}: ${run.toFixed(1)} %`);
+  const details = `<details><summary>Files of which less than 95 % are run</summary>\n\n${worst.join("\n")}\n\n</details>`;
+  return `${words.trim()}\n\n${table(["folder", "lines", "run"], rows)}\n\n${details}`;
+}
+
 const PAGE = new URL("../docs/proof.md", import.meta.url);
 const before = readFileSync(PAGE, "utf8");
 let after = before;
@@ -239,6 +291,8 @@ const BLOCKS = {
   "chaos mistakes": chaosMistakes(),
   soak: soak(),
   peers: peers(),
+  mutation: mutation(),
+  coverage: coverage(),
 };
 for (const [name, text] of Object.entries(BLOCKS)) {
   const block = new RegExp(`(<!-- ${name} -->\n)[^]*?(\n<!-- end -->)`);
