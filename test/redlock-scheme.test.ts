@@ -133,6 +133,20 @@ test("the first request does not wait long for a node that does not say who it i
   expect(await answer).toMatchObject({ kind: "granted" });
 });
 
+describe("a lock that a majority was asked for", () => {
+  test("is kept on all nodes, also if that is asked before they have heard of it", async (t) => {
+    const nodes = await openNodes(t);
+    const own = await openScheme(t, nodes);
+    const held = wish(unique(), own);
+    const answer = await ask(own.scheme, held, true);
+    expect(answer).toMatchObject({ kind: "granted" });
+    const fence = answer.kind === "granted" ? answer.fence : 0;
+    expect(await own.scheme.keep({ ...held, fence }, 20_000, "kept")).toBe("released");
+    // The clock stands still, so nothing else brings it there.
+    await until(async () => (await nodes.holders(held.lock)).every((each) => each === held.token), "all kept it");
+  });
+});
+
 describe("a vote that is pushed before the question is answered that it answers", () => {
   test("does not count: the request asks again, because its client may have sent the question twice", async (t) => {
     const nodes = await openNodes(t);
