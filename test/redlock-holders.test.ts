@@ -84,16 +84,3 @@ test("a node that lost a lock gets it back in the mode that it was downgraded to
   await using beside = await other.acquire(name, { mode: "shared" });
   expect([lock.held, beside.held]).toEqual([true, true]);
 });
-
-test("a writer looks when the leases of readers that are gone have ended, before it would ask by itself", async (t) => {
-  const nodes = await openNodes(t);
-  const name = unique();
-  const { locks: reader, end } = await nodes.open();
-  const writer = await nodes.manager();
-  await reader.acquire(name, { mode: "shared", ttl: 800, renew: false });
-  const written = writer.acquire(name, { waitTimeout: 4_000 });
-  await until(async () => (await writer.query({ name })).pending.length > 0, "it waited");
-  end();
-  await using lock = await written;
-  expect(lock.held).toBe(true);
-});

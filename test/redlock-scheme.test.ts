@@ -192,4 +192,26 @@ describe("a vote that is pushed before the question is answered that it answers"
   });
 });
 
+test("a writer behind readers is told to ask again when their leases end", async (t) => {
+  const nodes = await openNodes(t);
+  const [a, b] = [await openScheme(t, nodes), await openScheme(t, nodes)];
+  const lock = unique();
+  const [reader, writer] = [{ ...wish(lock, a), mode: "shared" as const, ttl: 4_000 }, wish(lock, b)];
+  b.scheme.listen(nothing);
+  expect(await ask(a.scheme, reader, true)).toMatchObject({ kind: "granted" });
+  const pokeAfter = async (): Promise<number> => {
+    const answer = await ask(b.scheme, writer, true);
+    return answer.kind === "pending" ? answer.pokeAfter : NaN;
+  };
+  // While no push can arrive it asks every 250 ms; by itself, after 4.5 s at the earliest.
+  const after = await until(async () => {
+    const next = await pokeAfter();
+    return next !== 250 && next;
+  }, "pushes could be heard");
+  expect(after).toBeLessThan(4_400);
+  await release(a.scheme, { ...reader, fence: 1 });
+  await release(b.scheme, writer);
+  await nodes.cleared();
+});
+
 const nothing: PushListener = { granted() {}, lost() {}, next() {}, missed() {} };
