@@ -28,6 +28,8 @@ const BY_FORCE_WITHIN = 5_000;
 const LOOK_AROUND = 4_000;
 /** Whether a lock is free is known for that long after somebody looked. */
 const LOOK_LASTS = 1_500;
+/** A turn has no more fences than that. */
+const LONGEST_TURN = 100;
 
 /** What it asks of others. */
 export interface QuorumTerms extends Names {
@@ -145,7 +147,10 @@ export class Quorum implements Keeping {
   }
 
   overdue(hold: Hold): number {
-    const ends = this.#servers.map((server) => server.timeOf(voteFor(hold, this.#look(server, hold.terms.lock))));
+    const holds = this.#holdsOf(hold.terms.lock);
+    const ends = this.#servers.map((server) =>
+      server.timeOf(voteFor(hold, this.#look(server, hold.terms.lock), holds)),
+    );
     // Until then a majority keeps it.
     const end = ends.sort((a, b) => b - a)[this.#quorum - 1] ?? -Infinity;
     return end === -Infinity ? Math.max(0, hold.deadlineTime - this.#world.now) : hold.deadlineTime - end;
@@ -343,9 +348,14 @@ function mustGrow(earlier: Hold, later: Hold): boolean {
 }
 
 /** Until when, by the server's clock, it votes for the grant of which this is a turn; -Infinity if it does not. */
-function voteFor({ terms: { token, fence } }: Hold, { holders }: LockRecord): number {
+function voteFor({ terms: { token, fence } }: Hold, { holders }: LockRecord, holds: readonly Hold[]): number {
   const exact = holders.find((holder) => holder.token === token);
   if (exact) return exact.expiry;
+  // Nodes may have been told larger fences than the turn has, before a majority voted with smaller ones.
+  const isOfTurn = ({ terms }: Hold): boolean =>
+    idOf(terms.token) === idOf(token) && terms.fence < fence && fence - terms.fence < LONGEST_TURN;
+  const first = holders.find((holder) => holds.some((hold) => hold.terms.token === holder.token && isOfTurn(hold)));
+  if (first) return first.expiry;
   const isEarlier = (holder: HolderRecord): boolean =>
     idOf(holder.token) === idOf(token) && (holder.fence ?? Infinity) <= fence;
   const [latest] = holders.filter(isEarlier).sort((a, b) => (b.fence ?? 0) - (a.fence ?? 0));

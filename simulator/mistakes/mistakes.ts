@@ -209,7 +209,10 @@ export const MISTAKES = {
   },
   "a turn that goes on after its lock was stolen": {
     file: "waiting/turn.ts",
-    edits: [["!this.#isLost &&\n", ""]],
+    edits: [
+      ["!this.#isLost &&\n", ""],
+      ['if (this.#isLost) this.lose("stolen");', ""],
+    ],
     scheme: "lua",
     breaks: "timely loss",
     crowd: true,
@@ -244,7 +247,8 @@ export const MISTAKES = {
   "a vote that is counted twice": {
     file: "schemes/redlock/claim.ts",
     edits: [
-      ["votes.map(({ vote }) => vote?.last ?? 0),", "votes.flatMap(({ vote }) => [vote?.last ?? 0, vote?.last ?? 0]),"],
+      ["if (said.votes >= quorum) return this.#decide();", "if (2 * said.votes >= quorum) return this.#decide();"],
+      ["votes.map(({ vote }) => vote?.last ?? 0);", "votes.flatMap(({ vote }) => [vote?.last ?? 0, vote?.last ?? 0]);"],
     ],
     scheme: "redlock",
     breaks: "timely loss",
