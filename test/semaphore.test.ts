@@ -123,9 +123,10 @@ describe.each(counting)("$title", ({ open }) => {
   test("permits come back when their own lease ends, and no others", async () => {
     const name = unique();
     const [one, two] = both(name, 3);
-    const long = await one.acquire({ ttl: 60_000 });
-    const short = await one.acquire({ permits: 2, ttl: 60, renew: false });
-    const next = await two.acquire({ permits: 2, ttl: 60_000 });
+    await using long = await one.acquire({ ttl: 60_000 });
+    // Much longer than an answer may take on a busy machine.
+    const short = await one.acquire({ permits: 2, ttl: 600, renew: false });
+    await using next = await two.acquire({ permits: 2, ttl: 60_000 });
     expect(short.held).toBe(false);
     expect((short.signal.reason as LockLostError).reason).toBe("expired");
     expect(await short.release()).toBe(false);
