@@ -705,6 +705,15 @@ describe("an error", () => {
 });
 
 describe("how a request asks", () => {
+  test("under a token that is larger, as text, than those of all earlier requests", async () => {
+    const { clock, scheme, locks } = setUp();
+    for (let i = 0; i < 1_400; i++) watch(locks.acquire(`lock ${i}`));
+    await clock.advance(0);
+    const tokens = scheme.acquires.all.map(({ what }) => what.token);
+    expect(tokens).toHaveLength(1_400);
+    expect(tokens).toEqual(tokens.toSorted());
+  });
+
   test("waiting is asked for unless it may not wait", async () => {
     const on = setUp();
     on.scheme.acquires.always = () => granted();

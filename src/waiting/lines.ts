@@ -142,8 +142,10 @@ export class Lines implements Room {
     if (this.#out > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve));
   }
 
+  /** As text, a later token is larger: nodes order requests that have the same ticket by their tokens. */
   newToken(isCandidacy: boolean): string {
-    return `${this.#clientId}:${isCandidacy ? CANDIDATE : ""}${(this.#tokens++).toString(36)}`;
+    const count = (this.#tokens++).toString(36);
+    return `${this.#clientId}:${isCandidacy ? CANDIDATE : ""}${count.length}${count}`;
   }
 
   sent(): void {
