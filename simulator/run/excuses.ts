@@ -28,6 +28,8 @@ const OLDEST_WORD = 10;
 const SLACK = 20;
 /** A renewal is due after a third of the ttl. */
 const FOR_RENEWAL = 2 / 3;
+/** A lease counts whole milliseconds: its renewal may come later by one, and its end be earlier by two. */
+const ROUNDED = 3;
 /**
  * How many messages a grant may need, there and back: a second question if the server did not know the script, if it
  * waited for the answer before it, or if the first fence of scheme `set` came without a floor. Scheme `redlock` may have
@@ -174,7 +176,7 @@ export class Excuses {
     const ends = holds.map(({ deadlineTime, beganAt }) => (Number.isFinite(deadlineTime) ? deadlineTime : beganAt));
     const at = Math.min(now, ...ends);
     const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
-    const spare = ttl * FOR_RENEWAL - drift(ttl);
+    const spare = ttl * FOR_RENEWAL - drift(ttl) - ROUNDED;
     return (
       this.#isDelayed(attempt, renewal, spare, at - ttl, at) || this.#isTooFar(attempt, ttl) || this.#wasDeaf(attempt)
     );
@@ -216,7 +218,9 @@ export class Excuses {
   /** Whether something explains that an answer took longer than the time. @param alone how long it takes on a good day */
   #isDelayed(attempt: Attempt, alone: number, time: number, from: number, until: number): boolean {
     const { process } = attempt.by;
-    return alone + process.blockedBetween(from, until) + SLACK >= time || this.#isTroubled(attempt, from, until);
+    // A process that is stopped between a look at its clock and the timer that it sets then is late by twice that time.
+    const blocked = process.blockedBetween(from, until) * (process.hitches > 0 ? 2 : 1);
+    return alone + blocked + SLACK >= time || this.#isTroubled(attempt, from, until);
   }
 
   #hasWaited(attempt: Attempt, time: number): boolean {
