@@ -157,7 +157,7 @@ describe("renewal", () => {
     expect(scheme.extends.count).toBe(0);
     await clock.advance(1);
     expect(scheme.extends.all.map(({ what }) => what)).toEqual([
-      { lock: "a", token: "client:0", mode: "exclusive", fence: 7, ttl: TTL },
+      { lock: "a", token: "client:10", mode: "exclusive", fence: 7, ttl: TTL },
     ]);
   });
 
@@ -632,7 +632,7 @@ describe("a lock", () => {
     const { clock, scheme, start } = setUp();
     const lease = start({ renew: false });
     const lock = new Lock(lease);
-    expect(lock).toMatchObject({ name: "a", mode: "exclusive", fence: 7, token: "client:0", held: true });
+    expect(lock).toMatchObject({ name: "a", mode: "exclusive", fence: 7, token: "client:10", held: true });
     expect(lock.remaining).toBe(DEADLINE);
     await clock.advance(DEADLINE);
     expect(lock).toMatchObject({ held: false, remaining: 0 });
