@@ -351,13 +351,13 @@ function mustGrow(earlier: Hold, later: Hold): boolean {
 function voteFor({ terms: { token, fence } }: Hold, { holders }: LockRecord, holds: readonly Hold[]): number {
   const exact = holders.find((holder) => holder.token === token);
   if (exact) return exact.expiry;
+  const isEarlier = (holder: HolderRecord): boolean =>
+    idOf(holder.token) === idOf(token) && (holder.fence ?? Infinity) <= fence;
+  const [latest] = holders.filter(isEarlier).sort((a, b) => (b.fence ?? 0) - (a.fence ?? 0));
+  if (latest) return latest.expiry;
   // Nodes may have been told larger fences than the turn has, before a majority voted with smaller ones.
   const isOfTurn = ({ terms }: Hold): boolean =>
     idOf(terms.token) === idOf(token) && terms.fence < fence && fence - terms.fence < LONGEST_TURN;
   const first = holders.find((holder) => holds.some((hold) => hold.terms.token === holder.token && isOfTurn(hold)));
-  if (first) return first.expiry;
-  const isEarlier = (holder: HolderRecord): boolean =>
-    idOf(holder.token) === idOf(token) && (holder.fence ?? Infinity) <= fence;
-  const [latest] = holders.filter(isEarlier).sort((a, b) => (b.fence ?? 0) - (a.fence ?? 0));
-  return latest?.expiry ?? -Infinity;
+  return first?.expiry ?? -Infinity;
 }
