@@ -2,6 +2,7 @@
 import type { Caller } from "../../caller.ts";
 import type { Timer } from "../../clock.ts";
 import { QueueFullError } from "../../errors.ts";
+import { onNextTurn } from "../../runtime.ts";
 import type { NodeKeys } from "../keys.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { Answer, LockMode, Question } from "../scheme.ts";
@@ -303,8 +304,9 @@ export class Claim implements Asking, Claimed, Worded {
     this.#timer?.cancel();
     const fence = this.last - this.fences + 1;
     this.#fleet.drawn(this.last);
-    // The other nodes are told a little later, unless that was all it wanted.
+    // The other nodes are told behind it, unless that was all it wanted: waiters must find all nodes taken alike.
     if (wasTaken) this.#fleet.won(this, since);
+    if (wasTaken) onNextTurn(() => this.state === "won" && this.#fleet.patience.hurry(this));
     this.#grant = { kind: "granted", fence, fences: this.fences, ...(!wasTaken && { until }) };
     if (this.#question) this.#answer(this.#grant);
     else this.#fleet.granted(this, fence, since);
