@@ -28,6 +28,8 @@ const BY_FORCE_WITHIN = 5_000;
 const LOOK_AROUND = 4_000;
 /** Whether a lock is free is known for that long after somebody looked. */
 const LOOK_LASTS = 1_500;
+/** So soon all nodes have been told of a grant that a majority has made. */
+const TOLD_WITHIN = 100;
 /** A turn has no more fences than that. */
 const LONGEST_TURN = 100;
 
@@ -276,7 +278,7 @@ export class Quorum implements Keeping {
   }
 
   /** Whether more nodes than may have failed at once, of which one lost the lease. */
-  #failure({ terms: { lock, attempt } }: Hold): Cause | undefined {
+  #failure({ beganAt, terms: { lock, attempt } }: Hold): Cause | undefined {
     const { now } = this.#world;
     const { ttl = 30_000 } = attempt.operation;
     const lately = this.#incidents.between(now - ttl - RENEWED_WITHIN, now);
@@ -284,6 +286,8 @@ export class Quorum implements Keeping {
       if (kind === "away" || until < now - ttl || (only !== undefined && only !== lock)) continue;
       // A node that was away lacks the leases that began meanwhile, until they are renewed.
       const late = kind === "forgot" ? 0 : RENEWED_WITHIN;
+      // Right behind a grant the nodes that were not asked first are still to be told.
+      if (from >= beganAt - TOLD_WITHIN && now <= beganAt + TOLD_WITHIN) return CAUSES[kind];
       const nodes = new Set([node]);
       for (const other of lately) {
         if (other.node === undefined || (other.lock !== undefined && other.lock !== lock)) continue;
