@@ -162,7 +162,6 @@ export class RedlockScheme implements Scheme {
     const claim = this.#claims.get(token);
     if (!claim) return "gone";
     await this.#prepare(ttl);
-    this.#fleet.patience.hurry(claim);
     const kept = await new Promise<Release>((answered, failed) =>
       this.#fleet.keep(claim, ttl, label, { answered, failed }),
     );
@@ -171,17 +170,12 @@ export class RedlockScheme implements Scheme {
   }
 
   forget(token: string): void {
-    const claim = this.#claims.get(token);
-    if (!claim) return;
-    this.#fleet.patience.hurry(claim);
-    claim.end();
+    this.#claims.get(token)?.end();
     this.#claims.delete(token);
   }
 
   async handOver({ token }: Grant, heir: LockRequest): Promise<Answer> {
     await this.#prepare(heir.ttl);
-    const old = this.#claims.get(token);
-    if (old) this.#fleet.patience.hurry(old);
     const claim = this.#claimOf(heir as Question, 1);
     const isWon = await this.#win(claim, await this.#fleet.handOver(token, claim));
     return isWon ? { kind: "granted", fence: claim.last } : { kind: "busy" };
@@ -214,7 +208,7 @@ export class RedlockScheme implements Scheme {
     );
     const names = [...new Set(found.flat())].sort();
     const keys = names.flatMap((name) => {
-      const [key, , queue, holders, waiters] = this.#keys.of(name);
+      const [key, , holders, queue, waiters] = this.#keys.of(name);
       return [key, holders, queue, waiters];
     });
     const looks =
@@ -251,14 +245,14 @@ export class RedlockScheme implements Scheme {
 
   /** These nodes vote for it. @returns whether they are a majority, with a fence that they all know; else it is dropped */
   async #win(claim: Claim, drawn: readonly [Node, number][]): Promise<boolean> {
-    for (const link of claim.links.all) link.mayKnow = true;
+    for (const link of claim.links) link.mayKnow = true;
     if (!(await this.#fleet.raise(claim, drawn))) {
       this.#drop(claim, NOBODY);
       return false;
     }
     claim.state = "won";
     // Word that others took it by force may come before word that it has won.
-    const left = claim.links.all.filter((link) => !link.isRobbed).length;
+    const left = claim.links.filter((link) => !link.isRobbed).length;
     if (left < this.#fleet.quorum) this.#listener?.lost(claim.request.lock, claim.request.token, claim.last);
     return true;
   }
@@ -268,12 +262,15 @@ export class RedlockScheme implements Scheme {
     const { keys, token } = claim;
     const lost = claim.state !== "won";
     // What has been asked and not sent must not come behind its release.
-    if (claim.links.isUnsent) this.#fleet.flush();
+    if (claim.links.some(({ out }) => out && !out.isSent)) this.#fleet.flush();
     this.#claims.delete(token);
     const nodes = claim.end();
     if (nodes.length === 0) return report(GONE, caller);
-    const left = (node: Node): void => void (claim.links.to(node).isReleased = true);
-    this.#fleet.release({ keys, token, lost, ttl: claim.request.ttl, left }, nodes, caller);
+    const left = (node: Node): void => void (claim.linkTo(node).isReleased = true);
+    this.#fleet.release({ keys, token, lost, ttl: claim.request.ttl, left }, nodes, {
+      answered: (release) => caller.answered(release),
+      failed: (error) => caller.failed(error),
+    });
   }
 
   #prepare(ttl: number): Promise<void> | undefined {

@@ -9,28 +9,28 @@ import { COMMAND_LIMIT } from "../../drivers/time-limit.ts";
 import type { NodeKeys } from "../keys.ts";
 import { STALE_AFTER } from "../scheme.ts";
 import type { Extension, HolderState, LockRequest, Release } from "../scheme.ts";
-import { judgeLeaving, Leave, Withdrawal } from "./leave.ts";
 import { Marks } from "./marks.ts";
 import { Node } from "./node.ts";
-import type { Item } from "./call.ts";
-import type { NodeSettings } from "./node.ts";
-import { Patience } from "./patience.ts";
-import type { Young } from "./patience.ts";
-import { Poll } from "./poll.ts";
-import type { Vote } from "./poll.ts";
-import { readRenewal } from "./replies.ts";
+import type { Item, NodeSettings } from "./node.ts";
+import { failing, poll } from "./poll.ts";
+import type { Heard, Judge } from "./poll.ts";
+import { judgeLeaving, leaving, readRenewal } from "./replies.ts";
 import { DECIDED_WITHIN, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
 import type { Said } from "./verdict.ts";
 
-/** The first request waits no longer than this for a majority of the nodes to say who they are. */
+/** The first request waits no longer than this for nodes to say who they are. */
 const INTRODUCTION = 1_000;
 /** And meets those that do not count yet again after that time, in milliseconds. */
 const RETRY = 20;
 /** Who did not answer in time is not asked first for that long. */
 const LAGGING = 10_000;
+/** A majority may take that many times what it usually takes before the rest is asked, too; in milliseconds at least. */
+const PATIENCE = 3;
+const LEAST_PATIENCE = 2;
+const MOST_PATIENCE = 50;
 /** How often connections that were lost are looked at, in milliseconds. */
 const LOOK_INTERVAL = 250;
-/** When a majority has told what it knows, or who it is, the rest has this long. */
+/** When a majority has told what is on it, the rest has this long. */
 const GRACE = 100;
 /** Fences are proposed so far ahead of our clock, in microseconds, that managers whose clocks differ propose alike. */
 const LEAD = 1_000_000;
@@ -44,7 +44,7 @@ export interface FleetSettings extends NodeSettings {
 }
 
 /** A request, as far as all nodes are asked about it together. */
-export interface Claimed extends Pick<LockRequest, "lock" | "token">, Young {
+export interface Claimed extends Pick<LockRequest, "lock" | "token"> {
   readonly keys: NodeKeys;
   readonly request: LockRequest;
   /** How many fences its grant carries. */
@@ -87,11 +87,11 @@ export class Fleet {
   #looking: Timer | undefined;
   #lead = LEAD;
   #proposed = 0;
-  readonly patience: Patience;
+  /** How long a renewal takes of late. */
+  #usual = 0;
 
   constructor(drivers: readonly Driver[], clock: Clock, settings: FleetSettings, events: FleetEvents) {
     this.clock = clock;
-    this.patience = new Patience(clock);
     this.#settings = settings;
     this.#events = events;
     this.#marks = new Marks(clock, settings);
@@ -143,15 +143,10 @@ export class Fleet {
     this.#laggingUntil = node.lagsUntil = this.clock.now() + LAGGING;
   }
 
-  /** It asks a majority: take it to the other nodes if it is not over soon. */
-  watch(claim: Claimed): void {
-    this.patience.add(claim, this.limit(claim.request.ttl) / 4);
-  }
-
-  /** A majority has voted for what was asked then. */
-  won(claim: Claimed, askedAt: number): void {
-    if (this.patience.has(claim)) this.patience.took(this.clock.now() - askedAt);
-    else this.watch(claim);
+  /** How long a majority may take before the rest is asked. */
+  patience(ttl: number): number {
+    const usual = Math.max(LEAST_PATIENCE, PATIENCE * this.#usual);
+    return Math.min(usual, MOST_PATIENCE, this.limit(ttl) / 4);
   }
 
   /** How long a node may take to answer. */
@@ -163,11 +158,8 @@ export class Fleet {
   /** Before anything is asked for that lasts that long. Undefined if there is nothing to wait for. */
   prepare(ttl: number): Promise<void> | undefined {
     if (ttl > this.#marks.largestTtl) this.#marks.largestTtl = ttl;
-    if (this.#isIntroduced) {
-      if (this.#marks.faults.size === 0) return undefined;
-      const [fault] = this.#marks.faults.values();
-      return Promise.reject(fault);
-    }
+    for (const fault of this.#marks.faults.values()) if (this.#isIntroduced) return Promise.reject(fault);
+    if (this.#isIntroduced) return undefined;
     return (this.#introduction ??= this.#introduce(ttl).finally(() => (this.#introduction = undefined)));
   }
 
@@ -180,42 +172,56 @@ export class Fleet {
   }
 
   extend(claim: Claimed, ttl: number, caller: Caller<Extension>, how = ""): void {
-    this.patience.remove(claim);
     const askedAt = this.clock.now();
-    const { nodes, clock } = this;
-    const poll = new Poll<Extension>(
-      { nodes, all: nodes, limit: this.limit(ttl), clock },
+    const limit = this.limit(ttl);
+    this.#poll(
+      this.nodes,
+      limit,
+      (node, heard) => {
+        const hears = { answered: (reply: unknown) => heard(readRenewal(node, reply)), failed: failing(heard) };
+        node.ask("renew", claim.renewal(node, ttl, hears, how));
+      },
       (said) => {
-        const verdict = judgeRenewal(said, nodes.length);
-        if (verdict) this.patience.took(clock.now() - askedAt);
+        const verdict = judgeRenewal(said, this.nodes.length);
+        if (verdict) this.#usual += (this.clock.now() - askedAt - this.#usual) / 8;
         return verdict;
       },
       caller,
     );
-    for (const node of nodes) {
-      const answered = (reply: unknown): void => poll.heard(node, readRenewal(node, reply));
-      const failed = (cause: unknown): void => poll.heard(node, { kind: "failed", cause });
-      node.ask("renew", claim.renewal(node, ttl, { answered, failed }, how));
-    }
   }
 
   /** Let what the claim holds end after exactly that time, under another label. */
   keep({ keys, token }: Claimed, ttl: number, label: string, caller: Caller<Release>): void {
-    const { nodes, clock } = this;
-    const judge = (said: readonly Vote[]): Release | undefined => judgeLeaving(said, nodes.length, nodes.length);
-    const poll = new Poll({ nodes, all: nodes, limit: COMMAND_LIMIT, clock }, judge, caller);
-    const args = [token, String(ttl), label];
-    for (const node of nodes) node.ask("keep", new Leave(node, poll, keys, args));
+    this.#poll<Release>(
+      this.nodes,
+      COMMAND_LIMIT,
+      (node, heard) => {
+        const args = [token, String(ttl), label];
+        node.ask("keep", { keys, args, isOver: false, ...leaving(node, heard) });
+      },
+      (said) => judgeLeaving(said, this.nodes.length, this.nodes.length),
+      caller,
+    );
   }
 
   /** @param nodes those that may know the token @param ttl how long something may be left of it */
   release({ keys, token, lost, ttl, left }: Leaving, nodes: readonly Node[], caller: Caller<Release>): void {
-    const { nodes: all, clock } = this;
-    const until = clock.now() + Math.max(ttl, STALE_AFTER);
-    const args = [token, lost ? "1" : "0"];
-    const judge = (said: readonly Vote[]): Release | undefined => judgeLeaving(said, nodes.length, all.length);
-    const poll = new Poll({ nodes, all, clock }, judge, caller);
-    for (const node of nodes) node.release(new Withdrawal(node, poll, { keys, args, token, until }, left));
+    const until = this.clock.now() + Math.max(ttl, STALE_AFTER);
+    this.#poll<Release>(
+      nodes,
+      COMMAND_LIMIT,
+      (node, heard) => {
+        const args = [token, lost ? "1" : "0"];
+        const hears = leaving(node, heard);
+        const answered = (reply: unknown): void => {
+          left?.(node);
+          hears.answered(reply);
+        };
+        node.release({ keys, args, token, until, isOver: false, ...hears, answered });
+      },
+      (said) => judgeLeaving(said, nodes.length, this.nodes.length),
+      caller,
+    );
   }
 
   /** Take the lock by force, on all nodes, at least on a majority. Resolves with the last fence and with the victims. */
@@ -325,8 +331,17 @@ export class Fleet {
   close(): void {
     this.#isClosed = true;
     this.#looking?.cancel();
-    this.patience.close();
     for (const node of this.nodes) node.close();
+  }
+
+  #poll<R>(
+    nodes: readonly Node[],
+    limit: number,
+    ask: (node: Node, heard: Heard) => void,
+    judge: Judge<R>,
+    caller: Caller<R>,
+  ): void {
+    poll({ nodes, all: this.nodes, limit, clock: this.clock }, ask, judge, caller);
   }
 
   #look(): void {

@@ -5,13 +5,15 @@
  */
 import type { Clock } from "../../clock.ts";
 import { SchemeError } from "../../errors.ts";
-import { nameOfKey, nodeKey, noteKey } from "../keys.ts";
-import { keysOf } from "../scan.ts";
+import { nameOfKey, nodeKey, noteKey, scanPattern } from "../keys.ts";
 import { SILENT_AFTER } from "./node.ts";
 import type { Meeting, Node } from "./node.ts";
 import * as lua from "./scripts.generated.ts";
 import { DECIDED_WITHIN, quorumOf } from "./verdict.ts";
 import { integerOf, listOf, textOf } from "../set/replies.ts";
+
+/** This many keys are looked at in one call. */
+const STEP = 1_000;
 
 interface Remembered {
   readonly mark: string;
@@ -204,11 +206,17 @@ export class Marks implements Meeting {
   /** Milliseconds that the longest lease has left that the node knows: its locks' keys say so. */
   async #longestLease(node: Node): Promise<number> {
     let longest = 0;
-    for await (const keys of keysOf((command) => node.send(command), this.#prefix)) {
-      const locks = keys.filter((key) => nameOfKey(this.#prefix, key) !== undefined && !isQueue(key));
+    let cursor = "0";
+    do {
+      const reply = await node.send(["SCAN", cursor, "MATCH", scanPattern(this.#prefix), "COUNT", String(STEP)]);
+      const [next, keys] = listOf(reply, "SCAN", 2);
+      const locks = listOf(keys, "SCAN")
+        .map(String)
+        .filter((key) => nameOfKey(this.#prefix, key) !== undefined && !isQueue(key));
       const lefts = await Promise.all(locks.map((key) => node.send(["PTTL", key])));
       longest = Math.max(longest, ...lefts.map(Number));
-    }
+      cursor = String(next);
+    } while (cursor !== "0");
     return longest;
   }
 
