@@ -17,7 +17,7 @@ const alone = ["test/memory.test.ts", "test/waiting.test.ts", "test/reentrancy.t
 
 const files = [
   "acl,bounds,client-state,close,compare,conformance,contexts,downgrade,durability,events,fence,followers,glob,hand-over",
-  "holds,key-prefix,keys,lease,lua,model,once,order,query,queue,redlock-fences,redlock-holders,redlock-scheme,redlock-votes",
+  "holds,key-prefix,keys,lease,lua,model,once,order,query,queue,redlock-fences,redlock-scheme",
   "release,schedule,semaphore,set,several,share,web-locks",
 ];
 const folders = ["doctor/eviction", "faults/{cleanup,errors,fences,foreign,leases,redlock,waiters}"];

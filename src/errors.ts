@@ -144,7 +144,7 @@ export function mismatch(lock: string, wanted: number | undefined, used: number 
 export type LossReason =
   /** The lease expired before it was renewed, or the key disappeared from the server. */
   | "expired"
-  /** Someone took it with `steal` or by force. */
+  /** Another client has it: someone took it with `steal` or by force, or the server lost its data and granted it again. */
   | "stolen"
   /**
    * The lease expired while the server could not be reached to renew it, or too few replicas acknowledged the renewal
@@ -178,7 +178,9 @@ function whyLost(reason: LossReason, cause: unknown, blocked: number | undefined
   if (reason === "expired") {
     return `the lease expired before it could be renewed, or the key disappeared from the server. ${stop}`;
   }
-  if (reason === "stolen") return `another client took it by force. ${stop}`;
+  if (reason === "stolen") {
+    return `another client has it now: it was taken by force, or the server lost its data. ${stop}`;
+  }
   if (reason === "closed") return `its LockManager was closed. ${stop}`;
   return cause instanceof DurabilityError
     ? `too few replicas or disks acknowledged its renewal in time. ${stop}`

@@ -23,7 +23,7 @@ export class Order {
   readonly #incidents: Incidents;
   readonly #verdict: Verdict;
   readonly #places = new Map<string, Place>();
-  /** By manager and ticket: when a server first heard of it. A place that is left leaves its ticket to the next. */
+  /** By manager and ticket: when its first place was born. A place that is left leaves its ticket to the next. */
   readonly #tickets = new Map<string, number>();
 
   constructor(world: World, quorum: number, incidents: Incidents, verdict: Verdict) {
@@ -43,8 +43,8 @@ export class Order {
       // What stands behind the token says how it asks.
       if (command[i + 1] !== "bid" && command[i + 1] !== "back") continue;
       const ticket = `${word.slice(0, word.indexOf(":"))} ${command[i + 6]}`;
-      if (!this.#tickets.has(ticket)) this.#tickets.set(ticket, now);
-      place.bornAt = Math.min(place.bornAt, this.#tickets.get(ticket) as number);
+      place.bornAt = Math.min(place.bornAt, this.#tickets.get(ticket) ?? Infinity);
+      this.#tickets.set(ticket, place.bornAt);
       if (place.nodes.add(node).size === this.#quorum) place.knownAt = Math.min(place.knownAt, now);
     }
   }

@@ -170,6 +170,7 @@ export class Excuses {
     if (reason === "stolen") return operation.locks.some((lock) => this.#terms.isForcing(by.process.name, lock));
     // What its program has limited ends in time.
     if (this.#isOver(attempt, longestHold(operation))) return true;
+    if (this.#wasDeaf(attempt)) return true;
     if (operation.renew === false) return this.#isOver(attempt, ttlOf(attempt));
     const ttl = ttlOf(attempt);
     // Whoever never believed, because its process stood still before its code began, has no deadline.
@@ -177,9 +178,7 @@ export class Excuses {
     const at = Math.min(now, ...ends);
     const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
     const spare = ttl * FOR_RENEWAL - drift(ttl) - ROUNDED;
-    return (
-      this.#isDelayed(attempt, renewal, spare, at - ttl, at) || this.#isTooFar(attempt, ttl) || this.#wasDeaf(attempt)
-    );
+    return this.#isDelayed(attempt, renewal, spare, at - ttl, at) || this.#isTooFar(attempt, ttl);
   }
 
   /** Whether the nodes are so far that they do not answer in the time that they have. */
