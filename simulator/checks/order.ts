@@ -1,4 +1,5 @@
 /** First come, first served, over several servers: who asks for a lock behind a request that a majority knows is behind it. */
+import type { Reply } from "../server/wire.ts";
 import type { World } from "../world/world.ts";
 import type { Hold } from "./attempt.ts";
 import type { Incidents } from "./incidents.ts";
@@ -13,7 +14,7 @@ interface Place {
   /** When the first server heard of it, or of another place of its manager with its ticket, in the world's time. */
   bornAt: number;
   readonly nodes: Set<number>;
-  /** When a majority had it in their queues. */
+  /** When a majority had it in their queues, or had let it in; Infinity if thefts have left no majority. */
   knownAt: number;
 }
 
@@ -46,6 +47,15 @@ export class Order {
       place.bornAt = Math.min(place.bornAt, this.#tickets.get(ticket) ?? Infinity);
       this.#tickets.set(ticket, place.bornAt);
       if (place.nodes.add(node).size === this.#quorum) place.knownAt = Math.min(place.knownAt, now);
+    }
+  }
+
+  /** A server was told of a theft: whoever it had let in stands in its queue again only once it has asked again. */
+  robbed(reply: Reply | undefined, node: number): void {
+    if (!Array.isArray(reply)) return;
+    for (const word of reply.flat()) {
+      const place = this.#places.get(String(word));
+      if (place?.nodes.delete(node) && place.nodes.size < this.#quorum) place.knownAt = Infinity;
     }
   }
 
