@@ -167,6 +167,8 @@ export class Excuses {
     const isTakenBefore =
       holds.length === 0 && operation.locks.some((lock) => this.#terms.keeping().takenAt(lock) >= attempt.askedAt);
     if (isTaken || isTakenBefore) return true;
+    // If its clock stood still, its lease is not over for it when it finds the lock with the next holder.
+    if (by.process.hasSlept && this.#isTroubled(attempt, attempt.askedAt, now)) return true;
     // Of several who read under one grant, those of the thief's own process hear of it before the server does.
     if (reason === "stolen") return operation.locks.some((lock) => this.#terms.isForcing(by.process.name, lock));
     // What its program has limited ends in time.
