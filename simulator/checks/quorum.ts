@@ -356,10 +356,10 @@ function idOf(token: string): string {
   return token.slice(0, token.indexOf(":"));
 }
 
-/** Readers that asked before another reader began may have been granted the lock before it. */
+/** Readers that asked before another reader began may have been granted the lock before it, but with another fence. */
 function mustGrow(earlier: Hold, later: Hold): boolean {
   const areReaders = earlier.terms.mode === "shared" && later.terms.mode === "shared";
-  return !areReaders || later.terms.attempt.askedAt >= earlier.beganAt;
+  return !areReaders || later.terms.fence === earlier.terms.fence || later.terms.attempt.askedAt >= earlier.beganAt;
 }
 
 /** Until when, by the server's clock, it votes for the grant of which this is a turn; -Infinity if it does not. */
