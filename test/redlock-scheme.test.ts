@@ -127,11 +127,7 @@ describe("a vote that is pushed before the question is answered that it answers"
     await ask(a.scheme, holder, true);
     await until(async () => (await nodes.holders(lock)).every((each) => each === holder.token), "all had voted");
     expect(await ask(b.scheme, waiter, true)).toMatchObject({ kind: "pending" });
-    const isListening = async (redis: Nodes["redis"][number]): Promise<boolean> => {
-      const [, count] = (await redis.call("PUBSUB", "NUMSUB", `lock:push:${b.clientId}`)) as [string, number];
-      return count === 1;
-    };
-    await until(async () => (await Promise.all(nodes.redis.map(isListening))).every(Boolean), "pushes could be heard");
+    await listening(nodes, b);
 
     const letGo = b.hold();
     const records = (): Promise<(string | null)[]> =>
@@ -143,11 +139,7 @@ describe("a vote that is pushed before the question is answered that it answers"
     await until(isAsked, "all had the question");
     await release(a.scheme, { ...holder, fence: 1 });
     await until(async () => (await nodes.holders(lock)).every((each) => each === waiter.token), "all had voted for it");
-    // Behind the votes on each channel.
-    for (const redis of nodes.redis) {
-      await redis.publish(`lock:push:${b.clientId}`, `next 0 0 ${waiter.token} lock:${lock}`);
-    }
-    await until(() => heard.length >= nodes.redis.length, "the votes had come");
+    await heardAll(nodes, b, waiter, heard);
     expect(isAnswered).toBe(false);
 
     const asked = [...b.asked];
@@ -158,5 +150,45 @@ describe("a vote that is pushed before the question is answered that it answers"
     await nodes.cleared();
   });
 });
+
+test("a vote that was taken by force before its answer came does not count", async (t) => {
+  const nodes = await openNodes(t);
+  const [a, b] = [await openScheme(t, nodes), await openScheme(t, nodes)];
+  const lock = unique();
+  const [thief, robbed] = [wish(lock, a), wish(lock, b)];
+  const heard: string[] = [];
+  b.scheme.listen({ ...nothing, next: (_, token) => heard.push(token) });
+  const other = wish(unique(), b, 2);
+  expect(await ask(b.scheme, other, true)).toMatchObject({ kind: "granted" });
+  await release(b.scheme, { ...other, fence: 1 });
+  await listening(nodes, b);
+
+  const letGo = b.hold();
+  const answer = ask(b.scheme, robbed, true);
+  const votes = async (): Promise<number> =>
+    (await nodes.holders(lock)).filter((each) => each === robbed.token).length;
+  await until(async () => (await votes()) >= 2, "a majority had voted");
+  expect(await a.scheme.steal(thief)).toMatchObject({ kind: "granted" });
+  await heardAll(nodes, b, robbed, heard);
+  letGo();
+  expect(await answer).toMatchObject({ kind: "pending" });
+  await release(a.scheme, { ...thief, fence: 1 });
+  await release(b.scheme, robbed);
+  await nodes.cleared();
+});
+
+async function listening(nodes: Nodes, { clientId }: OpenScheme): Promise<void> {
+  const isListening = async (redis: Nodes["redis"][number]): Promise<boolean> => {
+    const [, count] = (await redis.call("PUBSUB", "NUMSUB", `lock:push:${clientId}`)) as [string, number];
+    return count === 1;
+  };
+  await until(async () => (await Promise.all(nodes.redis.map(isListening))).every(Boolean), "pushes could be heard");
+}
+
+/** Everything that was pushed so far: a message comes behind it on each channel. */
+async function heardAll(nodes: Nodes, { clientId }: OpenScheme, of: Asking, heard: string[]): Promise<void> {
+  for (const redis of nodes.redis) await redis.publish(`lock:push:${clientId}`, `next 0 0 ${of.token} lock:${of.lock}`);
+  await until(() => heard.length >= nodes.redis.length, "the pushes had come");
+}
 
 const nothing: PushListener = { granted() {}, lost() {}, next() {}, missed() {} };

@@ -7,12 +7,14 @@ import type { NodeKeys } from "../keys.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { Answer, LockMode, Question } from "../scheme.ts";
 import type { Claimed, Fleet } from "./fleet.ts";
-import { Asked, isPlain, isUnreachable, Link, Renewal } from "./link.ts";
+import { Asked, isUnreachable, Link, Renewal } from "./link.ts";
 import type { Asking, How } from "./link.ts";
 import type { Item, Node } from "./node.ts";
 import { countHolders, pending } from "./pending.ts";
 import { tooLate } from "./poll.ts";
 import { DECIDED_WITHIN, judgeVotes, noQuorum } from "./verdict.ts";
+import { isPlain, leaseWords, questionWords } from "./words.ts";
+import type { Worded } from "./words.ts";
 
 /** A request with some votes and no majority asks again after that time. */
 const BID_PAUSE = 20;
@@ -33,7 +35,7 @@ type State = "new" | "taking" | "queued" | "won" | "over";
 
 const NOBODY: Caller<unknown> = { answered: () => {}, failed: () => {} };
 
-export class Claim implements Asking, Claimed {
+export class Claim implements Asking, Claimed, Worded {
   readonly lock: string;
   readonly token: string;
   readonly keys: NodeKeys;
@@ -44,17 +46,17 @@ export class Claim implements Asking, Claimed {
   mode: LockMode;
   /** The last of its fences. */
   last = 0;
+  /** The same for all nodes, so that they draw the same fences. */
+  proposal = 0;
+  place: number | undefined;
   readonly #fleet: Fleet;
   /** What was asked for, as it was asked last. */
   #request: Question;
   #question: Question | undefined;
   /** The highest ticket that each node has told of. */
   readonly #heard = new Map<Link, number>();
-  #ticket: number | undefined;
   #timer: Timer | undefined;
   #numbers = 0;
-  /** The same for all nodes, so that they draw the same fences. */
-  #proposal = 0;
   #grant: Answer | undefined;
   #insisted = false;
   #heeding: (() => void)[] = [];
@@ -93,7 +95,7 @@ export class Claim implements Asking, Claimed {
     this.#insisted = false;
     if (this.state === "won") return this.#askAgain();
     if (this.state === "new" && question.ticket === undefined) return this.#take();
-    this.#ticket ??= Number(question.ticket);
+    this.place ??= Number(question.ticket);
     this.state = "queued";
     this.#bid();
   }
@@ -112,6 +114,7 @@ export class Claim implements Asking, Claimed {
     else this.#bidSoon();
   }
 
+  /** Its vote was taken by force: it does not count either if the answer that tells of it is still on its way. */
   robbed(node: Node): void {
     const link = this.linkTo(node);
     link.vote = undefined;
@@ -133,7 +136,7 @@ export class Claim implements Asking, Claimed {
 
   #take(): void {
     this.state = "taking";
-    this.#proposal = this.#fleet.propose();
+    this.proposal = this.#fleet.propose();
     const { quorum } = this.#fleet;
     // Its lease is counted from this question on, so votes in answer to an earlier one would end before it.
     for (const link of this.links) {
@@ -153,7 +156,7 @@ export class Claim implements Asking, Claimed {
   }
 
   #bid(): void {
-    this.#proposal = this.#fleet.propose();
+    this.proposal = this.#fleet.propose();
     for (const link of this.links) if (!link.out) this.#put(link, "bid");
     this.#after(this.#fleet.limit(this.#request.ttl), () => this.#timeOut());
   }
@@ -163,30 +166,14 @@ export class Claim implements Asking, Claimed {
     link.wasAsked = true;
     if (how !== "raise") {
       link.vote = undefined;
-      link.isOvertaken = false;
+      link.isOvertaken = link.isRobbed = false;
       link.number = ++this.#numbers;
       link.askedAt = this.#fleet.clock.now();
     }
     link.said = link.refusal = undefined;
-    const asked = (link.out = new Asked(this, link, how, this.#words(link, how), insists, this.last));
+    const asked = (link.out = new Asked(this, link, how, questionWords(this, link, how), insists, this.last));
     if (how === "raise") link.node.ask("renew", asked);
     else link.node.ask(how === "take" && isPlain(this.#request) ? "take" : "ask", asked);
-  }
-
-  #words(link: Link, how: How): string[] {
-    const { token, mode, ttl, label, waiting, maxQueue, wait, ticket } = this.#request;
-    if (how === "raise") return this.#lease(Math.min(ttl, CLAIM_WINDOW));
-    if (how === "take" && isPlain(this.#request)) return [ttl, this.fences, token, this.#proposal].map(String);
-    // Who has been told that it waits is not refused any more.
-    const most = wait && ticket === undefined ? (maxQueue ?? "") : "";
-    const listens = link.node.listens ? 1 : 0;
-    const asked = [this.fences, this.#proposal, this.#ticket ?? 0, link.number, waiting, listens, most];
-    return [token, how, mode, ttl, ...asked, label].map(String);
-  }
-
-  #lease(ttl: number, how = ""): string[] {
-    const first = this.last - this.fences + 1;
-    return [this.token, how, how || this.mode, first, this.last, ttl, this.#request.label].map(String);
   }
 
   sent(link: Link): void {
@@ -208,6 +195,7 @@ export class Claim implements Asking, Claimed {
     if (asked.how === "raise") this.#raised(link, asked, reply);
     else if (Array.isArray(reply) && link.isOvertaken) return this.#put(link, "bid");
     else if (Array.isArray(reply)) link.refused(reply as unknown[]);
+    else if (Number(reply) > 0 && link.isRobbed) return this.#put(link, asked.how);
     else if (Number(reply) > 0) this.#count(link, Number(reply), asked.how);
     else {
       link.said = "no";
@@ -280,7 +268,7 @@ export class Claim implements Asking, Claimed {
       else this.#fail();
     } else if (this.#heard.size >= quorum) {
       // One more than the highest that a majority has seen.
-      this.#ticket = Math.max(...this.#heard.values(), 1);
+      this.place = Math.max(...this.#heard.values(), 1);
       this.state = "queued";
       this.#bid();
     } else if (unasked > 0) this.#takeMore();
@@ -299,7 +287,7 @@ export class Claim implements Asking, Claimed {
     if (out === 0) this.#timer?.cancel();
     if (isHeld) for (const link of votes) if (!link.out) this.#put(link, "back");
     if (!isHeld && out === 0 && (votes.length > 0 || others.size > 1)) this.#bidSoon();
-    this.#request.ticket = String(this.#ticket);
+    this.#request.ticket = String(this.place);
     this.#answer(pending(refusals, quorum, this.#fleet.hearing !== undefined));
   }
 
@@ -333,7 +321,7 @@ export class Claim implements Asking, Claimed {
   }
 
   renewal(node: Node, ttl: number, caller: Caller<unknown>, how = ""): Item {
-    return new Renewal(this, this.linkTo(node), this.#lease(ttl, how), caller);
+    return new Renewal(this, this.linkTo(node), leaseWords(this, ttl, how), caller);
   }
 
   #askAgain(): void {
@@ -344,7 +332,7 @@ export class Claim implements Asking, Claimed {
         if (extension === "extended" && this.#grant?.kind === "granted")
           return this.#answer({ ...this.#grant, until: askedAt + this.#request.ttl });
         this.state = "queued";
-        this.#ticket ??= Number(this.#request.ticket ?? 1);
+        this.place ??= Number(this.#request.ticket ?? 1);
         this.#bid();
       },
       failed: (error) => this.#tell((question) => question.failed(error)),

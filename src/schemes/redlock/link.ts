@@ -3,7 +3,6 @@ import type { Caller } from "../../caller.ts";
 import { unknownReply } from "../../drivers/replies.ts";
 import { SchemeError } from "../../errors.ts";
 import type { NodeKeys } from "../keys.ts";
-import type { Question } from "../scheme.ts";
 import type { Item, Node } from "./node.ts";
 import type { Refusal } from "./pending.ts";
 import type { Said } from "./verdict.ts";
@@ -164,11 +163,6 @@ export class Renewal implements Item {
   failed(error: unknown): void {
     this.#caller.failed(error);
   }
-}
-
-/** What the script `take` is for. */
-export function isPlain({ mode, label, waiting, wait }: Question): boolean {
-  return mode === "exclusive" && label === "" && waiting === 1 && wait;
 }
 
 /** The server may be there again, if it is asked again. */
