@@ -208,7 +208,7 @@ export class RedlockScheme implements Scheme {
     );
     const names = [...new Set(found.flat())].sort();
     const keys = names.flatMap((name) => {
-      const [key, , holders, queue, waiters] = this.#keys.of(name);
+      const [key, , queue, holders, waiters] = this.#keys.of(name);
       return [key, holders, queue, waiters];
     });
     const looks =

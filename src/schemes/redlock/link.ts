@@ -3,7 +3,8 @@ import type { Caller } from "../../caller.ts";
 import { unknownReply } from "../../drivers/replies.ts";
 import { SchemeError } from "../../errors.ts";
 import type { NodeKeys } from "../keys.ts";
-import type { Item, Node } from "./node.ts";
+import type { Item } from "./call.ts";
+import type { Node } from "./node.ts";
 import type { Refusal } from "./pending.ts";
 import type { Said } from "./verdict.ts";
 
