@@ -267,10 +267,7 @@ export class RedlockScheme implements Scheme {
     const nodes = claim.end();
     if (nodes.length === 0) return report(GONE, caller);
     const left = (node: Node): void => void (claim.linkTo(node).isReleased = true);
-    this.#fleet.release({ keys, token, lost, ttl: claim.request.ttl, left }, nodes, {
-      answered: (release) => caller.answered(release),
-      failed: (error) => caller.failed(error),
-    });
+    this.#fleet.release({ keys, token, lost, ttl: claim.request.ttl, left }, nodes, caller);
   }
 
   #prepare(ttl: number): Promise<void> | undefined {

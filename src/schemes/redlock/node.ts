@@ -122,25 +122,16 @@ export class Node {
     if (this.#drops >= 0 && this.#drops !== this.driver.drops) this.#probe();
   }
 
-  /** Drop a token, behind all that was asked for it; if the node does not hear it, once it is back. */
+  /** Drop a token, behind all that was asked for it, or once the node is back. If sending it fails, the item owes it. */
   release(item: Item & Debt): void {
-    if (this.#trouble !== undefined) {
-      this.#owe(item);
-      return refuse(item, this.#trouble);
-    }
-    this.#lanes.release({
-      keys: item.keys,
-      args: item.args,
-      isOver: false,
-      answered: (reply) => item.answered(reply),
-      failed: (error) => {
-        this.#owe(item);
-        item.failed(error);
-      },
-    });
+    if (this.#trouble === undefined) return this.#lanes.release(item);
+    const { keys, args, token, until } = item;
+    this.owe({ keys, args, token, until });
+    refuse(item, this.#trouble);
   }
 
-  #owe(debt: Debt): void {
+  /** It has not heard of that: tell it once it is back. */
+  owe(debt: Debt): void {
     if (this.#owed.add(debt) && this.#trouble === undefined) this.#later();
   }
 
@@ -299,8 +290,9 @@ export class Node {
   }
 
   #pay(): void {
-    for (const { keys, args, token, until } of this.#owed.take()) {
-      this.release({ keys, args, token, until, isOver: false, answered() {}, failed() {} });
+    for (const debt of this.#owed.take()) {
+      const { keys, args } = debt;
+      this.#lanes.release({ keys, args, isOver: false, answered: () => {}, failed: () => this.owe(debt) });
     }
   }
 }
