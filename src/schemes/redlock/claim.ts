@@ -296,6 +296,7 @@ export class Claim implements Asking, Claimed, Worded {
     this.#timer?.cancel();
     const fence = this.last - this.fences + 1;
     this.#fleet.drawn(this.last);
+    if (wasTaken) this.#fleet.took(this.#fleet.clock.now() - since);
     this.#grant = { kind: "granted", fence, fences: this.fences, ...(!wasTaken && { until }) };
     if (this.#question) this.#answer(this.#grant);
     else this.#fleet.granted(this, fence, since);

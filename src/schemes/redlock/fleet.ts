@@ -89,7 +89,7 @@ export class Fleet {
   #looking: Timer | undefined;
   #lead = LEAD;
   #proposed = 0;
-  /** How long a renewal takes of late. */
+  /** How long a majority takes of late to answer. */
   #usual = 0;
 
   constructor(drivers: readonly Driver[], clock: Clock, settings: FleetSettings, events: FleetEvents) {
@@ -145,6 +145,11 @@ export class Fleet {
     this.#laggingUntil = node.lagsUntil = this.clock.now() + LAGGING;
   }
 
+  /** A majority has answered after that time. */
+  took(time: number): void {
+    this.#usual += (Math.min(time, MOST_PATIENCE) - this.#usual) / 8;
+  }
+
   /** How long a majority may take before the rest is asked. */
   patience(ttl: number): number {
     const usual = Math.max(LEAST_PATIENCE, PATIENCE * this.#usual);
@@ -180,7 +185,7 @@ export class Fleet {
       { nodes, all: nodes, limit: this.limit(ttl), clock },
       (said) => {
         const verdict = judgeRenewal(said, nodes.length);
-        if (verdict) this.#usual += (clock.now() - askedAt - this.#usual) / 8;
+        if (verdict) this.took(clock.now() - askedAt);
         return verdict;
       },
       caller,
