@@ -1,5 +1,5 @@
 /** The scheme `redlock` itself, over real servers, below the manager: when it answers, and which votes it counts. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Driver } from "../src/drivers/driver.ts";
 import { driverFor } from "../src/drivers/index.ts";
 import { RedlockScheme } from "../src/schemes/redlock.ts";
@@ -116,6 +116,23 @@ describe("while all nodes are left out, whoever asks hears of it once the call h
   });
 });
 
+test("the first request does not wait long for a node that does not say who it is, once a majority has", async (t) => {
+  const nodes = await openNodes(t);
+  const known = await openScheme(t, nodes);
+  expect(await ask(known.scheme, wish(unique(), known), true)).toMatchObject({ kind: "granted" });
+  const own = await openScheme(t, nodes);
+  nodes.servers[2]!.freeze();
+  const timers = vi.spyOn(own.clock, "after");
+  let isGranted = false;
+  const answer = ask(own.scheme, wish(unique(), own), true).finally(() => (isGranted = true));
+  await until(() => timers.mock.calls.some(([delay]) => delay === 100), "a majority had said who it is");
+  expect(isGranted).toBe(false);
+  // 100 ms for the introduction, and some for a question that went to the silent node.
+  for (let time = 0; time < 200; time += 10) await own.clock.advance(10);
+  await until(() => isGranted, "it was granted");
+  expect(await answer).toMatchObject({ kind: "granted" });
+});
+
 describe("a vote that is pushed before the question is answered that it answers", () => {
   test("does not count: the request asks again, because its client may have sent the question twice", async (t) => {
     const nodes = await openNodes(t);
@@ -165,8 +182,7 @@ test("a vote that was taken by force before its answer came does not count", asy
 
   const letGo = b.hold();
   const answer = ask(b.scheme, robbed, true);
-  const votes = async (): Promise<number> =>
-    (await nodes.holders(lock)).filter((each) => each === robbed.token).length;
+  const votes = async (): Promise<number> => (await nodes.holders(lock)).filter((each) => each === robbed.token).length;
   await until(async () => (await votes()) >= 2, "a majority had voted");
   expect(await a.scheme.steal(thief)).toMatchObject({ kind: "granted" });
   await heardAll(nodes, b, robbed, heard);

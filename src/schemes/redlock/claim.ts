@@ -255,14 +255,14 @@ export class Claim implements Asking, Claimed, Worded {
     if (!this.#request.wait) {
       if (votes + out + unasked >= quorum) this.#takeMore();
       else if (refused > 0) this.#answer({ kind: "busy" });
-      else this.#fail();
+      else this.#insist();
     } else if (told.length >= quorum) {
       // One more than the highest that a majority has seen.
       this.place = Math.max(...told, 1);
       this.state = "queued";
       this.#bid();
     } else if (unasked > 0) this.#takeMore();
-    else if (out === 0) this.#fail();
+    else if (out === 0) this.#insist();
   }
 
   /** In the queue; with some votes perhaps, which are of no use to anybody like that. */
@@ -342,9 +342,9 @@ export class Claim implements Asking, Claimed, Worded {
     this.#judge();
   }
 
-  /** Too few answer: before that is told, those that did not answer of late are asked whether they do by now. */
+  /** Too few take part: before that is told, those that are asked nothing at present are asked whether they do by now. */
   #insist(): void {
-    const unasked = this.links.all.filter(({ node }) => isUnreachable(node.trouble));
+    const unasked = this.links.all.filter(({ node }) => node.trouble !== undefined);
     if (this.#insisted || unasked.length === 0) return this.#fail();
     this.#insisted = true;
     this.#after(this.#fleet.limit(this.#request.ttl), () => this.#timeOut());
