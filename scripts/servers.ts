@@ -201,7 +201,7 @@ export class Server {
     let spawnError: Error | undefined;
     server.once("error", (error) => (spawnError = error));
     const deadline = performance.now() + startTimeoutMs;
-    // We ask on the Unix socket because nobody else can have it: whoever answers on the port may be another's server.
+    // We ask on the Unix socket because nobody else can have it: what answers on the port may be another's server.
     while (!(await ping(this.socketPath))) {
       if (spawnError) throw new Error(`${this.#binary} could not be started.`, { cause: spawnError });
       const ended = hasEnded(server); // looked at before the log is read, which is complete only then
@@ -231,7 +231,7 @@ function startKeeper(dir: string): Keeper {
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,
   });
-  keeper.stdin.on("error", () => {}); // it is told of an end that it has brought about itself
+  keeper.stdin.on("error", () => {}); // its end, which it has caused itself, is reported here too
   keeper.unref();
   (keeper.stdin as Writable & { unref?(): void }).unref?.(); // Bun has none, and needs none
   return keeper;

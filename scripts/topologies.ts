@@ -194,7 +194,7 @@ export class Replicated extends Topology {
   }
 }
 
-/** Starts a master and so many replicas, and waits until all are online and in sync. */
+/** Starts a master and that many replicas, and waits until all are online and in sync. */
 export async function startReplicated(count: number, options: MemberOptions = {}): Promise<Replicated> {
   const [master] = (await startAll([() => startWith(options.password, withArgs(options, quickSync))])) as [Server];
   const replica = withArgs(options, [...quickSync, "--replicaof", host, `${toldPort(master)}`]);
@@ -366,7 +366,7 @@ export interface ClusterNode {
   readonly server: Server;
   readonly id: string;
   readonly role: "master" | "replica";
-  /** Of a replica: the id of whom it copies. */
+  /** Of a replica: the id of its master. */
   readonly masterId: string | undefined;
   /** The slots that it has: from and to. */
   readonly slots: readonly (readonly [number, number])[];
@@ -475,7 +475,7 @@ export class Cluster extends Topology {
       return cluster_state === "ok" && Number(cluster_known_nodes) === this.servers.length;
     };
     for (const server of this.#running) await settled(() => well(server), `the cluster was well for ${server.url}`);
-    // A master that was replaced has no slots until it has learned whom to copy.
+    // A master that was replaced has no slots until it has learned which master to copy.
     const placed = async (server: Server): Promise<boolean> => {
       const nodes = (await this.#view(server)).filter((each) => each.server.isRunning);
       const links = nodes.map(async ({ server: replica, role, slots, masterId }) => {
@@ -535,7 +535,7 @@ async function idOf(server: Server): Promise<string> {
   return String(await ask(server, "CLUSTER", "MYID"));
 }
 
-/** The slots of the i-th of so many masters. */
+/** The slots of the i-th of that many masters. */
 function share(i: number, masters: number): [number, number] {
   return [Math.ceil((i * slotCount) / masters), Math.ceil(((i + 1) * slotCount) / masters) - 1];
 }

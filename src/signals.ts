@@ -1,7 +1,7 @@
 /** Abort signals that users pass in. */
 
 /**
- * Everyone whom the abort of one signal concerns: the signal has one listener of ours, however many requests use it.
+ * All requests that the abort of one signal concerns: the signal has one listener of ours, however many requests use it.
  */
 class Concerned {
   readonly #signal: AbortSignal;

@@ -151,6 +151,7 @@ export class Ledger implements Keeping {
   /** It has lost its counter. Its time replaces that, unless it was set back and has not caught up. */
   forgot(server: SimulatedServer): void {
     this.#forgotAt = this.#world.now;
+    this.#leftovers.restored(server.name, server.look(LOCKS));
     if (server.wall() * 1_000 <= this.#highest) this.#mayFallTo = Math.max(this.#mayFallTo, this.#highest);
   }
 

@@ -22,6 +22,8 @@ export class Leftovers {
   readonly #terms: LeftoverTerms;
   /** When each was seen first that nobody wants any more. */
   readonly #seen = new Map<string, number>();
+  /** What a server has again because it was restored: nobody will release that a second time. */
+  readonly #restored = new Set<string>();
 
   constructor(world: World, verdict: Verdict, terms: LeftoverTerms) {
     this.#world = world;
@@ -29,13 +31,20 @@ export class Leftovers {
     this.#terms = terms;
   }
 
+  /** A server runs again, with what it once knew. @param where its name */
+  restored(where: string, records: ReadonlyMap<string, LockRecord>): void {
+    for (const [lock, record] of records)
+      for (const token of tokensIn(record)) this.#restored.add(`${where} ${lock} ${token}`);
+  }
+
   /** @param where the server's name */
   look(where: string, lock: string, record: LockRecord): void {
     const { now } = this.#world;
     if (record.kind === "foreign") return;
-    for (const token of [...record.holders.map((holder) => holder.token), ...record.queue.map(([queued]) => queued)]) {
+    for (const token of tokensIn(record)) {
       const id = token.slice(0, token.indexOf(":"));
       const key = `${where} ${lock} ${token}`;
+      if (this.#restored.has(key)) continue;
       const since = this.#seen.get(key) ?? now;
       if (
         this.#terms.isGone(id) ||
@@ -52,4 +61,8 @@ export class Leftovers {
       this.#verdict.fail("nothing is left", text);
     }
   }
+}
+
+function tokensIn({ holders, queue }: LockRecord): string[] {
+  return [...holders.map(({ token }) => token), ...queue.map(([queued]) => queued)];
 }

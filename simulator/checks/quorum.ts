@@ -174,7 +174,15 @@ export class Quorum implements Keeping {
   }
 
   takenAt(lock: string): number {
-    return this.#thefts.get(lock)?.at(-1)?.at ?? -Infinity;
+    const { now } = this.#world;
+    const felt = this.#incidents
+      .between(-Infinity, now)
+      .filter((each) => each.node !== undefined && (each.lock === undefined || each.lock === lock));
+    const losses = felt.filter(
+      ({ kind, from, until }) => kind !== "away" && this.#incidents.areTooMany(felt, from, Math.min(until, now)),
+    );
+    const stolenAt = this.#thefts.get(lock)?.at(-1)?.at ?? -Infinity;
+    return losses.reduce((last, { from }) => Math.max(last, from), stolenAt);
   }
 
   freeSince(lock: string): number {
@@ -212,6 +220,7 @@ export class Quorum implements Keeping {
   }
 
   forgot(server: SimulatedServer): void {
+    this.#leftovers.restored(server.name, server.look(LOCKS));
     this.#leave(server, "forgot");
   }
 

@@ -57,7 +57,7 @@ export function unknownReply(reply: unknown): SchemeError {
   );
 }
 
-/** @throws SchemeError unless it is a list that has so many elements for each row */
+/** @throws SchemeError unless it is a list with that many elements for each row */
 export function rows(reply: unknown, width: number): unknown[][] {
   const flat = readList(reply);
   if (flat.length % width !== 0) throw unknownReply(reply);

@@ -8,7 +8,7 @@ function turn(): Promise<void> {
 const LONGEST_PAUSE = 50;
 
 /**
- * Resolves when the condition holds. It is looked at after so many turns of the event loop, then every turn for a
+ * Resolves when the condition holds. It is checked after that many turns of the event loop, then every turn for a
  * while, then less and less often.
  */
 export async function untilWritten(isWritten: () => boolean, turns: number): Promise<void> {

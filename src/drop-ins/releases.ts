@@ -1,5 +1,5 @@
 /**
- * Hearing of releases, so that who waits need not wait for its next try. The drop-ins' release scripts publish on a
+ * Listens for releases, so that a waiter need not wait for its next try. The drop-ins' release scripts publish on a
  * channel of the key; the libraries they replace do not, so waiters try at their usual pace as well, and a message that
  * is missed costs nothing more than that.
  */

@@ -20,7 +20,7 @@ export class LeaseKeeper {
   readonly #schedule = new Schedule<Keepable>();
   #timer: Timer | undefined;
   #timerAt = Infinity;
-  /** While the manager closes: leases whose callbacks still run, and whom to notify when the last has ended. */
+  /** While the manager closes: leases whose callbacks still run, and what to notify when the last has ended. */
   #allEnded: (() => void) | undefined;
 
   constructor(clock: Clock) {

@@ -67,7 +67,7 @@ export class LuaScheme implements Scheme {
   readonly #prefix: string;
   /**
    * Where this manager itself is at home: its channel there is for holders. On one server waiters have the same one; in
-   * a Cluster a script cannot reach it, so whoever robs a holder notifies it here.
+   * a Cluster a script cannot reach it, so the thief notifies the holder here.
    */
   readonly #own: Home;
   readonly #send: Send;

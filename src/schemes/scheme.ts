@@ -248,7 +248,7 @@ export interface Scheme {
    * asks again shows that it lives. Questions about one lock take effect in the order in which they were asked.
    */
   acquire(question: Question): void;
-  /** Become the only holder at once; whoever held is notified. */
+  /** Become the only holder at once; earlier holders are notified. */
   steal(request: LockRequest): Promise<Answer>;
   /**
    * Lengthen the lease to at least `ttl` from now, if exactly this grant still holds. Never shortens.

@@ -38,7 +38,7 @@ export class Lines implements Room {
   readonly #farewells: Farewells;
   #tokens = 0;
   isClosed = false;
-  /** How many calls have no answer yet, and whom to notify when all have. */
+  /** How many calls have no answer yet, and what to notify when all have. */
   #out = 0;
   #whenIdle: (() => void) | undefined;
   /** In order: requests that begin at the end of this turn of the event loop, or once they are ready. */

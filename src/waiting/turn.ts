@@ -61,7 +61,7 @@ export class Turn implements Ground, Queued<Turn> {
   behind: Turn | undefined;
   isOver = false;
   readonly #owner: TurnOwner;
-  /** Where those waited whom the turn has not reached yet. */
+  /** Where the requests waited that the turn has not reached yet. */
   #place: Place | undefined;
   /** When the turn stops handing on the lock; undefined if nobody waits for it. */
   #endsAt: number | undefined;

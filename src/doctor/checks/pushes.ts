@@ -52,7 +52,7 @@ function limits({ config }: Facts): Problem[] {
       problem: "The server cuts off subscribers soon",
       evidence: `client-output-buffer-limit pubsub is ${bytes(hard)} at once, ${bytes(soft)} for ${seconds} s`,
       remedy:
-        "Whoever is cut off misses pushes until it has connected again, and handovers take longer. " +
+        "A client that is cut off misses pushes until it has connected again, and handovers take longer. " +
         'CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60" is the usual limit',
     },
   ];

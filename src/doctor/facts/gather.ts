@@ -26,7 +26,7 @@ const SETTINGS = [
 export interface Place {
   readonly title: string;
   readonly port: number | undefined;
-  /** As whom the client connects. */
+  /** The user as which the client connects. */
   readonly user: string;
 }
 

@@ -63,7 +63,7 @@ export class Connections {
     this.client = typeof urls === "string" ? (clients[0] as RedisClient) : clients;
   }
 
-  /** Begin to connect. Whoever waits for an answer is told of failures. */
+  /** Begin to connect. Calls that wait for an answer fail if it fails. */
   open(): void {
     outsideContext(() => {
       for (const connection of this.all) connection.open().catch(ignore);

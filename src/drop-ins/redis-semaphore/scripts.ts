@@ -8,7 +8,7 @@ export interface Scripts {
   readonly release: PlainScript;
 }
 
-/** Tells who waits. An account may lack the right to, and Redis before 7 SPUBLISH: then waiters find out by themselves. */
+/** Notifies waiters. An account may lack the right to, and Redis before 7 SPUBLISH: then waiters find out by themselves. */
 const TELL = `
 local function tell(publish, channel)
   if publish == "SPUBLISH" and not redis.REDIS_VERSION_NUM then publish = "PUBLISH" end

@@ -91,7 +91,7 @@ export class Questions {
     const { lock, durability } = question;
     const fence = readNumber(reply);
     if (fence > 0) return assureGrant(question, granted(fence, 1, reachedIn(replies, durability)));
-    // Whoever is taken for the second time goes the long way: it has been sent.
+    // A request that is taken for the second time goes the long way: it has been sent.
     this.#channels.open(this.#calls.homes.of(lock), STALE_AFTER);
     (durability ? this.#askProven : this.#queueUp)(question);
     return undefined;

@@ -111,7 +111,7 @@ export class MemoryStore {
 
   /**
    * Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl.
-   * `moved` says that the line has moved already. Whoever becomes the first in line is told when to look for itself:
+   * `moved` says that the line has moved already. The new first in line is told when to look for itself:
    * the new holder may be frozen, or die.
    */
   promote(lock: LockRecord, me?: string, moved = false): void {

@@ -21,7 +21,7 @@ export type Manner =
   | "free"
   /** The same, and it looks at the key, too: whether it holds already, and for how long the key is there. */
   | "look"
-  /** Whoever holds it. */
+  /** Even if another holds it. */
   | "steal";
 
 /** The outcome. */

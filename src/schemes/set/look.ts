@@ -8,7 +8,7 @@ import { TOKEN } from "../scheme.ts";
 import type { HolderState, LockState } from "../scheme.ts";
 import { integerOf, listOf, textOf } from "./replies.ts";
 
-/** So many locks are looked at in one MULTI, and so many MULTIs are out at a time. */
+/** How many locks are looked at in one MULTI, and how many MULTIs are out at a time. */
 const MOST_NAMES = 100;
 const MOST_OUT = 16;
 

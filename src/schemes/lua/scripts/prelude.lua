@@ -216,8 +216,8 @@ local function alive(token, stale_at, listens)
 end
 
 -- Let those at the head of the queue in. `me`, if given, is asking now: it needs no push and gets its whole ttl.
--- `moved` says that the queue has moved already. Whoever becomes the first is told when to look for itself: the new
--- holder may be frozen, or die. If the step has done as much as it may, whoever called it must call again.
+-- `moved` says that the queue has moved already. The new first in line is told when to look for itself: the new
+-- holder may be frozen, or die. If the step has reached its bound, its caller must call again.
 local function promote(lock, me, my_ttl, moved)
   local more = true
   for _ = 1, MOST_PROMOTIONS do

@@ -1,4 +1,4 @@
--- Tell who holds and who waits. Writes nothing.
+-- Report who holds and who waits. Writes nothing.
 -- KEYS | key, holders, queue, waiters
 -- ARGV |
 -- RETURNS {kind, {token, fence, milliseconds left, label, permits, milliseconds held, …}, {token, mode, how many wait there, label, milliseconds waited, …}, limit}
