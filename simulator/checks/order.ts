@@ -49,6 +49,19 @@ export class Order {
     }
   }
 
+  /**
+   * A server has answered a theft with its victims. A waiter that had its vote is in no queue there any more, so others
+   * may go first until a majority has heard it again.
+   */
+  robbed(reply: unknown): void {
+    for (const word of [reply].flat(2)) {
+      const place = typeof word === "string" ? this.#places.get(word) : undefined;
+      if (!place) continue;
+      place.nodes.clear();
+      place.knownAt = Infinity;
+    }
+  }
+
   /** @param earlier who began to hold the lock before */
   begun(hold: Hold, earlier: readonly Hold[]): void {
     const place = this.#places.get(hold.terms.token);

@@ -115,8 +115,10 @@ export class Quorum implements Keeping {
       if (reply instanceof Error) continue;
       const name = names[i];
       if (name === "mark" && Array.isArray(reply) && reply[0] === 1) this.#marked(server);
-      else if (name === "seize") this.#seized(command, node);
-      else if (name === "take" || name === "ask") this.#order.asked(command, node);
+      else if (name === "seize") {
+        this.#seized(command, node);
+        this.#order.robbed(reply);
+      } else if (name === "take" || name === "ask") this.#order.asked(command, node);
     }
   }
 
