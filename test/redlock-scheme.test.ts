@@ -133,6 +133,32 @@ test("the first request does not wait long for a node that does not say who it i
   expect(await answer).toMatchObject({ kind: "granted" });
 });
 
+test("the other nodes are asked only if a majority takes longer than grants took of late", async (t) => {
+  const nodes = await openNodes(t);
+  const own = await openScheme(t, nodes);
+  let count = 0;
+  /** Whether more than a majority was asked, when no answer had come for that long. */
+  const asksMore = async (time: number): Promise<boolean> => {
+    const asking = { ...wish(unique(), own, ++count), mode: "shared" as const };
+    const before = own.asked.reduce((sum, each) => sum + each, 0);
+    const asked = (): number => own.asked.reduce((sum, each) => sum + each, -before);
+    const letGo = own.hold();
+    const answer = ask(own.scheme, asking, true);
+    await until(() => asked() >= 2, "a majority was asked");
+    await own.clock.advance(time);
+    await turn();
+    const more = asked() > 2;
+    letGo();
+    expect(await answer).toMatchObject({ kind: "granted" });
+    await release(own.scheme, { ...asking, fence: 1 });
+    return more;
+  };
+  await ask(own.scheme, wish(unique(), own, ++count), true);
+  expect(await asksMore(4)).toBe(true);
+  for (let i = 0; i < 40; i++) await asksMore(1.5);
+  expect(await asksMore(4)).toBe(false);
+});
+
 describe("a vote that is pushed before the question is answered that it answers", () => {
   test("does not count: the request asks again, because its client may have sent the question twice", async (t) => {
     const nodes = await openNodes(t);
