@@ -57,15 +57,6 @@ export default defineConfig({
     pool: "forks",
     // Most tests wait most of the time.
     maxWorkers: 4,
-    // Of processes that tests start, such as the command's, nothing is counted. The page runs in browsers.
-    coverage: {
-      provider: "v8",
-      include: ["src/**/*.ts"],
-      exclude: ["src/**/*.generated.ts", "src/dashboard/page/**"],
-      reporter: ["text", "json-summary"],
-      reportsDirectory: ".cache/coverage",
-      reportOnFailure: true,
-    },
     // Long enough for a machine that has much other work: no test is about how long something takes.
     testTimeout: 60_000,
     hookTimeout: 60_000,
