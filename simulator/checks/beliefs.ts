@@ -8,6 +8,10 @@ import type { History } from "./history.ts";
 import type { Keeping } from "./keeping.ts";
 import { Registers } from "./register.ts";
 import type { Verdict } from "./verdict.ts";
+import type { Verb } from "../plan/plan.ts";
+
+/** What takes a lock with `maxHold`, and holds it itself. */
+const LIMITED: ReadonlySet<Verb> = new Set(["request", "acquire", "try", "permits", "several", "reenter"]);
 
 export class Beliefs {
   readonly #history: History;
@@ -55,6 +59,7 @@ export class Beliefs {
   /** Its process has run. @param mayBeLonger it may have heard that its lease is longer */
   sample(hold: Hold, mayBeLonger: boolean): void {
     if (!hold.sample(mayBeLonger)) return;
+    this.#compareWithLimit(hold);
     this.#compareWithServers(hold);
     this.#compareWithOthers(hold);
   }
@@ -80,6 +85,18 @@ export class Beliefs {
     let holds = this.#holds.get(lock);
     if (!holds) this.#holds.set(lock, (holds = new Set()));
     return holds;
+  }
+
+  /** What its program has limited with `maxHold` ends in time, whatever renews it. */
+  #compareWithLimit({ label, process, beganAt, deadline, terms: { lock, attempt } }: Hold): void {
+    const { maxHold, do: verb } = attempt.operation;
+    if (maxHold === undefined || !LIMITED.has(verb) || process.hasSlept) return;
+    const late = deadline - process.local(beganAt) - maxHold;
+    if (late <= 0) return;
+    this.#verdict.fail(
+      "timely loss",
+      `${label} believes that it holds ${lock} ${late.toFixed(1)} ms after its maxHold`,
+    );
   }
 
   /** No program may believe for longer than servers keep its grant. */

@@ -39,6 +39,8 @@ export interface ServerGrant {
   readonly grantedAt: number;
   /** A program has held with it. */
   hasBegun: boolean;
+  /** Programs of one process that have held with it, one after the other or, shared, together. */
+  readonly turn: Hold[];
 }
 
 interface LockBook {
@@ -166,8 +168,31 @@ export class Ledger implements Keeping {
     if (grant) {
       grant.hasBegun = true;
       this.#learnFence(grant, fence);
+      this.#compareInTurn(hold, grant);
     } else
       this.#verdict.fail("growing fences", `${hold.label} holds ${lock} with ${fence}, which the server never gave`);
+  }
+
+  /** Those of a turn have fences of their own, which grow as long as one follows the other, up to the next grant's. */
+  #compareInTurn(hold: Hold, grant: ServerGrant): void {
+    const { lock, fence, mode } = hold.terms;
+    const mustGrow = ({ terms: { fence: other } }: Hold): boolean =>
+      other === fence || (mode === "exclusive" && other > fence);
+    const earlier = grant.turn.find(mustGrow);
+    if (earlier)
+      this.#fencesFall(`${lock}: ${hold.label} has ${fence} after ${earlier.label}, ${earlier.terms.fence}`, fence);
+    const next = this.#orders.get(lock)?.find(({ order, fence: other }) => order > grant.order && other !== undefined);
+    if (next?.fence !== undefined && next.fence <= fence)
+      this.#fencesFall(
+        `${lock}: ${hold.label} has ${fence} before ${this.#terms.alias(next.token)}, ${next.fence}`,
+        fence,
+      );
+    grant.turn.push(hold);
+    this.#highest = Math.max(this.#highest, fence);
+    // A server whose keys name no fences (scheme `set`) names that of a kept lock later, when it was granted long ago.
+    if (this.#terms.scheme === "set") return;
+    const book = this.#bookOf(lock);
+    book.lastFence = Math.max(book.lastFence, fence);
   }
 
   overdue(hold: Hold): number {
@@ -310,6 +335,7 @@ export class Ledger implements Keeping {
       order: this.#count++,
       grantedAt: this.#world.now,
       hasBegun: false,
+      turn: [],
     };
     this.#grants.set(keyOf(lock, holder), grant);
     const all = this.#orders.get(lock) ?? [];

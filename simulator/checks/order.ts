@@ -1,4 +1,5 @@
 /** First come, first served, over several servers: who asks for a lock behind a request that a majority knows is behind it. */
+import type { Reply } from "../server/wire.ts";
 import type { World } from "../world/world.ts";
 import type { Hold } from "./attempt.ts";
 import type { Incidents } from "./incidents.ts";
@@ -13,7 +14,7 @@ interface Place {
   /** When the first server heard of it, or of another place of its manager with its ticket, in the world's time. */
   bornAt: number;
   readonly nodes: Set<number>;
-  /** When a majority had it in their queues. */
+  /** When a majority had it in their queues, or had let it in; Infinity if thefts have left no majority. */
   knownAt: number;
 }
 
@@ -49,16 +50,12 @@ export class Order {
     }
   }
 
-  /**
-   * A server has answered a theft with its victims. A waiter that had its vote is in no queue there any more, so others
-   * may go first until a majority has heard it again.
-   */
-  robbed(reply: unknown): void {
-    for (const word of [reply].flat(2)) {
-      const place = typeof word === "string" ? this.#places.get(word) : undefined;
-      if (!place) continue;
-      place.nodes.clear();
-      place.knownAt = Infinity;
+  /** A server was told of a theft: whoever it had let in stands in its queue again only once it has asked again. */
+  robbed(reply: Reply | undefined, node: number): void {
+    if (!Array.isArray(reply)) return;
+    for (const word of reply.flat()) {
+      const place = this.#places.get(String(word));
+      if (place?.nodes.delete(node) && place.nodes.size < this.#quorum) place.knownAt = Infinity;
     }
   }
 

@@ -117,7 +117,7 @@ export class Quorum implements Keeping {
       if (name === "mark" && Array.isArray(reply) && reply[0] === 1) this.#marked(server);
       else if (name === "seize") {
         this.#seized(command, node);
-        this.#order.robbed(reply);
+        this.#order.robbed(reply, node);
       } else if (name === "take" || name === "ask") this.#order.asked(command, node);
     }
   }

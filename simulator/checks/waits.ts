@@ -10,6 +10,8 @@ import type { Verdict } from "./verdict.ts";
 
 /** How often it is looked whether anybody waits in vain, in milliseconds. */
 const LOOK_EVERY = 1_000;
+/** How long a timer, and whatever runs before it, may be late in a process that nothing keeps from its work. */
+const LATE = 1_000;
 /** How long after it was settled what an attempt has sent may arrive, if nobody waits for the answer any more. */
 const LATEST = 12_000;
 
@@ -108,7 +110,9 @@ export class Waits {
     const { now } = this.#world;
     this.#keeping.watch();
     for (const attempt of this.#open) {
-      if (!attempt.isWaiting || this.#blamed.has(attempt)) continue;
+      if (this.#blamed.has(attempt)) continue;
+      this.#lookAtTime(attempt);
+      if (!attempt.isWaiting) continue;
       const [lock = ""] = attempt.operation.locks;
       const free = this.#keeping.freeSince(lock);
       const since = Math.max(free, attempt.askedAt, this.#terms.quietSince(attempt));
@@ -120,6 +124,23 @@ export class Waits {
         `${attempt.by.name}${attempt.label} has waited ${waited} s for ${lock}, which nobody holds`,
       );
     }
+  }
+
+  /** A wait that its program has limited, or given up, ends without a word of the server's. */
+  #lookAtTime(attempt: Attempt): void {
+    const { now } = this.#world;
+    const { by, operation, begun, askedAt, abortedAt = Infinity } = attempt;
+    const { process } = by;
+    // The clock of a process that has slept was behind for a time that is not known here.
+    if (begun > 0 || by.isClosed || process.hasSlept || !process.isRunning) return;
+    // Without any time it is over with the server's answer.
+    const time = operation.waitTimeout || Infinity;
+    const end = Math.min(abortedAt, process.timeOf(process.local(askedAt) + time));
+    const since = Math.max(end, this.#terms.quietSince(attempt));
+    if (now - since - process.blockedBetween(since, now) <= LATE) return;
+    this.#blamed.add(attempt);
+    const over = ((now - end) / 1_000).toFixed(1);
+    this.#verdict.fail("service", `${by.name}${attempt.label} waits, although its time was over ${over} s ago`);
   }
 }
 

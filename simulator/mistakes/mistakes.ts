@@ -169,6 +169,31 @@ export const MISTAKES = {
     scheme: "lua",
     breaks: "order in a process",
   },
+  "a turn whose holders share a fence": {
+    file: "waiting/turn.ts",
+    edits: [["fence: this.grant.fence + this.#handed }", "fence: this.grant.fence }"]],
+    scheme: "lua",
+    breaks: "growing fences",
+    crowd: true,
+  },
+  "a lease without its maxHold": {
+    file: "leases/lease.ts",
+    edits: [["if (maxHold !== undefined) this.#end = from + maxHold;", ""]],
+    scheme: "lua",
+    breaks: "timely loss",
+  },
+  "a wait without an end": {
+    file: "waiting/request.ts",
+    edits: [["if (waitTimeout) this.#endAt(this.joinedAt + waitTimeout, waitTimeout);", ""]],
+    scheme: "lua",
+    breaks: "service",
+  },
+  "a wait that cannot be aborted": {
+    file: "waiting/request.ts",
+    edits: [["if (signal) this.#ignoreSignal = onAbort(signal, () => this.end(signal.reason));", ""]],
+    scheme: "lua",
+    breaks: "service",
+  },
   "fences by the client's clock": {
     file: "schemes/set/fences.ts",
     edits: [["if (!this.#heard) return 0;", "return Date.now() * 1000;"]],

@@ -159,13 +159,16 @@ export class Excuses {
   /** A healthy client of a healthy server loses no lease before its time. */
   #coversLoss(attempt: Attempt, { reason }: LockLostError): boolean {
     const { by, operation, holds } = attempt;
-    const { now } = this.#world;
+    // Where its code has come to: it may have been stopped in its midst more than once since the world's time.
+    const now = by.process.time;
     if (reason === "closed") return by.isClosed;
     const isTaken = holds.some((hold) => this.#terms.keeping().lossOf(hold) !== undefined);
     // What was lost before the program heard that it had it, in a request for several, is not among its holds.
     const isTakenBefore =
       holds.length === 0 && operation.locks.some((lock) => this.#terms.keeping().takenAt(lock) >= attempt.askedAt);
     if (isTaken || isTakenBefore) return true;
+    // If its clock stood still, its lease is not over for it when it finds the lock with the next holder.
+    if (by.process.hasSlept && this.#isTroubled(attempt, attempt.askedAt, now)) return true;
     // Of several who read under one grant, those of the thief's own process hear of it before the server does.
     if (reason === "stolen") return operation.locks.some((lock) => this.#terms.isForcing(by.process.name, lock));
     // What its program has limited ends in time.
@@ -205,12 +208,12 @@ export class Excuses {
 
   /** That time has gone by since it was granted, as far as that can be seen from outside. */
   #isOver(attempt: Attempt, time: number): boolean {
-    const { now } = this.#world;
     if (time === Infinity) return false;
     const { process, latency } = attempt.by;
+    const now = process.time;
     const early =
       PUSH_AGE + drift(time) + GRANT[this.#scheme] * latency + SLACK + process.blockedBetween(now - time, now);
-    const held = Math.max(0, ...attempt.holds.map((hold) => process.time - hold.beganAt));
+    const held = Math.max(0, ...attempt.holds.map((hold) => now - hold.beganAt));
     return held >= time - early || this.#isTroubled(attempt, attempt.askedAt, now);
   }
 

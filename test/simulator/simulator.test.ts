@@ -31,6 +31,10 @@ const KEPT = [
   ["c.20", "redlock"],
   ["q1", "redlock", "crowd"],
   ["p7.11", "redlock", "crowd"],
+  ["b279cc.27", "redlock", "crowd"],
+  ["b491dc.22", "redlock", "crowd"],
+  ["b3b505.57", "set"],
+  ["cc45a59.53", "redlock"],
 ] as const;
 
 const short = (terms: Pick<PlanTerms, "seed" | "scheme">): PlanTerms => ({ ...terms, length: 60_000, faults: 200 });
