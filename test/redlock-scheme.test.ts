@@ -1,7 +1,8 @@
 /** The scheme `redlock` itself, over real servers, below the manager: when it answers, and which votes it counts. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Driver } from "../src/drivers/driver.ts";
 import { driverFor } from "../src/drivers/index.ts";
+import { QuorumError } from "../src/errors.ts";
 import { RedlockScheme } from "../src/schemes/redlock.ts";
 import { ask as script } from "../src/schemes/redlock/scripts.generated.ts";
 import type { PushListener } from "../src/schemes/scheme.ts";
@@ -103,17 +104,58 @@ describe("while all nodes are left out, whoever asks hears of it once the call h
       release: () => called((caller) => scheme.release({ ...farewell, ...caller })),
     };
     const isKnown = async (): Promise<boolean> => {
-      let isTold = false;
-      void calls.extend().then(
-        () => (isTold = true),
-        () => (isTold = true),
-      );
+      let told: unknown;
+      void calls.extend().then((error) => (told = error));
       await turn();
-      return isTold;
+      // By all nodes for that reason, and none by an answer that happened to come in this turn.
+      return told instanceof QuorumError && told.votes.every(({ cause }) => /is left out for/.test(String(cause)));
     };
     await until(isKnown, "it was known, and told without a question");
     expect(await calls[what]()).toMatchObject({ code: "no-quorum", transient: true });
   });
+});
+
+test("the first request does not wait long for a node that does not say who it is, once a majority has", async (t) => {
+  const nodes = await openNodes(t);
+  const known = await openScheme(t, nodes);
+  expect(await ask(known.scheme, wish(unique(), known), true)).toMatchObject({ kind: "granted" });
+  const own = await openScheme(t, nodes);
+  nodes.servers[2]!.freeze();
+  const timers = vi.spyOn(own.clock, "after");
+  let isGranted = false;
+  const answer = ask(own.scheme, wish(unique(), own), true).finally(() => (isGranted = true));
+  await until(() => timers.mock.calls.some(([delay]) => delay === 100), "a majority had said who it is");
+  expect(isGranted).toBe(false);
+  // 100 ms for the introduction, and some for a question that went to the silent node.
+  for (let time = 0; time < 200; time += 10) await own.clock.advance(10);
+  await until(() => isGranted, "it was granted");
+  expect(await answer).toMatchObject({ kind: "granted" });
+});
+
+test("the other nodes are asked only if a majority takes longer than grants took of late", async (t) => {
+  const nodes = await openNodes(t);
+  const own = await openScheme(t, nodes);
+  let count = 0;
+  /** Whether more than a majority was asked, when no answer had come for that long. */
+  const asksMore = async (time: number): Promise<boolean> => {
+    const asking = { ...wish(unique(), own, ++count), mode: "shared" as const };
+    const before = own.asked.reduce((sum, each) => sum + each, 0);
+    const asked = (): number => own.asked.reduce((sum, each) => sum + each, -before);
+    const letGo = own.hold();
+    const answer = ask(own.scheme, asking, true);
+    await until(() => asked() >= 2, "a majority was asked");
+    await own.clock.advance(time);
+    await turn();
+    const more = asked() > 2;
+    letGo();
+    expect(await answer).toMatchObject({ kind: "granted" });
+    await release(own.scheme, { ...asking, fence: 1 });
+    return more;
+  };
+  await ask(own.scheme, wish(unique(), own, ++count), true);
+  expect(await asksMore(4)).toBe(true);
+  for (let i = 0; i < 40; i++) await asksMore(1.5);
+  expect(await asksMore(4)).toBe(false);
 });
 
 describe("a vote that is pushed before the question is answered that it answers", () => {
@@ -127,11 +169,7 @@ describe("a vote that is pushed before the question is answered that it answers"
     await ask(a.scheme, holder, true);
     await until(async () => (await nodes.holders(lock)).every((each) => each === holder.token), "all had voted");
     expect(await ask(b.scheme, waiter, true)).toMatchObject({ kind: "pending" });
-    const isListening = async (redis: Nodes["redis"][number]): Promise<boolean> => {
-      const [, count] = (await redis.call("PUBSUB", "NUMSUB", `lock:push:${b.clientId}`)) as [string, number];
-      return count === 1;
-    };
-    await until(async () => (await Promise.all(nodes.redis.map(isListening))).every(Boolean), "pushes could be heard");
+    await listening(nodes, b);
 
     const letGo = b.hold();
     const records = (): Promise<(string | null)[]> =>
@@ -143,11 +181,7 @@ describe("a vote that is pushed before the question is answered that it answers"
     await until(isAsked, "all had the question");
     await release(a.scheme, { ...holder, fence: 1 });
     await until(async () => (await nodes.holders(lock)).every((each) => each === waiter.token), "all had voted for it");
-    // Behind the votes on each channel.
-    for (const redis of nodes.redis) {
-      await redis.publish(`lock:push:${b.clientId}`, `next 0 0 ${waiter.token} lock:${lock}`);
-    }
-    await until(() => heard.length >= nodes.redis.length, "the votes had come");
+    await heardAll(nodes, b, waiter, heard);
     expect(isAnswered).toBe(false);
 
     const asked = [...b.asked];
@@ -158,5 +192,44 @@ describe("a vote that is pushed before the question is answered that it answers"
     await nodes.cleared();
   });
 });
+
+test("a vote that was taken by force before its answer came does not count", async (t) => {
+  const nodes = await openNodes(t);
+  const [a, b] = [await openScheme(t, nodes), await openScheme(t, nodes)];
+  const lock = unique();
+  const [thief, robbed] = [wish(lock, a), wish(lock, b)];
+  const heard: string[] = [];
+  b.scheme.listen({ ...nothing, next: (_, token) => heard.push(token) });
+  const other = wish(unique(), b, 2);
+  expect(await ask(b.scheme, other, true)).toMatchObject({ kind: "granted" });
+  await release(b.scheme, { ...other, fence: 1 });
+  await listening(nodes, b);
+
+  const letGo = b.hold();
+  const answer = ask(b.scheme, robbed, true);
+  const votes = async (): Promise<number> => (await nodes.holders(lock)).filter((each) => each === robbed.token).length;
+  await until(async () => (await votes()) >= 2, "a majority had voted");
+  expect(await a.scheme.steal(thief)).toMatchObject({ kind: "granted" });
+  await heardAll(nodes, b, robbed, heard);
+  letGo();
+  expect(await answer).toMatchObject({ kind: "pending" });
+  await release(a.scheme, { ...thief, fence: 1 });
+  await release(b.scheme, robbed);
+  await nodes.cleared();
+});
+
+async function listening(nodes: Nodes, { clientId }: OpenScheme): Promise<void> {
+  const isListening = async (redis: Nodes["redis"][number]): Promise<boolean> => {
+    const [, count] = (await redis.call("PUBSUB", "NUMSUB", `lock:push:${clientId}`)) as [string, number];
+    return count === 1;
+  };
+  await until(async () => (await Promise.all(nodes.redis.map(isListening))).every(Boolean), "pushes could be heard");
+}
+
+/** Everything that was pushed so far: a message comes behind it on each channel. */
+async function heardAll(nodes: Nodes, { clientId }: OpenScheme, of: Asking, heard: string[]): Promise<void> {
+  for (const redis of nodes.redis) await redis.publish(`lock:push:${clientId}`, `next 0 0 ${of.token} lock:${of.lock}`);
+  await until(() => heard.length >= nodes.redis.length, "the pushes had come");
+}
 
 const nothing: PushListener = { granted() {}, lost() {}, next() {}, missed() {} };

@@ -272,7 +272,8 @@ export const MISTAKES = {
   "a vote that is counted twice": {
     file: "schemes/redlock/claim.ts",
     edits: [
-      ["votes.map(({ vote }) => vote?.last ?? 0),", "votes.flatMap(({ vote }) => [vote?.last ?? 0, vote?.last ?? 0]),"],
+      ["if (said.votes >= quorum) return this.#decide();", "if (2 * said.votes >= quorum) return this.#decide();"],
+      ["votes.map(({ vote }) => vote?.last ?? 0);", "votes.flatMap(({ vote }) => [vote?.last ?? 0, vote?.last ?? 0]);"],
     ],
     scheme: "redlock",
     breaks: "timely loss",

@@ -81,11 +81,11 @@ export interface Home {
 }
 
 /** The keys of one lock of the redlock scheme, the same on every node, in the order in which scripts take them. */
-export type NodeKeys = [key: string, counter: string, holders: string, queue: string, waiters: string];
+export type NodeKeys = [key: string, counter: string, queue: string, holders: string, waiters: string];
 
 export function nodeKeys(prefix: string, name: string): NodeKeys {
   const [key, holders, queue, waiters] = lockKeys(prefix, name);
-  return [key, `${base(key)}:fence`, holders, queue, waiters];
+  return [key, `${base(key)}:fence`, queue, holders, waiters];
 }
 
 /** What a node of the redlock scheme remembers beside its locks. No lock's key ends like it. */

@@ -208,7 +208,7 @@ export class RedlockScheme implements Scheme {
     );
     const names = [...new Set(found.flat())].sort();
     const keys = names.flatMap((name) => {
-      const [key, , holders, queue, waiters] = this.#keys.of(name);
+      const [key, , queue, holders, waiters] = this.#keys.of(name);
       return [key, holders, queue, waiters];
     });
     const looks =
@@ -245,14 +245,14 @@ export class RedlockScheme implements Scheme {
 
   /** These nodes vote for it. @returns whether they are a majority, with a fence that they all know; else it is dropped */
   async #win(claim: Claim, drawn: readonly [Node, number][]): Promise<boolean> {
-    for (const link of claim.links) link.mayKnow = true;
+    for (const link of claim.links.all) link.mayKnow = true;
     if (!(await this.#fleet.raise(claim, drawn))) {
       this.#drop(claim, NOBODY);
       return false;
     }
     claim.state = "won";
     // Word that others took it by force may come before word that it has won.
-    const left = claim.links.filter((link) => !link.isRobbed).length;
+    const left = claim.links.all.filter((link) => !link.isRobbed).length;
     if (left < this.#fleet.quorum) this.#listener?.lost(claim.request.lock, claim.request.token, claim.last);
     return true;
   }
@@ -262,15 +262,12 @@ export class RedlockScheme implements Scheme {
     const { keys, token } = claim;
     const lost = claim.state !== "won";
     // What has been asked and not sent must not come behind its release.
-    if (claim.links.some(({ out }) => out && !out.isSent)) this.#fleet.flush();
+    if (claim.links.isUnsent) this.#fleet.flush();
     this.#claims.delete(token);
     const nodes = claim.end();
     if (nodes.length === 0) return report(GONE, caller);
-    const left = (node: Node): void => void (claim.linkTo(node).isReleased = true);
-    this.#fleet.release({ keys, token, lost, ttl: claim.request.ttl, left }, nodes, {
-      answered: (release) => caller.answered(release),
-      failed: (error) => caller.failed(error),
-    });
+    const left = (node: Node): void => void (claim.links.to(node).isReleased = true);
+    this.#fleet.release({ keys, token, lost, ttl: claim.request.ttl, left }, nodes, caller);
   }
 
   #prepare(ttl: number): Promise<void> | undefined {

@@ -172,6 +172,29 @@ describe.concurrent("a majority of the nodes", () => {
     await nodes.cleared();
   });
 
+  test("that refused everything of late is asked once more before a request fails", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    await (await locks.acquire(unique())).release();
+    await nodes.cleared();
+    const [first, second] = nodes.redis as [Redis, Redis];
+    for (const redis of [first, second]) await redis.call("ACL", "SETUSER", "default", "-hmget");
+    for (const proxy of nodes.proxies.slice(0, 2)) {
+      await proxy.refuse();
+      await proxy.heal();
+    }
+    // By then each of them is asked only once a second how it is.
+    const refusals = async (redis: Redis): Promise<number> =>
+      Number(/cmdstat_hmget:.*rejected_calls=(\d+)/.exec(await redis.info("commandstats"))?.[1] ?? 0);
+    const areLeft = async (): Promise<boolean> => (await refusals(first)) >= 6 && (await refusals(second)) >= 6;
+    await until(areLeft, "both had been left alone for long", 15_000);
+    expect(await rejection(locks.tryAcquire(unique()))).toBeInstanceOf(QuorumError);
+    for (const redis of [first, second]) await redis.call("ACL", "SETUSER", "default", "+hmget");
+    const lock = await locks.tryAcquire(unique());
+    expect(lock?.held).toBe(true);
+    await lock?.release();
+  });
+
   test("that the user may not use is refused at once, for that reason", async (t) => {
     const nodes = await openNodes(t);
     await Promise.all(nodes.redis.map((redis) => redis.call("ACL", "SETUSER", "default", "-evalsha", "-eval")));

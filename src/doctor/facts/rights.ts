@@ -47,7 +47,7 @@ function probes(key: string, queue: string, channel: string): readonly Probe[] {
     { rule: "+pexpire", command: ["PEXPIRE", key, LIFE] },
     { rule: "+exists", command: ["EXISTS", key] },
     { rule: "+type", command: ["TYPE", key] },
-    { rule: "+mget", command: ["MGET", key], schemes: ["lua", "set"] },
+    { rule: "+mget", command: ["MGET", key] },
     { rule: "+eval", command: ["EVAL", SCRIPT, "1", key], schemes: SCRIPTS },
     { rule: "+evalsha", command: ["EVALSHA", NO_SCRIPT, "1", key], schemes: SCRIPTS },
     { rule: "+pexpireat", command: ["PEXPIREAT", queue, "99999999999999"], schemes: SCRIPTS },

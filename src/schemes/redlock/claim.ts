@@ -7,12 +7,17 @@ import type { NodeKeys } from "../keys.ts";
 import { CLAIM_WINDOW } from "../scheme.ts";
 import type { Answer, LockMode, Question } from "../scheme.ts";
 import type { Claimed, Fleet } from "./fleet.ts";
-import { Asked, isPlain, isUnreachable, Link, Renewal } from "./link.ts";
-import type { Asking, How } from "./link.ts";
-import type { Item, Node } from "./node.ts";
-import { countHolders, pending } from "./pending.ts";
+import { Asked, isUnreachable, Renewal } from "./link.ts";
+import type { Asking, How, Link } from "./link.ts";
+import { Links } from "./links.ts";
+import type { Tally } from "./links.ts";
+import type { Item } from "./call.ts";
+import type { Node } from "./node.ts";
+import { countHolders, isHeldByOthers, pending } from "./pending.ts";
 import { tooLate } from "./poll.ts";
 import { DECIDED_WITHIN, judgeVotes, noQuorum } from "./verdict.ts";
+import { isPlain, leaseWords, questionWords, takeWords } from "./words.ts";
+import type { Worded } from "./words.ts";
 
 /** A request with some votes and no majority asks again after that time. */
 const BID_PAUSE = 20;
@@ -33,31 +38,29 @@ type State = "new" | "taking" | "queued" | "won" | "over";
 
 const NOBODY: Caller<unknown> = { answered: () => {}, failed: () => {} };
 
-export class Claim implements Asking, Claimed {
+export class Claim implements Asking, Claimed, Worded {
   readonly lock: string;
   readonly token: string;
   readonly keys: NodeKeys;
   readonly fences: number;
-  readonly links: readonly Link[];
+  readonly links: Links;
   state: State = "new";
   /** What it holds as: an exclusive grant may become a shared one. */
   mode: LockMode;
   /** The last of its fences. */
   last = 0;
+  /** The same for all nodes, so that they draw the same fences. */
+  proposal = 0;
+  place: number | undefined;
   readonly #fleet: Fleet;
   /** What was asked for, as it was asked last. */
   #request: Question;
   #question: Question | undefined;
-  /** The highest ticket that each node has told of. */
-  readonly #heard = new Map<Link, number>();
-  #ticket: number | undefined;
   #timer: Timer | undefined;
   #numbers = 0;
-  /** The same for all nodes, so that they draw the same fences. */
-  #proposal = 0;
   #grant: Answer | undefined;
   #insisted = false;
-  #heeding: (() => void)[] = [];
+  #heeding: (() => void)[] | undefined;
 
   constructor(fleet: Fleet, request: Question, keys: NodeKeys, fences: number) {
     const { lock, token } = request;
@@ -68,24 +71,15 @@ export class Claim implements Asking, Claimed {
     this.keys = keys;
     this.mode = request.mode;
     this.fences = fences;
-    this.links = fleet.orderFor(lock).map((node) => new Link(node));
+    this.links = new Links(fleet.orderFor(lock));
   }
 
   get request(): Question {
     return this.#request;
   }
 
-  get #votes(): Link[] {
-    const now = this.#fleet.clock.now();
-    return this.links.filter(({ vote }) => vote && vote.until > now);
-  }
-
   get isOver(): boolean {
     return this.state === "over";
-  }
-
-  linkTo(node: Node): Link {
-    return this.links.find((link) => link.node === node) as Link;
   }
 
   ask(question: Question): void {
@@ -93,100 +87,83 @@ export class Claim implements Asking, Claimed {
     this.#insisted = false;
     if (this.state === "won") return this.#askAgain();
     if (this.state === "new" && question.ticket === undefined) return this.#take();
-    this.#ticket ??= Number(question.ticket);
+    this.place ??= Number(question.ticket);
     this.state = "queued";
     this.#bid();
   }
 
   /** A node has voted for it, in answer to that question. */
   pushed(node: Node, last: number, number: number): void {
-    const link = this.linkTo(node);
+    const link = this.links.to(node);
     if (link.number !== number || this.state !== "queued") return;
     // A question whose answer has not been heard may be sent again by its client, and then gives this vote up.
     if (link.out) return void (link.isOvertaken = true);
     if (link.said === "no") this.#count(link, last, "bid");
-    const votes = this.#votes;
-    const isFresh = link.vote && votes.every(({ vote }) => (vote?.until ?? 0) - this.#fleet.clock.now() > CLAIM_TIME);
-    if (!isFresh && !this.links.some(({ out }) => out)) this.#bid();
+    const now = this.#fleet.clock.now();
+    const votes = this.links.votes(now);
+    const isFresh = link.vote && votes.every(({ vote }) => (vote?.until ?? 0) - now > CLAIM_TIME);
+    if (!isFresh && !this.links.isOut) this.#bid();
     else if (votes.length >= this.#fleet.quorum) this.#judge();
     else this.#bidSoon();
   }
 
+  /** Its vote was taken by force: it does not count either if the answer that tells of it is still on its way. */
   robbed(node: Node): void {
-    const link = this.linkTo(node);
+    const link = this.links.to(node);
     link.vote = undefined;
     link.isRobbed = true;
     if (this.state === "queued") this.#bidSoon();
   }
 
   async answered(): Promise<void> {
-    if (this.#question) await new Promise<void>((resolve) => this.#heeding.push(resolve));
+    if (this.#question) await new Promise<void>((resolve) => (this.#heeding ??= []).push(resolve));
   }
 
   /** Nothing more is asked. Answers with the nodes that may know it. */
   end(): Node[] {
     this.state = "over";
     this.#timer?.cancel();
-    for (const heed of this.#heeding.splice(0)) heed();
-    return this.links.filter(({ mayKnow }) => mayKnow).map(({ node }) => node);
+    this.#heed();
+    return this.links.informed;
   }
 
   #take(): void {
     this.state = "taking";
-    this.#proposal = this.#fleet.propose();
-    const { quorum } = this.#fleet;
+    this.proposal = this.#fleet.propose();
     // Its lease is counted from this question on, so votes in answer to an earlier one would end before it.
-    for (const link of this.links) {
-      link.vote = link.out = undefined;
-      link.wasAsked = false;
-    }
-    for (const link of this.links.slice(0, quorum)) this.#put(link, "take");
+    this.links.restart();
+    const words = isPlain(this.#request) ? takeWords(this) : undefined;
+    for (const link of this.links.majority) this.#put(link, "take", false, words);
     this.#after(this.#fleet.patience(this.#request.ttl), () => {
-      for (const { node, out } of this.links) if (out) this.#fleet.lags(node);
+      for (const { node, out } of this.links.known) if (out) this.#fleet.lags(node);
       this.#takeMore();
     });
   }
 
   #takeMore(): void {
-    for (const link of this.links) if (!link.wasAsked) this.#put(link, "take");
+    for (const link of this.links.all) if (!link.wasAsked) this.#put(link, "take");
     this.#after(this.#fleet.limit(this.#request.ttl), () => this.#timeOut());
   }
 
   #bid(): void {
-    this.#proposal = this.#fleet.propose();
-    for (const link of this.links) if (!link.out) this.#put(link, "bid");
+    this.proposal = this.#fleet.propose();
+    for (const link of this.links.all) if (!link.out) this.#put(link, "bid");
     this.#after(this.#fleet.limit(this.#request.ttl), () => this.#timeOut());
   }
 
   /** Whoever asks no longer counts on what it has there. */
-  #put(link: Link, how: How, insists = false): void {
+  #put(link: Link, how: How, insists = false, words?: readonly string[]): void {
     link.wasAsked = true;
     if (how !== "raise") {
       link.vote = undefined;
-      link.isOvertaken = false;
+      link.isOvertaken = link.isRobbed = false;
       link.number = ++this.#numbers;
       link.askedAt = this.#fleet.clock.now();
     }
     link.said = link.refusal = undefined;
-    const asked = (link.out = new Asked(this, link, how, this.#words(link, how), insists, this.last));
+    const asked = (link.out = new Asked(this, link, how, words ?? questionWords(this, link, how), insists, this.last));
     if (how === "raise") link.node.ask("renew", asked);
     else link.node.ask(how === "take" && isPlain(this.#request) ? "take" : "ask", asked);
-  }
-
-  #words(link: Link, how: How): string[] {
-    const { token, mode, ttl, label, waiting, maxQueue, wait, ticket } = this.#request;
-    if (how === "raise") return this.#lease(Math.min(ttl, CLAIM_WINDOW));
-    if (how === "take" && isPlain(this.#request)) return [ttl, this.fences, token, this.#proposal].map(String);
-    // Who has been told that it waits is not refused any more.
-    const most = wait && ticket === undefined ? (maxQueue ?? "") : "";
-    const listens = link.node.listens ? 1 : 0;
-    const asked = [this.fences, this.#proposal, this.#ticket ?? 0, link.number, waiting, listens, most];
-    return [token, how, mode, ttl, ...asked, label].map(String);
-  }
-
-  #lease(ttl: number, how = ""): string[] {
-    const first = this.last - this.fences + 1;
-    return [this.token, how, how || this.mode, first, this.last, ttl, this.#request.label].map(String);
   }
 
   sent(link: Link): void {
@@ -208,10 +185,13 @@ export class Claim implements Asking, Claimed {
     if (asked.how === "raise") this.#raised(link, asked, reply);
     else if (Array.isArray(reply) && link.isOvertaken) return this.#put(link, "bid");
     else if (Array.isArray(reply)) link.refused(reply as unknown[]);
-    else if (Number(reply) > 0) this.#count(link, Number(reply), asked.how);
-    else {
+    else if (Number(reply) > 0 && link.isRobbed) return this.#put(link, asked.how);
+    else if (Number(reply) > 0) {
+      this.#count(link, Number(reply), asked.how);
+      if (this.links.isOpen(this.#fleet.clock.now())) return;
+    } else {
       link.said = "no";
-      this.#heard.set(link, -Number(reply));
+      link.highest = -Number(reply);
       // It was asked before the ticket was drawn, and has not been entered.
       if (this.state === "queued") return this.#put(link, "bid");
     }
@@ -234,8 +214,8 @@ export class Claim implements Asking, Claimed {
     const window = Math.min(this.#request.ttl, how === "take" ? DECIDED_WITHIN : CLAIM_WINDOW);
     link.said = "yes";
     link.refusal = undefined;
-    link.vote = { last, since: link.askedAt, until: link.askedAt + window * RATE };
-    this.#heard.set(link, 0);
+    link.vote = { last, until: link.askedAt + window * RATE };
+    link.highest = 0;
   }
 
   #raised(link: Link, asked: Asked, reply: unknown): void {
@@ -245,95 +225,95 @@ export class Claim implements Asking, Claimed {
 
   #judge(): void {
     if (this.state !== "taking" && this.state !== "queued") return;
-    const { quorum, nodes } = this.#fleet;
-    const votes = this.#votes;
-    const verdict = judgeVotes(
-      votes.map(({ vote }) => vote?.last ?? 0),
-      nodes.length,
-    );
-    if (verdict) {
-      this.last = verdict.fence;
-      if (verdict.kind === "granted") return this.#win(votes);
-      for (const link of votes) if (!link.out && (link.vote?.last ?? 0) < verdict.fence) this.#put(link, "raise");
-      return;
-    }
-    const out = this.links.filter((link) => link.out).length;
-    const failed = this.links.filter(({ said }) => typeof said === "object").length;
-    const full = this.links.filter(({ isFull }) => isFull).length;
-    if (full >= quorum) {
+    const { quorum, nodes, clock } = this.#fleet;
+    const said = this.links.tally(clock.now());
+    if (said.votes >= quorum) return this.#decide();
+    if (said.full >= quorum) {
       return this.#answer({ kind: "refused", error: new QueueFullError(this.lock, this.#request.maxQueue ?? 0) });
     }
-    if (failed > nodes.length - quorum && out === 0) return this.#insist();
-    if (this.state === "taking") this.#judgeTake(votes.length, out);
+    if (said.failed > nodes.length - quorum && said.out === 0) return this.#insist();
+    if (said.votes + said.out >= quorum) return;
+    if (this.state === "taking") this.#judgeTake(said);
     // While some say that too many wait, all are heard.
-    else if (votes.length + out < quorum && (full === 0 || out === 0)) this.#wait(votes, out);
+    else if (said.full === 0 || said.out === 0) this.#wait(said.out);
   }
 
-  #judgeTake(votes: number, out: number): void {
+  /** A majority votes for it: with fences that it knows, or with others that must be raised first. */
+  #decide(): void {
+    const votes = this.links.votes(this.#fleet.clock.now());
+    const drawn = votes.map(({ vote }) => vote?.last ?? 0);
+    const verdict = judgeVotes(drawn, this.#fleet.nodes.length);
+    if (!verdict) return;
+    this.last = verdict.fence;
+    if (verdict.kind === "granted") return this.#win(votes);
+    for (const link of votes) if (!link.out && (link.vote?.last ?? 0) < verdict.fence) this.#put(link, "raise");
+  }
+
+  #judgeTake({ votes, out, unasked, refused }: Tally): void {
     const { quorum } = this.#fleet;
-    const unasked = this.links.filter(({ wasAsked }) => !wasAsked).length;
-    if (votes + out >= quorum) return;
-    const refused = this.links.filter(({ said }) => said === "no").length;
+    const told = this.links.known.flatMap(({ highest }) => highest ?? []);
     if (!this.#request.wait) {
       if (votes + out + unasked >= quorum) this.#takeMore();
       else if (refused > 0) this.#answer({ kind: "busy" });
-      else this.#fail();
-    } else if (this.#heard.size >= quorum) {
+      else this.#insist();
+    } else if (told.length >= quorum) {
       // One more than the highest that a majority has seen.
-      this.#ticket = Math.max(...this.#heard.values(), 1);
+      this.place = Math.max(...told, 1);
       this.state = "queued";
       this.#bid();
     } else if (unasked > 0) this.#takeMore();
-    else if (out === 0) this.#fail();
+    else if (out === 0) this.#insist();
   }
 
   /** In the queue; with some votes perhaps, which are of no use to anybody like that. */
-  #wait(votes: readonly Link[], out: number): void {
-    const refusals = this.links.flatMap(({ refusal }) => refusal ?? []);
-    const others = countHolders(refusals);
-    const foreign = refusals.filter(({ isForeign }) => isForeign).length;
-    const shared = refusals.filter(({ isShared }) => isShared).length;
+  #wait(out: number): void {
+    const votes = this.links.votes(this.#fleet.clock.now());
+    const refusals = this.links.known.flatMap(({ refusal }) => refusal ?? []);
     const { quorum, nodes } = this.#fleet;
-    // Other libraries take no part in bidding: while they stand in the way of a majority, nothing comes of it.
-    const isHeld = Math.max(shared, ...others.values()) >= quorum || foreign > nodes.length - quorum;
+    const others = countHolders(refusals);
+    const isHeld = isHeldByOthers(refusals, others, quorum, nodes.length);
     if (out === 0) this.#timer?.cancel();
     if (isHeld) for (const link of votes) if (!link.out) this.#put(link, "back");
     if (!isHeld && out === 0 && (votes.length > 0 || others.size > 1)) this.#bidSoon();
-    this.#request.ticket = String(this.#ticket);
+    this.#request.ticket = String(this.place);
     this.#answer(pending(refusals, quorum, this.#fleet.hearing !== undefined));
   }
 
   #bidSoon(): void {
-    if (this.links.some(({ out }) => out)) return;
+    if (this.links.isOut) return;
     this.#after(BID_PAUSE * (0.75 + Math.random() / 2), () => this.#bid());
   }
 
   #win(votes: readonly Link[]): void {
-    const counted = votes.filter(({ vote }) => vote?.last === this.last);
-    const since = Math.min(...counted.map(({ vote }) => vote?.since ?? 0));
-    const until = Math.min(...counted.map(({ vote }) => vote?.until ?? 0));
+    let [since, until] = [Infinity, Infinity];
+    for (const { vote, askedAt } of votes) {
+      if (vote?.last !== this.last) continue;
+      since = Math.min(since, askedAt);
+      until = Math.min(until, vote.until);
+    }
     const wasTaken = this.state === "taking";
     this.state = "won";
     this.#timer?.cancel();
     const fence = this.last - this.fences + 1;
     this.#fleet.drawn(this.last);
-    const { ttl } = this.#request;
+    if (wasTaken) this.#fleet.took(this.#fleet.clock.now() - since);
     this.#grant = { kind: "granted", fence, fences: this.fences, ...(!wasTaken && { until }) };
     if (this.#question) this.#answer(this.#grant);
     else this.#fleet.granted(this, fence, since);
-    // The other nodes are told behind it, unless that was all it wanted.
-    if (wasTaken) onNextTurn(() => this.state === "won" && this.#spread(ttl));
+    // The other nodes are told behind it, unless that was all it wanted: waiters must find all nodes taken alike.
+    if (wasTaken) onNextTurn(() => this.state === "won" && this.#spread());
   }
 
-  #spread(ttl: number): void {
-    for (const link of this.links) {
+  #spread(): void {
+    const { ttl } = this.#request;
+    for (const link of this.links.all) {
       if (link.vote?.last === this.last || link.out) continue;
       link.node.ask("renew", this.renewal(link.node, ttl, NOBODY));
     }
   }
 
   renewal(node: Node, ttl: number, caller: Caller<unknown>, how = ""): Item {
-    return new Renewal(this, this.linkTo(node), this.#lease(ttl, how), caller);
+    return new Renewal(this, this.links.to(node), leaseWords(this, ttl, how), caller);
   }
 
   #askAgain(): void {
@@ -344,7 +324,7 @@ export class Claim implements Asking, Claimed {
         if (extension === "extended" && this.#grant?.kind === "granted")
           return this.#answer({ ...this.#grant, until: askedAt + this.#request.ttl });
         this.state = "queued";
-        this.#ticket ??= Number(this.#request.ticket ?? 1);
+        this.place ??= Number(this.#request.ticket ?? 1);
         this.#bid();
       },
       failed: (error) => this.#tell((question) => question.failed(error)),
@@ -352,7 +332,7 @@ export class Claim implements Asking, Claimed {
   }
 
   #timeOut(): void {
-    for (const link of this.links) {
+    for (const link of this.links.known) {
       if (!link.out) continue;
       link.out = undefined;
       const limit = this.#fleet.limit(this.#request.ttl);
@@ -362,9 +342,9 @@ export class Claim implements Asking, Claimed {
     this.#judge();
   }
 
-  /** Too few answer: before that is told, those that did not answer of late are asked whether they do by now. */
+  /** Too few take part: before that is told, those that are asked nothing at present are asked whether they do by now. */
   #insist(): void {
-    const unasked = this.links.filter(({ node }) => isUnreachable(node.trouble));
+    const unasked = this.links.all.filter(({ node }) => node.trouble !== undefined);
     if (this.#insisted || unasked.length === 0) return this.#fail();
     this.#insisted = true;
     this.#after(this.#fleet.limit(this.#request.ttl), () => this.#timeOut());
@@ -372,9 +352,7 @@ export class Claim implements Asking, Claimed {
   }
 
   #fail(): void {
-    const said = this.#fleet.nodes.map(
-      (node) => [node.title, this.linkTo(node).saidBy(this.#fleet.clock.now())] as const,
-    );
+    const said = this.links.said(this.#fleet.nodes, this.#fleet.clock.now());
     this.#timer?.cancel();
     const error = noQuorum(said);
     if (this.state === "taking") this.state = "new";
@@ -391,7 +369,13 @@ export class Claim implements Asking, Claimed {
     const question = this.#question;
     this.#question = undefined;
     if (question) say(question);
-    for (const heed of this.#heeding.splice(0)) heed();
+    this.#heed();
+  }
+
+  #heed(): void {
+    const heeding = this.#heeding;
+    this.#heeding = undefined;
+    for (const heed of heeding ?? []) heed();
   }
 
   #after(delay: number, run: () => void): void {

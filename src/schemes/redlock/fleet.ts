@@ -9,12 +9,14 @@ import { COMMAND_LIMIT } from "../../drivers/time-limit.ts";
 import type { NodeKeys } from "../keys.ts";
 import { STALE_AFTER } from "../scheme.ts";
 import type { Extension, HolderState, LockRequest, Release } from "../scheme.ts";
+import type { Item } from "./call.ts";
+import { judgeLeaving, Leave, Withdrawal } from "./leave.ts";
 import { Marks } from "./marks.ts";
 import { Node } from "./node.ts";
-import type { Item, NodeSettings } from "./node.ts";
-import { failing, poll } from "./poll.ts";
-import type { Heard, Judge } from "./poll.ts";
-import { judgeLeaving, leaving, readRenewal } from "./replies.ts";
+import type { NodeSettings } from "./node.ts";
+import { Poll } from "./poll.ts";
+import type { Vote } from "./poll.ts";
+import { readRenewal } from "./replies.ts";
 import { DECIDED_WITHIN, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
 import type { Said } from "./verdict.ts";
 
@@ -87,7 +89,7 @@ export class Fleet {
   #looking: Timer | undefined;
   #lead = LEAD;
   #proposed = 0;
-  /** How long a renewal takes of late. */
+  /** How long a majority takes of late to answer. */
   #usual = 0;
 
   constructor(drivers: readonly Driver[], clock: Clock, settings: FleetSettings, events: FleetEvents) {
@@ -143,6 +145,11 @@ export class Fleet {
     this.#laggingUntil = node.lagsUntil = this.clock.now() + LAGGING;
   }
 
+  /** A majority has answered after that time. */
+  took(time: number): void {
+    this.#usual += (Math.min(time, MOST_PATIENCE) - this.#usual) / 8;
+  }
+
   /** How long a majority may take before the rest is asked. */
   patience(ttl: number): number {
     const usual = Math.max(LEAST_PATIENCE, PATIENCE * this.#usual);
@@ -172,56 +179,41 @@ export class Fleet {
   }
 
   extend(claim: Claimed, ttl: number, caller: Caller<Extension>, how = ""): void {
-    const askedAt = this.clock.now();
-    const limit = this.limit(ttl);
-    this.#poll(
-      this.nodes,
-      limit,
-      (node, heard) => {
-        const hears = { answered: (reply: unknown) => heard(readRenewal(node, reply)), failed: failing(heard) };
-        node.ask("renew", claim.renewal(node, ttl, hears, how));
-      },
+    const { nodes, clock } = this;
+    const askedAt = clock.now();
+    const poll = new Poll<Extension>(
+      { nodes, all: nodes, limit: this.limit(ttl), clock },
       (said) => {
-        const verdict = judgeRenewal(said, this.nodes.length);
-        if (verdict) this.#usual += (this.clock.now() - askedAt - this.#usual) / 8;
+        const verdict = judgeRenewal(said, nodes.length);
+        if (verdict) this.took(clock.now() - askedAt);
         return verdict;
       },
       caller,
     );
+    for (const node of nodes) {
+      const answered = (reply: unknown): void => poll.heard(node, readRenewal(node, reply));
+      const failed = (cause: unknown): void => poll.heard(node, { kind: "failed", cause });
+      node.ask("renew", claim.renewal(node, ttl, { answered, failed }, how));
+    }
   }
 
   /** Let what the claim holds end after exactly that time, under another label. */
   keep({ keys, token }: Claimed, ttl: number, label: string, caller: Caller<Release>): void {
-    this.#poll<Release>(
-      this.nodes,
-      COMMAND_LIMIT,
-      (node, heard) => {
-        const args = [token, String(ttl), label];
-        node.ask("keep", { keys, args, isOver: false, ...leaving(node, heard) });
-      },
-      (said) => judgeLeaving(said, this.nodes.length, this.nodes.length),
-      caller,
-    );
+    const { nodes, clock } = this;
+    const judge = (said: readonly Vote[]): Release | undefined => judgeLeaving(said, nodes.length, nodes.length);
+    const poll = new Poll({ nodes, all: nodes, limit: COMMAND_LIMIT, clock }, judge, caller);
+    const args = [token, String(ttl), label];
+    for (const node of nodes) node.ask("keep", new Leave(node, poll, keys, args));
   }
 
   /** @param nodes those that may know the token @param ttl how long something may be left of it */
   release({ keys, token, lost, ttl, left }: Leaving, nodes: readonly Node[], caller: Caller<Release>): void {
-    const until = this.clock.now() + Math.max(ttl, STALE_AFTER);
-    this.#poll<Release>(
-      nodes,
-      COMMAND_LIMIT,
-      (node, heard) => {
-        const args = [token, lost ? "1" : "0"];
-        const hears = leaving(node, heard);
-        const answered = (reply: unknown): void => {
-          left?.(node);
-          hears.answered(reply);
-        };
-        node.release({ keys, args, token, until, isOver: false, ...hears, answered });
-      },
-      (said) => judgeLeaving(said, nodes.length, this.nodes.length),
-      caller,
-    );
+    const { nodes: all, clock } = this;
+    const until = clock.now() + Math.max(ttl, STALE_AFTER);
+    const args = [token, lost ? "1" : "0"];
+    const judge = (said: readonly Vote[]): Release | undefined => judgeLeaving(said, nodes.length, all.length);
+    const poll = new Poll({ nodes, all, clock }, judge, caller);
+    for (const node of nodes) node.release(new Withdrawal(node, poll, { keys, args, token, until }, left));
   }
 
   /** Take the lock by force, on all nodes, at least on a majority. Resolves with the last fence and with the victims. */
@@ -332,16 +324,6 @@ export class Fleet {
     this.#isClosed = true;
     this.#looking?.cancel();
     for (const node of this.nodes) node.close();
-  }
-
-  #poll<R>(
-    nodes: readonly Node[],
-    limit: number,
-    ask: (node: Node, heard: Heard) => void,
-    judge: Judge<R>,
-    caller: Caller<R>,
-  ): void {
-    poll({ nodes, all: this.nodes, limit, clock: this.clock }, ask, judge, caller);
   }
 
   #look(): void {

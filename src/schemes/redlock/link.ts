@@ -3,8 +3,8 @@ import type { Caller } from "../../caller.ts";
 import { unknownReply } from "../../drivers/replies.ts";
 import { SchemeError } from "../../errors.ts";
 import type { NodeKeys } from "../keys.ts";
-import type { Question } from "../scheme.ts";
-import type { Item, Node } from "./node.ts";
+import type { Item } from "./call.ts";
+import type { Node } from "./node.ts";
 import type { Refusal } from "./pending.ts";
 import type { Said } from "./verdict.ts";
 
@@ -23,7 +23,9 @@ export class Link {
   /** The number of the latest question, and when it was asked. */
   number = 0;
   askedAt = 0;
-  vote: { last: number; readonly until: number; readonly since: number } | undefined;
+  vote: { last: number; readonly until: number } | undefined;
+  /** The ticket behind all that it has told of; 0 if it has voted. */
+  highest: number | undefined;
   said: Said;
   refusal: Refusal | undefined;
   isFull = false;
@@ -38,9 +40,14 @@ export class Link {
     this.node = node;
   }
 
+  /** Whether it votes for the claim at that time. */
+  votesAt(now: number): boolean {
+    return this.vote !== undefined && this.vote.until > now;
+  }
+
   /** What it has said, unless its vote is over. */
   saidBy(now: number): Said {
-    if (this.said !== "yes" || (this.vote && this.vote.until > now)) return this.said;
+    if (this.said !== "yes" || this.votesAt(now)) return this.said;
     return { cause: new SchemeError("unreachable", "Its vote came too late to count.", [], true) };
   }
 
@@ -74,7 +81,6 @@ export interface Asking {
 
 /** A question that is out at one node. */
 export class Asked implements Item {
-  readonly keys: NodeKeys;
   readonly args: readonly string[];
   readonly how: How;
   readonly insists: boolean;
@@ -85,13 +91,16 @@ export class Asked implements Item {
   readonly #link: Link;
 
   constructor(claim: Asking, link: Link, how: How, args: readonly string[], insists: boolean, last: number) {
-    this.keys = claim.keys;
     this.args = args;
     this.how = how;
     this.#claim = claim;
     this.#link = link;
     this.insists = insists;
     this.last = last;
+  }
+
+  get keys(): NodeKeys {
+    return this.#claim.keys;
   }
 
   get isOver(): boolean {
@@ -164,11 +173,6 @@ export class Renewal implements Item {
   failed(error: unknown): void {
     this.#caller.failed(error);
   }
-}
-
-/** What the script `take` is for. */
-export function isPlain({ mode, label, waiting, wait }: Question): boolean {
-  return mode === "exclusive" && label === "" && waiting === 1 && wait;
 }
 
 /** The server may be there again, if it is asked again. */

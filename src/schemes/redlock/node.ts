@@ -3,19 +3,17 @@ import { report } from "../../caller.ts";
 import type { Caller } from "../../caller.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import type { Driver, Script, ScriptStrings, Subscription } from "../../drivers/driver.ts";
-import { runScript, ScriptCall, sendCall } from "../../drivers/run-script.ts";
+import { runScript, sendCall } from "../../drivers/run-script.ts";
 import { messageOf, schemeError } from "../../drivers/server-errors.ts";
 import { COMMAND_LIMIT, TimeLimit } from "../../drivers/time-limit.ts";
 import { SchemeError } from "../../errors.ts";
 import { Queue } from "../../queue.ts";
-import type { Queued } from "../../queue.ts";
 import { Batches, inRuns } from "../batches.ts";
 import { channelPrefix, nodeKey } from "../keys.ts";
-import type { NodeKeys } from "../keys.ts";
-import { Batch } from "../lua/calls.ts";
+import { Call, callOf, mayShare } from "./call.ts";
+import type { Item, Kind } from "./call.ts";
 import { Debts } from "./debts.ts";
 import type { Debt } from "./debts.ts";
-import { ask, handover, keep, release, renew, seize, take } from "./scripts.generated.ts";
 
 /** A node whose oldest question has not been answered for this long is asked nothing more until it answers a probe. */
 export const SILENT_AFTER = 500;
@@ -24,19 +22,6 @@ const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 1_000;
 /** This many questions wait for it to be met again. */
 const MOST_HELD = 1_000;
-
-/** What a node is asked about one lock, by the name of the script. */
-export interface Item extends Caller<unknown> {
-  readonly keys: NodeKeys;
-  /** As the script takes them. */
-  readonly args: readonly string[];
-  /** Nobody wants to know any more, unless it has been sent. */
-  readonly isOver: boolean;
-  /** If the node did not answer of late, find out first whether it does now. */
-  readonly insists?: boolean;
-  /** Written when it is sent. */
-  isSent?: boolean;
-}
 
 /** What has been asked so far must be heard of before a lease that may be forgotten; see marks.ts. */
 export interface Meeting {
@@ -48,18 +33,6 @@ export interface NodeSettings {
   readonly prefix: string;
   readonly clientId: string;
 }
-
-type Kind = "take" | "ask" | "renew" | "keep" | "handover" | "release" | "seize";
-
-const SCRIPTS: Record<Kind, Script<ScriptStrings, ScriptStrings>> = {
-  take,
-  ask,
-  renew,
-  keep,
-  handover,
-  release,
-  seize,
-};
 
 export class Node {
   /** How it is called in messages. */
@@ -109,7 +82,9 @@ export class Node {
     // Leases first; and what is given up frees room for what is asked for.
     const lanes = {} as Record<Kind, (item: Item) => void>;
     for (const kind of ["renew", "keep", "handover", "release", "seize", "ask", "take"] as const) {
-      lanes[kind] = this.#batches.lane((items) => inRuns(items, kind === "take" ? alike : always, this.#send(kind)));
+      const send = (items: Item[]): void => this.#send(kind, items);
+      const alike = mayShare(kind);
+      lanes[kind] = this.#batches.lane((items) => inRuns(items, alike, send));
     }
     this.#lanes = lanes;
   }
@@ -147,25 +122,16 @@ export class Node {
     if (this.#drops >= 0 && this.#drops !== this.driver.drops) this.#probe();
   }
 
-  /** Drop a token, behind all that was asked for it; if the node does not hear it, once it is back. */
+  /** Drop a token, behind all that was asked for it, or once the node is back. If sending it fails, the item owes it. */
   release(item: Item & Debt): void {
-    if (this.#trouble !== undefined) {
-      this.#owe(item);
-      return refuse(item, this.#trouble);
-    }
-    this.#lanes.release({
-      keys: item.keys,
-      args: item.args,
-      isOver: false,
-      answered: (reply) => item.answered(reply),
-      failed: (error) => {
-        this.#owe(item);
-        item.failed(error);
-      },
-    });
+    if (this.#trouble === undefined) return this.#lanes.release(item);
+    const { keys, args, token, until } = item;
+    this.owe({ keys, args, token, until });
+    refuse(item, this.#trouble);
   }
 
-  #owe(debt: Debt): void {
+  /** It has not heard of that: tell it once it is back. */
+  owe(debt: Debt): void {
     if (this.#owed.add(debt) && this.#trouble === undefined) this.#later();
   }
 
@@ -237,55 +203,36 @@ export class Node {
     });
   }
 
-  readonly #send =
-    (kind: Kind) =>
-    (all: Item[]): void => {
-      const items = all.filter((item) => !item.isOver);
-      const [first] = items;
-      if (!first) return;
-      for (const item of items) item.isSent = true;
-      const width = kind === "take" ? 3 : 5;
-      const [common, from] = kind === "take" ? [first.args.slice(0, 2), 2] : [[], 0];
-      const args = items.flatMap((item) => item.args.slice(from));
-      const channel = kind === "take" ? [] : [this.#channel];
-      const mark = kind === "release" ? [] : [this.#mark];
-      const head = [...mark, ...channel, ...common];
-      const call = new ScriptCall(SCRIPTS[kind], 1 + width * items.length, head.length + args.length);
-      call.add(this.#node);
-      for (const { keys } of items) {
-        if (kind === "take") call.addAll([keys[0], keys[1], keys[3]]);
-        else call.addAll(keys);
-      }
-      call.addAll(head);
-      call.addAll(args);
-      const batch = new Batch<Item, unknown>(items, (_, reply) => reply);
-      sendCall(this.driver, call, this.limit.bound(new Call(this, batch, this.#clock.now(), kind !== "release")));
-    };
-
-  /** @internal */
-  sent(call: Call): void {
+  #send(kind: Kind, all: Item[]): void {
+    const items = all.some(({ isOver }) => isOver) ? all.filter(({ isOver }) => !isOver) : all;
+    if (items.length === 0) return;
+    for (const item of items) item.isSent = true;
+    const words = callOf(kind, items, { key: this.#node, mark: this.#mark, channel: this.#channel });
+    const call = new Call(this, kind, items, this.#clock.now());
     this.#out.add(call);
     this.#heed();
+    sendCall(this.driver, words, this.limit.bound(call));
   }
 
   /** @internal An answer counts only if it comes from the server that we know. */
-  answered(call: Call, answer: unknown, batch: Batch<Item, unknown>): void {
+  answered(call: Call, answer: unknown): void {
     this.#out.remove(call);
-    if (hasForgotten(answer)) this.forgot();
-    if (this.#drops === this.driver.drops || !call.isVote || hasForgotten(answer)) return batch.answered(answer);
-    if (this.#trouble !== undefined) return batch.failed(this.#trouble);
-    this.#held.push({ run: () => batch.answered(answer), failed: (error) => batch.failed(error) });
+    const forgot = hasForgotten(answer);
+    if (forgot) this.forgot();
+    if (this.#drops === this.driver.drops || call.kind === "release" || forgot) return call.tell(answer);
+    if (this.#trouble !== undefined) return call.fail(this.#trouble);
+    this.#held.push({ run: () => call.tell(answer), failed: (error) => call.fail(error) });
     this.#probe();
   }
 
   /** @internal */
-  failed(call: Call, error: unknown, batch: Batch<Item, unknown>): void {
+  failed(call: Call, error: unknown): void {
     this.#out.remove(call);
     const cause = schemeError(error);
     if (messageOf(error).includes("FORGOT")) this.forgot();
     // Perhaps only the connection was lost: what is asked now waits until that is known.
     else if (cause.code === "unreachable") this.forgot();
-    batch.failed(cause);
+    call.fail(cause);
   }
 
   /** It may have another mark by now, or none. */
@@ -343,35 +290,10 @@ export class Node {
   }
 
   #pay(): void {
-    for (const { keys, args, token, until } of this.#owed.take()) {
-      this.release({ keys, args, token, until, isOver: false, answered() {}, failed() {} });
+    for (const debt of this.#owed.take()) {
+      const { keys, args } = debt;
+      this.#lanes.release({ keys, args, isOver: false, answered: () => {}, failed: () => this.owe(debt) });
     }
-  }
-}
-
-/** A call that is out. */
-class Call implements Caller<unknown>, Queued<Call> {
-  readonly sentAt: number;
-  readonly isVote: boolean;
-  before: Call | undefined;
-  behind: Call | undefined;
-  readonly #node: Node;
-  readonly #batch: Batch<Item, unknown>;
-
-  constructor(node: Node, batch: Batch<Item, unknown>, sentAt: number, isVote: boolean) {
-    this.#node = node;
-    this.#batch = batch;
-    this.sentAt = sentAt;
-    this.isVote = isVote;
-    node.sent(this);
-  }
-
-  answered(answer: unknown): void {
-    this.#node.answered(this, answer, this.#batch);
-  }
-
-  failed(error: unknown): void {
-    this.#node.failed(this, error, this.#batch);
   }
 }
 
@@ -388,12 +310,4 @@ function refuse(caller: Caller<never>, error: unknown): void {
 
 function silent(time: number): SchemeError {
   return new SchemeError("unreachable", `It has not answered for ${time} ms.`, [], true);
-}
-
-function alike(a: Item, b: Item): boolean {
-  return a.args[0] === b.args[0] && a.args[1] === b.args[1];
-}
-
-function always(): boolean {
-  return true;
 }

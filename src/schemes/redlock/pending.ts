@@ -25,6 +25,18 @@ export function countHolders(refusals: readonly Refusal[]): Map<string, number> 
   return counts;
 }
 
+/** Whether nothing can come of bidding: a majority is in the way, or other libraries, which take no part in it. */
+export function isHeldByOthers(
+  refusals: readonly Refusal[],
+  holders: ReadonlyMap<string, number>,
+  quorum: number,
+  nodes: number,
+): boolean {
+  const foreign = refusals.filter(({ isForeign }) => isForeign).length;
+  const shared = refusals.filter(({ isShared }) => isShared).length;
+  return Math.max(shared, ...holders.values()) >= quorum || foreign > nodes - quorum;
+}
+
 /** @param hears whether pushes arrive */
 export function pending(refusals: readonly Refusal[], quorum: number, hears: boolean): Answer {
   const lefts = refusals.map(({ left }) => (left < 0 ? Infinity : left)).sort((a, b) => a - b);

@@ -1,6 +1,6 @@
 -- Ask for the node's vote. `how` is 'take' (at once or not at all), 'bid' (wait for it in the queue, at this ticket), or
 -- 'back' (wait, but let another have it now). Who waits gives up the vote that it had: the node decides anew.
--- KEYS node | key, counter, holders, queue, waiters
+-- KEYS node | key, counter, queue, holders, waiters
 -- ARGV mark, channel | token, how, mode, ttl, fences, proposal, ticket, asked, waiting, listens, most, label
 -- RETURNS the last fence of the vote | -(1 + the highest number that the node has seen) not at once | {rank, milliseconds until a holder's time ends or -1, 1 foreign or 2 shared or 0, exclusive holder, its label} | {'full'}
 

@@ -1,5 +1,5 @@
 -- Make another token the holder in place of this one, in one step and with a fence of its own.
--- KEYS node | key, counter, holders, queue, waiters
+-- KEYS node | key, counter, queue, holders, waiters
 -- ARGV mark, channel | token, heir, mode, ttl, proposal, label
 -- RETURNS the last fence of the heir's vote | 0 the token does not hold here
 

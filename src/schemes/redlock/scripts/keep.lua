@@ -1,5 +1,5 @@
 -- Let an exclusive vote end after exactly so long, under another label: its holder is done, but keeps others out.
--- KEYS node | key, counter, holders, queue, waiters
+-- KEYS node | key, counter, queue, holders, waiters
 -- ARGV mark, channel | token, ttl, label
 -- RETURNS 1 kept | 0 the token does not hold here
 

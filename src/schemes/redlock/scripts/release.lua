@@ -1,26 +1,31 @@
 -- Give up a request, whether it holds, waits or neither, and vote for the next in line.
--- KEYS node | key, counter, holders, queue, waiters
+-- KEYS node | key, counter, queue, holders, waiters
 -- ARGV channel | token, lost
 -- RETURNS 1 it held | 0
 -- QUICK
 
 -- `lost` is 1 if its vote has won nothing: then what it raised is put back.
+local queues, keys, given = {}, {}, {}
+for i = 1, count do queues[i], keys[i] = queue[i], key[i] end
+local nobody_waits = call('EXISTS', unpack(queues)) == 0
+local values = call('MGET', unpack(keys))
 for i = 1, count do
-  if call('EXISTS', queue[i]) == 1 then
+  local value = values[i]
+  if not nobody_waits and call('EXISTS', queue[i]) == 1 then
     rest = true
+  elseif not value then
+    -- There may be a shared lock.
+    if call('EXISTS', key[i]) == 1 then rest = true else replies[i] = 0 end
+  elseif string.sub(value, 1, #token[i] + 1) ~= token[i] .. '#' then
+    replies[i] = 0
+  elseif lost[i] == '0' then
+    replies[i] = 1
+    given[#given + 1] = key[i]
   else
-    local value = pcall_redis('GET', key[i])
-    if value and type(value) ~= 'string' then
-      rest = true
-    elseif not value or string.sub(value, 1, #token[i] + 1) ~= token[i] .. '#' then
-      replies[i] = 0
-    elseif lost[i] == '0' then
-      replies[i] = call('DEL', key[i])
-    else
-      rest = true
-    end
+    rest = true
   end
 end
+if given[1] then call('DEL', unpack(given)) end
 -- REST
 load(lock)
 local held = drop(lock, token, lost == '1')

@@ -1,7 +1,7 @@
 -- Lengthen a lease to at least its ttl from now, and bring its fences to the node. If the node does not know the lease,
 -- it gets it, unless somebody else holds there or may have held since: then its counter is beyond the lease's fences.
 -- `how` is 'shared' if what was exclusive is to be shared from now on. A node without its mark counts for nothing.
--- KEYS node | key, counter, holders, queue, waiters
+-- KEYS node | key, counter, queue, holders, waiters
 -- ARGV mark, channel | token, how, mode, fence, last, ttl, label
 -- RETURNS 1 extended | 2 the same, but the node had forgotten its mark | 0 somebody may have held since | the token that holds instead
 

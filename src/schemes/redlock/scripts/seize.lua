@@ -1,6 +1,6 @@
 -- Take a lock by force: from exactly the expected holder, or from everybody if that is ''. With a token the thief has the
 -- vote then, exclusively; with '' the next in line. No renewal puts back what was taken.
--- KEYS node | key, counter, holders, queue, waiters
+-- KEYS node | key, counter, queue, holders, waiters
 -- ARGV mark, channel | token, ttl, proposal, label, expected, fence
 -- RETURNS {the last fence of the vote, victim, its fence, …} | {1 or 0 whether the expected holder held there, victim, its fence}
 

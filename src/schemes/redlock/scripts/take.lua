@@ -9,17 +9,26 @@ if known[1] ~= mark then return { err = 'FORGOT' } end
 local high, least = tonumber(known[2]) or 0, tonumber(known[3]) or 0
 local was_high, more = high, fences - 1
 local life = math.max(300000, ttl + 60000)
-local life_text = format('%.0f', life)
+local queues, counters = {}, {}
+for i = 1, count do queues[i], counters[i] = queue[i], counter[i] end
+local nobody_waits = call('EXISTS', unpack(queues)) == 0
+local counts = call('MGET', unpack(counters))
 for i = 1, count do
   local reply
-  if call('EXISTS', queue[i]) == 0 then
-    local before = tonumber(call('GET', counter[i])) or 0
-    local fence = math.max(tonumber(proposal[i]), before + 1, least + 1, before == 0 and high + 1 or 0)
-    local last = format('%.0f', fence + more)
-    local value = token[i] .. '#' .. format('%.0f', fence) .. '#' .. last .. '#' .. format('%.0f', before) .. '#'
-    if call('SET', key[i], value, 'PX', ttl, 'NX') then
-      local left = before > 0 and call('PTTL', counter[i]) or 0
-      call('SET', counter[i], last, 'PX', left > life and left or life_text)
+  if nobody_waits or call('EXISTS', queue[i]) == 0 then
+    local before = counts[i]
+    local drawn = tonumber(before)
+    if not drawn then before, drawn = '0', 0 end
+    -- A number of 16 digits is dear to write: mostly the proposal is the fence, as it stands.
+    local first, fence = proposal[i], tonumber(proposal[i])
+    if fence <= drawn or fence <= least or (drawn == 0 and fence <= high) then
+      fence = math.max(drawn, least, drawn == 0 and high or 0) + 1
+      first = format('%.0f', fence)
+    end
+    local last = more == 0 and first or format('%.0f', fence + more)
+    if call('SET', key[i], token[i] .. '#' .. first .. '#' .. last .. '#' .. before .. '#', 'PX', ttl, 'NX') then
+      local left = drawn > 0 and call('PTTL', counter[i]) or 0
+      call('SET', counter[i], last, 'PX', left > life and left or life)
       reply = fence + more
       if reply > high then high = reply end
     end
