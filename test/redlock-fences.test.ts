@@ -2,6 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { explore } from "../model/explore.ts";
 import { FenceModel, type Terms } from "../model/fences.ts";
+import { ask, renew } from "../src/schemes/redlock/scripts.generated.ts";
 import { judgeRelease, judgeRenewal, judgeVotes, quorumOf } from "../src/schemes/redlock/verdict.ts";
 import { openNodes } from "./support/nodes.ts";
 
@@ -55,6 +56,34 @@ describe("a lock over three nodes", () => {
     const next = await other.acquire("x");
     expect(next.fence).toBeGreaterThan(lock.fence);
     await next.release();
+  });
+});
+
+describe("of two readers whose votes came in different orders", () => {
+  test("neither is given the fence that the other has on a node", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    await (await locks.acquire("x")).release();
+    const redis = nodes.redis[0]!;
+    const mark = await redis.hget("lock::node", "mark");
+    const keys = ["lock::node", "lock:y", "{lock:y}:fence", "{lock:y}:queue", "{lock:y}:holders", "{lock:y}:waiters"];
+    const run = async (script: { source: string }, ...args: (string | number)[]): Promise<number> => {
+      const reply = await redis.eval(script.source, keys.length, ...keys, mark!, "lock:push:", ...args);
+      return Number([reply].flat()[0]);
+    };
+    const [one, two] = ["1", "2"].map((name) => `${name.padEnd(22, "-")}:1`) as [string, string];
+    const take = (token: string) => run(ask, token, "take", "shared", 10_000, 1, 1_000, 0, 1, 1, 0, "", "");
+    const bring = (how: string, token: string, fence: number) =>
+      run(renew, token, how, "shared", fence, fence, 10_000, "");
+    const first = await take(one);
+    const second = await take(two);
+    expect(second).toBeGreaterThan(first);
+    expect(await bring("raise", one, second)).toBe(0);
+    expect(await bring("raise", one, second + 1)).toBe(1);
+    expect(await bring("raise", one, second + 1)).toBe(1); // sent twice
+    expect(await bring("raise", two, second + 1)).toBe(0);
+    // A majority knew it when it was granted, so this node may know it, too.
+    expect(await bring("", two, second)).toBe(1);
   });
 });
 

@@ -219,8 +219,14 @@ export class Claim implements Asking, Claimed, Worded {
   }
 
   #raised(link: Link, asked: Asked, reply: unknown): void {
-    if (Number(reply) === 1 && link.vote) link.vote.last = asked.last;
-    else link.vote = undefined;
+    if (Number(reply) === 1 && link.vote) {
+      link.vote.last = asked.last;
+      return;
+    }
+    // The vote has ended, or another reader has those fences there: the next bid draws others.
+    link.vote = undefined;
+    link.said = "no";
+    link.highest = asked.last;
   }
 
   #judge(): void {

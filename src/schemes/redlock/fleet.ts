@@ -311,7 +311,7 @@ export class Fleet {
     this.drawn(verdict.fence);
     if (verdict.kind === "granted") return true;
     const extension = await new Promise<Extension>((answered, failed) =>
-      this.extend(claim, claim.request.ttl, { answered, failed }),
+      this.extend(claim, claim.request.ttl, { answered, failed }, "raise"),
     );
     return extension === "extended";
   }

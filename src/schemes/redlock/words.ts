@@ -28,7 +28,7 @@ export function takeWords({ request, fences, proposal }: Worded): string[] {
 
 export function questionWords(of: Worded, { number, node }: Link, how: How): string[] {
   const { token, mode, ttl, label, waiting, maxQueue, wait, ticket } = of.request;
-  if (how === "raise") return leaseWords(of, Math.min(ttl, CLAIM_WINDOW));
+  if (how === "raise") return leaseWords(of, Math.min(ttl, CLAIM_WINDOW), how);
   if (how === "take" && isPlain(of.request)) return takeWords(of);
   // Who has been told that it waits is not refused any more.
   const most = wait && ticket === undefined ? (maxQueue ?? "") : "";
@@ -36,8 +36,8 @@ export function questionWords(of: Worded, { number, node }: Link, how: How): str
   return [token, how, mode, ttl, ...asked, label].map(String);
 }
 
-/** @param how what else is to happen to the lease */
+/** @param how what else is to happen to the lease: nothing, "shared", or "raise" */
 export function leaseWords({ request, mode, fences, last }: Worded, ttl: number, how = ""): string[] {
   const first = last - fences + 1;
-  return [request.token, how, how || mode, String(first), String(last), String(ttl), request.label];
+  return [request.token, how, how === "shared" ? how : mode, String(first), String(last), String(ttl), request.label];
 }

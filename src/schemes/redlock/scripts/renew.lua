@@ -1,6 +1,7 @@
 -- Lengthen a lease to at least its ttl from now, and bring its fences to the node. If the node does not know the lease,
 -- it gets it, unless somebody else holds there or may have held since: then its counter is beyond the lease's fences.
--- `how` is 'shared' if what was exclusive is to be shared from now on. A node without its mark counts for nothing.
+-- `how` is 'shared' if what was exclusive is to be shared from now on, and 'raise' if the fences are not a grant's yet. A
+-- node without its mark counts for nothing.
 -- KEYS node | key, counter, queue, holders, waiters
 -- ARGV mark, channel | token, how, mode, fence, last, ttl, label
 -- RETURNS 1 extended | 2 the same, but the node had forgotten its mark | 0 somebody may have held since | the token that holds instead
@@ -8,6 +9,8 @@
 load(lock)
 local record = vote_of(lock, token)
 local number = tonumber(last)
+-- Two readers can have votes here. A grant's fences must be new to each node that knows them, or both might get the same.
+if how == 'raise' and (not record or last_of(record) < number) and count_of(lock) >= number then return 0 end
 if record then
   local _, drawn, before = match(record, RECORD)
   -- It is not ours any more if others drew fences between our grant and this vote.
