@@ -11,9 +11,13 @@ const packaging =
 const site = process.env["HOLDFAST_SITE"] === undefined ? ["test/site/**"] : [];
 const exclude = [...configDefaults.exclude, ...long, ...packaging, ...runtimes, ...site];
 
-/** These need a process of their own: they replace a module or a prototype, count on its timers, or fill its memory. */
+/**
+ * These need a process of their own: they replace a module or a prototype, count on its timers, fill its memory, or hear
+ * what all managers in it report.
+ */
 const alone = [
   "test/memory.test.ts",
+  "test/{otel,prometheus}.test.ts",
   "test/simulator/*.test.ts",
   "test/waiting.test.ts",
   "test/reentrancy.test.ts",
