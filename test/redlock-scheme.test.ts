@@ -5,6 +5,7 @@ import { driverFor } from "../src/drivers/index.ts";
 import { QuorumError } from "../src/errors.ts";
 import { RedlockScheme } from "../src/schemes/redlock.ts";
 import { ask as script } from "../src/schemes/redlock/scripts.generated.ts";
+import { Tickets } from "../src/schemes/redlock/tickets.ts";
 import type { PushListener } from "../src/schemes/scheme.ts";
 import { ManualClock } from "../src/testing.ts";
 import { type Asking, ask, release } from "./support/calls.ts";
@@ -233,3 +234,14 @@ async function heardAll(nodes: Nodes, { clientId }: OpenScheme, of: Asking, hear
 }
 
 const nothing: PushListener = { granted() {}, lost() {}, next() {}, missed() {} };
+
+test("requests of one manager for a lock have tickets in their order, whichever majority each has heard", () => {
+  const tickets = new Tickets();
+  expect(tickets.draw("a", "m:11", 50)).toBe(50);
+  expect(tickets.draw("a", "m:13", 40)).toBe(50); // asked later, and heard of less
+  expect(tickets.draw("a", "m:12", 60)).toBe(50); // asked before that one, and heard of more
+  expect(tickets.draw("a", "m:14", 60)).toBe(60);
+  expect(tickets.draw("b", "m:15", 10)).toBe(10);
+  for (const token of ["m:11", "m:12", "m:13", "m:14"]) tickets.drop("a", token);
+  expect(tickets.draw("a", "m:16", 10)).toBe(10);
+});

@@ -35,6 +35,8 @@ const KEPT = [
   ["b491dc.22", "redlock", "crowd"],
   ["b3b505.57", "set"],
   ["cc45a59.53", "redlock"],
+  ["e1.15", "redlock", "crowd"],
+  ["e3.13", "redlock", "crowd"],
 ] as const;
 
 const short = (terms: Pick<PlanTerms, "seed" | "scheme">): PlanTerms => ({ ...terms, length: 60_000, faults: 200 });

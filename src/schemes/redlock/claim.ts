@@ -122,6 +122,7 @@ export class Claim implements Asking, Claimed, Worded {
   /** Nothing more is asked. Answers with the nodes that may know it. */
   end(): Node[] {
     this.state = "over";
+    this.#fleet.tickets.drop(this.lock, this.token);
     this.#timer?.cancel();
     this.#heed();
     return this.links.informed;
@@ -264,7 +265,7 @@ export class Claim implements Asking, Claimed, Worded {
       else this.#insist();
     } else if (told.length >= quorum) {
       // One more than the highest that a majority has seen.
-      this.place = Math.max(...told, 1);
+      this.place = this.#fleet.tickets.draw(this.lock, this.token, Math.max(...told, 1));
       this.state = "queued";
       this.#bid();
     } else if (unasked > 0) this.#takeMore();

@@ -17,6 +17,7 @@ import type { NodeSettings } from "./node.ts";
 import { Poll } from "./poll.ts";
 import type { Vote } from "./poll.ts";
 import { readRenewal } from "./replies.ts";
+import { Tickets } from "./tickets.ts";
 import { DECIDED_WITHIN, judgeRenewal, judgeVotes, noQuorum, quorumOf } from "./verdict.ts";
 import type { Said } from "./verdict.ts";
 
@@ -78,6 +79,7 @@ export class Fleet {
   readonly nodes: readonly Node[];
   readonly quorum: number;
   readonly clock: Clock;
+  readonly tickets: Tickets = new Tickets();
   readonly #settings: FleetSettings;
   readonly #marks: Marks;
   readonly #events: FleetEvents;
