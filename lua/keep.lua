@@ -28,8 +28,8 @@ end
 local CLAIM, STALE = 1000, 15000
 local floor, max, min, match = math.floor, math.max, math.min, string.match
 local MOST_PROMOTIONS = 100
-local MOST_PURGED = 1000
 local MOST_COUNTED = 1000
+local purgeable = 1000
 local QUEUE_TTL = 120000
 local function digits(number) return format('%.0f', number) end
 micros = micros or read_clock()
@@ -52,11 +52,13 @@ lock.kind, lock.limit, lock.used = nil, nil, nil
 return true
 end
 local function purge(lock)
-local ended = call('ZRANGEBYSCORE', lock.key, '-inf', digits(now), 'LIMIT', 0, MOST_PURGED)
+local ended = call('ZRANGEBYSCORE', lock.key, '-inf', digits(now), 'LIMIT', 0, max(1, purgeable))
 if #ended == 0 then return end
+lock.unfinished = #ended >= purgeable
+if purgeable == 0 then return end
+purgeable = purgeable - #ended
 call('ZREM', lock.key, unpack(ended))
 forget(lock, ended)
-lock.unfinished = #ended == MOST_PURGED
 end
 local function read(lock)
 local value = pcall_redis('GET', lock.key)

@@ -5,10 +5,11 @@
 local floor, max, min, match = math.floor, math.max, math.min, string.match
 
 -- Bounds of one step, so that no call keeps the server busy; the next call continues. How many at the head of the queue
--- are let in or found dead, how many holders whose time has ended are cleared away, how many waiters are counted.
+-- are let in or found dead, and how many waiters are counted.
 local MOST_PROMOTIONS = 100
-local MOST_PURGED = 1000
 local MOST_COUNTED = 1000
+-- How many holders whose time has ended the whole call may still clear away: its items may all be about one lock.
+local purgeable = 1000
 -- CLAIM (how long a pushed grant lasts until it is claimed) and STALE (how long a waiter that asks no more counts as
 -- alive) are defined by the generator, in milliseconds.
 
@@ -48,11 +49,13 @@ end
 
 -- Take holders whose time has ended out of a shared lock.
 local function purge(lock)
-  local ended = call('ZRANGEBYSCORE', lock.key, '-inf', digits(now), 'LIMIT', 0, MOST_PURGED)
+  local ended = call('ZRANGEBYSCORE', lock.key, '-inf', digits(now), 'LIMIT', 0, max(1, purgeable))
   if #ended == 0 then return end
+  lock.unfinished = #ended >= purgeable
+  if purgeable == 0 then return end
+  purgeable = purgeable - #ended
   call('ZREM', lock.key, unpack(ended))
   forget(lock, ended)
-  lock.unfinished = #ended == MOST_PURGED
 end
 
 -- lock.kind becomes 'exclusive' (with token, fence and label), 'foreign', 'shared' (with what is used and the limit, if
