@@ -20,8 +20,15 @@ interface OpenScheme {
   readonly clock: ManualClock;
   /** How often the script `ask` was sent to each node. */
   readonly asked: readonly number[];
+  /** How many commands were sent to all nodes together. */
+  readonly sent: number;
   /** Answers are heard when the promise that this returns is resolved. */
   hold(): () => void;
+  /** Lets that many milliseconds pass. All that is sent meanwhile is answered in no time. */
+  pass(time: number): Promise<void>;
+  /** Resolves when every client has lost its connection and has another. */
+  reconnected(before: readonly number[]): Promise<void>;
+  readonly drops: readonly number[];
 }
 
 let clients = 0;
@@ -30,15 +37,21 @@ let clients = 0;
 async function openScheme(t: Finishing, nodes: Nodes): Promise<OpenScheme> {
   const asked = nodes.servers.map(() => 0);
   let gate = Promise.resolve();
+  let sent = 0;
+  let out = 0;
   const drivers = await Promise.all(
     nodes.proxies.map(async ({ url }, i) => {
       const { client, end } = await connectClient("ioredis 6", url, { retryStrategy: () => 20 });
       t.onTestFinished(end);
-      return watched(
-        driverFor(client, { watchServer: true }),
-        () => asked[i]!++,
-        () => gate,
-      );
+      const send = async (driver: Driver, command: readonly string[], key?: string): Promise<unknown> => {
+        if (command[1] === script.sha || command[1] === script.source) asked[i]!++;
+        sent++;
+        out++;
+        const answer = await driver.send(command, key).finally(() => out--);
+        await gate;
+        return answer;
+      };
+      return watched(driverFor(client, { watchServer: true }), send);
     }),
   );
   const clientId = `client-${clients++}`.padEnd(22, "-");
@@ -51,17 +64,42 @@ async function openScheme(t: Finishing, nodes: Nodes): Promise<OpenScheme> {
     gate = promise;
     return resolve;
   };
-  return { scheme, clientId, clock, asked, hold };
+  const isAsking = (): boolean => out > 0;
+  const pass = async (time: number): Promise<void> => {
+    for (const end = clock.now() + time; clock.now() < end;) {
+      await clock.advance(Math.min(50, end - clock.now()));
+      do await turn();
+      while (isAsking());
+    }
+  };
+  const reconnected = async (before: readonly number[]): Promise<void> => {
+    const isBack = async (driver: Driver, i: number): Promise<boolean> => {
+      const answer = await driver.send(["PING"]).catch(() => undefined);
+      return answer === "PONG" && driver.drops > before[i]!;
+    };
+    await until(async () => (await Promise.all(drivers.map(isBack))).every(Boolean), "all had connected again");
+  };
+  return {
+    scheme,
+    clientId,
+    clock,
+    asked,
+    hold,
+    pass,
+    reconnected,
+    get sent() {
+      return sent;
+    },
+    get drops() {
+      return drivers.map(({ drops }) => drops);
+    },
+  };
 }
 
-function watched(driver: Driver, asked: () => void, gate: () => Promise<void>): Driver {
-  const send = driver.send.bind(driver);
-  driver.send = async (command, key) => {
-    if (command[1] === script.sha || command[1] === script.source) asked();
-    const answer = await send(command, key);
-    await gate();
-    return answer;
-  };
+/** The driver, with each command going through `send`. */
+function watched(driver: Driver, send: (driver: Driver, command: readonly string[], key?: string) => Promise<unknown>) {
+  const through = { send: driver.send.bind(driver) } as Driver;
+  driver.send = (command, key) => send(through, command, key);
   return driver;
 }
 
@@ -113,6 +151,76 @@ describe("while all nodes are left out, whoever asks hears of it once the call h
     };
     await until(isKnown, "it was known, and told without a question");
     expect(await calls[what]()).toMatchObject({ code: "no-quorum", transient: true });
+  });
+});
+
+describe("nodes that forgot", () => {
+  /** How many of them have a mark. */
+  async function countMarks(nodes: Nodes): Promise<number> {
+    const marks = await Promise.all(nodes.redis.map((redis) => redis.hget("lock::node", "mark")));
+    return marks.filter((each) => each !== null).length;
+  }
+
+  test.for(["are restarted", "lose their keys"])(
+    "are asked ever more rarely whether they count, and count as soon as the time is over (%s)",
+    async (how, t) => {
+      const nodes = await openNodes(t);
+      const own = await openScheme(t, nodes);
+      expect(await ask(own.scheme, wish(unique(), own), true)).toMatchObject({ kind: "granted" });
+      const { drops } = own;
+      if (how === "are restarted") {
+        await Promise.all(nodes.servers.map((server) => server.restart()));
+        await own.reconnected(drops);
+      } else {
+        await Promise.all(nodes.redis.map((redis) => redis.flushall()));
+        // Its answer tells.
+        await expect(ask(own.scheme, wish(unique(), own, 2), true)).rejects.toThrow("left out");
+      }
+      await own.pass(1_000);
+      const before = own.sent;
+      // Until the largest ttl is over, and the time in which votes count together.
+      await own.pass(30_000);
+      expect(own.sent - before).toBeLessThan(15 * 30);
+      expect(await countMarks(nodes)).toBe(0);
+      await own.pass(2_000 - 1_000 + 250);
+      expect(await countMarks(nodes)).toBe(nodes.servers.length);
+      expect(await ask(own.scheme, wish(unique(), own, 3), true)).toMatchObject({ kind: "granted" });
+    },
+  );
+
+  /** As another manager does. */
+  async function mark(redis: Nodes["redis"][number]): Promise<void> {
+    const run = /^run_id:(\w+)/m.exec(await redis.info("server"))?.[1] as string;
+    await redis.hset("lock::node", { mark: "a mark", run, floor: 0, high: 0 });
+  }
+
+  test("count within a second after another manager has marked them", async (t) => {
+    const nodes = await openNodes(t);
+    const own = await openScheme(t, nodes);
+    expect(await ask(own.scheme, wish(unique(), own), true)).toMatchObject({ kind: "granted" });
+    const { drops } = own;
+    await Promise.all(nodes.servers.map((server) => server.restart()));
+    await own.reconnected(drops);
+    await own.pass(20_000);
+    await Promise.all(nodes.redis.map(mark));
+    await own.pass(1_000);
+    expect(await ask(own.scheme, wish(unique(), own, 2), true)).toMatchObject({ kind: "granted" });
+  });
+
+  test("count soon after enough others can tell what they forgot", async (t) => {
+    const nodes = await openNodes(t);
+    const own = await openScheme(t, nodes);
+    const [first, second] = [wish(unique(), own), wish(unique(), own, 2)];
+    expect(await ask(own.scheme, first, true)).toMatchObject({ kind: "granted" });
+    await Promise.all(nodes.redis.slice(0, 2).map((redis) => redis.flushall()));
+    await expect(ask(own.scheme, second, true)).rejects.toThrow("too few of the other nodes can tell");
+    await own.pass(10_000);
+    // So that no lease is waited for.
+    await nodes.redis[2]!.del(`lock:${first.lock}`, `lock:${second.lock}`);
+    expect(await countMarks(nodes)).toBe(1);
+    await mark(nodes.redis[1]!);
+    await own.pass(2_000);
+    expect(await countMarks(nodes)).toBe(3);
   });
 });
 

@@ -14,6 +14,9 @@ import { integerOf, listOf, textOf } from "../set/replies.ts";
 
 /** This many keys are looked at in one call. */
 const STEP = 1_000;
+/** Pauses before too few of the other nodes are asked again about one that forgot, in milliseconds. */
+const FIRST_PAUSE = 250;
+const LONGEST_PAUSE = 8_000;
 
 interface Remembered {
   readonly mark: string;
@@ -35,6 +38,9 @@ interface Absence {
   readonly foundAt: number;
   /** When the last lease is over that it may have forgotten; undefined until the other nodes have told. */
   until: number | undefined;
+  /** Before then the others have nothing new to tell, unless one more node counts. */
+  again: { readonly at: number; readonly counted: number; readonly reason: (now: number) => string } | undefined;
+  pause: number;
 }
 
 /** What another node has noted of it, in milliseconds. */
@@ -56,6 +62,8 @@ export class Marks implements Meeting {
   nodes: readonly Node[] = [];
   /** Whose run was heard when no node had a mark: until it ends, it has not forgotten. */
   #unmarked: Promise<ReadonlyMap<Node, string>> | undefined;
+  /** How often a node was found to count: it can tell then of others. */
+  #counted = 0;
   /** The longest lease that this manager has asked for. It must do if too few other nodes can tell. */
   largestTtl: number;
 
@@ -74,9 +82,17 @@ export class Marks implements Meeting {
     const met = await this.#identify(node);
     const { mark, run } = await recalling;
     if (mark !== "" && run === met.run) return this.#counts(met, mark);
-    met.absence ??= { foundAt: this.#clock.now(), until: undefined };
-    met.absence.until ??= this.#clock.now() + (await this.#leftOf(met.absence, node, met, mark));
-    const left = met.absence.until - this.#clock.now();
+    const absence = (met.absence ??= {
+      foundAt: this.#clock.now(),
+      until: undefined,
+      again: undefined,
+      pause: FIRST_PAUSE,
+    });
+    if (absence.until === undefined) {
+      if (absence.again && this.againIn(node) > 0) throw leftOut(absence.again.reason(this.#clock.now()));
+      absence.until = this.#clock.now() + (await this.#leftOf(absence, node, met, mark));
+    }
+    const left = absence.until - this.#clock.now();
     if (left > 0) throw leftOut(`for another ${Math.ceil(left)} ms`);
     const fresh = crypto.randomUUID();
     const floor = await this.#floorFor(node);
@@ -89,14 +105,27 @@ export class Marks implements Meeting {
     return this.#counts(met, fresh);
   }
 
+  /**
+   * Milliseconds until meeting it again may have it counted; 0 if that may be so now. Another manager may mark it
+   * earlier.
+   */
+  againIn(node: Node): number {
+    const absence = this.#met.get(node)?.absence;
+    if (absence?.until !== undefined) return Math.max(0, absence.until - this.#clock.now());
+    if (absence?.again?.counted !== this.#counted) return 0;
+    return Math.max(0, absence.again.at - this.#clock.now());
+  }
+
   #counts(met: Met, mark: string): string {
+    this.#counted++;
     met.hasCounted = true;
     met.absence = undefined;
     return mark;
   }
 
   /** Milliseconds until the last lease is over that it may have forgotten. Rejects while that cannot be said. */
-  async #leftOf({ foundAt }: Absence, node: Node, met: Met, mark: string): Promise<number> {
+  async #leftOf(absence: Absence, node: Node, met: Met, mark: string): Promise<number> {
+    const counted = this.#counted;
     if (!this.#delays) return 0;
     // If it writes every change to its disk first, and has that disk.
     if (mark !== "" && (await isDurable(node))) return 0;
@@ -110,15 +139,25 @@ export class Marks implements Meeting {
     const told = notes.filter((note) => note !== undefined);
     // A client may be gone before it has waited for long: then the others know since when it has been waited for.
     const noted = told.length > 0 ? Math.min(...told.map(({ age }) => age)) : 0;
-    const age = Math.max(this.#clock.now() - foundAt, noted);
+    const now = this.#clock.now();
+    const age = Math.max(now - absence.foundAt, noted);
     // As many as meet every majority that it may have been part of.
     if (told.length < this.#enoughOf(others)) {
       const left = DECIDED_WITHIN + this.largestTtl - age;
       if (left <= 0) return 0;
-      throw leftOut(`for another ${Math.ceil(left)} ms, because too few of the other nodes can tell which`);
+      const reason = (then: number): string =>
+        `for another ${Math.ceil(now + left - then)} ms, because too few of the other nodes can tell which`;
+      absence.again = { at: now + Math.min(left, absence.pause), counted, reason };
+      absence.pause = Math.min(2 * absence.pause, LONGEST_PAUSE);
+      throw leftOut(reason(now));
     }
     // A lease that its vote from before helped to decide is known to others after that time, however slow they are.
-    if (age < DECIDED_WITHIN) throw leftOut(`for another ${Math.ceil(DECIDED_WITHIN - age)} ms at least`);
+    if (age < DECIDED_WITHIN) {
+      const at = now + DECIDED_WITHIN - age;
+      const reason = (then: number): string => `for another ${Math.ceil(at - then)} ms at least`;
+      absence.again = { at, counted, reason };
+      throw leftOut(reason(now));
+    }
     const lefts = await Promise.all(
       told.map(async ({ witness, left }) => left ?? this.#noteLeases(witness, String(name)).catch(() => undefined)),
     );

@@ -27,6 +27,8 @@ const MOST_HELD = 1_000;
 export interface Meeting {
   /** Find out whether its votes count, and with which mark. Rejects if they do not count. */
   meet(node: Node): Promise<string>;
+  /** Milliseconds for which they are known not to count, unless another manager sees to it; 0 if that is not known. */
+  againIn(node: Node): number;
 }
 
 export interface NodeSettings {
@@ -54,6 +56,8 @@ export class Node {
   /** Why it is not asked anything. */
   #trouble: unknown;
   #isProbing = false;
+  /** How often the connection had been lost when it was last probed. */
+  #probed = -1;
   #pause = FIRST_PAUSE;
   #timer: Timer | undefined;
   #silence: Timer | undefined;
@@ -117,9 +121,14 @@ export class Node {
     this.#probe();
   }
 
-  /** It was met before, and its connection was lost since: find out at once whether it remembers, while others know. */
+  /**
+   * It was met before, and its connection was lost since: find out at once whether it remembers, while others know. If
+   * it does not, later is soon enough.
+   */
   look(): void {
-    if (this.#drops >= 0 && this.#drops !== this.driver.drops) this.#probe();
+    const { drops } = this.driver;
+    if (this.#drops < 0 || this.#drops === drops) return;
+    if (this.#probed !== drops || this.#meeting.againIn(this) === 0) this.#probe();
   }
 
   /** Drop a token, behind all that was asked for it, or once the node is back. If sending it fails, the item owes it. */
@@ -253,6 +262,7 @@ export class Node {
     if (this.#isProbing || this.#isClosed) return;
     this.#isProbing = true;
     const { drops } = this.driver;
+    this.#probed = drops;
     this.#meeting.meet(this).then(
       (mark) => {
         this.#isProbing = false;
@@ -282,7 +292,8 @@ export class Node {
 
   #later(): void {
     if (this.#isClosed) return;
-    this.#timer ??= this.#clock.after(this.#pause, () => {
+    const left = this.#meeting.againIn(this);
+    this.#timer ??= this.#clock.after(left > 0 ? Math.min(left, this.#pause) : this.#pause, () => {
       this.#timer = undefined;
       if (this.#trouble === undefined) this.#pay();
       else this.#probe();
