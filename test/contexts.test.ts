@@ -79,14 +79,17 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
   });
 
   test("what listens to diagnostics of a request is called in its context", async () => {
+    const name = unique();
     const seen: (string | undefined)[] = [];
-    const listener = (): void => void seen.push(store.getStore());
-    const names = ["holdfast:granted", "holdfast:released"].map((name) => channel(name));
-    for (const each of names) each.subscribe(listener);
+    const listener = (message: unknown): void => {
+      if ((message as { name: string }).name === name) seen.push(store.getStore());
+    };
+    const channels = ["holdfast:granted", "holdfast:released"].map((each) => channel(each));
+    for (const each of channels) each.subscribe(listener);
     try {
-      await store.run("mine", () => locks.request(unique(), () => {}));
+      await store.run("mine", () => locks.request(name, () => {}));
     } finally {
-      for (const each of names) each.unsubscribe(listener);
+      for (const each of channels) each.unsubscribe(listener);
     }
     expect(seen).toEqual(["mine", "mine"]);
   });

@@ -2,7 +2,7 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { beforeAll, describe, expect, test } from "vitest";
 import { findServerBinary, startServer } from "../scripts/servers.ts";
-import type { Durability, Lock, LockManager } from "../src/index.ts";
+import type { Durability, Lock, LockEvents, LockManager } from "../src/index.ts";
 import { DurabilityError, LockError, LockLostError, LockManager as Manager, SchemeError } from "../src/index.ts";
 import { LuaScheme } from "../src/schemes/lua.ts";
 import { SetScheme } from "../src/schemes/set.ts";
@@ -11,7 +11,7 @@ import { systemClock } from "../src/clock.ts";
 import { TestLocks } from "../src/testing.ts";
 import { enqueue, rejection, stateOf, turn, unique, waiting } from "./support/locks.ts";
 import { openReplicated, sharedByTests } from "./support/replicated.ts";
-import { calls, cleared, connections, leftovers, openStage } from "./support/stage.ts";
+import { type Finishing, calls, cleared, connections, leftovers, openStage } from "./support/stage.ts";
 import { until } from "./support/until.ts";
 import { clientNames } from "./support/worlds.ts";
 import { ask } from "./support/calls.ts";
@@ -45,17 +45,31 @@ async function expectNoReplica(promise: Promise<unknown>): Promise<void> {
   expectUnmet(await rejection(promise), { replicas: 1, aof: false }, { replicas: 0, aof: false });
 }
 
+/** What is reported from now on, of that which is ours: the process has managers of other tests. */
+function heard<Kind extends "granted" | "trouble">(
+  t: Finishing,
+  kind: Kind,
+  isOurs: (event: LockEvents[`holdfast:${Kind}`]) => boolean,
+): LockEvents[`holdfast:${Kind}`][] {
+  const all: LockEvents[`holdfast:${Kind}`][] = [];
+  const listen = (message: unknown): void => {
+    const event = message as LockEvents[`holdfast:${Kind}`];
+    if (isOurs(event)) all.push(event);
+  };
+  subscribe(`holdfast:${kind}`, listen);
+  t.onTestFinished(() => void unsubscribe(`holdfast:${kind}`, listen));
+  return all;
+}
+
 describe.each(places)("$title", ({ scheme, on }) => {
   const replicated = sharedByTests();
 
   test("a grant reports what has stored it, to its holder and on diagnostics channels", async (t) => {
     const { manager } = replicated();
     await using locks = await manager({ scheme, on, durability: onReplica });
-    const told: unknown[] = [];
-    const listen = (message: unknown): void => void told.push(message);
-    subscribe("holdfast:granted", listen);
-    t.onTestFinished(() => void unsubscribe("holdfast:granted", listen));
-    const lock = await locks.acquire(unique());
+    const name = unique();
+    const told = heard(t, "granted", (event) => event.name === name);
+    const lock = await locks.acquire(name);
     expect(lock.durability).toEqual({ replicas: 1, aof: false });
     expect(told).toMatchObject([{ token: lock.token, durability: { replicas: 1, aof: false } }]);
     const plain = await locks.acquire(unique(), { durability: null });
@@ -371,27 +385,24 @@ describe("what is built on locks", () => {
   test("semaphores, elections, jobs and several names have the manager's requirement", async (t) => {
     const { manager } = replicated();
     await using locks = await manager({ durability: onReplica });
-    const told: { durability?: Durability }[] = [];
-    const listen = (message: unknown): void => void told.push(message as { durability?: Durability });
-    subscribe("holdfast:granted", listen);
-    t.onTestFinished(() => void unsubscribe("holdfast:granted", listen));
-    await locks.semaphore("gpu", 2).request(() => undefined);
-    for await (const term of locks.elect("leader")) {
+    const names = ["gpu", "leader", "job", "a", "b"].map((name) => unique(name));
+    const [gpu, leader, job, a, b] = names as [string, string, string, string, string];
+    const told = heard(t, "granted", ({ name }) => names.includes(name));
+    await locks.semaphore(gpu, 2).request(() => undefined);
+    for await (const term of locks.elect(leader)) {
       expect(term.held).toBe(true);
       break;
     }
-    await locks.once("job", { atMost: 60_000, atLeast: 50_000 }, () => undefined);
-    await locks.request(["a", "b"], () => undefined);
+    await locks.once(job, { atMost: 60_000, atLeast: 50_000 }, () => undefined);
+    await locks.request([a, b], () => undefined);
     expect(told.map(({ durability }) => durability?.replicas)).toEqual([1, 1, 1, 1, 1]);
   });
 
   test("a candidate outlives a replica that is away", async (t) => {
     const { manager, replica } = replicated();
-    await using locks = await manager({ durability: { replicas: 1, timeout: 500 } });
-    const troubles: { error?: unknown }[] = [];
-    const listen = (message: unknown): void => void troubles.push(message as { error?: unknown });
-    subscribe("holdfast:trouble", listen);
-    t.onTestFinished(() => void unsubscribe("holdfast:trouble", listen));
+    const label = unique();
+    await using locks = await manager({ label, durability: { replicas: 1, timeout: 500 } });
+    const troubles = heard(t, "trouble", (event) => event.label === label);
     replica.freeze();
     const elected = (async () => {
       for await (const term of locks.elect("leader")) return term.held;

@@ -2,13 +2,18 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { expect, test } from "vitest";
 import type { LockEvents, LockManager } from "../../src/index.ts";
+import { unique } from "../support/locks.ts";
 import { openNodes } from "../support/nodes.ts";
 import { type Finishing, calls, openStage } from "../support/stage.ts";
 import { until } from "../support/until.ts";
 
-function troubles(t: Finishing): readonly LockEvents["holdfast:trouble"][] {
+/** The troubles of the manager with that label, from now on. */
+function troubles(t: Finishing, label: string): readonly LockEvents["holdfast:trouble"][] {
   const seen: LockEvents["holdfast:trouble"][] = [];
-  const hear = (message: unknown): void => void seen.push(message as LockEvents["holdfast:trouble"]);
+  const hear = (message: unknown): void => {
+    const trouble = message as LockEvents["holdfast:trouble"];
+    if (trouble.label === label) seen.push(trouble);
+  };
   subscribe("holdfast:trouble", hear);
   t.onTestFinished(() => void unsubscribe("holdfast:trouble", hear));
   return seen;
@@ -22,8 +27,9 @@ test.each(["lua", "set"] as const)("scheme %s reports a policy that evicts locks
   await withStage(async (t) => {
     const stage = await openStage(t);
     await stage.redis.config("SET", "maxmemory-policy", "volatile-lru", "maxmemory", "100mb");
-    const seen = troubles(t);
-    const locks = await stage.manager({ scheme, label: "me" });
+    const label = unique();
+    const seen = troubles(t, label);
+    const locks = await stage.manager({ scheme, label });
     await lockSome(locks);
     await until(() => seen.length > 0, "the policy was reported");
     await lockSome(locks);
@@ -35,7 +41,7 @@ test.each(["lua", "set"] as const)("scheme %s reports a policy that evicts locks
         token: "",
         scheme,
         prefix: "lock:",
-        label: "me",
+        label,
       }),
     ]);
     expect(String(seen[0]?.error)).toContain("volatile-lru");
@@ -46,8 +52,9 @@ test("Redlock reports it, if only one of its servers may evict locks", async () 
   await withStage(async (t) => {
     const nodes = await openNodes(t);
     await nodes.redis[2]?.config("SET", "maxmemory-policy", "allkeys-lru", "maxmemory", "100mb");
-    const seen = troubles(t);
-    await lockSome(await nodes.manager());
+    const label = unique();
+    const seen = troubles(t, label);
+    await lockSome(await nodes.manager({ label }));
     await until(() => seen.length > 0, "the policy was reported");
     expect(seen).toMatchObject([{ code: "evicts", scheme: "redlock" }]);
   });
@@ -59,8 +66,9 @@ test("nothing is reported of noeviction, and nothing is asked while nobody liste
     const locks = await stage.manager();
     await lockSome(locks);
     const before = await calls(stage.redis, "info");
-    const seen = troubles(t);
-    await lockSome(await stage.manager());
+    const label = unique();
+    const seen = troubles(t, label);
+    await lockSome(await stage.manager({ label }));
     await until(async () => (await calls(stage.redis, "info")) > before + 1, "the server was asked");
     expect(seen).toEqual([]);
   });
