@@ -7,6 +7,7 @@
  *     --scheme lua,set   which schemes take turns (default: lua,set,redlock)
  *     --faults N         faults in an hour (default: drawn by seed)
  *     --crowd WHEN       whether everybody wants one lock: always, never, or sometimes (default: in one run of four)
+ *     --readers          clients only share one lock, at the same moments, and nothing goes wrong
  *     --mistake NAME     with this mistake planted in the scripts
  *     --shrink FILE      if a promise is broken, look for a smaller plan that breaks it, and write it to this file
  *     --plan FILE        carry out the plan in this file, instead of drawing any
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     scheme: { type: "string", default: "lua,set,redlock" },
     faults: { type: "string" },
     crowd: { type: "string", default: "sometimes" },
+    readers: { type: "boolean", default: false },
     mistake: { type: "string" },
     history: { type: "boolean", default: false },
   },

@@ -22,13 +22,14 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** @param hours the most virtual hours that it may take */
 export async function hunt(name: string, { seed, hours }: { seed: string; hours: string }): Promise<Found> {
-  const { file, scheme, breaks, faults, crowd } = mistakeOf(name);
+  const { file, scheme, breaks, faults, crowd, readers } = mistakeOf(name);
   const folder = await mkdtemp(join(tmpdir(), "holdfast-mistake-"));
   try {
     const results = join(folder, "results");
     const args = ["--seed", seed, "--hours", hours, "--scheme", scheme, "--results", results];
     if (faults !== undefined) args.push("--faults", String(faults));
     args.push("--crowd", crowd === true ? "always" : "never");
+    if (readers === true) args.push("--readers");
     if (file === undefined) args.push("--mistake", name);
     const output = await simulator(file === undefined ? ROOT : await copyWith(name, folder), args);
     const text = await readFile(results, "utf8").catch(() => undefined);

@@ -20,6 +20,8 @@ export interface Mistake {
   readonly breaks: Rule;
   /** It shows where everybody wants one lock. */
   readonly crowd?: boolean;
+  /** It shows where two readers ask at the same moment. */
+  readonly readers?: boolean;
   /** Faults in an hour, if those that are drawn make it too rare. */
   readonly faults?: number;
 }
@@ -309,6 +311,17 @@ export const MISTAKES = {
     edits: [['if (yes >= quorum) return "extended";', 'if (yes > 0) return "extended";']],
     scheme: "redlock",
     breaks: "timely loss",
+  },
+  "two readers with one fence": {
+    edits: [
+      [
+        "if how == 'raise' and (not record or last_of(record) < number) and count_of(lock) >= number then return 0 end",
+        "",
+      ],
+    ],
+    scheme: "redlock",
+    breaks: "growing fences",
+    readers: true,
   },
 } satisfies Record<string, Mistake>;
 

@@ -4,6 +4,7 @@ import { Random as Chances } from "../world/random.ts";
 import { Aim } from "./aim.ts";
 import { crowded } from "./crowd.ts";
 import { LIMIT, LOCKS } from "./plan.ts";
+import { ofReaders } from "./readers.ts";
 import type { ClientPlan, Deed, Fault, Operation, Plan, SchemeUnderTest, ServerPlan, Step, Verb } from "./plan.ts";
 
 const MINUTE = 60_000;
@@ -20,10 +21,13 @@ export interface PlanTerms {
   readonly faults?: number;
   /** Everybody wants one lock. */
   readonly crowd?: boolean;
+  /** Clients do nothing but share one lock at the same moments, and nothing goes wrong. */
+  readonly readers?: boolean;
 }
 
 export function drawPlan(terms: PlanTerms): Plan {
   const plan = drawEach(terms);
+  if (terms.readers === true) return ofReaders(plan, new Chances(`${terms.seed}/readers`));
   return terms.crowd === true ? crowded(plan, new Chances(`${terms.seed}/crowd`)) : plan;
 }
 

@@ -108,6 +108,8 @@ export interface Plan {
   readonly steps: readonly Step[];
   /** Everybody wants one lock. */
   readonly isCrowd?: boolean;
+  /** Clients only share one lock, at the same moments. */
+  readonly isOfReaders?: boolean;
 }
 
 /** The names that operations use, and what each is. */

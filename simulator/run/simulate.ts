@@ -17,6 +17,8 @@ export interface SimulateTerms {
   readonly faults?: string | undefined;
   /** Whether everybody wants one lock: "always", "never", or "sometimes", which is in every fourth run. */
   readonly crowd: string;
+  /** Clients only share one lock, at the same moments. */
+  readonly readers: boolean;
   /** Show the time line of the first run, also if nothing is wrong with it. */
   readonly history: boolean;
   /** A file to which a line with the figures is added. */
@@ -40,6 +42,7 @@ export async function simulate(terms: SimulateTerms): Promise<boolean> {
       seed: tally.runs === 0 ? seed : `${seed}.${tally.runs}`,
       scheme: schemes[tally.runs % schemes.length] ?? "lua",
       crowd: terms.crowd === "always" || (terms.crowd === "sometimes" && tally.runs % CROWD_EVERY === CROWD_EVERY - 1),
+      readers: terms.readers,
     };
     const outcome = await servers.run(drawPlan(faults === undefined ? run : { ...run, faults: Number(faults) }));
     tally.add(outcome);
@@ -125,6 +128,8 @@ export class Servers {
 /** @param isShort without the time line */
 function report({ plan, history, verdict }: Outcome, isShort = false): void {
   if (!isShort) for (const line of history.lines) console.log(line);
-  console.log(`seed ${plan.seed}, scheme ${plan.scheme}, crowd ${plan.isCrowd === true ? "always" : "never"}`);
+  const crowd = plan.isCrowd === true ? "always" : "never";
+  const kind = plan.isOfReaders === true ? "readers" : `crowd ${crowd}`;
+  console.log(`seed ${plan.seed}, scheme ${plan.scheme}, ${kind}`);
   for (const { rule, text } of verdict.violations) console.log(`broken: ${rule}: ${text}`);
 }

@@ -29,8 +29,14 @@ describe.runIf(process.env["HOLDFAST_LONG"] !== undefined)(
       const { plant } = await import("../../simulator/mistakes/mistakes.ts");
       servers = await (await import("../../simulator/run/simulate.ts")).Servers.start();
       run = (name, isPlanted) => {
-        const { scheme, faults, crowd = false } = mistakeOf(name);
-        const plan = drawPlan({ seed: seedOf(name), scheme, crowd, ...(faults === undefined ? {} : { faults }) });
+        const { scheme, faults, crowd = false, readers = false } = mistakeOf(name);
+        const plan = drawPlan({
+          seed: seedOf(name),
+          scheme,
+          crowd,
+          readers,
+          ...(faults === undefined ? {} : { faults }),
+        });
         const mend = isPlanted ? plant(name) : (): void => {};
         return servers.run(plan).finally(mend);
       };
@@ -57,7 +63,7 @@ describe.runIf(process.env["HOLDFAST_LONG"] !== undefined)(
     it("finds nothing in the same plans without the mistakes", async () => {
       const plans = new Map(
         names.map((name) => [
-          `${seedOf(name)} ${mistakeOf(name).scheme} ${mistakeOf(name).faults} ${mistakeOf(name).crowd}`,
+          `${seedOf(name)} ${mistakeOf(name).scheme} ${mistakeOf(name).faults} ${mistakeOf(name).crowd} ${mistakeOf(name).readers}`,
           name,
         ]),
       );
