@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import * as published from "redis-semaphore";
 import { describe, expect, test } from "vitest";
 import * as ours from "../../src/redis-semaphore.ts";
-import { until } from "../support/until.ts";
+import { until, untilRisen } from "../support/until.ts";
 import { openMachines, rejection } from "./stage.ts";
 
 const quick = { acquireTimeout: 50, retryInterval: 10 };
@@ -69,9 +69,11 @@ describe.each(kinds)("%s", (_, servers, size, make) => {
 
   test("it is refreshed, and handed over by its identifier to redis-semaphore and back", async (t) => {
     const machines = await openMachines(t, servers);
-    const first = make(ours, machines.clients(), { lockTimeout: 300, refreshInterval: 100 });
+    const first = make(ours, machines.clients(), { lockTimeout: 5_000, refreshInterval: 100 });
     await first.acquire();
-    await sleep(500);
+    const [looker] = machines.clients();
+    const [key] = (await looker!.keys("*")) as [string];
+    await untilRisen(() => looker!.pttl(key), "it was refreshed");
     expect(first.isAcquired).toBe(true);
     first.stopRefresh();
     const taken = { lockTimeout: 5_000, identifier: first.identifier, acquiredExternally: true };
@@ -93,8 +95,8 @@ describe.each(kinds)("%s", (_, servers, size, make) => {
     const lock = make(ours, machines.clients(), { lockTimeout: 300, refreshInterval: 100, onLockLost });
     await lock.acquire();
     for (const server of machines.servers) server.freeze();
-    await until(() => !lock.isAcquired, "it was over", 1_000);
-    await until(() => lost.length === 1, "it was told", 1_000);
+    await until(() => !lock.isAcquired, "it was over");
+    await until(() => lost.length === 1, "it was told");
     expect(lost[0]).toBeInstanceOf(ours.LostLockError);
   });
 

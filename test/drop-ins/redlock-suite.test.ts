@@ -2,12 +2,12 @@
  * What redlock 5 tests of itself, case by case, on the drop-in: one server and three, single servers and Clusters. Its own
  * suite needs its own runner and addresses; these are its cases and what they assert, written anew.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { Cluster, Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
 import { startCluster } from "../../scripts/topologies.ts";
 import Redlock, { ExecutionError, ResourceLockedError } from "../../src/redlock.ts";
+import { until, untilRisen } from "../support/until.ts";
 
 type Client = Redis | Cluster;
 
@@ -127,10 +127,10 @@ describe.each(kinds)("one %s", (_, open) => {
 
   test.concurrent("a lock expires by itself", async () => {
     const redlock = new Redlock([client]);
-    const first = await redlock.acquire(["{redlock}d"], 200);
+    const first = await redlock.acquire(["{redlock}d"], 1_000);
     await expectHeld([client], ["{redlock}d"], first.value);
-    await sleep(300);
-    const second = await redlock.acquire(["{redlock}d"], 200);
+    await until(async () => (await client.exists("{redlock}d")) === 0, "it had expired");
+    const second = await redlock.acquire(["{redlock}d"], long);
     await expectHeld([client], ["{redlock}d"], second.value);
     await second.release();
     await expectFree([client], ["{redlock}d"]);
@@ -159,12 +159,12 @@ describe.each(kinds)("one %s", (_, open) => {
   test.concurrent("using acquires, extends and releases", async () => {
     const value = await new Redlock([client]).using(
       ["{redlock}x"],
-      300,
-      { automaticExtensionThreshold: 100 },
+      5_000,
+      { automaticExtensionThreshold: 4_800 },
       async (signal) => {
         const held = await client.get("{redlock}x");
         expect(held).toBeTypeOf("string");
-        await sleep(400);
+        await untilRisen(() => client.pttl("{redlock}x"), "it was extended");
         expect(signal.aborted).toBe(false);
         expect(signal.error).toBeUndefined();
         expect(await client.get("{redlock}x")).toBe(held);
@@ -179,12 +179,12 @@ describe.each(kinds)("one %s", (_, open) => {
     const redlock = new Redlock([client]);
     let locked = false;
     const hold = (): Promise<string | null> =>
-      redlock.using(["{redlock}y"], 500, { automaticExtensionThreshold: 200 }, async (signal) => {
+      redlock.using(["{redlock}y"], 5_000, { automaticExtensionThreshold: 4_800 }, async (signal) => {
         expect(locked).toBe(false);
         locked = true;
         const held = await client.get("{redlock}y");
         expect(held).toBeTypeOf("string");
-        await sleep(600);
+        await untilRisen(() => client.pttl("{redlock}y"), "it was extended");
         expect(signal.aborted).toBe(false);
         expect(await client.get("{redlock}y")).toBe(held);
         locked = false;

@@ -33,3 +33,14 @@ export async function until<T>(condition: () => T | Promise<T>, what: string, ti
   }
   throw new Error(`Waited ${timeoutMs} ms until ${what}; it did not happen.`, { cause });
 }
+
+/** Waits until the number is larger than it was when it was read before. */
+export async function untilRisen(read: () => number | Promise<number>, what: string): Promise<void> {
+  let before = Infinity;
+  await until(async () => {
+    const now = await read();
+    const hasRisen = now > before;
+    before = now;
+    return hasRisen;
+  }, what);
+}
