@@ -1,6 +1,7 @@
 /** What several looks show together: what is stuck, renewals, holds that ended, within bounded memory. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { pause } from "../src/clock.ts";
+import { findLocks, type Search } from "../src/observation/find.ts";
 import { History } from "../src/observation/history.ts";
 import { Journal } from "../src/observation/journal.ts";
 import type { Observation } from "../src/observation/observation.ts";
@@ -95,6 +96,44 @@ test("those that most wait for are the worst", () => {
   const held = ["a", "b"].map((name) => holder(name, { held: 70_000 }));
   const { stuck } = look(history, 0, held, [waiter("a", 70_000), waiter("b", 70_000), waiter("b", 70_000)]);
   expect(stuck.map(({ name }) => name)).toEqual(["b", "a"]);
+});
+
+describe("of the locks that a look shows", () => {
+  const held = [
+    holder("free soon", { remaining: 1_000, held: 10 }),
+    holder("wanted", { remaining: 2_000, held: 30 }),
+    holder("jammed", { remaining: 3_000, held: 70_000 }),
+    holder("seats", { permits: 1, limit: 3, remaining: 4_000, held: 20 }),
+    holder("chair", { inElection: true, remaining: 5_000, held: 50 }),
+    holder("nightly", { label: "host (done, started 2026-01-01T00:00:00.000Z)", remaining: 6_000, held: 40 }),
+    holder("theirs", { clientId: "", token: undefined, remaining: 7_000, held: undefined }),
+  ];
+  const pending = [waiter("wanted", 100), waiter("wanted", 50), waiter("jammed", 65_000)];
+  const found = (choice: Partial<Search>): string[] =>
+    findLocks(look(new History(AFTER), 0, held, pending), { search: "", show: "all", sort: "name", ...choice }).map(
+      ({ name }) => name,
+    );
+
+  test.each([
+    ["contended", ["jammed", "wanted"]],
+    ["stuck", ["jammed"]],
+    ["semaphores", ["seats"]],
+    ["elections", ["chair"]],
+    ["jobs", ["nightly"]],
+    ["foreign", ["theirs"]],
+  ] as const)("%s are %j", (show, names) => {
+    expect(found({ show })).toEqual(names);
+  });
+
+  test.each([
+    ["attention", ["jammed", "wanted"]],
+    ["waiters", ["wanted", "jammed"]],
+    ["wait", ["jammed", "wanted"]],
+    ["held", ["jammed", "chair"]],
+    ["left", ["free soon", "wanted"]],
+  ] as const)("the first by %s are %j", (sort, names) => {
+    expect(found({ sort }).slice(0, 2)).toEqual(names);
+  });
 });
 
 test("a renewal is seen by the later end of the lease, once", () => {

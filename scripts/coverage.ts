@@ -1,17 +1,25 @@
 /**
- * Keeps what `npm run coverage` has measured: proof/coverage.json, from what vitest has counted in the tests' own
- * processes, and Node in those that they started.
+ * `npm run coverage`: which lines of src/ the tests run, in their own processes (vitest counts) and in those that they
+ * start (Node counts). Keeps it as proof/coverage.json. Its exit code is 1 if a test failed.
  *
  *     --note TEXT   what a reader has to know, for example that the run was cut short
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import istanbul from "istanbul-lib-coverage";
-import type { CoverageMapData } from "istanbul-lib-coverage";
+import type { CoverageMap, CoverageMapData } from "istanbul-lib-coverage";
 import { childCoverage } from "./child-coverage.ts";
 import { findServerBinary, readVersion } from "./servers.ts";
+
+/** The runs of vitest that count. `npm test` is the first. */
+const PARTS = [
+  { name: "tests", env: {}, filters: [] },
+  { name: "topologies", env: { HOLDFAST_LONG: "1" }, filters: ["test/topologies"] },
+  { name: "nestjs", env: { HOLDFAST_PACKAGE: "1" }, filters: ["test/nestjs"] },
+];
 
 export interface Coverage {
   readonly date: string;
@@ -33,13 +41,12 @@ const ENOUGH = 95;
 
 const { values } = parseArgs({ options: { note: { type: "string", default: "" } } });
 const root = new URL("../", import.meta.url);
-const inWorkers = readFileSync(new URL(".cache/coverage/workers/coverage-final.json", root), "utf8");
-const workers = istanbul.createCoverageMap(JSON.parse(inWorkers) as CoverageMapData);
-const children = await childCoverage(
-  fileURLToPath(new URL(".cache/coverage/children", root)),
-  new URL("dist/cli/", root).href,
-);
-const files = workers.files().map((path) => ({ path: relative(fileURLToPath(root), path), lines: linesOf(path) }));
+const folder = new URL(".cache/coverage/", root);
+rmSync(folder, { recursive: true, force: true });
+const failed = PARTS.filter((part) => !passes(part)).map(({ name }) => name);
+const children = await childCoverage(fileURLToPath(new URL("children", folder)), new URL("dist/", root));
+const [first = children, ...others] = [...PARTS.map(countedIn), children];
+const files = first.files().map((path) => ({ path: relative(fileURLToPath(root), path), lines: linesOf(path) }));
 const { product, version } = await readVersion(await findServerBinary());
 const coverage: Coverage = {
   date: new Date().toISOString().slice(0, 10),
@@ -47,7 +54,7 @@ const coverage: Coverage = {
   node: process.version,
   ...sumOf(files),
   files: files.length,
-  note: values.note,
+  note: [...failed.map((name) => `A test failed (${name}).`), values.note].join(" ").trim(),
   folders: foldersOf(),
   below: files
     .map(({ path, lines }) => ({
@@ -59,11 +66,24 @@ const coverage: Coverage = {
     .toSorted((a, b) => a.percent - b.percent),
 };
 
-/** For each line of the file that has code: whether it ran in the tests' own processes, or in one that they started. */
+function passes({ name, env, filters }: (typeof PARTS)[number]): boolean {
+  const reports = `--coverage.reportsDirectory=${fileURLToPath(new URL(name, folder))}`;
+  const args = ["vitest", "run", "--config", "vitest.coverage.config.ts", reports, ...filters];
+  return spawnSync("npx", args, { cwd: root, env: { ...process.env, ...env }, stdio: "inherit" }).status === 0;
+}
+
+function countedIn({ name }: (typeof PARTS)[number]): CoverageMap {
+  const report = readFileSync(new URL(`${name}/coverage-final.json`, folder), "utf8");
+  return istanbul.createCoverageMap(JSON.parse(report) as CoverageMapData);
+}
+
+/** For each line of the file that has code: whether it ran anywhere. */
 function linesOf(path: string): boolean[] {
-  const elsewhere = children.files().includes(path) ? children.fileCoverageFor(path).getLineCoverage() : {};
-  return Object.entries(workers.fileCoverageFor(path).getLineCoverage()).map(
-    ([line, count]) => count > 0 || (elsewhere[Number(line)] ?? 0) > 0,
+  const elsewhere = others
+    .filter((map) => map.files().includes(path))
+    .map((map) => map.fileCoverageFor(path).getLineCoverage());
+  return Object.entries(first.fileCoverageFor(path).getLineCoverage()).map(
+    ([line, count]) => count > 0 || elsewhere.some((lines) => (lines[Number(line)] ?? 0) > 0),
   );
 }
 
@@ -82,3 +102,4 @@ function foldersOf(): Coverage["folders"] {
 }
 
 writeFileSync(new URL("proof/coverage.json", root), `${JSON.stringify(coverage, undefined, 2)}\n`);
+process.exitCode = failed.length > 0 ? 1 : 0;
