@@ -1,6 +1,7 @@
 /** What several looks show together: what is stuck, renewals, holds that ended, within bounded memory. */
 import { describe, expect, test } from "vitest";
 import { pause } from "../src/clock.ts";
+import { whyStuck } from "../src/cli/watch/phrases.ts";
 import { findLocks, type Search } from "../src/observation/find.ts";
 import { History } from "../src/observation/history.ts";
 import { Journal } from "../src/observation/journal.ts";
@@ -66,12 +67,27 @@ test.each([
     [holder("a", { clientId: "", token: undefined, remaining: undefined })],
     [],
     "no-expiry",
+    /^Never expires, held for \S+\. If its owner is gone, nobody releases it\.$/,
   ],
-  ["a hold of over five times the usual", [holder("a", { token: "c:99", held: 61_000 })], [], "long-hold"],
-  ["a lock nobody holds, and yet others wait", [], [waiter("a", 21_000)], "unclaimed"],
-] as const)("%s is stuck", (_, held, pending, reason) => {
+  [
+    "a hold of over five times the usual",
+    [holder("a", { token: "c:99", held: 61_000 })],
+    [],
+    "long-hold",
+    /^Held for 61s, usually 500ms\.$/,
+  ],
+  [
+    "a lock nobody holds, and yet others wait",
+    [],
+    [waiter("a", 21_000)],
+    "unclaimed",
+    /^Free, and yet others have been waiting for 21s\.$/,
+  ],
+] as const)("%s is stuck, and why is said", (_, held, pending, reason, sentence) => {
   const { stuck } = look(withUsualHolds(), 100_000, [...held], [...pending]);
-  expect(stuck.map((each) => each.stuck?.reason)).toEqual([reason]);
+  expect(stuck.map((each) => [each.stuck?.reason, whyStuck(each)])).toEqual([
+    [reason, expect.stringMatching(sentence)],
+  ]);
 });
 
 test("a queue that does not move is stuck after a while, also if nothing is known of the lock", () => {
@@ -80,6 +96,7 @@ test("a queue that does not move is stuck after a while, also if nothing is know
   expect(look(history, 0, [holder("a", { held: 59_000 })], queue(59_000)).stuck).toEqual([]);
   const { stuck } = look(history, 2_000, [holder("a", { held: 61_000 })], queue(61_000));
   expect(stuck[0]?.stuck).toEqual({ reason: "no-progress", for: 61_000 });
+  expect(whyStuck(stuck[0]!)).toBe("The queue has not moved for 61s.");
 });
 
 test("a leader that leads for long, and a job that is kept, are not stuck", () => {

@@ -156,6 +156,24 @@ test("an extension that the server refuses is tried again while the lock lasts",
   expect(await client!.exists("a")).toBe(0);
 });
 
+test("extend and release try again what the server refused, as often as they were told", async (t) => {
+  const machines = await openMachines(t, 1);
+  const [client] = machines.clients();
+  const redlock = new Redlock([client!], { retryCount: -1, retryDelay: 20 });
+  const refused: Error[] = [];
+  redlock.on("error", (error: Error) => refused.push(error));
+  let lock = await redlock.acquire(["a"], 30_000);
+  for (const act of [async () => (lock = await lock.extend(60_000)), () => lock.release()]) {
+    refused.length = 0;
+    await client!.config("SET", "min-replicas-to-write", "1");
+    const acted = act();
+    await until(() => refused.length > 1, "it was refused twice");
+    await client!.config("SET", "min-replicas-to-write", "0");
+    await acted;
+  }
+  expect(await client!.exists("a")).toBe(0);
+});
+
 test("await using releases a lock at the end of the block, unless it was released or replaced before", async (t) => {
   const machines = await openMachines(t, 1);
   const [client] = machines.clients();
