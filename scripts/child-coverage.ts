@@ -43,7 +43,7 @@ function coverageIn(path: string): readonly Profiler.ScriptCoverage[] {
   return (JSON.parse(readFileSync(path, "utf8")) as { readonly result: readonly Profiler.ScriptCoverage[] }).result;
 }
 
-/** @returns undefined if it was built without a source map, like the modules for `require` */
+/** @returns undefined if it has no source map: it was not compiled, or is left from another build */
 function load(url: string): Script | undefined {
   const code = readFileSync(fileURLToPath(url), "utf8");
   const encoded = SOURCE_MAP.exec(code)?.[1];

@@ -1,5 +1,5 @@
 /** Which channels a manager listens to, where each lock has its own. */
-import { expect, test } from "vitest";
+import { test } from "vitest";
 import { driverFor } from "../src/drivers/index.ts";
 import { Channels } from "../src/schemes/channels.ts";
 import { Homes } from "../src/schemes/keys.ts";

@@ -1,6 +1,6 @@
 /** What a dashboard answers, without a browser. */
 import { connect } from "node:net";
-import { text } from "node:stream/consumers";
+import { text as textOf } from "node:stream/consumers";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { createDashboard, nodeHandler } from "../../src/dashboard.ts";
@@ -338,7 +338,7 @@ test("node:http: a request without a valid host is answered with 400, and one wi
     const { port } = new URL(url);
     const socket = connect(Number(port), "127.0.0.1");
     socket.end("GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n");
-    expect((await text(socket)).split("\r\n", 1)).toEqual(["HTTP/1.1 400 Bad Request"]);
+    expect((await textOf(socket)).split("\r\n", 1)).toEqual(["HTTP/1.1 400 Bad Request"]);
     const response = await fetch(url);
     expect([response.status, await response.text()]).toEqual([204, ""]);
   } finally {

@@ -203,7 +203,7 @@ test("errors and bad input are in redis-semaphore's words", async (t) => {
     [() => new ours.Mutex(client!, "key", { identifier: "" }), "identifier must be not empty random string"],
     [() => new ours.Mutex(client!, "key", { acquiredExternally: true }), "acquiredExternally=true meanless"],
     [
-      () => new ours.Mutex(client!, "key", { identifier: "a", externallyAcquiredIdentifier: "b" } as object),
+      () => new ours.Mutex(client!, "key", { identifier: "a", externallyAcquiredIdentifier: "b" }),
       "Invalid usage. Use custom identifier and acquiredExternally: true",
     ],
     [
