@@ -59,6 +59,7 @@ interface Soak {
   readonly operations: number;
   readonly managers: number;
   readonly followed: number;
+  readonly lost?: number;
   readonly uncollected: number;
   readonly grown: readonly string[];
   readonly samples: readonly Readonly<Record<string, number>>[];
@@ -182,9 +183,17 @@ function chaosMistakes(): string {
 }
 
 function soak(): string {
-  const { minutes, server, operations, managers, followed, uncollected, grown, samples } = JSON.parse(
-    read("chaos/results/soak.json"),
-  ) as Soak;
+  const {
+    minutes,
+    server,
+    operations,
+    managers,
+    followed,
+    lost = 0,
+    uncollected,
+    grown,
+    samples,
+  } = JSON.parse(read("chaos/results/soak.json")) as Soak;
   const middle = (some: typeof samples, what: string): number => {
     const sorted = some.map((each) => each[what] ?? Number.NaN).toSorted((a, b) => a - b);
     return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
@@ -196,7 +205,7 @@ function soak(): string {
     number(middle(samples.slice(quarter, 2 * quarter), what)),
     number(middle(samples.slice(-quarter), what)),
   ]);
-  const words = `${minutes} minutes on ${server}: ${number(operations)} requests, ${number(managers)} managers came and went, ${number(followed)} released locks were followed, ${uncollected} of them not collected. Grown: ${grown.join("; ") || "nothing"}.`;
+  const words = `${minutes} minutes on ${server}: ${number(operations)} requests, ${number(managers)} managers came and went, ${number(followed)} released locks were followed, ${uncollected} of them not collected. Locks that were lost because the process stood still: ${number(lost)}. Grown: ${grown.join("; ") || "nothing"}.`;
   return `${table(["median of", "second quarter", "last quarter"], rows)}\n\n${words}`;
 }
 

@@ -34,18 +34,54 @@ export interface MemberOptions extends Pick<ServerOptions, "args" | "binary"> {
   /** Of the default user, on each of them. */
   password?: string;
   /**
-   * Opens a way to the server of this port, and resolves with the way's own port: the other servers, and clients that
-   * ask them, are told that one. Not for a Cluster.
+   * Opens a way to this port of a server, and resolves with the way's own port: the other servers, and clients that ask
+   * them, are told that one. A node of a Cluster has two of them, and calls others from an address of its own
+   * (`addressOf`, on Linux, from Redis 7.0 on).
    */
-  front?: (port: number) => Promise<number>;
+  front?: Front;
 }
 
-/** By the ports of servers that have one. */
+type Front = (port: number) => Promise<number>;
+
+/** By the ports that have one. */
 const fronts = new Map<number, number>();
 
 /** The port by which the other servers know it. */
-export function toldPort({ port }: Server): number {
+export function toldPort({ port }: Pick<Server, "port">): number {
   return fronts.get(port) ?? port;
+}
+
+/** The port on which a node of a Cluster listens to the others. */
+export function busPort({ port }: Pick<Server, "port">): number {
+  return port + 10_000;
+}
+
+/** Where a node of a Cluster with fronts calls from. */
+export function addressOf({ port }: Pick<Server, "port">): string {
+  return `127.${Math.floor(port / 256)}.${port % 256}.1`;
+}
+
+/** How a server that has a front is told what to tell of itself. */
+type Announce = (place: Place, front: Front) => Promise<string[]>;
+
+const asMember: Announce = async ({ port }, front) => {
+  fronts.set(port, await front(port));
+  return ["--replica-announce-ip", host, "--replica-announce-port", `${fronts.get(port)}`];
+};
+
+const asNode: Announce = async (place, front) => {
+  for (const port of [place.port, busPort(place)]) fronts.set(port, await front(port));
+  const ports = [
+    "--cluster-announce-port",
+    `${toldPort(place)}`,
+    "--cluster-announce-bus-port",
+    `${toldBusPort(place)}`,
+  ];
+  return ["--cluster-announce-ip", host, ...ports, "--bind-source-addr", addressOf(place)];
+};
+
+function toldBusPort(server: Pick<Server, "port">): number {
+  return toldPort({ port: busPort(server) });
 }
 
 /** Of those servers that have one. */
@@ -152,18 +188,13 @@ async function isMaster(server: Server): Promise<boolean> {
 
 const quickSync = ["--repl-diskless-sync-delay", "0"];
 
-function withArgs(options: MemberOptions, more: string[]): ServerOptions {
+function withArgs(options: MemberOptions, more: string[], announce = asMember): ServerOptions {
   const { args = [], password, front, ...rest } = options;
-  const announced = async ({ port }: Place): Promise<string[]> => {
-    if (!front) return [];
-    fronts.set(port, await front(port));
-    return ["--replica-announce-ip", host, "--replica-announce-port", `${fronts.get(port)}`];
-  };
   const login = password === undefined ? [] : ["--requirepass", password, "--masterauth", password];
   const all = async (place: Place): Promise<string[]> => [
     ...more,
     ...login,
-    ...(await announced(place)),
+    ...(front ? await announce(place, front) : []),
     ...(typeof args === "function" ? await args(place) : args),
   ];
   return { ...rest, args: all };
@@ -394,7 +425,7 @@ export class Cluster extends Topology {
 
   /** Where a client can ask for the rest. */
   get seeds(): Address[] {
-    return this.servers.map(({ port }) => ({ host, port }));
+    return this.servers.map((server) => ({ host, port: toldPort(server) }));
   }
 
   /** All nodes, as one that answers sees them. */
@@ -493,7 +524,7 @@ export class Cluster extends Topology {
     // Nodes with the same epoch have to find out who yields.
     await Promise.all(this.servers.map((server, i) => ask(server, "CLUSTER", "SET-CONFIG-EPOCH", i + 1)));
     await Promise.all(this.servers.slice(0, masters).map((server, i) => addSlots(server, share(i, masters))));
-    for (const { port } of others) await ask(first, "CLUSTER", "MEET", host, port);
+    for (const other of others) await ask(first, "CLUSTER", "MEET", host, toldPort(other), toldBusPort(other));
     const met = async (server: Server): Promise<boolean> => (await this.#view(server)).length === this.servers.length;
     for (const server of this.servers) await settled(() => met(server), `${server.url} knew all nodes`);
     const ids = await Promise.all(this.servers.map(idOf));
@@ -517,7 +548,7 @@ export class Cluster extends Topology {
     return lines.flatMap((line) => {
       const [id = "", address = "", flags = "", masterId = "", , , , , ...ranges] = line.split(" ");
       const port = Number(/:(\d+)@/.exec(address)?.[1]);
-      const seen = this.servers.find((each) => each.port === port);
+      const seen = this.servers.find((each) => toldPort(each) === port);
       if (!seen || flags.includes("handshake")) return [];
       const role = flags.includes("slave") ? ("replica" as const) : ("master" as const);
       const slots = ranges.filter((range) => !range.startsWith("[")).map(readRange);
@@ -563,7 +594,7 @@ function clusterPort(): number {
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const { masters = 3, replicasEach = 1, nodeTimeout = 1_000, ...each } = options;
   const flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", `${nodeTimeout}`];
-  const node: ServerOptions = { ...withArgs(each, [...quickSync, ...flags]), drawPort: clusterPort };
+  const node: ServerOptions = { ...withArgs(each, [...quickSync, ...flags], asNode), drawPort: clusterPort };
   const count = masters * (1 + replicasEach);
   const cluster = new Cluster(
     await startAll(Array.from({ length: count }, () => () => startWith(each.password, node))),

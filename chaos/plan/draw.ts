@@ -99,6 +99,7 @@ const FAULTS: Readonly<Record<TopologyName, Weights>> = {
     "fail over": 1.5,
     "kill primary": 1,
     "zombie primary": 1,
+    "cut off primary": 1,
     "move slot": 2,
     "forget scripts": 0.5,
   },

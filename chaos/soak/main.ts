@@ -48,7 +48,7 @@ class Soak {
   /** Released locks that were not collected yet. */
   readonly #locks = new Set<WeakRef<object>>();
   #isOver = false;
-  readonly counts = { operations: 0, grants: 0, managers: 0, followed: 0 };
+  readonly counts = { operations: 0, grants: 0, managers: 0, followed: 0, lost: 0 };
 
   private constructor(url: string, ioredis: Redis, nodeRedis: NodeRedis) {
     this.#url = url;
@@ -133,7 +133,8 @@ class Soak {
       const locks = new LockManager(on, { ttl: 4_000 });
       this.counts.managers++;
       for (let i = chances.below(4); i >= 0; i--) {
-        await play(SCENARIOS[chances.pick(Object.keys(SCENARIOS))]!, locks, chances);
+        const isLost = await play(SCENARIOS[chances.pick(Object.keys(SCENARIOS))]!, locks, chances);
+        if (isLost) this.counts.lost++;
         this.counts.operations++;
       }
       await locks.close();

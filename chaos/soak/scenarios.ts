@@ -1,5 +1,5 @@
 /** What managers that come and go do in their time: each scenario once through, with nothing left behind. */
-import { type LockManager, LockError, LockTimeoutError } from "holdfast";
+import { type LockManager, LockError, LockLostError, LockTimeoutError } from "holdfast";
 import type { Random } from "../../simulator/world/random.ts";
 
 export type Scenario = (locks: LockManager, chances: Random) => Promise<unknown>;
@@ -67,12 +67,18 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   looks: (locks) => locks.query(),
 };
 
-/** A scenario may meet what another does to the same lock. */
-export async function play(scenario: Scenario, locks: LockManager, chances: Random): Promise<void> {
+/**
+ * A scenario may meet what another does to the same lock.
+ *
+ * @returns whether it lost its lock because this process stood still, as it may on a machine that has other work
+ */
+export async function play(scenario: Scenario, locks: LockManager, chances: Random): Promise<boolean> {
   try {
     await scenario(locks, chances);
   } catch (error) {
+    if (error instanceof LockLostError && error.blocked !== undefined) return true;
     const isExpected = error instanceof LockTimeoutError || (error instanceof LockError && error.code === "gone");
     if (!isExpected) throw error;
   }
+  return false;
 }

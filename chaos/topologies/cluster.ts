@@ -1,16 +1,24 @@
 /** A Cluster of three primaries with a replica each. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "../../scripts/servers.ts";
-import { type Cluster, type ClusterNode, startCluster } from "../../scripts/topologies.ts";
+import { addressOf, busPort, type Cluster, type ClusterNode, startCluster } from "../../scripts/topologies.ts";
+import { type Proxy, startProxy } from "../../test/support/proxy.ts";
 import type { Way } from "../client/spec.ts";
 import type { Plan } from "../plan/plan.ts";
 import { Routes } from "./routes.ts";
 import type { Failovers, Topology } from "./topology.ts";
 
 export async function openCluster({ clients }: Plan): Promise<Topology> {
-  const cluster = await startCluster();
+  // Nodes reach each other through proxies, which no client uses: one for commands, one for what they tell each other.
+  const fronts = new Map<number, Proxy>();
+  const front = async (port: number): Promise<number> => {
+    const proxy = await startProxy(port);
+    fronts.set(port, proxy);
+    return proxy.port;
+  };
+  const cluster = await startCluster({ front });
   const names = clients.map(({ name }) => name);
-  return new Clustered(cluster, await Routes.open(names, cluster.servers));
+  return new Clustered(cluster, await Routes.open(names, cluster.servers), fronts);
 }
 
 class Clustered implements Topology, Failovers {
@@ -20,10 +28,13 @@ class Clustered implements Topology, Failovers {
   readonly isCoordinated = true;
   readonly failovers = this;
   readonly #cluster: Cluster;
+  /** Between the nodes, by the port that is reached. */
+  readonly #fronts: ReadonlyMap<number, Proxy>;
 
-  constructor(cluster: Cluster, routes: Routes) {
+  constructor(cluster: Cluster, routes: Routes, fronts: ReadonlyMap<number, Proxy>) {
     this.#cluster = cluster;
     this.routes = routes;
+    this.#fronts = fronts;
   }
 
   get servers(): readonly Server[] {
@@ -69,6 +80,22 @@ class Clustered implements Topology, Failovers {
     await this.#cluster.settle();
   }
 
+  async cutOffPrimary(lock: string, time: number): Promise<void> {
+    const { primary, replica } = await this.#pairOf(lock);
+    const { server } = primary;
+    for (const each of this.servers) {
+      this.#fronts.get(busPort(each))!.blackHole(each === server ? undefined : addressOf(server));
+    }
+    this.#fronts.get(server.port)!.blackHole();
+    try {
+      await this.#cluster.promoted(replica, [server]);
+      await sleep(time);
+    } finally {
+      await Promise.all([...this.#fronts.values()].map((front) => front.heal()));
+    }
+    await this.#cluster.settle();
+  }
+
   async moveSlot(lock: string): Promise<void> {
     const slot = await this.#cluster.slotOf(`lock:${lock}`);
     const owner = await this.#cluster.ownerOf(slot);
@@ -79,6 +106,7 @@ class Clustered implements Topology, Failovers {
   async stop(): Promise<void> {
     await this.routes.close();
     await this.#cluster.stop();
+    await Promise.all([...this.#fronts.values()].map((front) => front.close()));
   }
 
   async #pairOf(lock: string): Promise<{ primary: ClusterNode; replica: ClusterNode }> {

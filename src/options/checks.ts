@@ -7,10 +7,9 @@ export const SHORTEST_TTL = 50;
 /** @throws TypeError or RangeError unless `value` is undefined or a safe integer of at least `least`. */
 export function duration(value: unknown, name: string, least: number): number | undefined {
   if (value === undefined) return undefined;
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= least) return value;
   const expected = `Expected ${name} to be a whole number of at least ${least} milliseconds; got ${show(value)}.`;
-  if (typeof value !== "number") throw new TypeError(expected);
-  if (!Number.isSafeInteger(value) || value < least) throw new RangeError(expected);
-  return value;
+  throw typeof value === "number" ? new RangeError(expected) : new TypeError(expected);
 }
 
 /**

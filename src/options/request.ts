@@ -221,14 +221,14 @@ function checkWaiting(
   if (onWait !== undefined && typeof onWait !== "function") {
     throw new TypeError(`Expected onWait to be a function; got ${show(onWait)}.`);
   }
-  const [waits] = Object.entries({ waitTimeout, maxQueue, onWait }).find(([, value]) => value !== undefined) ?? [];
-  if (waits && (steal || ifAvailable)) {
+  if (steal || ifAvailable) {
+    const [waits] = Object.entries({ waitTimeout, maxQueue, onWait }).find(([, value]) => value !== undefined) ?? [];
     const never = steal
       ? "A request with steal"
       : verb === "tryAcquire"
         ? "tryAcquire() without waitTimeout"
         : "A request with ifAvailable";
-    throw new TypeError(`${never} never waits, so it cannot take ${waits}.`);
+    if (waits) throw new TypeError(`${never} never waits, so it cannot take ${waits}.`);
   }
   if (reentrant && steal) {
     throw new TypeError(

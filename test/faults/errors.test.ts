@@ -197,7 +197,7 @@ describe.concurrent("a server that", () => {
 
   test.for(clientNames)("is out of memory renews leases of every kind (%s)", async (on, t) => {
     const stage = await openStage(t);
-    const locks = await stage.manager({ on, ttl: 600 });
+    const locks = await stage.manager({ on, ttl: 1_500 });
     const held = await Promise.all([
       locks.acquire(unique()),
       locks.acquire(unique(), { mode: "shared" }),

@@ -467,6 +467,25 @@ describe.concurrent("a restarted node", () => {
     expect(lock.held).toBe(true);
   });
 
+  test("that comes back with waiters of old lets them go when somebody asks there next", async (t) => {
+    const nodes = await openNodes(t);
+    const managers = await Promise.all([1, 2, 3].map(() => nodes.manager({ ttl: 300 })));
+    const [holder, ...others] = managers as [LockManager, ...LockManager[]];
+    const name = unique();
+    const lock = await holder.acquire(name);
+    const waiting = others.map(async (locks) => (await locks.acquire(name)).release());
+    const queue = `{lock:${name}}:queue`;
+    const lengths = (): Promise<number[]> => Promise.all(nodes.redis.map((redis) => redis.zcard(queue)));
+    await until(async () => (await lengths()).join() === "2,2,2", "both waited on all nodes");
+    await nodes.redis[1]!.call("SAVE");
+    await lock.release();
+    await Promise.all(waiting);
+    await nodes.servers[1]!.restart();
+    await until(async () => (await lengths()).join() === "0,2,0", "the old waiters were back");
+    await holder.request(name, { steal: true }, () => {});
+    await nodes.cleared(10_000);
+  });
+
   test("does not count for a manager that begins later, as long as a lease lasts that it may have forgotten", async (t) => {
     const nodes = await openNodes(t);
     const name = unique();

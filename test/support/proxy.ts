@@ -33,6 +33,8 @@ export class Proxy {
   #listener: NetServer | undefined;
   #latency = 0;
   #lost: readonly Direction[] = [];
+  /** Whose bytes are lost; undefined: everybody's. */
+  #victim: string | undefined;
 
   constructor(targetPort: number, port: number) {
     this.#targetPort = targetPort;
@@ -54,9 +56,14 @@ export class Proxy {
     this.#lost = ["to client"];
   }
 
-  /** Connections are accepted and stay open, and nothing arrives anywhere, not even the end of a connection. */
-  blackHole(): void {
+  /**
+   * Connections are accepted and stay open, and nothing arrives anywhere, not even the end of a connection.
+   *
+   * @param from only those that come from that address
+   */
+  blackHole(from?: string): void {
     this.#lost = ["to server", "to client"];
+    this.#victim = from;
   }
 
   /** Nobody listens, and whoever was connected is thrown out. */
@@ -81,6 +88,7 @@ export class Proxy {
   async heal(): Promise<void> {
     this.#latency = 0;
     this.#lost = [];
+    this.#victim = undefined;
     for (const link of this.#links) if (link.torn) link.destroy();
     if (this.#listener) return;
     const listener = createServer({ allowHalfOpen: true, noDelay: true }, (client) => this.#accept(client));
@@ -99,9 +107,11 @@ export class Proxy {
 
   #accept(client: Socket): void {
     const server = connect({ port: this.#targetPort, host, allowHalfOpen: true, noDelay: true });
+    const from = client.remoteAddress;
+    const isStruck = (): boolean => this.#victim === undefined || this.#victim === from;
     const link = new Link(client, server, {
       latency: () => this.#latency,
-      isLost: (direction) => this.#lost.includes(direction),
+      isLost: (direction) => this.#lost.includes(direction) && isStruck(),
       swallow: () => this.swallowed++,
       gone: () => this.#links.delete(link),
     });

@@ -81,6 +81,14 @@ class Watch {
   }
 }
 
+export async function forEachLock(act: (name: string) => Promise<unknown>): Promise<void> {
+  for (let i = 0; i < LOCKS; i++) await act(lockName(i));
+}
+
+function lockName(i: number): string {
+  return `lock ${i % LOCKS}`;
+}
+
 /** @param ms for how long */
 export async function endure(nodes: Nodes, managers: readonly LockManager[], ms: number): Promise<Outcome> {
   const watch = new Watch();
@@ -89,7 +97,7 @@ export async function endure(nodes: Nodes, managers: readonly LockManager[], ms:
   const isOver = (): boolean => performance.now() > end || broken !== undefined;
   const workers = managers.flatMap((locks) =>
     Array.from({ length: LOCKS * 2 }, async (_, i) => {
-      while (!isOver()) await watch.work(locks, `lock ${i % LOCKS}`);
+      while (!isOver()) await watch.work(locks, lockName(i));
     }),
   );
   const troubled = watch.during("faults", trouble(nodes, watch.outcome, isOver));

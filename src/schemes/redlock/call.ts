@@ -42,7 +42,7 @@ const FORMS: Record<Kind, Form> = {
   renew: form(renew),
   keep: form(keep),
   handover: form(handover),
-  release: form(release, { hasMark: false }),
+  release: form(release, { shared: 1, hasMark: false }),
   seize: form(seize),
 };
 

@@ -292,7 +292,8 @@ export class Claim implements Asking, Claimed, Worded {
   }
 
   #win(votes: readonly Link[]): void {
-    let [since, until] = [Infinity, Infinity];
+    let since = Infinity;
+    let until = Infinity;
     for (const { vote, askedAt } of votes) {
       if (vote?.last !== this.last) continue;
       since = Math.min(since, askedAt);

@@ -212,7 +212,7 @@ export class Fleet {
   release({ keys, token, lost, ttl, left }: Leaving, nodes: readonly Node[], caller: Caller<Release>): void {
     const { nodes: all, clock } = this;
     const until = clock.now() + Math.max(ttl, STALE_AFTER);
-    const args = [token, lost ? "1" : "0"];
+    const args = [lost ? "1" : "0", token];
     const judge = (said: readonly Vote[]): Release | undefined => judgeLeaving(said, nodes.length, all.length);
     const poll = new Poll({ nodes, all, clock }, judge, caller);
     for (const node of nodes) node.release(new Withdrawal(node, poll, { keys, args, token, until }, left));

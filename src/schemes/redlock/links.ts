@@ -94,7 +94,11 @@ export class Links {
   }
 
   tally(now: number): Tally {
-    let [votes, out, refused, failed, full] = [0, 0, 0, 0, 0];
+    let votes = 0;
+    let out = 0;
+    let refused = 0;
+    let failed = 0;
+    let full = 0;
     let unasked = this.#nodes.length - this.#known.length;
     for (const link of this.#known) {
       if (link.votesAt(now)) votes++;

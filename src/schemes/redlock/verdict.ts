@@ -23,7 +23,10 @@ export function judgeVotes(
   nodes: number,
 ): { readonly kind: "granted" | "raise"; readonly fence: number } | undefined {
   const quorum = quorumOf(nodes);
-  if (drawn.length < quorum) return undefined;
+  const [first] = drawn;
+  if (first === undefined || drawn.length < quorum) return undefined;
+  // Nearly always.
+  if (drawn.every((each) => each === first)) return { kind: "granted", fence: first };
   const sorted = drawn.toSorted((a, b) => a - b);
   // The smallest that will do: a minority whose clocks are far ahead is left out.
   const fence = sorted[quorum - 1] as number;

@@ -1,6 +1,6 @@
 -- Give up a request, whether it holds, waits or neither, and vote for the next in line.
 -- KEYS node | key, counter, queue, holders, waiters
--- ARGV channel | token, lost
+-- ARGV channel, lost | token
 -- RETURNS 1 it held | 0
 -- QUICK
 
@@ -18,7 +18,7 @@ for i = 1, count do
     if call('EXISTS', key[i]) == 1 then rest = true else replies[i] = 0 end
   elseif string.sub(value, 1, #token[i] + 1) ~= token[i] .. '#' then
     replies[i] = 0
-  elseif lost[i] == '0' then
+  elseif lost == '0' then
     replies[i] = 1
     given[#given + 1] = key[i]
   else

@@ -7,8 +7,10 @@
 local known = call('HMGET', node, 'mark', 'high', 'floor')
 if known[1] ~= mark then return { err = 'FORGOT' } end
 local high, least = tonumber(known[2]) or 0, tonumber(known[3]) or 0
-local was_high, more = high, fences - 1
+local more = fences - 1
 local life = math.max(300000, ttl + 60000)
+local life_text = format('%.0f', life)
+local highest
 local queues, counters = {}, {}
 for i = 1, count do queues[i], counters[i] = queue[i], counter[i] end
 local nobody_waits = call('EXISTS', unpack(queues)) == 0
@@ -19,7 +21,7 @@ for i = 1, count do
     local before = counts[i]
     local drawn = tonumber(before)
     if not drawn then before, drawn = '0', 0 end
-    -- A number of 16 digits is dear to write: mostly the proposal is the fence, as it stands.
+    -- A number of 16 digits is dear to write: mostly the proposal is the fence and the answer, as it stands.
     local first, fence = proposal[i], tonumber(proposal[i])
     if fence <= drawn or fence <= least or (drawn == 0 and fence <= high) then
       fence = math.max(drawn, least, drawn == 0 and high or 0) + 1
@@ -28,9 +30,9 @@ for i = 1, count do
     local last = more == 0 and first or format('%.0f', fence + more)
     if call('SET', key[i], token[i] .. '#' .. first .. '#' .. last .. '#' .. before .. '#', 'PX', ttl, 'NX') then
       local left = drawn > 0 and call('PTTL', counter[i]) or 0
-      call('SET', counter[i], last, 'PX', left > life and left or life)
-      reply = fence + more
-      if reply > high then high = reply end
+      call('SET', counter[i], last, 'PX', left > life and left or life_text)
+      reply, fence = last, fence + more
+      if fence > high then high, highest = fence, last end
     end
   end
   if not reply then
@@ -43,4 +45,4 @@ for i = 1, count do
   end
   replies[i] = reply
 end
-if high > was_high then call('HSET', node, 'high', format('%.0f', high)) end
+if highest then call('HSET', node, 'high', highest) end
