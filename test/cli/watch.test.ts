@@ -1,4 +1,5 @@
 /** What stands on the screen of a terminal, and what is printed without one. */
+import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { LockManager } from "../../src/index.ts";
 import { startServer } from "../../scripts/servers.ts";
@@ -163,7 +164,10 @@ describe.runIf(process.platform === "linux")("at a terminal", () => {
     const other = await startServer();
     const watched = new TerminalRun(cli, ["watch", ...OFTEN, "--redis", other.url]);
     const logged = cli.start(["watch", ...OFTEN, "--redis", other.url]);
-    await watched.shows("nothing is stuck");
+    const redis = new Redis(other.url);
+    await redis.set("lock:a", "of another library", "PX", 600_000);
+    redis.disconnect();
+    await Promise.all([watched.shows("nothing is stuck"), logged.hasPrinted("holds  a")]);
     await other.crash();
     await watched.shows(/^holdfast watch.*\n.*(connect|answer)/);
     await logged.hasSaid("holdfast: cannot look at the locks: ");
