@@ -57,7 +57,7 @@ const coverage: Coverage = {
   node: process.version,
   ...sumOf(files),
   files: files.length,
-  note: [...failed.map((name) => `Tests failed (${name}).`), values.note].join(" ").trim(),
+  note: [...failed.map((name) => `Some tests failed in this run (${name}).`), values.note].join(" ").trim(),
   folders: foldersOf(),
   below: files
     .map(({ path, lines }) => ({
