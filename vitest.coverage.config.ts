@@ -1,4 +1,4 @@
-/** `npm run coverage`: all tests, while it is counted which lines of src/ they run. The dashboard's page runs in browsers. */
+/** For scripts/coverage.ts: counts which lines of src/ the tests run. The dashboard's page runs in browsers. */
 import { fileURLToPath } from "node:url";
 import { defineConfig, mergeConfig } from "vitest/config";
 import tests from "./vitest.config.ts";
@@ -14,7 +14,6 @@ export default mergeConfig(
         include: ["src/**/*.ts"],
         exclude: ["src/**/*.generated.ts", "src/dashboard/page/**"],
         reporter: ["text-summary", "json"],
-        reportsDirectory: ".cache/coverage/workers",
         reportOnFailure: true,
       },
     },

@@ -8,7 +8,7 @@ import { TOPOLOGIES } from "../chaos/plan/plan.ts";
 import { equivalents, type Figures } from "../mutation/report.ts";
 import type { Results } from "../proof/peers/results.ts";
 import type { Seen } from "../proof/peers/scenario.ts";
-import type { Coverage } from "./keep-coverage.ts";
+import type { Coverage } from "./coverage.ts";
 import { MISTAKES } from "../simulator/mistakes/mistakes.ts";
 
 interface Run {

@@ -92,6 +92,18 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     expect(first.signal.aborted).toBe(true);
   });
 
+  test("await using resigns at the end of the block, before the loop's body ends", async () => {
+    const name = unique();
+    for await (const each of a.elect(name)) {
+      {
+        await using term = each;
+        expect(term.held).toBe(true);
+      }
+      expect(await isFree(b, name)).toBe(true);
+      break;
+    }
+  });
+
   test.each(["break", "throw"])("leaving the loop by %s resigns", async (how) => {
     const name = unique();
     const thrown = new Error("enough");

@@ -1,6 +1,8 @@
 /** What several looks show together: what is stuck, renewals, holds that ended, within bounded memory. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { pause } from "../src/clock.ts";
+import { whyStuck } from "../src/cli/watch/phrases.ts";
+import { findLocks, type Search } from "../src/observation/find.ts";
 import { History } from "../src/observation/history.ts";
 import { Journal } from "../src/observation/journal.ts";
 import type { Observation } from "../src/observation/observation.ts";
@@ -65,12 +67,27 @@ test.each([
     [holder("a", { clientId: "", token: undefined, remaining: undefined })],
     [],
     "no-expiry",
+    /^Never expires, held for \S+\. If its owner is gone, nobody releases it\.$/,
   ],
-  ["a hold of over five times the usual", [holder("a", { token: "c:99", held: 61_000 })], [], "long-hold"],
-  ["a lock nobody holds, and yet others wait", [], [waiter("a", 21_000)], "unclaimed"],
-] as const)("%s is stuck", (_, held, pending, reason) => {
+  [
+    "a hold of over five times the usual",
+    [holder("a", { token: "c:99", held: 61_000 })],
+    [],
+    "long-hold",
+    /^Held for 61s, usually 500ms\.$/,
+  ],
+  [
+    "a lock nobody holds, and yet others wait",
+    [],
+    [waiter("a", 21_000)],
+    "unclaimed",
+    /^Free, and yet others have been waiting for 21s\.$/,
+  ],
+] as const)("%s is stuck, and why is said", (_, held, pending, reason, sentence) => {
   const { stuck } = look(withUsualHolds(), 100_000, [...held], [...pending]);
-  expect(stuck.map((each) => each.stuck?.reason)).toEqual([reason]);
+  expect(stuck.map((each) => [each.stuck?.reason, whyStuck(each)])).toEqual([
+    [reason, expect.stringMatching(sentence)],
+  ]);
 });
 
 test("a queue that does not move is stuck after a while, also if nothing is known of the lock", () => {
@@ -79,6 +96,7 @@ test("a queue that does not move is stuck after a while, also if nothing is know
   expect(look(history, 0, [holder("a", { held: 59_000 })], queue(59_000)).stuck).toEqual([]);
   const { stuck } = look(history, 2_000, [holder("a", { held: 61_000 })], queue(61_000));
   expect(stuck[0]?.stuck).toEqual({ reason: "no-progress", for: 61_000 });
+  expect(whyStuck(stuck[0]!)).toBe("The queue has not moved for 61s.");
 });
 
 test("a leader that leads for long, and a job that is kept, are not stuck", () => {
@@ -95,6 +113,44 @@ test("those that most wait for are the worst", () => {
   const held = ["a", "b"].map((name) => holder(name, { held: 70_000 }));
   const { stuck } = look(history, 0, held, [waiter("a", 70_000), waiter("b", 70_000), waiter("b", 70_000)]);
   expect(stuck.map(({ name }) => name)).toEqual(["b", "a"]);
+});
+
+describe("of the locks that a look shows", () => {
+  const held = [
+    holder("free soon", { remaining: 1_000, held: 10 }),
+    holder("wanted", { remaining: 2_000, held: 30 }),
+    holder("jammed", { remaining: 3_000, held: 70_000 }),
+    holder("seats", { permits: 1, limit: 3, remaining: 4_000, held: 20 }),
+    holder("chair", { inElection: true, remaining: 5_000, held: 50 }),
+    holder("nightly", { label: "host (done, started 2026-01-01T00:00:00.000Z)", remaining: 6_000, held: 40 }),
+    holder("theirs", { clientId: "", token: undefined, remaining: 7_000, held: undefined }),
+  ];
+  const pending = [waiter("wanted", 100), waiter("wanted", 50), waiter("jammed", 65_000)];
+  const found = (choice: Partial<Search>): string[] =>
+    findLocks(look(new History(AFTER), 0, held, pending), { search: "", show: "all", sort: "name", ...choice }).map(
+      ({ name }) => name,
+    );
+
+  test.each([
+    ["contended", ["jammed", "wanted"]],
+    ["stuck", ["jammed"]],
+    ["semaphores", ["seats"]],
+    ["elections", ["chair"]],
+    ["jobs", ["nightly"]],
+    ["foreign", ["theirs"]],
+  ] as const)("%s are %j", (show, names) => {
+    expect(found({ show })).toEqual(names);
+  });
+
+  test.each([
+    ["attention", ["jammed", "wanted"]],
+    ["waiters", ["wanted", "jammed"]],
+    ["wait", ["jammed", "wanted"]],
+    ["held", ["jammed", "chair"]],
+    ["left", ["free soon", "wanted"]],
+  ] as const)("the first by %s are %j", (sort, names) => {
+    expect(found({ sort }).slice(0, 2)).toEqual(names);
+  });
 });
 
 test("a renewal is seen by the later end of the lease, once", () => {

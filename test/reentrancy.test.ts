@@ -55,6 +55,22 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     expect(await isFree(b, name)).toBe(true);
   });
 
+  test.skipIf(scheme === "set")(
+    "a part of a shared lock is downgraded already, and one of another cannot be",
+    async () => {
+      for (const mode of ["shared", "exclusive"] as const) {
+        const name = unique();
+        await a.request(name, { ...reentrant, mode }, async (lock) => {
+          const outcome = await lock.downgrade().then(
+            () => "done",
+            ({ code }: LockError) => code,
+          );
+          expect([outcome, lock.mode, lock.held]).toEqual([mode === "shared" ? "done" : "unsupported", mode, true]);
+        });
+      }
+    },
+  );
+
   test("the lock stays held until the last part has ended, also when that outlasts the outermost callback", async () => {
     const name = unique();
     const ended = deferred();

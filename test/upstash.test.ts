@@ -100,10 +100,19 @@ test("errors are said in the server's words: no token, no server, and no command
   const away = new LockManager(
     new Upstash({ url: "http://127.0.0.1:64999", token: "x", retry: false, enableTelemetry: false }),
   );
-  const unreachable = (await rejection(away.tryAcquire("x"))) as SchemeError;
-  expect(unreachable).toMatchObject({ code: "unreachable" });
-  expect(unreachable.message).toContain("ECONNREFUSED");
+  for (const error of await Promise.all(["x", "y"].map((name) => rejection(away.tryAcquire(name))))) {
+    expect(error).toMatchObject({ code: "unreachable", message: expect.stringContaining("ECONNREFUSED") });
+  }
   await Promise.all([wrong.close(), away.close()]);
+});
+
+test("what is sent in one request is done also if the server has forgotten its scripts", async () => {
+  const locks = open();
+  const held = await locks.acquire(unique());
+  await stage.redis.script("FLUSH");
+  const [isReleased, lock] = await Promise.all([held.release(), locks.tryAcquire(unique())]);
+  expect([isReleased, lock?.held]).toEqual([true, true]);
+  await lock?.release();
 });
 
 test("what needs a connection is refused before anything is sent", async () => {

@@ -127,11 +127,6 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#renewAt = renew ? Math.ceil(Math.max(this.#now(), grantedUntil - ttl + ttl * RENEW_AFTER)) : Infinity;
   }
 
-  /** Neither released nor known to be lost. */
-  get isRunning(): boolean {
-    return this.#state === "running";
-  }
-
   get origin(): Origin {
     return this.#ground.origin;
   }

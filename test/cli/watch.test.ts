@@ -1,4 +1,5 @@
 /** What stands on the screen of a terminal, and what is printed without one. */
+import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { LockManager } from "../../src/index.ts";
 import { startServer } from "../../scripts/servers.ts";
@@ -19,6 +20,7 @@ afterEach(() => locks.close({ timeout: 0 }));
 const ESCAPE = "\x1b";
 const SHOW_CURSOR = `${ESCAPE}[?25h`;
 const ENTER = "\r";
+const [HOME, END, PAGE_UP] = ["H", "F", "5~"].map((key) => `${ESCAPE}[${key}`) as [string, string, string];
 const OFTEN = ["--interval", "100ms"];
 
 function watch(columns?: number, rows?: number, env?: NodeJS.ProcessEnv): TerminalRun {
@@ -71,6 +73,18 @@ describe.runIf(process.platform === "linux")("at a terminal", () => {
     await watched.shows(/^> b /m);
     await locks.acquire("aa");
     await watched.shows(/^ {2}aa [^]*^> b /m);
+    for (const [keys, selected] of [
+      ["kk", "a"],
+      [END, "other"],
+      ["\x1b[A", "c"],
+      [HOME, "a"],
+      [" ", "other"],
+      [PAGE_UP, "a"],
+      ["jj", "b"],
+    ] as const) {
+      watched.type(keys);
+      await watched.shows(new RegExp(`^> ${selected} `, "m"));
+    }
     watched.type("/oth");
     const screen = await watched.shows('1 of 5 locks with "oth"');
     expect(screen).toContain("\n/oth_");
@@ -149,11 +163,18 @@ describe.runIf(process.platform === "linux")("at a terminal", () => {
   test("says that the server does not answer, and goes on when it does", { timeout: 60_000 }, async () => {
     const other = await startServer();
     const watched = new TerminalRun(cli, ["watch", ...OFTEN, "--redis", other.url]);
-    await watched.shows("nothing is stuck");
+    const logged = cli.start(["watch", ...OFTEN, "--redis", other.url]);
+    const redis = new Redis(other.url);
+    await redis.set("lock:a", "of another library", "PX", 600_000);
+    redis.disconnect();
+    await Promise.all([watched.shows("nothing is stuck"), logged.hasPrinted("holds  a")]);
     await other.crash();
     await watched.shows(/^holdfast watch.*\n.*(connect|answer)/);
+    await logged.hasSaid("holdfast: cannot look at the locks: ");
     await other.start();
     await watched.shows("nothing is stuck");
+    await logged.hasSaid("holdfast: the server answers again\n");
+    expect(logged.stderr.trimEnd().split("\n")).toHaveLength(2);
     await other.stop();
   });
 
@@ -187,6 +208,8 @@ describe("without a terminal", () => {
     await run.hasPrinted("holds  a  the waiter  exclusive  fence");
     await waiter.end();
     await run.hasPrinted("ended  a  the waiter");
+    await cli.redis.set("lock:a", "of another library");
+    await run.hasPrinted("stuck  a  Never expires, held for ");
     run.signal("SIGTERM");
     const { code, stdout, stderr } = await run.ended;
     expect({ code, stderr }).toEqual({ code: 143, stderr: "" });

@@ -1,8 +1,11 @@
 /** What a dashboard answers, without a browser. */
+import { connect } from "node:net";
+import { text as textOf } from "node:stream/consumers";
+import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { createDashboard, nodeHandler } from "../../src/dashboard.ts";
 import type { Dashboard, DashboardOptions } from "../../src/dashboard.ts";
-import type { LockManager } from "../../src/index.ts";
+import { LockManager } from "../../src/index.ts";
 import { serve, viewsIn, viewWhere } from "../support/dashboards.ts";
 import { enqueue, hold, unique, waiting } from "../support/locks.ts";
 import { until } from "../support/until.ts";
@@ -215,6 +218,17 @@ test("a lock is freed from exactly those that were shown", async () => {
   await held.end();
 });
 
+test("a lock that cannot be freed because the server is away is answered with 503, and the reason", async () => {
+  const away = new Redis("redis://127.0.0.1:1", { retryStrategy: null, maxRetriesPerRequest: 0 });
+  away.on("error", () => {});
+  await using cutOff = new LockManager(away);
+  const one = createDashboard(cutOff, acting);
+  made.push(one);
+  const response = await post(one, { name: "a", tokens: ["b"] });
+  expect(response.status).toBe(503);
+  expect(await response.text()).toContain("a");
+});
+
 test("a dashboard that only shows frees nothing", async () => {
   const name = unique();
   await using lock = await locks.acquire(name);
@@ -314,6 +328,20 @@ test("node:http: what authorize throws goes to next, or is answered with 500", a
     expect(passedOn).toMatchObject([{ message: "no session" }]);
   } finally {
     warned.mockRestore();
+    await close();
+  }
+});
+
+test("node:http: a request without a valid host is answered with 400, and one without a body has none", async () => {
+  const { url, close } = await serve(nodeHandler({ fetch: async () => new Response(null, { status: 204 }) }));
+  try {
+    const { port } = new URL(url);
+    const socket = connect(Number(port), "127.0.0.1");
+    socket.end("GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n");
+    expect((await textOf(socket)).split("\r\n", 1)).toEqual(["HTTP/1.1 400 Bad Request"]);
+    const response = await fetch(url);
+    expect([response.status, await response.text()]).toEqual([204, ""]);
+  } finally {
     await close();
   }
 });

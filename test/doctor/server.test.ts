@@ -146,6 +146,17 @@ describe("rights", () => {
   });
 });
 
+test("commands that the server does not have are critical, and what does without them is named", async (t) => {
+  const { redis } = await openStage(t, { args: ["--rename-command", "EVALSHA", ""] });
+  expect(await problems("rights", redis)).toMatchObject([
+    {
+      severity: "critical",
+      evidence: expect.stringContaining("EVALSHA"),
+      remedy: expect.stringContaining("--scheme set"),
+    },
+  ]);
+});
+
 test("string keys without a ttl under the prefix hold locks forever; other keys do not", async () => {
   const { redis } = stage;
   await redis.mset("lock:a", "1", "other:b", "1");
@@ -243,6 +254,9 @@ test("a replica is critical; a primary that writes alone is a warning, and one t
   ]);
   expect(await problems("replication", master)).toMatchObject([
     { severity: "warning", evidence: expect.stringContaining("min-replicas-to-write is 0") },
+  ]);
+  expect(await problems("replication", master, { topology: "redlock", scheme: "redlock" })).toMatchObject([
+    { severity: "warning", problem: expect.stringContaining("Redlock cannot count on") },
   ]);
   await master.config("SET", "min-replicas-to-write", "2");
   expect(await problems("replication", master)).toMatchObject([{ severity: "critical" }]);

@@ -166,6 +166,29 @@ test("a client that fails is an error of a single server, and a vote of several"
   await mutex.release();
 });
 
+test("a release that cannot reach the server rejects for a single server, and resolves over several", async (t) => {
+  const machines = await openMachines(t, 3);
+  const clients = machines.clients({ maxRetriesPerRequest: 0 });
+  const [single, several] = [new ours.Mutex(clients[0]!, "one"), new ours.RedlockMutex(clients, "all")];
+  await Promise.all([single.acquire(), several.acquire()]);
+  for (const server of machines.servers) await server.stop();
+  expect((await rejection(single.release())).message).toMatch(/retries|ECONN|closed/i);
+  await several.release();
+});
+
+test("await using releases at the end of the block, also if nothing was acquired", async (t) => {
+  const machines = await openMachines(t, 1);
+  const [client] = machines.clients();
+  {
+    await using mutex = new ours.Mutex(client!, "key");
+    await mutex.acquire();
+    expect(await client!.exists("mutex:key")).toBe(1);
+    await using other = new ours.Mutex(client!, "key", quick);
+    expect(await other.tryAcquire()).toBe(false);
+  }
+  expect(await client!.exists("mutex:key")).toBe(0);
+});
+
 test("errors and bad input are in redis-semaphore's words", async (t) => {
   const machines = await openMachines(t, 1);
   const [client] = machines.clients();
@@ -181,6 +204,10 @@ test("errors and bad input are in redis-semaphore's words", async (t) => {
     [() => new ours.RedlockMutex(client as never, "key"), '"clients" array is required'],
     [() => new ours.Mutex(client!, "key", { identifier: "" }), "identifier must be not empty random string"],
     [() => new ours.Mutex(client!, "key", { acquiredExternally: true }), "acquiredExternally=true meanless"],
+    [
+      () => new ours.Mutex(client!, "key", { identifier: "a", externallyAcquiredIdentifier: "b" }),
+      "Invalid usage. Use custom identifier and acquiredExternally: true",
+    ],
     [
       () => new ours.Mutex(client!, "key", { lockTimeout: -1 }),
       "Expected lockTimeout to be a number from 1 on; got -1.",

@@ -134,6 +134,67 @@ test("a routine is notified at the next extension that its lock was taken away",
   expect(await client!.get("a")).toBe("thief");
 });
 
+test("an extension that the server refuses is tried again while the lock lasts", async (t) => {
+  const machines = await openMachines(t, 1);
+  const [client] = machines.clients();
+  const redlock = new Redlock([client!]);
+  const refused: Error[] = [];
+  redlock.on("error", (error: Error) => refused.push(error));
+  await redlock.using(
+    ["a"],
+    30_000,
+    { automaticExtensionThreshold: 29_900, retryDelay: 20 },
+    async (signal, context) => {
+      await client!.config("SET", "min-replicas-to-write", "1");
+      await until(() => refused.length > 0, "an extension was refused");
+      await client!.config("SET", "min-replicas-to-write", "0");
+      const { extensions } = context;
+      await until(() => context.extensions > extensions, "it was extended after all");
+      expect(signal.aborted).toBe(false);
+    },
+  );
+  expect(await client!.exists("a")).toBe(0);
+});
+
+test("extend and release try again what the server refused, as often as they were told", async (t) => {
+  const machines = await openMachines(t, 1);
+  const [client] = machines.clients();
+  const redlock = new Redlock([client!], { retryCount: -1, retryDelay: 20 });
+  const refused: Error[] = [];
+  redlock.on("error", (error: Error) => refused.push(error));
+  let lock = await redlock.acquire(["a"], 30_000);
+  for (const act of [async () => (lock = await lock.extend(60_000)), () => lock.release()]) {
+    refused.length = 0;
+    await client!.config("SET", "min-replicas-to-write", "1");
+    const acted = act();
+    await until(() => refused.length > 1, "it was refused twice");
+    await client!.config("SET", "min-replicas-to-write", "0");
+    await acted;
+  }
+  expect(await client!.exists("a")).toBe(0);
+});
+
+test("await using releases a lock at the end of the block, unless it was released or replaced before", async (t) => {
+  const machines = await openMachines(t, 1);
+  const [client] = machines.clients();
+  const redlock = new Redlock([client!]);
+  {
+    await using lock = await redlock.acquire(["a"], 30_000);
+    expect(await client!.get("a")).toBe(lock.value);
+  }
+  expect(await client!.exists("a")).toBe(0);
+  {
+    await using lock = await redlock.acquire(["a"], 30_000);
+    await lock.release();
+  }
+  let replacement;
+  {
+    await using lock = await redlock.acquire(["a"], 30_000);
+    replacement = await lock.extend(30_000);
+  }
+  expect(await client!.get("a")).toBe(replacement.value);
+});
+
 test("a release of a lock that is gone is refused at once, without useless tries", async (t) => {
   const machines = await openMachines(t, 1);
   const lock = await new Redlock(machines.clients(), { retryDelay: hour }).acquire(["a"], 1_000);

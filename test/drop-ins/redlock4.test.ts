@@ -95,6 +95,19 @@ test("retryCount 0 of one call is heeded", async (t) => {
   await lock.unlock();
 });
 
+test("await using unlocks at the end of the block, unless it was unlocked before", async (t) => {
+  const machines = await openMachines(t, 1);
+  const [client] = machines.clients();
+  const redlock = new Redlock([client!], options);
+  {
+    await using lock = await redlock.acquireWithOptions("a", 5_000, { retryCount: 0 });
+    expect(await client!.get("a")).toBe(lock.value);
+  }
+  expect(await client!.exists("a")).toBe(0);
+  await using lock = await redlock.lock("a", 5_000);
+  await lock.unlock();
+});
+
 test("an extension that fails leaves the lock as it is", async (t) => {
   const machines = await openMachines(t, 1);
   const [client] = machines.clients();

@@ -2,9 +2,9 @@
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import { IoredisDriver } from "../../src/drivers/ioredis/client.ts";
-import type { LockManager } from "../../src/index.ts";
+import type { Lock, LockManager } from "../../src/index.ts";
 import { LuaScheme } from "../../src/schemes/lua.ts";
-import { hold, logged, unique } from "../support/locks.ts";
+import { hold, logged, rejection, unique } from "../support/locks.ts";
 import { calls, cleared, openStage } from "../support/stage.ts";
 import { ask as askFor, release } from "../support/calls.ts";
 import { until } from "../support/until.ts";
@@ -55,6 +55,22 @@ test("shared requests of one process hold together and keep others out until the
   await three?.release();
   await (await b.acquire(name)).release();
   await cleared(stage.redis);
+});
+
+test("a shared lock that others of the process hold under the same grant is not detached, and stays held", async (t) => {
+  const stage = await openStage(t);
+  const [a, b] = [await stage.manager({ turn: 100 }), await stage.manager()];
+  const name = unique();
+  const first = await hold(b, name);
+  const readers = [1, 2].map(() => a.acquire(name, { mode: "shared" }));
+  await pending(b, name, 2);
+  await first.end();
+  const [one, two] = (await Promise.all(readers)) as [Lock, Lock];
+  expect(await rejection(one.detach())).toMatchObject({ code: "unsupported" });
+  expect([one.held, two.held]).toEqual([true, true]);
+  await two.release();
+  const detached = await one.detach();
+  await (await b.attach(detached)).release();
 });
 
 test("steal from elsewhere tells the present holder of a turn, and those behind are served after the thief", async (t) => {
