@@ -1,8 +1,14 @@
 /** What one node of a fleet decides by itself, asked without a manager. */
 import { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Server, startServer } from "../scripts/servers.ts";
+import { driverFor } from "../src/drivers/index.ts";
+import { SchemeError } from "../src/errors.ts";
+import { Node } from "../src/schemes/redlock/node.ts";
 import { ask, release, renew } from "../src/schemes/redlock/scripts.generated.ts";
+import { ManualClock } from "../src/testing.ts";
+import { type Deferred, deferred, rejection } from "./support/locks.ts";
+import type { Finishing } from "./support/stage.ts";
 
 const TTL = 10_000;
 const MARK = "mark";
@@ -89,4 +95,51 @@ test("a holder that shares what it held alone lets the waiting readers in at onc
   expect([await run(renew, MARK, "lock:push:", one, "shared", "shared", fence, fence, TTL, "")].flat()).toEqual([1]);
   expect((await redis.hkeys(HOLDERS)).sort()).toEqual([one, two]);
   expect(await redis.exists(QUEUE)).toBe(0);
+});
+
+describe("a node that its manager has to meet", () => {
+  /** Where each meeting waits for the test to say how it ends. */
+  function openNode(t: Finishing) {
+    const clock = new ManualClock();
+    const meetings: Deferred<string>[] = [];
+    const meet = (): Promise<string> => {
+      const meeting = deferred<string>();
+      meetings.push(meeting);
+      return meeting.promise;
+    };
+    const driver = driverFor(new Redis(server.url, { lazyConnect: true }), {});
+    const node = new Node("node", driver, clock, { prefix: "lock:", clientId: one }, { meet });
+    t.onTestFinished(() => node.close());
+    return { node, clock, meetings };
+  }
+
+  test("is met once, however many wait for it, and not when it is closed", async (t) => {
+    const { node, clock, meetings } = openNode(t);
+    const met = [node.met(), node.met()];
+    expect(meetings).toHaveLength(1);
+    meetings[0]!.resolve(MARK);
+    await Promise.all(met);
+    expect(node.counts).toBe(true);
+    node.close();
+    node.forgot();
+    await clock.advance(5_000);
+    expect(meetings).toHaveLength(1);
+  });
+
+  test("and cannot is tried again, after pauses that grow, until it can", async (t) => {
+    const { node, clock, meetings } = openNode(t);
+    const refused = rejection(node.met());
+    const down = new SchemeError("unreachable", "down", [], true);
+    for (const [i, pause] of [50, 100, 200, 400, 800, 1_000, 1_000].entries()) {
+      meetings[i]!.reject(down);
+      await clock.advance(pause - 1);
+      expect([meetings.length, node.trouble]).toEqual([i + 1, down]);
+      await clock.advance(1);
+      expect(meetings).toHaveLength(i + 2);
+    }
+    expect(await refused).toBe(down);
+    meetings.at(-1)!.resolve(MARK);
+    await clock.advance(0);
+    expect([node.counts, node.trouble]).toEqual([true, undefined]);
+  });
 });
