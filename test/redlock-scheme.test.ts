@@ -14,7 +14,7 @@ import { ManualClock } from "../src/testing.ts";
 import { type Asking, ask, release } from "./support/calls.ts";
 import { deferred, turn, unique } from "./support/locks.ts";
 import { type Nodes, openNodes } from "./support/nodes.ts";
-import { type Finishing, connectClient } from "./support/stage.ts";
+import { type Finishing, connectClient, scriptCalls } from "./support/stage.ts";
 import { until } from "./support/until.ts";
 
 interface OpenScheme {
@@ -357,4 +357,23 @@ describe("a node that was restarted without its data", () => {
     await nodes.servers[0]!.restart();
     expect(await votesWithin(4_000, own, nodes)).toBe(false);
   });
+});
+
+test("if two nodes of a majority drew different fences, only the one with the smaller fence is told the larger", async (t) => {
+  const nodes = await openNodes(t);
+  const own = await openScheme(t, nodes);
+  const first = wish(unique(), own);
+  expect(await ask(own.scheme, first, true)).toMatchObject({ kind: "granted" });
+  await release(own.scheme, { ...first, fence: 1 });
+  await nodes.cleared();
+  const asking = wish(unique(), own, 2);
+  const ahead = (Date.now() + 5_000) * 1000;
+  await Promise.all(nodes.redis.map((redis, i) => redis.set(`{lock:${asking.lock}}:fence`, ahead + i * 1000)));
+  const sent = async (): Promise<number> =>
+    (await Promise.all(nodes.redis.map((redis) => scriptCalls(redis)))).reduce((sum, each) => sum + each, 0);
+  const before = await sent();
+  expect(await ask(own.scheme, asking, true)).toMatchObject({ kind: "granted" });
+  // Two votes, the larger fence, and word to the third node.
+  await until(async () => (await sent()) >= before + 4, "the third node was told");
+  expect(await sent()).toBe(before + 4);
 });
