@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Cluster, Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
-import { startCluster } from "../../scripts/topologies.ts";
+import { startCluster } from "../../scripts/topologies/cluster.ts";
 import Redlock, { ExecutionError, ResourceLockedError } from "../../src/redlock.ts";
 
 type Client = Redis | Cluster;

@@ -8,15 +8,10 @@ import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Place, Server } from "../../scripts/servers.ts";
-import {
-  type Cluster,
-  type ClusterNode,
-  type TlsServer,
-  startCluster,
-  startReplicated,
-  startSentinels,
-  startTls,
-} from "../../scripts/topologies.ts";
+import { type Cluster, type ClusterNode, startCluster } from "../../scripts/topologies/cluster.ts";
+import { startReplicated } from "../../scripts/topologies/replicated.ts";
+import { startSentinels } from "../../scripts/topologies/sentinels.ts";
+import { type TlsServer, startTls } from "../../scripts/topologies/tls.ts";
 import { until } from "../support/until.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -262,7 +257,7 @@ describe("nothing is left", () => {
 
   test("of a topology whose process was killed", async () => {
     const program = `
-      import { startSentinels } from "./scripts/topologies.ts";
+      import { startSentinels } from "./scripts/topologies/sentinels.ts";
       const { servers } = await startSentinels();
       process.stdout.write(JSON.stringify(servers.map(({ pid, dir }) => ({ pid, dir }))));
       setInterval(() => {}, 1_000);`;
