@@ -28,9 +28,9 @@ test("a free lock is asked for by the short script, and by the long one if there
   const stage = await openStage(t);
   const client = notingClient(t, stage);
   const locks = await stage.manager({ client });
-  const scriptFor = async (take: () => PromiseLike<{ release(): Promise<boolean> }>): Promise<unknown> => {
+  const scriptFor = async (grant: () => PromiseLike<{ release(): Promise<boolean> }>): Promise<unknown> => {
     client.scripts.length = 0;
-    await (await take()).release();
+    await (await grant()).release();
     return client.scripts;
   };
   await scriptFor(() => locks.acquire(unique()));
