@@ -10,9 +10,9 @@ import { expect, onTestFinished, test } from "vitest";
 import { LockError, LockManager } from "../src/index.ts";
 import { MemoryScheme, MemoryStore } from "../src/schemes/memory.ts";
 import { SortedMap } from "../src/schemes/memory/sorted-map.ts";
-import { ManualClock } from "../src/testing.ts";
-import type { Answer, LockMode, Release } from "../src/schemes/scheme.ts";
-import { ask, type Asking, release } from "./support/calls.ts";
+import { ManualClock, TestLocks } from "../src/testing.ts";
+import type { Answer, Granted, LockMode, Release } from "../src/schemes/scheme.ts";
+import { ask, type Asking, extend, release } from "./support/calls.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -145,4 +145,24 @@ test("locks of a copy that keeps them in another way are refused, not ignored", 
   Object.defineProperty(globalThis, key, { value: { version: 1_000, store: {} }, configurable: true });
   expect(() => new LockManager()).toThrow(LockError);
   expect(() => new LockManager()).toThrow("theirs have version 1000, ours 1. Install one version only");
+});
+
+test("managers with other prefixes see no locks of each other, also of the same name", async () => {
+  const world = new TestLocks();
+  const [a, b] = [world.manager({ prefix: "one:" }), world.manager({ prefix: "two:" })];
+  await using lock = await a.acquire("x");
+  await using other = await b.acquire("x");
+  expect((await a.query()).held.map(({ token }) => token)).toEqual([lock.token]);
+  expect((await b.query({ match: "*" })).held.map(({ token }) => token)).toEqual([other.token]);
+});
+
+test("an extension that comes too late says whether another holds the lock by then", async () => {
+  const scheme = new MemoryScheme(new MemoryStore(new ManualClock()), { prefix: "", clientId: "c", label: "" });
+  const wish = (i: number): Asking => ({ lock: "x", token: `c:${i}`, mode: "exclusive", ttl: 60_000, label: "" });
+  const { fence } = (await ask(scheme, wish(1), false)) as Granted;
+  expect(await extend(scheme, { ...wish(1), fence }, 60_000)).toBe("extended");
+  await scheme.steal(wish(2));
+  expect(await extend(scheme, { ...wish(1), fence }, 60_000)).toBe("stolen");
+  await release(scheme, wish(2));
+  expect(await extend(scheme, { ...wish(1), fence }, 60_000)).toBe("gone");
 });

@@ -4,14 +4,17 @@ import type { Driver } from "../src/drivers/driver.ts";
 import { driverFor } from "../src/drivers/index.ts";
 import { QuorumError } from "../src/errors.ts";
 import { RedlockScheme } from "../src/schemes/redlock.ts";
+import { Link } from "../src/schemes/redlock/link.ts";
+import type { Node } from "../src/schemes/redlock/node.ts";
+import { isHeldByOthers, type Refusal } from "../src/schemes/redlock/pending.ts";
 import { ask as script } from "../src/schemes/redlock/scripts.generated.ts";
 import { Tickets } from "../src/schemes/redlock/tickets.ts";
 import type { PushListener } from "../src/schemes/scheme.ts";
 import { ManualClock } from "../src/testing.ts";
 import { type Asking, ask, release } from "./support/calls.ts";
-import { deferred, turn, unique } from "./support/locks.ts";
+import { deferred, rejection, turn, unique } from "./support/locks.ts";
 import { type Nodes, openNodes } from "./support/nodes.ts";
-import { type Finishing, connectClient } from "./support/stage.ts";
+import { type Finishing, connectClient, scriptCalls } from "./support/stage.ts";
 import { until } from "./support/until.ts";
 
 interface OpenScheme {
@@ -355,4 +358,133 @@ test("requests of one manager for a lock have tickets in their order, whichever 
   expect(tickets.draw("b", "m:15", 10)).toBe(10);
   for (const token of ["m:11", "m:12", "m:13", "m:14"]) tickets.drop("a", token);
   expect(tickets.draw("a", "m:16", 10)).toBe(10);
+});
+
+test("while votes are split among others, a waiter bids again after 15 to 25 ms", async (t) => {
+  const nodes = await openNodes(t);
+  const own = await openScheme(t, nodes);
+  const first = wish(unique(), own);
+  expect(await ask(own.scheme, first, true)).toMatchObject({ kind: "granted" });
+  await release(own.scheme, { ...first, fence: 1 });
+  const lock = unique();
+  const votes = nodes.redis.map((redis, i) => {
+    return redis.set(`lock:${lock}`, `${"other".padEnd(22, "-")}:${i}#1#1#0#`, "PX", 30_000);
+  });
+  await Promise.all(votes);
+  const timers = vi.spyOn(own.clock, "after");
+  const waiter = wish(lock, own, 2);
+  expect(await ask(own.scheme, waiter, true)).toMatchObject({ kind: "pending", ahead: 0 });
+  await until(() => timers.mock.calls.some(([delay]) => delay >= 15 && delay <= 25), "the pause was known");
+  const asked = (): number => own.asked.reduce((sum, each) => sum + each, 0);
+  const before = asked();
+  await own.clock.advance(14);
+  expect(asked()).toBe(before);
+  await own.clock.advance(11);
+  await until(() => asked() === before + 3, "it had bid again");
+  await release(own.scheme, waiter);
+});
+
+test("an error for want of a majority says of each node that was too slow that it was", async (t) => {
+  const nodes = await openNodes(t);
+  const own = await openScheme(t, nodes);
+  const first = wish(unique(), own);
+  expect(await ask(own.scheme, first, true)).toMatchObject({ kind: "granted" });
+  await release(own.scheme, { ...first, fence: 1 });
+  const asked = (): number => own.asked.reduce((sum, each) => sum + each, 0);
+  const before = asked();
+  own.hold();
+  const refused = rejection(ask(own.scheme, wish(unique(), own, 2), false));
+  await until(() => asked() >= before + 2, "a majority was asked");
+  for (let time = 0; time < 5_000; time += 50) await own.clock.advance(50);
+  const error = await refused;
+  expect(error).toBeInstanceOf(QuorumError);
+  const { votes } = error as QuorumError;
+  expect(votes.map(({ vote }) => vote)).toEqual(["failed", "failed", "failed"]);
+  for (const { cause } of votes) expect(String(cause)).toMatch(/answer/);
+});
+
+test("a majority of nodes on which others read keeps a request from bidding for nothing", () => {
+  const refusals = (...kinds: number[]): Refusal[] =>
+    kinds.map((kind) => {
+      const link = new Link({} as Node);
+      link.refused([0, 1_000, kind, "", ""]);
+      return link.refusal!;
+    });
+  const [free, foreign, shared] = [0, 1, 2];
+  const isHeld = (...kinds: number[]): boolean => isHeldByOthers(refusals(...kinds), new Map(), 2, 3);
+  expect(isHeld(shared, shared, free)).toBe(true);
+  expect(isHeld(shared, free, free)).toBe(false);
+  expect(isHeld(foreign, foreign, free)).toBe(true);
+  expect(isHeld(free, free, free)).toBe(false);
+});
+
+describe("the label of a holder over several nodes", () => {
+  test("is found if one node has lost it", async (t) => {
+    const nodes = await openNodes(t);
+    const [a, b] = [await nodes.manager({ label: "web" }), await nodes.manager()];
+    const name = unique();
+    await using lock = await a.acquire(name);
+    const key = `lock:client:${lock.token.split(":")[0]}`;
+    const isKnown = async (): Promise<boolean> =>
+      (await Promise.all(nodes.redis.map((redis) => redis.get(key)))).every((label) => label === "web");
+    await until(isKnown, "all nodes had the label");
+    await nodes.redis[0]!.del(key);
+    for (let times = 0; times < 10; times++) expect((await b.query({ name })).held).toMatchObject([{ label: "web" }]);
+  });
+
+  test("is empty if none has it, and the question is answered", async (t) => {
+    const nodes = await openNodes(t, 1);
+    const [a, b] = [await nodes.manager({ label: "web" }), await nodes.manager()];
+    const name = unique();
+    await using lock = await a.acquire(name);
+    const key = `lock:client:${lock.token.split(":")[0]}`;
+    await until(async () => (await nodes.redis[0]!.del(key)) === 1, "the label was there");
+    expect((await b.query({ name })).held).toMatchObject([{ token: lock.token, label: "" }]);
+  });
+});
+
+describe("a node that was restarted without its data", () => {
+  /** Lets that much time pass, so slowly that servers answer meanwhile. True once the first node votes again. */
+  async function votesWithin(time: number, { clock }: OpenScheme, { redis }: Nodes): Promise<boolean> {
+    for (let passed = 0; passed < time; passed += 100) {
+      await clock.advance(100);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      if (await redis[0]!.hget("lock::node", "mark")) return true;
+    }
+    return false;
+  }
+
+  test("votes again after seconds if the others know of no lease, and else not before it is over", async (t) => {
+    const nodes = await openNodes(t);
+    const own = await openScheme(t, nodes);
+    const [first, second] = [wish(unique(), own), wish(unique(), own, 2)];
+    expect(await ask(own.scheme, first, true)).toMatchObject({ kind: "granted" });
+    await release(own.scheme, { ...first, fence: 1 });
+    await nodes.cleared();
+    await nodes.servers[0]!.restart();
+    expect(await votesWithin(25_000, own, nodes)).toBe(true);
+    expect(await ask(own.scheme, second, true)).toMatchObject({ kind: "granted" });
+    await until(async () => (await nodes.holders(second.lock)).every((each) => each === second.token), "all had voted");
+    await nodes.servers[0]!.restart();
+    expect(await votesWithin(4_000, own, nodes)).toBe(false);
+  });
+});
+
+test("if two nodes of a majority drew different fences, only the one with the smaller fence is told the larger", async (t) => {
+  const nodes = await openNodes(t);
+  const own = await openScheme(t, nodes);
+  const first = wish(unique(), own);
+  expect(await ask(own.scheme, first, true)).toMatchObject({ kind: "granted" });
+  await release(own.scheme, { ...first, fence: 1 });
+  await nodes.cleared();
+  const asking = wish(unique(), own, 2);
+  const ahead = (Date.now() + 5_000) * 1000;
+  await Promise.all(nodes.redis.map((redis, i) => redis.set(`{lock:${asking.lock}}:fence`, ahead + i * 1000)));
+  const sent = async (): Promise<number> =>
+    (await Promise.all(nodes.redis.map((redis) => scriptCalls(redis)))).reduce((sum, each) => sum + each, 0);
+  const before = await sent();
+  expect(await ask(own.scheme, asking, true)).toMatchObject({ kind: "granted" });
+  // Two votes, the larger fence, and word to the third node.
+  await until(async () => (await sent()) >= before + 4, "the third node was told");
+  expect(await sent()).toBe(before + 4);
 });

@@ -2,8 +2,15 @@
 import type { Redis } from "ioredis";
 import { createClient, RESP_TYPES } from "redis";
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../src/clock.ts";
+import { driverFor } from "../src/drivers/index.ts";
+import { TimeLimit } from "../src/drivers/time-limit.ts";
 import type { LockManager } from "../src/index.ts";
+import { Homes } from "../src/schemes/keys.ts";
+import { Fences } from "../src/schemes/set/fences.ts";
+import { Looking } from "../src/schemes/set/look.ts";
 import { integerOf, isDone, listOf, textOf } from "../src/schemes/set/replies.ts";
+import { ManualClock } from "../src/testing.ts";
 import { unique } from "./support/locks.ts";
 import { calls, cleared, connections, type Finishing, openStage, type Stage } from "./support/stage.ts";
 
@@ -190,4 +197,29 @@ test("a lost connection for WATCH is opened again, however often that happens", 
     expect(await lock.release()).toBe(true);
   }
   await cleared(stage.redis);
+});
+
+test("a fence that lies further behind the server's clock than a restart takes is not used", () => {
+  const fences = new Fences(new ManualClock());
+  const now = 1_800_000_000;
+  /** The replies to the commands that draw one fence, which is so many milliseconds behind the server's clock. */
+  const isLate = (lag: number): boolean => {
+    const last = now * 1e6 - lag * 1000;
+    return fences.read([[0, last, last], 1, 1, 1, [now, 0]], 1, 0).isLate;
+  };
+  expect(isLate(0), "drawn before the server's clock was known").toBe(true);
+  expect([isLate(0), isLate(24), isLate(26)]).toEqual([false, false, true]);
+});
+
+test("an error about a reply that tells no time left names the command", async (t) => {
+  const { client } = await openStage(t);
+  const driver = driverFor(client(), {});
+  t.onTestFinished(() => driver.close());
+  const { transaction } = driver;
+  driver.transaction = async (...args) => {
+    const replies = await transaction.apply(driver, args);
+    return replies && [replies[0], "soon"];
+  };
+  const looking = new Looking(driver, new TimeLimit(systemClock, driver), "lock:", new Homes("lock:", false));
+  await expect(looking.one("x")).rejects.toThrow('Expected an integer as the reply to PTTL, got "soon".');
 });

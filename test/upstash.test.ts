@@ -124,3 +124,8 @@ test("what needs a connection is refused before anything is sent", async () => {
   const error = (await rejection(open().acquire("x", { durability: { replicas: 1 } }))) as SchemeError;
   expect(error).toMatchObject({ code: "no-wait" });
 });
+
+test("clients over HTTP are refused as nodes of a fleet", () => {
+  const clients = [1, 2, 3].map(() => new Upstash({ url: rest.url, token: rest.token, enableTelemetry: false }));
+  expect(() => new LockManager(clients)).toThrow("Expected clients with connections of their own for Redlock");
+});

@@ -53,7 +53,7 @@ export class Glob {
     let byte = bytes[at] as number;
     if (byte === OPEN) return this.#readSet(bytes, at + 1);
     if (byte === ASTERISK) {
-      if (this.#parts.at(-1) !== STAR) this.#parts.push(STAR);
+      this.#parts.push(STAR);
     } else if (byte === QUESTION) {
       this.#parts.push(new Uint8Array(256).fill(1));
     } else {

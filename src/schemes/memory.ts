@@ -242,7 +242,7 @@ export class MemoryScheme implements Scheme {
 
   #look(lock: LockRecord): LockState {
     const now = this.#store.clock.now();
-    const limit = lock.holders.size > 0 ? lock.limit : lock.waiters.get(lock.waiters.first ?? "")?.limit;
+    const limit = lock.holders.size > 0 ? lock.limit : lock.waiters.get(lock.waiters.first)?.limit;
     const labels = (token: string, label: string): { label: string; clientLabel: string } => {
       const clientLabel = this.#store.clients.get(clientOf(token))?.label ?? "";
       return { label: label || clientLabel, clientLabel };

@@ -7,7 +7,6 @@ import type { Scheme } from "./scheme.ts";
 export function assertSupported({ name, modes, queues, hasSemaphores, proves }: Scheme, terms: Terms): void {
   const { mode, permits, maxQueue, durability } = terms;
   if (!proves) refuseDurability(name, durability);
-  if (queues && modes.has(mode) && (hasSemaphores || permits === undefined)) return;
   const missing =
     permits !== undefined && !hasSemaphores
       ? "semaphores"
@@ -20,9 +19,9 @@ export function assertSupported({ name, modes, queues, hasSemaphores, proves }: 
 }
 
 /** Refuses to share values if the scheme keeps none. */
-export function assertShares(scheme: Scheme): void {
+export function assertShares(scheme: Scheme): asserts scheme is Scheme & Required<Pick<Scheme, "share" | "recall">> {
   const { name } = scheme;
-  if (scheme.recall) return;
+  if (scheme.share && scheme.recall) return;
   if (name === "redlock") throw notOverNodes("share a value");
   throw unsupported(`The scheme "${name}" cannot share a value`, 'Use the scheme "lua".');
 }

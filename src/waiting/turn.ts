@@ -9,6 +9,7 @@ import { Lease } from "../leases/lease.ts";
 import type { Extending, Ground } from "../leases/lease.ts";
 import type { Terms } from "../options/request.ts";
 import type { Extension, Grant, Granted, Leaving, LeftValue } from "../schemes/scheme.ts";
+import { assertShares } from "../schemes/supported.ts";
 import { Extensions } from "./extensions.ts";
 import type { Place } from "./place.ts";
 import { Queue } from "../queue.ts";
@@ -161,7 +162,7 @@ export class Turn implements Ground, Queued<Turn> {
 
   share(value: LeftValue, ttl: number): Promise<Leaving> {
     const { scheme } = this.#owner.room;
-    if (!scheme.share) throw unsupported(`The scheme "${scheme.name}" keeps no values`, 'Use the scheme "lua".');
+    assertShares(scheme);
     return scheme.share(this.grant, value, ttl);
   }
 

@@ -136,12 +136,12 @@ export class Waiters implements PlaceOwner {
     this.#proceed(place.state === "over" ? [place.ticket] : NO_RANKS);
   }
 
-  /** They came before all requests that wait in shared places, and go before them. */
+  /** They waited in one place, came before all requests that wait in shared places, and go before them. */
   putBack(requests: readonly Request[]): void {
     const places = this.#sharable > 0 ? [...this.#places].filter((each) => each.isSharable && each.requests.first) : [];
     const [first] = places;
     this.#isPaused = true;
-    if (first && places.length === 1 && requests.every((request) => first.takes(request, Infinity))) {
+    if (first && places.length === 1 && first.takes(requests[0] as Request, Infinity)) {
       for (const request of requests.toReversed()) first.joinFirst(request);
       while (first.requests.size > this.room.turn) this.#requeue(first.release());
       this.#isPaused = false;

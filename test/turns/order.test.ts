@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Lock, LockOptions } from "../../src/index.ts";
 import { drift } from "../../src/leases/deadline.ts";
-import { TurnsStage, type TurnsStore, down } from "../support/turns.ts";
+import { NAME, TurnsStage, type TurnsStore, down } from "../support/turns.ts";
 
 vi.mock("../../src/schemes/index.ts", () => ({
   openScheme: (store: TurnsStore, ...terms: Parameters<TurnsStore["open"]>) => store.open(...terms),
@@ -158,6 +158,33 @@ describe("a turn", () => {
     await blocker.release();
     await on.serve(60);
     expect(on.order.filter((name) => name !== "alone")).toEqual(["p1", "p2", "p3", "p4", "p5", "p6"]);
+  });
+
+  test("puts those whom it did not reach before those in other places of the process, though few fit into one", async () => {
+    const p = on.process(2);
+    const blocker = await on.blocked();
+    await on.asks(p, ["p1", "p2", "p3", "p4", "p5", "p6"]);
+    await on.asks(p, ["alone"], { onWait: () => {} });
+    await blocker.release();
+    await on.serve(60);
+    expect(on.order.filter((name) => name !== "alone")).toEqual(["p1", "p2", "p3", "p4", "p5", "p6"]);
+  });
+
+  test("keeps that question also if somebody looks at the lock meanwhile", async () => {
+    const p = on.process();
+    const blocker = await on.blocked();
+    const [p1] = await on.asks(p, ["p1"]);
+    await on.asks(p, ["alone"], { onWait: () => {} });
+    await blocker.release();
+    await on.clock.advance(0);
+    expect((await p.locks.query({ name: NAME })).held).toHaveLength(1);
+    const asked = (): number => p.scheme.count("acquire");
+    const before = asked();
+    await on.asks(p, ["p2"]);
+    expect(asked()).toBe(before);
+    await p1?.release();
+    await on.serve();
+    expect(on.order).toEqual(["p1", "alone", "p2"]);
   });
 
   test("asks for the whole ttl again for whoever it is handed to, if less is left", async () => {

@@ -28,8 +28,8 @@ export class SortedMap<V> {
     return this.#blocks.at(-1)?.at(-1);
   }
 
-  get(token: string): V | undefined {
-    return this.#values.get(token);
+  get(token: string | undefined): V | undefined {
+    return token === undefined ? undefined : this.#values.get(token);
   }
 
   has(token: string): boolean {

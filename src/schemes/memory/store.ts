@@ -142,7 +142,7 @@ export class MemoryStore {
    * is in use as (undefined: a lock) if that is not what is requested.
    */
   mismatch(lock: LockRecord, limit: number | undefined): { readonly limit: number | undefined } | undefined {
-    const head = lock.waiters.get(lock.waiters.first ?? "");
+    const head = lock.waiters.get(lock.waiters.first);
     // The head may be dead.
     if (lock.holders.size === 0 && head && head.limit !== limit) this.promote(lock);
     return lock.holders.size > 0 && lock.limit !== limit ? { limit: lock.limit } : undefined;
@@ -163,7 +163,7 @@ export class MemoryStore {
 
   /** Milliseconds until the last holder's time ends, of a semaphore the first one's. */
   timeLeft(lock: LockRecord): number {
-    const { first = "", last = "" } = lock.holders;
+    const { first, last } = lock.holders;
     const { expiry = -Infinity } = lock.holders.get(lock.limit === undefined ? last : first) ?? {};
     return expiry - this.clock.now();
   }
@@ -175,7 +175,7 @@ export class MemoryStore {
 }
 
 function firstHolder({ holders }: LockRecord): Holder | undefined {
-  return holders.get(holders.first ?? "");
+  return holders.get(holders.first);
 }
 
 /** Take the token out of the holders; false if it was none. */
