@@ -108,7 +108,7 @@ describe("a node that its manager has to meet", () => {
       return meeting.promise;
     };
     const driver = driverFor(new Redis(server.url, { lazyConnect: true }), {});
-    const node = new Node("node", driver, clock, { prefix: "lock:", clientId: one }, { meet });
+    const node = new Node("node", driver, clock, { prefix: "lock:", clientId: one }, { meet, againIn: () => 0 });
     t.onTestFinished(() => node.close());
     return { node, clock, meetings };
   }

@@ -185,6 +185,18 @@ test("a program that never asks for it has no async context", async () => {
   vi.restoreAllMocks();
 });
 
+test("all managers use one AsyncLocalStorage, because Node never forgets one that was used", async () => {
+  const run = vi.spyOn(AsyncLocalStorage.prototype, "run");
+  const world = new TestLocks();
+  for (let i = 0; i < 3; i++) {
+    const locks = world.manager();
+    await locks.request("a", reentrant, () => locks.request("a", reentrant, () => {}));
+    await locks.close();
+  }
+  expect(new Set(run.mock.contexts).size).toBe(1);
+  vi.restoreAllMocks();
+});
+
 test("managers do not share contexts, even on the same locks", async () => {
   const world = new TestLocks();
   const [a, b] = [world.manager(), world.manager()];
