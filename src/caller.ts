@@ -4,6 +4,9 @@ export interface Caller<T> {
   failed(error: unknown): void;
 }
 
+/** For what nobody needs to hear of. */
+export const NOBODY: Caller<unknown> = { answered: () => {}, failed: () => {} };
+
 /** For code that answers with promises: report the outcome of one. */
 export function report<T>(outcome: Promise<T>, caller: Caller<T>): void {
   outcome.then(

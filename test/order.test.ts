@@ -88,26 +88,15 @@ describe.each(queueing)("$title", ({ scheme, isTopology, open }) => {
       },
     );
 
-    // On several servers, each place in line draws its own ticket.
-    test.skipIf(scheme === "redlock" && local === 1)(
-      "shared and exclusive requests for one lock begin in the order of their requests",
-      async () => {
-        const name = unique();
-        const order: number[] = [];
-        const modes = [
-          "shared",
-          "shared",
-          "exclusive",
-          "shared",
-          "exclusive",
-          "exclusive",
-          "shared",
-          "shared",
-        ] as const;
-        await Promise.all(modes.map((mode, i) => locks.request(name, { mode }, () => void order.push(i))));
-        expect(order).toEqual(modes.map((_, i) => i));
-      },
-    );
+    test("shared and exclusive requests for one lock begin in the order of their requests", async () => {
+      const name = unique();
+      const order: number[] = [];
+      const modes = ["shared", "shared", "exclusive", "shared", "exclusive", "exclusive", "shared", "shared"] as const;
+      await Promise.all(modes.map((mode, i) => locks.request(name, { mode }, () => void order.push(i))));
+      expect(order.map((i) => modes[i])).toEqual(modes);
+      // On several servers, each draws its own ticket, and readers who are let in together may begin in either order.
+      if (scheme !== "redlock" || local > 1) expect(order).toEqual(modes.map((_, i) => i));
+    });
 
     test("a request that follows a release in the same turn comes behind those that wait", async () => {
       const name = unique();

@@ -16,7 +16,7 @@
  *
  * Any library that does `SET key token NX PX` on the same nodes excludes us and we it.
  */
-import { report } from "../caller.ts";
+import { NOBODY, report } from "../caller.ts";
 import type { Caller } from "../caller.ts";
 import type { Clock } from "../clock.ts";
 import type { Driver } from "../drivers/driver.ts";
@@ -30,6 +30,7 @@ import { checkReply } from "../drivers/replies.ts";
 import { Claim } from "./redlock/claim.ts";
 import { Fleet } from "./redlock/fleet.ts";
 import type { FleetSettings } from "./redlock/fleet.ts";
+import { Precedence } from "./redlock/precedence.ts";
 import { majorityState, readLook } from "./redlock/look.ts";
 import type { Node } from "./redlock/node.ts";
 import * as lua from "./redlock/scripts.generated.ts";
@@ -58,8 +59,6 @@ const MESSAGE = /^(\w+) (\d+) (\d+) (\S+) ([^]*)$/;
 
 const GONE = Promise.resolve("gone" as const);
 
-const NOBODY: Caller<unknown> = { answered: () => {}, failed: () => {} };
-
 export class RedlockScheme implements Scheme {
   readonly name = "redlock";
   readonly modes: ReadonlySet<LockMode> = new Set<LockMode>(["exclusive", "shared"]);
@@ -71,6 +70,8 @@ export class RedlockScheme implements Scheme {
   readonly #clients: Clients;
   /** By token. */
   readonly #claims = new Map<string, Claim>();
+  /** By lock, of the latest request that was made while others of this manager held it or waited. */
+  readonly #latest = new Map<string, Precedence>();
   #listener: PushListener | undefined;
   #isListening = false;
   #wasHearing = false;
@@ -170,8 +171,8 @@ export class RedlockScheme implements Scheme {
   }
 
   forget(token: string): void {
-    this.#claims.get(token)?.end();
-    this.#claims.delete(token);
+    const claim = this.#claims.get(token);
+    if (claim) this.#end(claim);
   }
 
   async handOver({ token }: Grant, heir: LockRequest): Promise<Answer> {
@@ -231,13 +232,21 @@ export class RedlockScheme implements Scheme {
 
   #ask(question: Question): void {
     if (question.wait) this.#listen();
-    this.#claimOf(question, question.fences).ask(question);
+    const isFirst = question.opens || this.#claims.has(question.token);
+    const precedence = isFirst ? undefined : this.#behindOthers(question);
+    this.#claimOf(question, question.fences, precedence).ask(question);
   }
 
-  #claimOf(request: Question, fences: number): Claim {
+  #behindOthers({ lock, mode }: Question): Precedence {
+    const precedence = new Precedence(mode, this.#latest.get(lock));
+    this.#latest.set(lock, precedence);
+    return precedence;
+  }
+
+  #claimOf(request: Question, fences: number, precedence?: Precedence): Claim {
     let claim = this.#claims.get(request.token);
     if (!claim) {
-      claim = new Claim(this.#fleet, request, this.#keys.of(request.lock), fences);
+      claim = new Claim(this.#fleet, request, this.#keys.of(request.lock), fences, precedence);
       this.#claims.set(request.token, claim);
     }
     return claim;
@@ -263,11 +272,16 @@ export class RedlockScheme implements Scheme {
     const lost = claim.state !== "won";
     // What has been asked and not sent must not come behind its release.
     if (claim.links.isUnsent) this.#fleet.flush();
-    this.#claims.delete(token);
-    const nodes = claim.end();
+    const nodes = this.#end(claim);
     if (nodes.length === 0) return report(GONE, caller);
     const left = (node: Node): void => void (claim.links.to(node).isReleased = true);
     this.#fleet.release({ keys, token, lost, ttl: claim.request.ttl, left }, nodes, caller);
+  }
+
+  #end(claim: Claim): Node[] {
+    this.#claims.delete(claim.token);
+    if (this.#latest.get(claim.lock) === claim.precedence) this.#latest.delete(claim.lock);
+    return claim.end();
   }
 
   #prepare(ttl: number): Promise<void> | undefined {

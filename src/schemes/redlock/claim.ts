@@ -1,5 +1,5 @@
 /** One request for one lock, as it stands at all nodes: asked, entered in their queues, voted for, held, given up. */
-import type { Caller } from "../../caller.ts";
+import { type Caller, NOBODY } from "../../caller.ts";
 import type { Timer } from "../../clock.ts";
 import { QueueFullError } from "../../errors.ts";
 import { onNextTurn } from "../../runtime.ts";
@@ -9,12 +9,12 @@ import type { Answer, LockMode, Question } from "../scheme.ts";
 import type { Claimed, Fleet } from "./fleet.ts";
 import { Asked, isUnreachable, Renewal } from "./link.ts";
 import type { Asking, How, Link } from "./link.ts";
-import { Links } from "./links.ts";
-import type { Tally } from "./links.ts";
+import { Links, type Tally } from "./links.ts";
 import type { Item } from "./call.ts";
 import type { Node } from "./node.ts";
 import { countHolders, isHeldByOthers, pending } from "./pending.ts";
 import { tooLate } from "./poll.ts";
+import type { Precedence } from "./precedence.ts";
 import { DECIDED_WITHIN, judgeVotes, noQuorum } from "./verdict.ts";
 import { isPlain, leaseWords, questionWords, takeWords } from "./words.ts";
 import type { Worded } from "./words.ts";
@@ -35,8 +35,6 @@ const RATE = 0.99;
  * | over   | was given up, or refused                           |                                             |
  */
 type State = "new" | "taking" | "queued" | "won" | "over";
-
-const NOBODY: Caller<unknown> = { answered: () => {}, failed: () => {} };
 
 export class Claim implements Asking, Claimed, Worded {
   readonly lock: string;
@@ -61,10 +59,13 @@ export class Claim implements Asking, Claimed, Worded {
   #grant: Answer | undefined;
   #insisted = false;
   #heeding: (() => void)[] | undefined;
+  /** Among the requests of this manager for the lock, if there were others. */
+  readonly precedence: Precedence | undefined;
 
-  constructor(fleet: Fleet, request: Question, keys: NodeKeys, fences: number) {
+  constructor(fleet: Fleet, request: Question, keys: NodeKeys, fences: number, precedence?: Precedence) {
     const { lock, token } = request;
     this.#fleet = fleet;
+    this.precedence = precedence;
     this.#request = request;
     this.lock = lock;
     this.token = token;
@@ -86,7 +87,9 @@ export class Claim implements Asking, Claimed, Worded {
     this.#request = this.#question = question;
     this.#insisted = false;
     if (this.state === "won") return this.#askAgain();
-    if (this.state === "new" && question.ticket === undefined) return this.#take();
+    if (this.state === "new" && question.ticket === undefined) {
+      return this.precedence ? this.precedence.ask(() => this.#take()) : this.#take();
+    }
     this.place ??= Number(question.ticket);
     this.state = "queued";
     this.#bid();
@@ -125,10 +128,12 @@ export class Claim implements Asking, Claimed, Worded {
     this.#fleet.tickets.drop(this.lock, this.token);
     this.#timer?.cancel();
     this.#heed();
+    this.precedence?.placed();
     return this.links.informed;
   }
 
   #take(): void {
+    if (this.isOver) return this.precedence?.placed();
     this.state = "taking";
     this.proposal = this.#fleet.propose();
     // Its lease is counted from this question on, so votes in answer to an earlier one would end before it.
@@ -150,6 +155,7 @@ export class Claim implements Asking, Claimed, Worded {
     this.proposal = this.#fleet.propose();
     for (const link of this.links.all) if (!link.out) this.#put(link, "bid");
     this.#after(this.#fleet.limit(this.#request.ttl), () => this.#timeOut());
+    this.precedence?.placed();
   }
 
   /** Whoever asks no longer counts on what it has there. */
@@ -292,8 +298,7 @@ export class Claim implements Asking, Claimed, Worded {
   }
 
   #win(votes: readonly Link[]): void {
-    let since = Infinity;
-    let until = Infinity;
+    let [since, until] = [Infinity, Infinity];
     for (const { vote, askedAt } of votes) {
       if (vote?.last !== this.last) continue;
       since = Math.min(since, askedAt);
@@ -308,6 +313,7 @@ export class Claim implements Asking, Claimed, Worded {
     this.#grant = { kind: "granted", fence, fences: this.fences, ...(!wasTaken && { until }) };
     if (this.#question) this.#answer(this.#grant);
     else this.#fleet.granted(this, fence, since);
+    this.precedence?.placed();
     // The other nodes are told behind it, unless that was all it wanted: waiters must find all nodes taken alike.
     if (wasTaken) onNextTurn(() => this.state === "won" && this.#spread());
   }
@@ -360,10 +366,10 @@ export class Claim implements Asking, Claimed, Worded {
   }
 
   #fail(): void {
-    const said = this.links.said(this.#fleet.nodes, this.#fleet.clock.now());
+    const error = noQuorum(this.links.said(this.#fleet.nodes, this.#fleet.clock.now()));
     this.#timer?.cancel();
-    const error = noQuorum(said);
     if (this.state === "taking") this.state = "new";
+    this.precedence?.placed();
     if (!this.#request.wait) this.#fleet.giveUp(this);
     this.#tell((question) => question.failed(error));
   }
