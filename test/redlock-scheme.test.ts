@@ -210,6 +210,26 @@ describe("nodes that forgot", () => {
     expect(await ask(own.scheme, wish(unique(), own, 2), true)).toMatchObject({ kind: "granted" });
   });
 
+  test("wait anew if they forget once more, though another manager has marked them in the meantime", async (t) => {
+    const nodes = await openNodes(t);
+    const own = await openScheme(t, nodes);
+    const first = wish(unique(), own);
+    expect(await ask(own.scheme, first, true)).toMatchObject({ kind: "granted" });
+    await until(async () => (await nodes.holders(first.lock)).every(Boolean), "all had voted");
+    const drops = own.drops.map((each, i) => (i === 0 ? each : -1));
+    await nodes.servers[0]!.restart();
+    await own.reconnected(drops);
+    // Its leases and those of its votes are over soon.
+    await own.pass(25_000);
+    await mark(nodes.redis[0]!);
+    await nodes.redis[0]!.del("lock::node");
+    await Promise.all(nodes.redis.slice(1).map((redis) => redis.pexpire(`lock:${first.lock}`, 60_000)));
+    await own.pass(10_000);
+    expect(await countMarks(nodes)).toBe(2);
+    await own.pass(60_000);
+    expect(await countMarks(nodes)).toBe(3);
+  });
+
   test("count soon after enough others can tell what they forgot", async (t) => {
     const nodes = await openNodes(t);
     const own = await openScheme(t, nodes);

@@ -22,6 +22,7 @@ interface Remembered {
   readonly mark: string;
   readonly run: string;
   readonly high: number;
+  readonly absence: string;
 }
 
 /** What is known of one node. */
@@ -36,6 +37,8 @@ interface Met {
 /** By our clock. */
 interface Absence {
   readonly foundAt: number;
+  /** As the node itself keeps it; undefined before it was asked, or if nothing has to be waited for. */
+  name: string | undefined;
   /** When the last lease is over that it may have forgotten; undefined until the other nodes have told. */
   until: number | undefined;
   /** Before then the others have nothing new to tell, unless one more node counts. */
@@ -80,10 +83,13 @@ export class Marks implements Meeting {
     // Who it is comes first: a replica that is being filled answers nothing else.
     recalling.catch(() => {});
     const met = await this.#identify(node);
-    const { mark, run } = await recalling;
+    const { mark, run, absence: named } = await recalling;
     if (mark !== "" && run === met.run) return this.#counts(met, mark);
+    // Another manager marked it, it voted, and has forgotten that: the time begins anew.
+    if (met.absence?.name !== undefined && met.absence.name !== named) met.absence = undefined;
     const absence = (met.absence ??= {
       foundAt: this.#clock.now(),
+      name: undefined,
       until: undefined,
       again: undefined,
       pause: FIRST_PAUSE,
@@ -98,7 +104,7 @@ export class Marks implements Meeting {
     const floor = await this.#floorFor(node);
     const [isMarked] = await node.run(lua.mark, {
       keys: [nodeKey(this.#prefix)],
-      args: [mark, fresh, met.run, String(floor)],
+      args: [mark, fresh, met.run, String(floor), absence.name ?? ""],
     });
     // Another manager was faster, or it was restarted again.
     if (Number(isMarked) !== 1) return this.meet(node);
@@ -131,11 +137,12 @@ export class Marks implements Meeting {
     if (mark !== "" && (await isDurable(node))) return 0;
     if (!met.hasCounted && (await this.#isNewFleet(node, met.run))) return 0;
     const others = this.nodes.filter((each) => each !== node);
-    const [name] = await node.run(lua.absent, {
+    const [named] = await node.run(lua.absent, {
       keys: [nodeKey(this.#prefix)],
       args: [met.run, crypto.randomUUID()],
     });
-    const notes = await this.#settled(others, (each) => this.#noteOf(each, String(name)));
+    const name = (absence.name = String(named));
+    const notes = await this.#settled(others, (each) => this.#noteOf(each, name));
     const told = notes.filter((note) => note !== undefined);
     // A client may be gone before it has waited for long: then the others know since when it has been waited for.
     const noted = told.length > 0 ? Math.min(...told.map(({ age }) => age)) : 0;
@@ -159,7 +166,7 @@ export class Marks implements Meeting {
       throw leftOut(reason(now));
     }
     const lefts = await Promise.all(
-      told.map(async ({ witness, left }) => left ?? this.#noteLeases(witness, String(name)).catch(() => undefined)),
+      told.map(async ({ witness, left }) => left ?? this.#noteLeases(witness, name).catch(() => undefined)),
     );
     if (lefts.includes(undefined)) throw leftOut("until the other nodes have told which");
     return Math.max(...(lefts as number[]));
@@ -237,9 +244,10 @@ export class Marks implements Meeting {
   }
 
   async #recall(node: Node): Promise<Remembered> {
-    const reply = await node.send(["HMGET", nodeKey(this.#prefix), "mark", "run", "high"]);
-    const [mark, run, high] = listOf(reply, "HMGET", 3).map((each) => textOf(each, "HMGET") ?? "");
-    return { mark: mark ?? "", run: run ?? "", high: integerOf(high || "0", "HMGET") };
+    const reply = await node.send(["HMGET", nodeKey(this.#prefix), "mark", "run", "high", "absence"]);
+    const words = listOf(reply, "HMGET", 4).map((each) => textOf(each, "HMGET") ?? "");
+    const [mark = "", run = "", high, absence = ""] = words;
+    return { mark, run, high: integerOf(high || "0", "HMGET"), absence };
   }
 
   /** Milliseconds that the longest lease has left that the node knows: its locks' keys say so. */

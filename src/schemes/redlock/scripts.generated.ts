@@ -72,15 +72,15 @@ export const look: Script<
     "local call, pcall_redis, replies = redis.call, redis.pcall, {}\nlocal count = (#KEYS - 0) / 4\nlocal format = string.format\nlocal clock = call('TIME')\nlocal now = clock[1] * 1000 + math.floor(clock[2] / 1000)\nfor i = 1, count do\nlocal kind, held, waiting = '', {}, {}\nlocal value = pcall_redis('GET', KEYS[4 * i - 3])\nif type(value) == 'string' then\nlocal token, record = string.match(value, '^([%w_-]+:%w+)#(%d+#%d+#%d+#.*)$')\nkind = token and 'exclusive' or 'foreign'\nheld = { token or value, record or '', call('PTTL', KEYS[4 * i - 3]) }\nelseif value and call('TYPE', KEYS[4 * i - 3]).ok == 'zset' and call('EXISTS', KEYS[4 * i - 2]) == 1 then\nlocal live = call('ZRANGEBYSCORE', KEYS[4 * i - 3], '(' .. format('%.0f', now), '+inf', 'WITHSCORES')\nfor j = 1, #live, 2 do\nkind = 'shared'\nfor _, each in ipairs({ live[j], call('HGET', KEYS[4 * i - 2], live[j]) or '', live[j + 1] - now }) do held[#held + 1] = each end\nend\nelseif value then\nkind = 'other'\nend\nlocal line = call('ZRANGE', KEYS[4 * i - 1], 0, -1, 'WITHSCORES')\nfor j = 1, #line, 2 do\nlocal mode, stale_at, waits, label =\nstring.match(call('HGET', KEYS[4 * i], line[j]) or '', '^(%a+) %d+ (%d+) %d (%d+) %d+ %d+ (.*)$')\nif mode and tonumber(stale_at) > now then\nfor _, each in ipairs({ line[j], line[j + 1], mode, waits, label }) do waiting[#waiting + 1] = each end\nend\nend\nreplies[i] = { kind, held, waiting }\nend\nreturn replies",
 };
 
-/** Mark a node: from now on it counts, with fences above the floor. Not if another did so in the meantime. Answers each item with 1 marked | 0 it has another mark than the old one. */
+/** Mark a node: from now on it counts, with fences above the floor. Not if another did so in the meantime, nor if it has forgotten that, too, and perhaps leases of that time. Answers each item with 1 marked | 0 it has another mark than the old one, or another absence than this one ('': any). */
 export const mark: Script<
   { call: []; item: [node: string] },
-  { call: []; item: [old: string, new: string, run: string, floor: string] }
+  { call: []; item: [old: string, new: string, run: string, floor: string, absence: string] }
 > = {
   name: "mark",
-  sha: "7367eda051f60cf22b22012e4d47930ea486aed6",
+  sha: "9af137e1df7129407288fc72346c14ddb87bcb17",
   source:
-    "local call, pcall_redis, replies = redis.call, redis.pcall, {}\nlocal count = (#KEYS - 0) / 1\nlocal format = string.format\nfor i = 1, count do\nlocal reply = 0\nif (call('HGET', KEYS[i], 'mark') or '') == ARGV[4 * i - 3] then\nlocal high = math.max(tonumber(call('HGET', KEYS[i], 'high')) or 0, tonumber(ARGV[4 * i]))\ncall('HSET', KEYS[i], 'mark', ARGV[4 * i - 2], 'run', ARGV[4 * i - 1], 'floor', ARGV[4 * i], 'high', format('%.0f', high))\ncall('HDEL', KEYS[i], 'absence')\nreply = 1\nend\nreplies[i] = reply\nend\nreturn replies",
+    "local call, pcall_redis, replies = redis.call, redis.pcall, {}\nlocal count = (#KEYS - 0) / 1\nlocal format = string.format\nfor i = 1, count do\nlocal reply = 0\nlocal is_same = ARGV[5 * i] == '' or call('HGET', KEYS[i], 'absence') == ARGV[5 * i]\nif is_same and (call('HGET', KEYS[i], 'mark') or '') == ARGV[5 * i - 4] then\nlocal high = math.max(tonumber(call('HGET', KEYS[i], 'high')) or 0, tonumber(ARGV[5 * i - 1]))\ncall('HSET', KEYS[i], 'mark', ARGV[5 * i - 3], 'run', ARGV[5 * i - 2], 'floor', ARGV[5 * i - 1], 'high', format('%.0f', high))\ncall('HDEL', KEYS[i], 'absence')\nreply = 1\nend\nreplies[i] = reply\nend\nreturn replies",
 };
 
 /** What this node knows of another that was found not to remember: when that was, and when the last lease is over that the other may have forgotten. It outlives the client that found it, and is kept for a month from the last look. Answers each item with {milliseconds since it was found, milliseconds until its leases are over or -1} | 0 this node has another mark. */
