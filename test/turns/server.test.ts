@@ -62,7 +62,10 @@ test("a shared lock that others of the process hold under the same grant is not 
   const [a, b] = [await stage.manager({ turn: 100 }), await stage.manager()];
   const name = unique();
   const first = await hold(b, name);
-  const readers = [1, 2].map(() => a.acquire(name, { mode: "shared" }));
+  const readers = [a.acquire(name, { mode: "shared" })];
+  // The second joins the first, which has its place by then.
+  await pending(b, name, 1);
+  readers.push(a.acquire(name, { mode: "shared" }));
   await pending(b, name, 2);
   await first.end();
   const [one, two] = (await Promise.all(readers)) as [Lock, Lock];
