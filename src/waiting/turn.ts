@@ -1,5 +1,6 @@
 import type { Caller } from "../caller.ts";
 import type { Timer } from "../clock.ts";
+import type { Wish } from "../durability.ts";
 import { unsupported } from "../errors.ts";
 import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
@@ -7,7 +8,6 @@ import type { Origin } from "../events.ts";
 import { drift } from "../leases/deadline.ts";
 import { Lease } from "../leases/lease.ts";
 import type { Extending, Ground } from "../leases/lease.ts";
-import type { Terms } from "../options/request.ts";
 import type { Extension, Grant, Granted, Leaving, LeftValue } from "../schemes/scheme.ts";
 import { assertShares } from "../schemes/supported.ts";
 import { Extensions } from "./extensions.ts";
@@ -54,7 +54,6 @@ const NOBODY: Extending = { extended: () => {}, notExtended: () => {} };
  */
 export class Turn implements Ground, Queued<Turn> {
   grant: Grant;
-  readonly terms: Terms;
   readonly leases: Queue<Lease> = new Queue<Lease>();
   /** Whole milliseconds, as is {@link #confirmedAt}: such numbers need less memory. */
   grantedUntil: number;
@@ -62,6 +61,10 @@ export class Turn implements Ground, Queued<Turn> {
   behind: Turn | undefined;
   isOver = false;
   readonly #owner: TurnOwner;
+  // Of the terms, only what a turn needs: they are kept by nobody else once the lock is held.
+  readonly #ttl: number;
+  readonly #label: string;
+  readonly #durability: Wish | undefined;
   /** Where the requests waited that the turn has not reached yet. */
   #place: Place | undefined;
   /** When the turn stops handing on the lock; undefined if nobody waits for it. */
@@ -83,7 +86,9 @@ export class Turn implements Ground, Queued<Turn> {
     const { lock, token, requests, terms } = place;
     this.#owner = owner;
     this.#place = place;
-    this.terms = terms;
+    this.#ttl = terms.ttl;
+    this.#label = terms.label;
+    this.#durability = terms.durability;
     this.grant = { lock, token, mode: terms.mode, fence, permits: terms.permits, durability };
     this.grantedUntil = Math.floor(until ?? from + terms.ttl);
     this.#confirmedAt = Math.floor(from);
@@ -92,7 +97,7 @@ export class Turn implements Ground, Queued<Turn> {
   }
 
   get origin(): Origin {
-    return originOf(this.#owner.room, this.terms.label);
+    return originOf(this.#owner.room, this.#label);
   }
 
   /** Requests that wait for this turn to reach them, in order. */
@@ -131,7 +136,7 @@ export class Turn implements Ground, Queued<Turn> {
     const { scheme, clock } = this.#owner.room;
     const askedAt = clock.now();
     const ttl = Math.ceil(until - askedAt);
-    scheme.extend(this.grant, ttl, this.terms.durability, caller);
+    scheme.extend(this.grant, ttl, this.#durability, caller);
     return { askedAt, until: askedAt + ttl };
   }
 
@@ -196,7 +201,7 @@ export class Turn implements Ground, Queued<Turn> {
       lease.departed("released");
     } else if (mayPass && this.#hasTime() && word === undefined) {
       // A pushed grant is short until the first extension of it is answered.
-      this.#extensions ??= new Extensions(this, this.#owner.room.clock.now() + this.terms.ttl, NOBODY);
+      this.#extensions ??= new Extensions(this, this.#owner.room.clock.now() + this.#ttl, NOBODY);
       this.#extensions.whenAnswered = (isExtended) => this.#passOn(lease, isExtended);
     } else if (this.leases.size > 0) lease.departed("released");
     else this.#farewell(lease);
@@ -219,7 +224,7 @@ export class Turn implements Ground, Queued<Turn> {
 
   /** There is enough time left for the next holder, in the turn and of the lease. */
   #isFresh(): boolean {
-    return this.#hasTime() && this.#owner.room.clock.now() < this.grantedUntil - this.terms.ttl * FRESH;
+    return this.#hasTime() && this.#owner.room.clock.now() < this.grantedUntil - this.#ttl * FRESH;
   }
 
   #hasTime(): boolean {
@@ -243,7 +248,7 @@ export class Turn implements Ground, Queued<Turn> {
    */
   #hand(from: number, isPushed: boolean): void {
     const { room } = this.#owner;
-    const { ttl } = this.terms;
+    const ttl = this.#ttl;
     const place = this.#place as Place;
     const request = place.requests.first as Request;
     place.leave(request);
@@ -271,7 +276,7 @@ export class Turn implements Ground, Queued<Turn> {
     const { room, isAsking } = this.#owner;
     const { kept } = lease;
     this.isOver = true;
-    room.farewell(this.grant, this.terms.ttl, lease, isAsking || kept ? { isBehind: isAsking, kept } : undefined);
+    room.farewell(this.grant, this.#ttl, lease, isAsking || kept ? { isBehind: isAsking, kept } : undefined);
     this.#end();
   }
 
