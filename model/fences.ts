@@ -1,57 +1,16 @@
 /**
  * Fences over three nodes, as a model: votes, second rounds, votes given back and renewals that arrive at any time or
- * never, keys that vanish from under their holder, nodes that forget or come back with old data, a lock taken by force.
- * No clock is in it. Who may vote for whom in which order is the other model's business (queue.ts).
+ * never, keys that vanish from under their holder, nodes that forget or come back with old data, readers, a lock handed
+ * over, taken by a thief, or taken by force. No clock is in it. Who may vote for whom in which order is the other model's
+ * business (queue.ts).
  *
- * What votes decide is asked of the scheme itself. The rules of a node are below, and a test compares the scripts with
- * them on a server.
+ * What votes decide is asked of the scheme itself. What a node does is in node-rules.ts.
  */
 import { judgeRenewal, judgeVotes, quorumOf } from "../src/schemes/redlock/verdict.ts";
 import type { Model, State } from "./explore.ts";
+import { type ModelNode, RULES } from "./node-rules.ts";
 
 const NODES = 3;
-
-/** What a node knows of a lock: who has its vote (0 for nobody), and its fence. */
-export interface ModelNode {
-  holder: number;
-  fence: number;
-}
-
-/** What nodes do. A test runs the scripts beside these. */
-export const RULES = {
-  /** The fence that is drawn, and the one before it; undefined if somebody else has the vote. */
-  vote(node: ModelNode, token: number, proposal: number): { drawn: number; before: number } | undefined {
-    if (node.holder !== 0 && node.holder !== token) return undefined;
-    const before = node.fence;
-    node.fence = Math.max(proposal, node.holder === token ? before : before + 1);
-    node.holder = token;
-    return { drawn: node.fence, before };
-  },
-  /** A vote that has won nothing is given back, and what it raised is put back. */
-  giveBack(node: ModelNode, token: number, drawn: number, before: number): void {
-    if (node.holder !== token) return;
-    node.holder = 0;
-    if (node.fence === drawn) node.fence = before;
-  },
-  /** Only while it still has the vote. */
-  raise(node: ModelNode, token: number, fence: number): boolean {
-    if (node.holder !== token) return false;
-    node.fence = Math.max(node.fence, fence);
-    return true;
-  },
-  /** A key that is gone is put back if the fence says that nobody has been granted the lock since. */
-  renew(node: ModelNode, token: number, fence: number): boolean {
-    if ((node.holder !== 0 && node.holder !== token) || node.fence > fence) return false;
-    node.holder = token;
-    node.fence = fence;
-    return true;
-  },
-  /** Also where it does not hold, its fence is passed: no renewal puts the key back. */
-  evict(node: ModelNode, token: number, fence: number): void {
-    node.fence = Math.max(node.fence, fence + 1);
-    if (node.holder === token) node.holder = 0;
-  },
-};
 
 /** What is easily got wrong. */
 export interface Mistakes {
@@ -68,11 +27,17 @@ export interface Mistakes {
 export interface Terms {
   /** What each request may propose. One request for each entry. */
   readonly proposals: readonly (readonly number[])[];
+  /** Requests of readers. */
+  readonly shared?: readonly number[];
   /** Requests that begin only when request 0 has been granted. */
   readonly later?: readonly number[];
+  /** Request 1 begins then, too, and gets the lock from request 0: it is its heir, or a thief. */
+  readonly takesOver?: "heir" | "thief";
   readonly vanishing?: number;
   readonly givingBack?: number;
   readonly forgetting?: number;
+  /** Who has been granted tells the other nodes. */
+  readonly spreads?: boolean;
   /** Request 0 asks for more time once. */
   readonly extends?: boolean;
   /** Somebody takes the lock from request 0 by force. */
@@ -80,40 +45,37 @@ export interface Terms {
   readonly mistakes?: Mistakes;
 }
 
-const IDLE = 0;
-const ASKING = 1;
-const RAISING = 2;
-const HOLDING = 3;
-const RENEWING = 4;
-const EXTENDED = 5;
-const OVER = 6;
-const PHASES = ["idle", "asking", "raising", "holding", "renewing", "extended", "over"];
+const [IDLE, ASKING, RAISING, HOLDING, RENEWING, EXTENDED, DETACHED, DONE, FAILED] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+const PHASES = ["idle", "asking", "raising", "holding", "renewing", "extended", "detached", "done", "failed"];
 
-const VOTE = 1;
-const RAISE = 2;
-const RENEW = 3;
-const GIVE_BACK = 4;
-const DROP = 5;
-const QUESTIONS = ["", "vote", "raise", "renew", "give back", "drop"];
+const [TAKE, BID, RAISE, RENEW, GIVE_BACK, RELEASE, TAKE_OVER] = [1, 2, 3, 4, 5, 6, 7];
+const QUESTIONS = ["", "take", "bid", "raise", "renew", "give back", "release", "take over"];
 
 /** Places in a state, of a request: phase, proposal, fence, the largest that was granted before it began, yeses. */
 const REQUEST = 5;
-/** Of a node: holder, fence, the highest that it has seen of any lock, floor, forgot; then the eviction's arrival. */
-const NODE = 6;
-/** Of a request at a node: question, what it drew, what was before, that it counts, that the node forgot it. */
-const LINK = 5;
+/** Of a node: fence, the highest that it has seen of any lock, floor, forgot; then the eviction's arrival. */
+const NODE = 5;
+/**
+ * Of a request at a node: question, the fence that it drew, that it counts, what it is to be raised to, that the node
+ * forgot it; then what the node knows: the fence of its vote, what was before.
+ */
+const LINK = 7;
+/** A request that broke a promise. */
+const BROKEN = 255;
 
 export class FenceModel implements Model {
   readonly initial: State;
-  readonly #terms: Required<Terms>;
+  readonly #terms: Required<Omit<Terms, "takesOver">> & Pick<Terms, "takesOver">;
+  readonly #rules: typeof RULES;
   readonly #count: number;
   readonly #largest: number;
   readonly #columns: number;
   readonly #width: number;
 
   constructor(terms: Terms) {
-    const defaults = { later: [], vanishing: 0, givingBack: 0, forgetting: 0, extends: false, evicts: false };
-    this.#terms = { ...defaults, mistakes: {}, ...terms };
+    const none = { shared: [], later: [], vanishing: 0, givingBack: 0, forgetting: 0 };
+    this.#terms = { ...none, spreads: false, extends: false, evicts: false, mistakes: {}, ...terms };
+    this.#rules = { ...RULES, ...terms.mistakes?.rules };
     this.#count = terms.proposals.length;
     // The largest fence that was granted, how many keys vanished, nodes forgot and votes were given back; that the lock
     // is being taken by force, and what was granted, as bits.
@@ -121,7 +83,7 @@ export class FenceModel implements Model {
     this.#columns = this.#largest + 7;
     this.#width = NODE + this.#count * LINK;
     this.initial = new Uint8Array(this.#columns + NODES * this.#width);
-    for (let x = 0; x < NODES; x++) this.initial[this.#node(x) + 1] = this.initial[this.#node(x) + 2] = 1;
+    for (let x = 0; x < NODES; x++) this.initial[this.#node(x)] = this.initial[this.#node(x) + 1] = 1;
   }
 
   #request(c: number): number {
@@ -160,17 +122,19 @@ export class FenceModel implements Model {
   }
 
   #clientSteps(from: State, c: number, step: Offer): void {
-    const { proposals, later, extends: extend, evicts } = this.#terms;
+    const { proposals, later, takesOver, extends: extend, evicts } = this.#terms;
     const at = this.#request(c);
     const phase = from[at] as number;
-    const mayBegin = !later.includes(c) || from[this.#request(0)]! >= HOLDING;
-    if (phase === IDLE && mayBegin) {
+    const hasTaken = takesOver !== undefined && c === 1;
+    const first = from[this.#request(0)] as number;
+    if (phase === IDLE && (hasTaken ? first === HOLDING : !later.includes(c) || first >= HOLDING)) {
       for (const proposal of proposals[c] as readonly number[])
         step(`${c} proposes ${proposal}`, (to) => {
           to[at] = ASKING;
           to[at + 1] = proposal;
           to[at + 3] = to[this.#largest] as number;
-          for (let x = 0; x < NODES; x++) this.#ask(to, x, c, VOTE);
+          if (hasTaken && takesOver === "heir") to[this.#request(0)] = DETACHED;
+          for (let x = 0; x < NODES; x++) this.#ask(to, x, c, hasTaken ? TAKE_OVER : TAKE);
         });
     }
     if (phase === HOLDING && extend && c === 0)
@@ -193,140 +157,171 @@ export class FenceModel implements Model {
       step(`the answer to ${QUESTIONS[question]} of ${c} is lost`, (to) => this.#deliver(to, x, c, question, true));
       return;
     }
-    const isCounted = from[this.#link(x, c) + 3] === 1;
-    const isAsking = from[this.#request(c)] === ASKING;
-    if (isAsking && isCounted && from[this.#largest + 3]! < this.#terms.givingBack)
+    const { givingBack, mistakes, shared, takesOver } = this.#terms;
+    const isCounted = from[this.#link(x, c) + 2] === 1;
+    const mayGiveBack = from[this.#largest + 3]! < givingBack;
+    if (from[this.#request(c)] !== ASKING || (takesOver !== undefined && c === 1)) return;
+    if (isCounted && mayGiveBack)
       step(`${c} gives a vote back`, (to) => {
         to[this.#largest + 3]!++;
-        if (!this.#terms.mistakes.countsGivenBack) to[this.#link(x, c) + 3] = 0;
+        if (!mistakes.countsGivenBack) to[this.#link(x, c) + 2] = 0;
         this.#ask(to, x, c, GIVE_BACK);
       });
-    const mayAskAgain = this.#terms.givingBack > 0 || from[this.#node(x) + 3]! > 0;
-    if (isAsking && !isCounted && mayAskAgain) step(`${c} asks again`, (to) => this.#ask(to, x, c, VOTE));
+    // Readers draw larger and larger fences as they ask again, so that has an end here.
+    const isEndless = shared.length > 0;
+    const mayAskAgain = isEndless ? mayGiveBack : givingBack > 0 || from[this.#node(x) + 2]! > 0;
+    if (!isCounted && mayAskAgain)
+      step(`${c} asks again`, (to) => {
+        if (isEndless) to[this.#largest + 3]!++;
+        this.#ask(to, x, c, BID);
+      });
   }
 
   #nodeSteps(from: State, x: number, step: Offer): void {
     const { vanishing, forgetting } = this.#terms;
     const at = this.#node(x);
-    if (from[at] !== 0 && from[this.#largest + 1]! < vanishing)
+    if (this.#isVotedFor(from, x) && from[this.#largest + 1]! < vanishing)
       step("a key vanishes", (to) => {
         to[this.#largest + 1]!++;
-        to[at] = 0;
+        this.#apply(to, x, (node) => node.votes.clear());
       });
     if (from[this.#largest + 2]! < forgetting)
-      for (let left = 0; left < from[at + 1]!; left++)
+      for (let left = 0; left < from[at]!; left++)
         step(`a node comes back with fence ${left}`, (to) => this.#forget(to, x, left));
-    if (from[at + 4] === 1 && this.#mayReturn(from)) step("a node counts again", (to) => this.#return(to, x));
-    if (from[this.#largest + 4] === 1 && from[at + 5] === 0)
-      step("the theft reaches a node", (to) => {
-        to[at + 5] = 1;
-        const rules = { ...RULES, ...this.#terms.mistakes.rules };
-        this.#apply(to, x, (node) => rules.evict(node, 1, to[2] as number));
+    if (from[at + 3] === 1 && this.#mayReturn(from)) step("a node counts again", (to) => this.#return(to, x));
+    if (from[this.#largest + 4] === 1 && from[at + 4] === 0)
+      step("the eviction reaches a node", (to) => {
+        to[at + 4] = 1;
+        this.#apply(to, x, (node) => this.#rules.evict(node, 1, to[2] as number));
         let reached = 0;
-        for (let y = 0; y < NODES; y++) reached += to[this.#node(y) + 5] as number;
+        for (let y = 0; y < NODES; y++) reached += to[this.#node(y) + 4] as number;
         if (reached >= quorumOf(NODES)) to[this.#largest] = Math.max(to[this.#largest] as number, to[2]! + 1);
       });
   }
 
+  #isVotedFor(from: State, x: number): boolean {
+    for (let c = 0; c < this.#count; c++) if (from[this.#link(x, c) + 5] !== 0) return true;
+    return false;
+  }
+
   #ask(to: State, x: number, c: number, question: number): void {
     // A node that forgot is not asked for its vote until it counts again, and then above what it may have forgotten.
-    if (question === VOTE && to[this.#node(x) + 4] === 1) return;
-    const at = this.#request(c);
-    for (let y = 0; y < NODES; y++) to[at + 1] = Math.max(to[at + 1] as number, to[this.#node(y) + 3]! + 1);
+    const isVote = question === TAKE || question === BID || question === TAKE_OVER;
+    if (isVote && to[this.#node(x) + 3] === 1) return;
     to[this.#link(x, c)] = question;
+    to[this.#link(x, c) + 3] = question === RAISE ? (to[this.#request(c) + 2] as number) : 0;
   }
 
   #end(to: State, c: number): void {
     const hasWon = to[this.#request(c)]! >= HOLDING;
-    to[this.#request(c)] = OVER;
+    to[this.#request(c)] = hasWon ? DONE : FAILED;
     for (let x = 0; x < NODES; x++) {
       const at = this.#link(x, c);
-      if (to[at] === 0) to[at] = hasWon || to[at + 3] === 0 ? DROP : GIVE_BACK;
+      if (to[at] === 0) to[at] = hasWon ? RELEASE : GIVE_BACK;
     }
   }
 
   /** A node does what it is asked, and unless the answer is lost the client hears it. */
   #deliver(to: State, x: number, c: number, question: number, isLost = false): void {
-    const rules = { ...RULES, ...this.#terms.mistakes.rules };
-    const token = c + 1;
     const at = this.#link(x, c);
-    const phase = to[this.#request(c)] as number;
     to[at] = 0;
-    if (question === VOTE) {
-      if (to[this.#node(x) + 4] === 1) return;
-      const vote = this.#apply(to, x, (node) => rules.vote(node, token, to[this.#request(c) + 1] as number));
-      if (!isLost && vote) to.set([vote.drawn, vote.before, 1, 0], at + 1);
-    } else if (question === GIVE_BACK) {
-      this.#apply(to, x, (node) => rules.giveBack(node, token, to[at + 1] as number, to[at + 2] as number));
-    } else if (question === DROP) {
-      this.#apply(to, x, (node) => void (node.holder === token && (node.holder = 0)));
-    } else if (question === RAISE) {
-      const fence = to[this.#request(c) + 2] as number;
-      const isRaised = this.#apply(to, x, (node) => rules.raise(node, token, fence));
-      if (isRaised && !isLost) to[at + 1] = fence;
-    } else {
-      const isRenewed = this.#apply(to, x, (node) => rules.renew(node, token, to[this.#request(c) + 2] as number));
-      if (isRenewed && !isLost) to[this.#request(c) + 4]!++;
-    }
-    if (phase === OVER && question !== DROP && question !== GIVE_BACK) {
-      to[at] = question === VOTE && !isLost && to[at + 3] === 1 ? GIVE_BACK : DROP;
+    const answer = this.#apply(to, x, (node) => this.#answer(to, node, x, c, question));
+    const phase = to[this.#request(c)] as number;
+    if (phase === DONE || phase === FAILED) {
+      // What was on its way is followed by the release.
+      if (question !== GIVE_BACK && question !== RELEASE) to[at] = phase === DONE ? RELEASE : GIVE_BACK;
+      else to.fill(0, at, at + LINK - 2);
       return;
     }
-    if (phase === OVER) {
-      to.fill(0, at, at + LINK);
-      return;
-    }
+    if (isLost || question === GIVE_BACK) return;
+    if (question === RENEW) to[this.#request(c) + 4]! += answer === true && to[this.#node(x) + 3] === 0 ? 1 : 0;
+    else if (question === RAISE) this.#heardRaise(to, x, c, answer === true);
+    else if (typeof answer === "number") to.set([answer, 1, 0, 0], at + 1);
     this.#judge(to, c);
+  }
+
+  #answer(to: State, node: ModelNode, x: number, c: number, question: number): number | boolean | undefined | void {
+    const { takesOver } = this.#terms;
+    const token = c + 1;
+    const shared = this.#terms.shared.includes(c);
+    const [, proposal = 0, fence = 0] = to.slice(this.#request(c));
+    const rules = this.#rules;
+    // A node that forgot refuses its vote.
+    const isAway = to[this.#node(x) + 3] === 1;
+    if (question === TAKE) return isAway ? undefined : rules.take(node, token, shared, proposal);
+    if (question === BID) return isAway ? undefined : rules.bid(node, token, shared, proposal);
+    if (question === RAISE) return rules.raise(node, token, shared, to[this.#link(x, c) + 3] as number);
+    if (question === RENEW) return rules.renew(node, token, shared, fence);
+    if (question === GIVE_BACK) return rules.giveBack(node, token);
+    if (question === RELEASE) return rules.release(node, token);
+    if (isAway) return undefined;
+    if (takesOver === "thief") return rules.seize(node, token, proposal);
+    return rules.handOver(node, 1, token, shared, proposal);
+  }
+
+  /** Whoever takes over has the nodes asked once, and may count on those that had not voted, too. */
+  #heardRaise(to: State, x: number, c: number, isRaised: boolean): void {
+    const at = this.#link(x, c);
+    if (to[this.#request(c)] === RAISING) to[this.#request(c) + 4]! += isRaised ? 1 : 0;
+    else if (isRaised && to[at + 2] === 1) to[at + 1] = to[at + 3] as number;
+    else to[at + 2] = 0;
+    to[at + 3] = 0;
   }
 
   #judge(to: State, c: number): void {
     const at = this.#request(c);
     const phase = to[at] as number;
     if (phase === RENEWING) {
-      const votes = Array.from({ length: to[at + 4] as number }, () => ({ kind: "yes" }) as const);
-      if (judgeRenewal(votes, NODES) === "extended") to[at] = EXTENDED;
-    } else if (phase === ASKING) {
-      const counted = this.#counted(to, c);
-      const drawn = counted.map((x) => to[this.#link(x, c) + 1] as number);
-      const verdict = (this.#terms.mistakes.judge ?? judgeVotes)(drawn, NODES);
-      if (!verdict) return;
-      to[at + 2] = verdict.fence;
-      if (verdict.kind === "granted") return this.#grant(to, c);
-      to[at] = RAISING;
-      for (const x of counted) if (to[this.#link(x, c) + 1]! < verdict.fence) to[this.#link(x, c)] = RAISE;
+      if (isGranted(to[at + 4] as number)) to[at] = EXTENDED;
     } else if (phase === RAISING) {
-      const raised = this.#counted(to, c).filter((x) => to[this.#link(x, c) + 1] === to[at + 2]);
-      if (raised.length >= quorumOf(NODES)) this.#grant(to, c);
-    }
+      if (isGranted(to[at + 4] as number)) this.#grant(to, c);
+    } else if (phase === ASKING) this.#count_(to, c);
   }
 
-  /** The nodes whose votes it has. */
-  #counted(state: State, c: number): number[] {
-    return Array.from({ length: NODES }, (_, x) => x).filter((x) => state[this.#link(x, c) + 3] === 1);
+  #count_(to: State, c: number): void {
+    const at = this.#request(c);
+    const counted = Array.from({ length: NODES }, (_, x) => x).filter((x) => to[this.#link(x, c) + 2] === 1);
+    const drawn = counted.map((x) => to[this.#link(x, c) + 1] as number);
+    const verdict = (this.#terms.mistakes.judge ?? judgeVotes)(drawn, NODES);
+    if (!verdict) return;
+    to[at + 2] = verdict.fence;
+    if (verdict.kind === "granted") return this.#grant(to, c);
+    const takesOver = this.#terms.takesOver !== undefined && c === 1;
+    if (takesOver) to[at] = RAISING;
+    for (let x = 0; x < NODES; x++) {
+      const isBehind = counted.includes(x) && to[this.#link(x, c) + 1]! < verdict.fence;
+      if (to[this.#link(x, c)] === 0 && (takesOver || isBehind)) this.#ask(to, x, c, RAISE);
+    }
   }
 
   #grant(to: State, c: number): void {
     const at = this.#request(c);
     const fence = to[at + 2] as number;
     to[at] = HOLDING;
+    to[at + 4] = 0;
     const bits = this.#largest + 5 + (fence >> 3);
-    if (to[bits]! & (1 << (fence & 7))) to[at + 4] = 255;
-    if (fence <= to[at + 3]!) to[at + 4] = 255;
+    if (to[bits]! & (1 << (fence & 7)) || fence <= to[at + 3]!) to[at + 4] = BROKEN;
     to[bits]! |= 1 << (fence & 7);
     to[this.#largest] = Math.max(to[this.#largest] as number, fence);
+    if (!this.#terms.spreads) return;
+    for (let x = 0; x < NODES; x++) {
+      const link = this.#link(x, c);
+      const knows = to[link + 2] === 1 && to[link + 1] === fence;
+      if (!knows && to[link] === 0) this.#ask(to, x, c, RENEW);
+    }
   }
 
   /** Its server was restarted, and has less than it had. Its connections broke. */
   #forget(to: State, x: number, left: number): void {
     const at = this.#node(x);
     to[this.#largest + 2]!++;
-    to[at] = 0;
-    to[at + 1] = to[at + 2] = left;
-    to[at + 4] = 1;
+    this.#apply(to, x, (node) => node.votes.clear());
+    to[at] = to[at + 1] = left;
+    to[at + 3] = 1;
     for (let c = 0; c < this.#count; c++) {
       const link = this.#link(x, c);
-      to[link] = 0;
-      if (to[link + 3] === 1) to[link + 4] = 1;
+      to[link] = to[link + 3] = 0;
+      if (to[link + 2] === 1) to[link + 4] = 1;
     }
   }
 
@@ -346,27 +341,38 @@ export class FenceModel implements Model {
   #return(to: State, x: number): void {
     const at = this.#node(x);
     let floor = 0;
-    for (let y = 0; y < NODES; y++) if (y !== x) floor = Math.max(floor, to[this.#node(y) + 2] as number);
-    to[at + 2] = Math.max(to[at + 2] as number, floor);
-    to[at + 3] = this.#terms.mistakes.noFloor ? 0 : floor;
-    to[at + 4] = 0;
+    for (let y = 0; y < NODES; y++) if (y !== x) floor = Math.max(floor, to[this.#node(y) + 1] as number);
+    to[at + 1] = Math.max(to[at + 1] as number, floor);
+    to[at + 2] = this.#terms.mistakes.noFloor ? 0 : floor;
+    to[at + 3] = 0;
     for (let c = 0; c < this.#count; c++) to[this.#link(x, c) + 4] = 0;
   }
 
   #apply<T>(to: State, x: number, run: (node: ModelNode) => T): T {
     const at = this.#node(x);
-    const node = { holder: to[at] as number, fence: to[at + 1] as number };
+    const votes: ModelNode["votes"] = new Map();
+    let shared = false;
+    for (let c = 0; c < this.#count; c++) {
+      const [last = 0, before = 0] = to.slice(this.#link(x, c) + 5, this.#link(x, c) + LINK);
+      if (last === 0) continue;
+      votes.set(c + 1, { last, before });
+      shared = this.#terms.shared.includes(c);
+    }
+    const node: ModelNode = { votes, shared, fence: to[at] as number, floor: to[at + 2] as number };
     const result = run(node);
-    to[at] = node.holder;
-    to[at + 1] = node.fence;
-    to[at + 2] = Math.max(to[at + 2] as number, node.fence);
+    to[at] = node.fence;
+    to[at + 1] = Math.max(to[at + 1] as number, node.fence);
+    for (let c = 0; c < this.#count; c++) {
+      const { last = 0, before = 0 } = votes.get(c + 1) ?? {};
+      to.set([last, before], this.#link(x, c) + 5);
+    }
     return result;
   }
 
   violation(state: State): string | undefined {
     for (let c = 0; c < this.#count; c++) {
       const at = this.#request(c);
-      if (state[at + 4] === 255) return "a fence is not larger than one that was granted before";
+      if (state[at + 4] === BROKEN) return "a fence is not larger than one that was granted before";
       if (state[at] === EXTENDED && state[at + 3]! > state[at + 2]!) return "a lease is extended after another grant";
     }
     return undefined;
@@ -380,13 +386,18 @@ export class FenceModel implements Model {
     const nodes = Array.from({ length: NODES }, (_, x) => {
       const at = this.#node(x);
       const links = Array.from({ length: this.#count }, (__, c) => {
-        const link = this.#link(x, c);
-        return `${c}: ${QUESTIONS[state[link] as number]} drew ${state[link + 1]}${state[link + 3] ? " counts" : ""}`;
+        const [question = 0, drew, counts, , , last, before] = state.slice(this.#link(x, c), this.#link(x, c) + LINK);
+        return `${c}: ${QUESTIONS[question]} drew ${drew}${counts ? " counts" : ""}, vote ${last} (${before})`;
       });
-      return `[${state[at + 4] ? "forgot " : ""}held ${state[at]} F${state[at + 1]}; ${links.join(", ")}]`;
+      return `[${state[at + 3] ? "forgot " : ""}F${state[at]}; ${links.join(", ")}]`;
     });
     return `${requests.join(", ")} ${nodes.join(" ")}`;
   }
+}
+
+function isGranted(yeses: number): boolean {
+  const votes = Array.from({ length: yeses }, () => ({ kind: "yes" }) as const);
+  return judgeRenewal(votes, NODES) === "extended";
 }
 
 type Offer = (step: string, run: (to: State) => void) => void;

@@ -6,10 +6,11 @@
 import { judgeVotes } from "../src/schemes/redlock/verdict.ts";
 import { explore, findStuck } from "./explore.ts";
 import type { Explored, Model } from "./explore.ts";
-import { FenceModel, RULES } from "./fences.ts";
-import type { Mistakes as FenceMistakes, ModelNode, Terms as FenceTerms } from "./fences.ts";
+import { FenceModel } from "./fences.ts";
+import type { Mistakes as FenceMistakes, Terms as FenceTerms } from "./fences.ts";
 import { MarksModel } from "./marks.ts";
 import type { Mistakes as MarksMistakes, Terms as MarksTerms } from "./marks.ts";
+import { type ModelNode, RULES } from "./node-rules.ts";
 import { QueueModel } from "./queue.ts";
 import type { Mistakes as QueueMistakes, Terms as QueueTerms } from "./queue.ts";
 
@@ -98,6 +99,28 @@ const fences: Case<FenceTerms>[] = [
   { title: "a lease is extended, and a key vanishes", terms: { proposals: [[1], [1]], extends: true, vanishing: 1 } },
   { title: "a lock is taken by force", terms: { proposals: [[1], [1]], extends: true, evicts: true } },
   { title: "a node comes back with old data", terms: { proposals: [[3], [1]], forgetting: 1, later: [1] } },
+  { title: "two readers", terms: { proposals: [any, [2]], shared: [0, 1] } },
+  { title: "two readers that tell the other nodes", terms: { proposals: [[1], [1]], shared: [0, 1], spreads: true } },
+  { title: "two readers, votes are given back", terms: { proposals: [[1], [1]], shared: [0, 1], givingBack: 1 } },
+  {
+    title: "a reader and a writer, and a key vanishes",
+    terms: { proposals: [[1], [2]], shared: [0], spreads: true, vanishing: 1 },
+  },
+  {
+    title: "a lock is handed over, and a key vanishes",
+    terms: { proposals: [any, any], takesOver: "heir", vanishing: 1 },
+  },
+  { title: "a lock is stolen", terms: { proposals: [any, any], takesOver: "thief", extends: true } },
+  {
+    title: "three readers, the last of whom begins later",
+    terms: { proposals: [[1], [1], [1]], shared: [0, 1, 2], later: [2] },
+    isLarge: true,
+  },
+  {
+    title: "two readers, then a writer",
+    terms: { proposals: [[1], [1], [1]], shared: [0, 1], later: [2] },
+    isLarge: true,
+  },
   { title: "three requests", terms: { proposals: [[1], [1], [1]] }, isLarge: true },
   {
     title: "three requests, and a key vanishes",
@@ -115,6 +138,7 @@ const fences: Case<FenceTerms>[] = [
 
 const oldData: FenceTerms = { proposals: [[3], [1]], forgetting: 1, later: [1] };
 const forced: FenceTerms = { proposals: [[1], [1]], extends: true, evicts: true };
+const readers: FenceTerms = { proposals: [any, [2]], shared: [0, 1] };
 const vanishing: FenceTerms = { proposals: [any, any], vanishing: 1 };
 
 const fenceMistakes: Case<FenceTerms & { mistakes: FenceMistakes }>[] = [
@@ -129,17 +153,17 @@ const fenceMistakes: Case<FenceTerms & { mistakes: FenceMistakes }>[] = [
   },
   {
     title: "a vote need not draw a larger fence",
-    terms: { ...vanishing, mistakes: { rules: { vote: voteWithSame } } },
+    terms: { ...vanishing, mistakes: { rules: { take: takeWithSame } } },
   },
   {
     title: "a key is put back without a look at the fence",
-    terms: { ...forced, mistakes: { rules: { renew: (node, token) => RULES.renew(node, token, 255) } } },
+    terms: { ...forced, mistakes: { rules: { renew: renewAnyway } } },
   },
   {
     title: "a key is enough to renew, though a late vote put it there",
     terms: {
       ...forced,
-      mistakes: { rules: { renew: (node, token, fence) => node.holder === token || RULES.renew(node, token, fence) } },
+      mistakes: { rules: { renew: (node, ...about) => node.votes.has(about[0]) || RULES.renew(node, ...about) } },
     },
   },
   {
@@ -147,7 +171,7 @@ const fenceMistakes: Case<FenceTerms & { mistakes: FenceMistakes }>[] = [
     terms: {
       ...forced,
       mistakes: {
-        rules: { evict: (node, token, fence) => void (node.holder === token && RULES.evict(node, token, fence)) },
+        rules: { evict: (node, token, fence) => void (node.votes.has(token) && RULES.evict(node, token, fence)) },
       },
     },
   },
@@ -158,6 +182,18 @@ const fenceMistakes: Case<FenceTerms & { mistakes: FenceMistakes }>[] = [
   {
     title: "what a vote raised is put back though another has raised it since",
     terms: { ...forced, mistakes: { rules: { giveBack: putBackAnyway } } },
+  },
+  {
+    title: "a reader is given the fence that another has on the node",
+    terms: { ...readers, mistakes: { rules: { raise: raiseToWhatIsKnown } } },
+  },
+  {
+    title: "a reader that gives up puts back what another has raised since",
+    terms: { ...readers, mistakes: { rules: { raise: raiseAndForget } } },
+  },
+  {
+    title: "an heir keeps the fence of its lock",
+    terms: { proposals: [[1], [1]], takesOver: "heir", mistakes: { rules: { handOver: handOverAsItIs } } },
   },
   { title: "a node that forgot has no floor", terms: { ...oldData, mistakes: { noFloor: true } } },
   { title: "a node that forgot counts at once", terms: { ...oldData, mistakes: { noWait: true } } },
@@ -189,22 +225,55 @@ function first(drawn: readonly number[]): ReturnType<typeof judgeVotes> {
   return drawn.length > 0 ? { kind: "granted", fence: drawn[0] as number } : undefined;
 }
 
-function raiseAnyway(node: ModelNode, _: number, fence: number): boolean {
+function raiseAnyway(node: ModelNode, token: number, _: boolean, fence: number): boolean {
   node.fence = Math.max(node.fence, fence);
+  const vote = node.votes.get(token);
+  if (vote) vote.last = fence;
   return true;
 }
 
-function voteWithSame(node: ModelNode, token: number, proposal: number): ReturnType<typeof RULES.vote> {
-  if (node.holder !== 0 && node.holder !== token) return undefined;
-  const before = node.fence;
-  node.holder = token;
-  node.fence = Math.max(before, proposal);
-  return { drawn: node.fence, before };
+function raiseToWhatIsKnown(node: ModelNode, token: number, shared: boolean, fence: number): boolean {
+  return RULES.renew(node, token, shared, fence);
 }
 
-function putBackAnyway(node: ModelNode, token: number, _: number, before: number): void {
-  if (node.holder === token) node.holder = 0;
-  node.fence = Math.min(node.fence, before);
+function renewAnyway(node: ModelNode, token: number, shared: boolean, fence: number): boolean {
+  const { fence: known } = node;
+  node.fence = Math.min(known, fence);
+  const isRenewed = RULES.renew(node, token, shared, fence);
+  node.fence = known;
+  return isRenewed;
+}
+
+function takeWithSame(node: ModelNode, token: number, shared: boolean, proposal: number): number | undefined {
+  if (node.votes.has(token)) return RULES.take(node, token, shared, proposal);
+  const { fence } = node;
+  node.fence = Math.max(0, fence - 1);
+  const drawn = RULES.take(node, token, shared, Math.max(fence, proposal));
+  node.fence = Math.max(fence, node.fence);
+  return drawn;
+}
+
+function putBackAnyway(node: ModelNode, token: number): void {
+  const vote = node.votes.get(token);
+  if (vote) node.fence = Math.min(node.fence, vote.before);
+  node.votes.delete(token);
+}
+
+/** As if nobody else had raised the counter since the vote. */
+function raiseAndForget(node: ModelNode, token: number, shared: boolean, fence: number): boolean {
+  const { before } = node.votes.get(token) ?? {};
+  const isRaised = RULES.raise(node, token, shared, fence);
+  const vote = node.votes.get(token);
+  if (vote && before !== undefined) vote.before = before;
+  return isRaised;
+}
+
+function handOverAsItIs(node: ModelNode, token: number, heir: number): number | undefined {
+  const vote = node.votes.get(token);
+  if (!vote) return undefined;
+  node.votes.delete(token);
+  node.votes.set(heir, vote);
+  return vote.last;
 }
 
 let isBroken = false;

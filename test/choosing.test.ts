@@ -6,8 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Server, startServer } from "../scripts/servers.ts";
-import { type Cluster, startCluster } from "../scripts/topologies/cluster.ts";
-import { type Sentinels, startSentinels } from "../scripts/topologies/sentinels.ts";
+import { type Cluster, type Sentinels, startCluster, startSentinels } from "../scripts/topologies.ts";
 import { UpstashServer } from "./support/upstash.ts";
 import { compile } from "./support/programs.ts";
 

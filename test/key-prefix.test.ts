@@ -3,7 +3,7 @@ import { Cluster, Redis } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
 import { createClient, createCluster } from "redis";
 import { describe, expect, test } from "vitest";
-import { startCluster } from "../scripts/topologies/cluster.ts";
+import { startCluster } from "../scripts/topologies.ts";
 import { RedisFence } from "../src/fence.ts";
 import { LockManager, type RedisClient } from "../src/index.ts";
 import { hold, rejection, unique, waiting } from "./support/locks.ts";

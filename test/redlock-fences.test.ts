@@ -2,9 +2,10 @@
 import { describe, expect, test, vi } from "vitest";
 import { explore } from "../model/explore.ts";
 import { FenceModel, type Terms } from "../model/fences.ts";
-import { ask, renew } from "../src/schemes/redlock/scripts.generated.ts";
+import { ask, release, renew } from "../src/schemes/redlock/scripts.generated.ts";
 import { judgeRelease, judgeRenewal, judgeVotes, quorumOf } from "../src/schemes/redlock/verdict.ts";
 import { openNodes } from "./support/nodes.ts";
+import type { Finishing } from "./support/stage.ts";
 
 const cases: [string, Terms][] = [["clocks differ", { proposals: [[3], [2]] }]];
 
@@ -60,21 +61,30 @@ describe("a lock over three nodes", () => {
 });
 
 describe("of two readers whose votes came in different orders", () => {
-  test("neither is given the fence that the other has on a node", async (t) => {
+  /** One node as they find it: each answers with the fence of its vote, or whether its fence was brought there. */
+  async function openNode(t: Finishing) {
     const nodes = await openNodes(t);
     const locks = await nodes.manager();
     await (await locks.acquire("x")).release();
     const redis = nodes.redis[0]!;
-    const mark = await redis.hget("lock::node", "mark");
+    const mark = (await redis.hget("lock::node", "mark"))!;
     const keys = ["lock::node", "lock:y", "{lock:y}:fence", "{lock:y}:queue", "{lock:y}:holders", "{lock:y}:waiters"];
-    const run = async (script: { source: string }, ...args: (string | number)[]): Promise<number> => {
-      const reply = await redis.eval(script.source, keys.length, ...keys, mark!, "lock:push:", ...args);
-      return Number([reply].flat()[0]);
+    const run = async (script: { source: string }, ...args: (string | number)[]): Promise<number> =>
+      Number([await redis.eval(script.source, keys.length, ...keys, ...args)].flat()[0]);
+    return {
+      take: (token: string) =>
+        run(ask, mark, "lock:push:", token, "take", "shared", 10_000, 1, 1_000, 0, 1, 1, 0, "", ""),
+      bring: (how: string, token: string, fence: number) =>
+        run(renew, mark, "lock:push:", token, how, "shared", fence, fence, 10_000, ""),
+      giveBack: (token: string) => run(release, "lock:push:", "1", token),
+      fence: async () => Number(await redis.get(keys[2]!)),
     };
-    const [one, two] = ["1", "2"].map((name) => `${name.padEnd(22, "-")}:1`) as [string, string];
-    const take = (token: string) => run(ask, token, "take", "shared", 10_000, 1, 1_000, 0, 1, 1, 0, "", "");
-    const bring = (how: string, token: string, fence: number) =>
-      run(renew, token, how, "shared", fence, fence, 10_000, "");
+  }
+
+  const [one, two] = ["1", "2"].map((name) => `${name.padEnd(22, "-")}:1`) as [string, string];
+
+  test("neither is given the fence that the other has on a node", async (t) => {
+    const { take, bring } = await openNode(t);
     const first = await take(one);
     const second = await take(two);
     expect(second).toBeGreaterThan(first);
@@ -84,6 +94,24 @@ describe("of two readers whose votes came in different orders", () => {
     expect(await bring("raise", two, second + 1)).toBe(0);
     // A majority knew it when it was granted, so this node may know it, too.
     expect(await bring("", two, second)).toBe(1);
+  });
+
+  test("neither is given the fence that the other has, though its own was above it for a while", async (t) => {
+    const { take, bring } = await openNode(t);
+    await take(one);
+    const second = await take(two);
+    expect(await bring("raise", one, second + 1)).toBe(1);
+    expect(await bring("raise", one, second)).toBe(0);
+  });
+
+  test("one that gives up leaves the node with the fence of the other", async (t) => {
+    const { take, bring, giveBack, fence } = await openNode(t);
+    await take(one);
+    const second = await take(two);
+    await bring("raise", one, second + 1);
+    expect(await fence()).toBe(second + 1);
+    await giveBack(one);
+    expect(await fence()).toBe(second);
   });
 });
 

@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
 import { createClient } from "redis";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startTls, type TlsServer } from "../scripts/topologies/tls.ts";
+import { startTls, type TlsServer } from "../scripts/topologies.ts";
 import { LockManager, type RedisClient } from "../src/index.ts";
 import { hold, unique, waiting } from "./support/locks.ts";
 

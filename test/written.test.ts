@@ -5,7 +5,7 @@ import { Redis as Valkey } from "iovalkey";
 import { createClient, createClientPool } from "redis";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Server, startServer } from "../scripts/servers.ts";
-import { startTls, type TlsServer } from "../scripts/topologies/tls.ts";
+import { startTls, type TlsServer } from "../scripts/topologies.ts";
 import { driverFor } from "../src/drivers/index.ts";
 import type { RedisClient } from "../src/index.ts";
 import { expectWritten, type Reach } from "./support/arrived.ts";

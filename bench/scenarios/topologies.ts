@@ -1,6 +1,4 @@
-import { startCluster } from "../../scripts/topologies/cluster.ts";
-import { startReplicated } from "../../scripts/topologies/replicated.ts";
-import { startSentinels } from "../../scripts/topologies/sentinels.ts";
+import { startCluster, startReplicated, startSentinels } from "../../scripts/topologies.ts";
 import type { Place, Places, Session } from "../contenders/index.ts";
 import { quantile } from "../lib/statistics.ts";
 import type { Methods, Scenario, Stage } from "../lib/scenario.ts";

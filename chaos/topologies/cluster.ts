@@ -1,8 +1,7 @@
 /** A Cluster of three primaries with a replica each. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "../../scripts/servers.ts";
-import { type Cluster, type ClusterNode, startCluster } from "../../scripts/topologies/cluster.ts";
-import { addressOf, busPort } from "../../scripts/topologies/fronts.ts";
+import { addressOf, busPort, type Cluster, type ClusterNode, startCluster } from "../../scripts/topologies.ts";
 import { type Proxy, startProxy } from "../../test/support/proxy.ts";
 import type { Way } from "../client/spec.ts";
 import type { Plan } from "../plan/plan.ts";

@@ -1,7 +1,7 @@
 /** What is left on servers when all clients have gone. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "../../scripts/servers.ts";
-import { ask } from "../../scripts/topologies/asking.ts";
+import { ask } from "../../scripts/topologies.ts";
 import { JOB_KEPT } from "../plan/plan.ts";
 
 /** Jobs are kept for a time, and so are the leases of the dead. */

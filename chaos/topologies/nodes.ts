@@ -1,7 +1,7 @@
 /** Independent servers, of which a majority decides. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Server, startServer } from "../../scripts/servers.ts";
-import { ask } from "../../scripts/topologies/asking.ts";
+import { ask } from "../../scripts/topologies.ts";
 import type { Way } from "../client/spec.ts";
 import type { Plan } from "../plan/plan.ts";
 import { Routes } from "./routes.ts";

@@ -1,6 +1,6 @@
 /** A proxy between each client and each server, for faults that strike some of them. */
 import type { Server } from "../../scripts/servers.ts";
-import { toldPort } from "../../scripts/topologies/fronts.ts";
+import { toldPort } from "../../scripts/topologies.ts";
 import { type Proxy, startProxy } from "../../test/support/proxy.ts";
 import type { Address } from "../client/spec.ts";
 

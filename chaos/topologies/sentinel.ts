@@ -1,7 +1,7 @@
 /** A primary with two replicas, and three Sentinels that promote one of them. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "../../scripts/servers.ts";
-import { type Sentinels, startSentinels } from "../../scripts/topologies/sentinels.ts";
+import { type Sentinels, startSentinels } from "../../scripts/topologies.ts";
 import { type Proxy, startProxy } from "../../test/support/proxy.ts";
 import type { Way } from "../client/spec.ts";
 import type { Plan } from "../plan/plan.ts";

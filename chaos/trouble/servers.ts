@@ -5,7 +5,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "../../scripts/servers.ts";
-import { ask } from "../../scripts/topologies/asking.ts";
+import { ask } from "../../scripts/topologies.ts";
 import type { Affliction } from "../checks/affliction.ts";
 import { now } from "../client/journal.ts";
 import type { Fault } from "../plan/plan.ts";

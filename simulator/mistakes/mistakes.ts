@@ -313,12 +313,7 @@ export const MISTAKES = {
     breaks: "timely loss",
   },
   "two readers with one fence": {
-    edits: [
-      [
-        "if how == 'raise' and (not record or last_of(record) < number) and count_of(lock) >= number then return 0 end",
-        "",
-      ],
-    ],
+    edits: [["if how == 'raise' then", "if false then"]],
     scheme: "redlock",
     breaks: "growing fences",
     readers: true,

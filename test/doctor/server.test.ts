@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { type Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Server, findServerBinary, startServer } from "../../scripts/servers.ts";
-import { startReplicated } from "../../scripts/topologies/replicated.ts";
+import { startReplicated } from "../../scripts/topologies.ts";
 import { examined, foundBy } from "../support/doctors.ts";
 import { openStage, type Stage } from "../support/stage.ts";
 

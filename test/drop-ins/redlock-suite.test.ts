@@ -5,7 +5,7 @@
 import { Cluster, Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
-import { startCluster } from "../../scripts/topologies/cluster.ts";
+import { startCluster } from "../../scripts/topologies.ts";
 import Redlock, { ExecutionError, ResourceLockedError } from "../../src/redlock.ts";
 import { until, untilRisen } from "../support/until.ts";
 

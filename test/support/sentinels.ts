@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
 import { createSentinel } from "redis";
 import type { Server } from "../../scripts/servers.ts";
-import { type SentinelOptions, type Sentinels, startSentinels } from "../../scripts/topologies/sentinels.ts";
+import { type SentinelOptions, type Sentinels, startSentinels } from "../../scripts/topologies.ts";
 import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
 import { type Finishing, cleared, connections } from "./stage.ts";

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { Cluster, Redis } from "ioredis";
 import { Cluster as ValkeyCluster } from "iovalkey";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { type Cluster as Nodes, startCluster } from "../../scripts/topologies/cluster.ts";
+import { type Cluster as Nodes, startCluster } from "../../scripts/topologies.ts";
 import { driverFor } from "../../src/drivers/index.ts";
 import { LockManager, type SchemeError } from "../../src/index.ts";
 import { rejection, unique } from "../support/locks.ts";

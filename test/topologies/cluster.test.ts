@@ -1,7 +1,7 @@
 /** Locks on a Cluster whose slots move and whose servers die: nothing stuck, nothing lost, fences grow. */
 import { describe, expect, test } from "vitest";
 import { Redis } from "ioredis";
-import { type Cluster, type ClusterNode, startCluster } from "../../scripts/topologies/cluster.ts";
+import { type Cluster, type ClusterNode, startCluster } from "../../scripts/topologies.ts";
 import type { LockManager, ManagerOptions } from "../../src/index.ts";
 import { LockLostError, LockManager as Manager } from "../../src/index.ts";
 import { lockKeys } from "../../src/schemes/keys.ts";

@@ -1,8 +1,7 @@
 /** The doctor behind Sentinels, and in a Cluster. */
 import { expect, test } from "vitest";
 import { type Server } from "../../scripts/servers.ts";
-import { startCluster } from "../../scripts/topologies/cluster.ts";
-import { startSentinels } from "../../scripts/topologies/sentinels.ts";
+import { startCluster, startSentinels } from "../../scripts/topologies.ts";
 import { CommandLine } from "../support/cli.ts";
 
 interface Printed {

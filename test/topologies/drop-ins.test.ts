@@ -1,7 +1,7 @@
 /** The drop-ins on Clusters, with each client library's cluster client, beside the true ones on ioredis. */
 import { Cluster, type Redis } from "ioredis";
 import { test } from "vitest";
-import { startCluster } from "../../scripts/topologies/cluster.ts";
+import { startCluster } from "../../scripts/topologies.ts";
 import type { RedisClient } from "../../src/index.ts";
 import { dropIns, takeTurns } from "../drop-ins/kinds.ts";
 import { until } from "../support/until.ts";

@@ -2,7 +2,7 @@
 import { Redis } from "ioredis";
 import { createSentinel } from "redis";
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from "vitest";
-import { type Sentinels, startSentinels } from "../../scripts/topologies/sentinels.ts";
+import { type Sentinels, startSentinels } from "../../scripts/topologies.ts";
 import { Followers } from "../../src/drivers/listening/followers.ts";
 import { NodeRedisSentinelDriver } from "../../src/drivers/node-redis/sentinel.ts";
 import type { NodeRedisClient } from "../../src/drivers/node-redis/library.ts";

@@ -8,10 +8,15 @@ import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Place, Server } from "../../scripts/servers.ts";
-import { type Cluster, type ClusterNode, startCluster } from "../../scripts/topologies/cluster.ts";
-import { startReplicated } from "../../scripts/topologies/replicated.ts";
-import { startSentinels } from "../../scripts/topologies/sentinels.ts";
-import { type TlsServer, startTls } from "../../scripts/topologies/tls.ts";
+import {
+  type Cluster,
+  type ClusterNode,
+  startCluster,
+  startReplicated,
+  startSentinels,
+  startTls,
+  type TlsServer,
+} from "../../scripts/topologies.ts";
 import { until } from "../support/until.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

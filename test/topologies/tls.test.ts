@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
 import { expect, test } from "vitest";
 import { startServer } from "../../scripts/servers.ts";
-import { startTls } from "../../scripts/topologies/tls.ts";
+import { startTls } from "../../scripts/topologies.ts";
 import { LIBRARIES } from "../../src/drivers/url/connect.ts";
 import { LockManager } from "../../src/index.ts";
 import { built, Run } from "../support/cli.ts";

@@ -9,10 +9,16 @@
 load(lock)
 local record = vote_of(lock, token)
 local number = tonumber(last)
--- Two readers can have votes here. A grant's fences must be new to each node that knows them, or both might get the same.
-if how == 'raise' and (not record or last_of(record) < number) and count_of(lock) >= number then return 0 end
+local _, drawn, before = match(record or '', RECORD)
+-- A grant's fences must be new to each node that knows them: two readers may have votes here, and whoever held before
+-- may have had just these.
+if how == 'raise' then
+  local counter, first = count_of(lock), tonumber(fence)
+  if record and tonumber(before) >= first then return 0 end
+  local is_behind = not record or (tonumber(drawn) < number and counter ~= tonumber(drawn))
+  if is_behind and counter >= first then return 0 end
+end
 if record then
-  local _, drawn, before = match(record, RECORD)
   -- It is not ours any more if others drew fences between our grant and this vote.
   if tonumber(before) > number then return 0 end
   -- The first write: once a script has written, a server at its memory limit does not refuse the rest of it.
@@ -22,9 +28,12 @@ if record then
   local text = fence .. '#' .. last .. '#' .. before .. '#' .. label
   if record ~= text or left < 0 or how == 'shared' then
     local counter = count_of(lock)
-    if counter < number or (counter == tonumber(drawn) and lock.kind == 'exclusive') then
-      set_counter(lock, max(number, tonumber(before)), tonumber(ttl))
+    local is_highest = counter == tonumber(drawn)
+    -- What others have raised since is not put back with this vote.
+    if counter < number and not is_highest then
+      text = fence .. '#' .. last .. '#' .. digits(max(tonumber(before), counter)) .. '#' .. label
     end
+    if counter < number or (is_highest and lock.kind == 'exclusive') then set_counter(lock, number, tonumber(ttl)) end
     if lock.kind == 'shared' then
       call('HSET', lock.holders, token, text)
     elseif how == 'shared' then
@@ -38,7 +47,7 @@ if record then
     end
   end
 else
-  local before = count_of(lock)
+  before = count_of(lock)
   if not compatible(lock, mode) then return lock.kind == 'shared' and 0 or lock.token end
   if before > number then return 0 end
   admit(lock, token, mode, tonumber(ttl), fence .. '#' .. last .. '#' .. digits(before) .. '#' .. label)
