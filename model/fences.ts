@@ -200,8 +200,7 @@ export class FenceModel implements Model {
   }
 
   #isVotedFor(from: State, x: number): boolean {
-    for (let c = 0; c < this.#count; c++) if (from[this.#link(x, c) + 5] !== 0) return true;
-    return false;
+    return Array.from({ length: this.#count }, (_, c) => from[this.#link(x, c) + 5]).some((last) => last !== 0);
   }
 
   #ask(to: State, x: number, c: number, question: number): void {
@@ -229,9 +228,8 @@ export class FenceModel implements Model {
     const phase = to[this.#request(c)] as number;
     if (phase === DONE || phase === FAILED) {
       // What was on its way is followed by the release.
-      if (question !== GIVE_BACK && question !== RELEASE) to[at] = phase === DONE ? RELEASE : GIVE_BACK;
-      else to.fill(0, at, at + LINK - 2);
-      return;
+      if (question === GIVE_BACK || question === RELEASE) return void to.fill(0, at, at + LINK - 2);
+      return void (to[at] = phase === DONE ? RELEASE : GIVE_BACK);
     }
     if (isLost || question === GIVE_BACK) return;
     if (question === RENEW) to[this.#request(c) + 4]! += answer === true && to[this.#node(x) + 3] === 0 ? 1 : 0;
@@ -244,8 +242,8 @@ export class FenceModel implements Model {
     const { takesOver } = this.#terms;
     const token = c + 1;
     const shared = this.#terms.shared.includes(c);
-    const [, proposal = 0, fence = 0] = to.slice(this.#request(c));
     const rules = this.#rules;
+    const [, proposal = 0, fence = 0] = to.slice(this.#request(c));
     // A node that forgot refuses its vote.
     const isAway = to[this.#node(x) + 3] === 1;
     if (question === TAKE) return isAway ? undefined : rules.take(node, token, shared, proposal);
@@ -271,14 +269,13 @@ export class FenceModel implements Model {
   #judge(to: State, c: number): void {
     const at = this.#request(c);
     const phase = to[at] as number;
-    if (phase === RENEWING) {
-      if (isGranted(to[at + 4] as number)) to[at] = EXTENDED;
-    } else if (phase === RAISING) {
-      if (isGranted(to[at + 4] as number)) this.#grant(to, c);
-    } else if (phase === ASKING) this.#count_(to, c);
+    if (phase === ASKING) this.#decide(to, c);
+    else if (!isGranted(to[at + 4] as number)) return;
+    else if (phase === RENEWING) to[at] = EXTENDED;
+    else if (phase === RAISING) this.#grant(to, c);
   }
 
-  #count_(to: State, c: number): void {
+  #decide(to: State, c: number): void {
     const at = this.#request(c);
     const counted = Array.from({ length: NODES }, (_, x) => x).filter((x) => to[this.#link(x, c) + 2] === 1);
     const drawn = counted.map((x) => to[this.#link(x, c) + 1] as number);
@@ -286,7 +283,7 @@ export class FenceModel implements Model {
     if (!verdict) return;
     to[at + 2] = verdict.fence;
     if (verdict.kind === "granted") return this.#grant(to, c);
-    const takesOver = this.#terms.takesOver !== undefined && c === 1;
+    const takesOver = this.#terms.takesOver && c === 1;
     if (takesOver) to[at] = RAISING;
     for (let x = 0; x < NODES; x++) {
       const isBehind = counted.includes(x) && to[this.#link(x, c) + 1]! < verdict.fence;
@@ -298,9 +295,9 @@ export class FenceModel implements Model {
     const at = this.#request(c);
     const fence = to[at + 2] as number;
     to[at] = HOLDING;
-    to[at + 4] = 0;
     const bits = this.#largest + 5 + (fence >> 3);
-    if (to[bits]! & (1 << (fence & 7)) || fence <= to[at + 3]!) to[at + 4] = BROKEN;
+    const isKnown = to[bits]! & (1 << (fence & 7)) || fence <= to[at + 3]!;
+    to[at + 4] = isKnown ? BROKEN : 0;
     to[bits]! |= 1 << (fence & 7);
     to[this.#largest] = Math.max(to[this.#largest] as number, fence);
     if (!this.#terms.spreads) return;
