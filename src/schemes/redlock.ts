@@ -232,8 +232,9 @@ export class RedlockScheme implements Scheme {
 
   #ask(question: Question): void {
     if (question.wait) this.#listen();
-    const isFirst = question.opens || this.#claims.has(question.token);
-    const precedence = isFirst ? undefined : this.#behindOthers(question);
+    // Who has a ticket is put in its place by it, and need not wait for that.
+    const isPlaced = question.opens || question.ticket !== undefined || this.#claims.has(question.token);
+    const precedence = isPlaced ? undefined : this.#behindOthers(question);
     this.#claimOf(question, question.fences, precedence).ask(question);
   }
 
