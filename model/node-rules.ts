@@ -6,7 +6,7 @@
 /** A vote that stands: its fence, and what the counter was before it. */
 export interface Vote {
   last: number;
-  before: number;
+  readonly before: number;
 }
 
 /** What a node knows of a lock. */
@@ -65,7 +65,8 @@ export const RULES = {
   raise(node: ModelNode, token: number, shared: boolean, fence: number): boolean {
     const vote = node.votes.get(token);
     if (vote && vote.before >= fence) return false;
-    if ((vote?.last ?? 0) < fence && node.fence >= fence) return false;
+    const mayBeAnothers = !vote || (vote.last !== node.fence && vote.last !== fence);
+    if (mayBeAnothers && node.fence >= fence) return false;
     return RULES.renew(node, token, shared, fence);
   },
 
@@ -81,9 +82,9 @@ export const RULES = {
     if (vote.before > fence) return false;
     if (vote.last === fence) return true;
     const isHighest = node.fence === vote.last;
-    // What others have raised since is not put back with this vote.
-    if (node.fence < fence && !isHighest) vote.before = Math.max(vote.before, node.fence);
-    if (node.fence < fence || (isHighest && !node.shared)) node.fence = fence;
+    // What others have raised since must not be put back with this vote, so the counter passes it.
+    if (node.fence < fence) node.fence = isHighest ? fence : fence + 1;
+    else if (isHighest && !node.shared) node.fence = fence;
     vote.last = fence;
     return true;
   },

@@ -189,7 +189,7 @@ const fenceMistakes: Case<FenceTerms & { mistakes: FenceMistakes }>[] = [
   },
   {
     title: "a reader that gives up puts back what another has raised since",
-    terms: { ...readers, mistakes: { rules: { raise: raiseAndForget } } },
+    terms: { ...readers, givingBack: 1, mistakes: { rules: { raise: raiseExactly } } },
   },
   {
     title: "an heir keeps the fence of its lock",
@@ -259,12 +259,9 @@ function putBackAnyway(node: ModelNode, token: number): void {
   node.votes.delete(token);
 }
 
-/** As if nobody else had raised the counter since the vote. */
-function raiseAndForget(node: ModelNode, token: number, shared: boolean, fence: number): boolean {
-  const { before } = node.votes.get(token) ?? {};
+function raiseExactly(node: ModelNode, token: number, shared: boolean, fence: number): boolean {
   const isRaised = RULES.raise(node, token, shared, fence);
-  const vote = node.votes.get(token);
-  if (vote && before !== undefined) vote.before = before;
+  if (isRaised) node.fence = Math.min(node.fence, fence);
   return isRaised;
 }
 

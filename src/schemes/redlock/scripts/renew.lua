@@ -15,8 +15,8 @@ local _, drawn, before = match(record or '', RECORD)
 if how == 'raise' then
   local counter, first = count_of(lock), tonumber(fence)
   if record and tonumber(before) >= first then return 0 end
-  local is_behind = not record or (tonumber(drawn) < number and counter ~= tonumber(drawn))
-  if is_behind and counter >= first then return 0 end
+  local may_be_anothers = not record or (tonumber(drawn) ~= counter and tonumber(drawn) ~= number)
+  if may_be_anothers and counter >= first then return 0 end
 end
 if record then
   -- It is not ours any more if others drew fences between our grant and this vote.
@@ -29,11 +29,12 @@ if record then
   if record ~= text or left < 0 or how == 'shared' then
     local counter = count_of(lock)
     local is_highest = counter == tonumber(drawn)
-    -- What others have raised since is not put back with this vote.
-    if counter < number and not is_highest then
-      text = fence .. '#' .. last .. '#' .. digits(max(tonumber(before), counter)) .. '#' .. label
+    if counter < number then
+      -- What others have raised since must not be put back with this vote, so the counter passes it.
+      set_counter(lock, is_highest and number or number + 1, tonumber(ttl))
+    elseif is_highest and lock.kind == 'exclusive' then
+      set_counter(lock, number, tonumber(ttl))
     end
-    if counter < number or (is_highest and lock.kind == 'exclusive') then set_counter(lock, number, tonumber(ttl)) end
     if lock.kind == 'shared' then
       call('HSET', lock.holders, token, text)
     elseif how == 'shared' then
