@@ -5,7 +5,7 @@ import { type Server, startServer } from "../scripts/servers.ts";
 import { driverFor } from "../src/drivers/index.ts";
 import { SchemeError } from "../src/errors.ts";
 import { Node } from "../src/schemes/redlock/node.ts";
-import { ask, release, renew } from "../src/schemes/redlock/scripts.generated.ts";
+import { ask, look, release, renew } from "../src/schemes/redlock/scripts.generated.ts";
 import { ManualClock } from "../src/testing.ts";
 import { type Deferred, deferred, rejection } from "./support/locks.ts";
 import type { Finishing } from "./support/stage.ts";
@@ -86,6 +86,24 @@ test("a waiter that has not asked for too long is passed over, and leaves the qu
   await run(release, "lock:push:", "0", one);
   expect(await redis.get("lock:x")).toMatch(new RegExp(`^${three}#`));
   expect(await redis.exists(QUEUE, WAITERS)).toBe(0);
+});
+
+test.each(["exclusive", "shared"] as const)("a renewal never ends an %s lease earlier", async (mode) => {
+  const fence = await takes(one, mode);
+  expect([await run(renew, MARK, "lock:push:", one, "", mode, fence, fence, 1_000, "")].flat()).toEqual([1]);
+  expect(await redis.pttl("lock:x")).toBeGreaterThan(1_000);
+  expect([await run(renew, MARK, "lock:push:", one, "", mode, fence, fence, 3 * TTL, "")].flat()).toEqual([1]);
+  expect(await redis.pttl("lock:x")).toBeGreaterThan(2 * TTL);
+});
+
+test("a waiter that has not asked for too long is not shown", async () => {
+  await takes(one, "exclusive");
+  await asks(two, "bid", "exclusive");
+  await asks(three, "bid", "exclusive");
+  const [mode, ttl, , ...rest] = (await redis.hget(WAITERS, two))!.split(" ");
+  await redis.hset(WAITERS, two, [mode, ttl, Date.now() - 1, ...rest].join(" "));
+  const shown = JSON.stringify(await redis.eval(look.source, 4, "lock:x", HOLDERS, QUEUE, WAITERS));
+  expect([shown.includes(one), shown.includes(two), shown.includes(three)]).toEqual([true, false, true]);
 });
 
 test("a holder that shares what it held alone lets the waiting readers in at once", async () => {

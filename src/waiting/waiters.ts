@@ -273,9 +273,9 @@ export class Waiters implements PlaceOwner {
     this.#last?.countChanged();
   }
 
+  /** It comes from a place that others may share, so it is no single. */
   #requeue(request: Request): void {
     this.#unplaced.addFirst(request);
-    if (this.#isSingle(request)) this.#singles++;
   }
 
   #unqueue(request: Request): void {

@@ -16,7 +16,8 @@ test("everybody is served if the places of a turn that ends are dealt anew while
   await until(async () => (await waiting()) === 3, "they were in the queue");
   await before.end();
   await first.granted;
-  await until(async () => (await waiting()) === 1, "the reader had its place");
+  // If the turn has ended by now, its other request waits there, too.
+  await until(async () => [1, 2].includes(await waiting()), "the reader had its place");
   for (const proxy of nodes.proxies) proxy.delay(300);
   // The second must be in the queue by itself, and so must all before it.
   requests.push(enqueue(locks, name), enqueue(locks, name, { mode: "shared", onWait: () => {} }));
