@@ -56,7 +56,7 @@ async function asks(how: "take" | "bid", token: number, proposal: number): Promi
   return undefined;
 }
 
-async function extends_(how: "" | "raise", token: number, fence: number): Promise<boolean> {
+async function prolongs(how: "" | "raise", token: number, fence: number): Promise<boolean> {
   const words = [textOf(token), how, modeOf(token), ORIGIN + fence, ORIGIN + fence, TTL, ""];
   return Number((await run(renew, MARK, "lock:push:", ...words))[0]) === 1;
 }
@@ -87,11 +87,11 @@ const STEPS: Record<string, (node: ModelNode, token: number, fence: number, othe
     RULES.release(node, token),
   ],
   raise: async (node, token, fence) => [
-    await extends_("raise", token, fence),
+    await prolongs("raise", token, fence),
     RULES.raise(node, token, modeOf(token) === "shared", fence),
   ],
   renew: async (node, token, fence) => [
-    await extends_("", token, fence),
+    await prolongs("", token, fence),
     RULES.renew(node, token, modeOf(token) === "shared", fence),
   ],
   handOver: async (node, token, fence, heir) => {

@@ -1,7 +1,7 @@
 /** Keys and clients that are not holdfast's, and input that makes no fleet. */
 import type { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
-import { LockManager, QuorumError, type RedisClient } from "../../../src/index.ts";
+import { LockManager, type QuorumError, type RedisClient } from "../../../src/index.ts";
 import { enqueue, rejection, unique } from "../../support/locks.ts";
 import { openNodes } from "../../support/nodes.ts";
 import { connectClient } from "../../support/stage.ts";

@@ -1,7 +1,7 @@
 /** Nodes that come back without what they knew, or with less. */
 import { describe, expect, test } from "vitest";
-import { type Lock, LockManager } from "../../../src/index.ts";
-import { rejection, turn, unique } from "../../support/locks.ts";
+import type { Lock, LockManager } from "../../../src/index.ts";
+import { rejection, unique } from "../../support/locks.ts";
 import { type Nodes, openNodes } from "../../support/nodes.ts";
 import { until } from "../../support/until.ts";
 
