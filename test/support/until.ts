@@ -6,9 +6,9 @@ const longestPauseMs = 20;
 
 /**
  * Waits until `condition` gives something truthy, and returns that. A condition that throws is asked again; what it
- * threw last becomes the cause of the failure. `what` completes the sentence "Waited 5000 ms until …".
+ * threw last becomes the cause of the failure. `what` completes the sentence "Waited 15000 ms until …".
  */
-export async function until<T>(condition: () => T | Promise<T>, what: string, timeoutMs = 5_000): Promise<T> {
+export async function until<T>(condition: () => T | Promise<T>, what: string, timeoutMs = 15_000): Promise<T> {
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), timeoutMs);
   const expired = new Promise<undefined>((resolve) => {
