@@ -219,7 +219,7 @@ describe.each(counting)("$title", ({ open }) => {
   test("forceRelease takes the permits of exactly those that were expected", async () => {
     const name = unique();
     const [one, two] = both(name, 2);
-    const [robbed, kept] = [await one.acquire({ ttl: 300 }), await one.acquire()];
+    const [robbed, kept] = [await one.acquire({ ttl: 3_000 }), await one.acquire()];
     const [next] = await inLine(name, () => two.acquire());
     expect(await b.forceRelease(name, [robbed.token])).toMatchObject([{ token: robbed.token, permits: 1, limit: 2 }]);
     await until(() => !robbed.held, "the holder was told");
