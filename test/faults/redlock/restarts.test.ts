@@ -87,7 +87,7 @@ describe.concurrent("a restarted node", () => {
 
   test("that comes back with waiters of old lets them go when somebody asks there next", async (t) => {
     const nodes = await openNodes(t);
-    const managers = await Promise.all([1, 2, 3].map(() => nodes.manager({ ttl: 300 })));
+    const managers = await Promise.all([1, 2, 3].map(() => nodes.manager({ ttl: 2_000 })));
     const [holder, ...others] = managers as [LockManager, ...LockManager[]];
     const name = unique();
     const lock = await holder.acquire(name);
@@ -100,7 +100,7 @@ describe.concurrent("a restarted node", () => {
     await Promise.all(waiting);
     await nodes.servers[1]!.restart();
     await holder.request(name, { steal: true }, () => {});
-    await nodes.cleared(10_000);
+    await nodes.cleared(20_000);
   });
 
   test("does not count for a manager that begins later, as long as a lease lasts that it may have forgotten", async (t) => {
