@@ -1,8 +1,8 @@
 /** Random faults. HOLDFAST_MINUTES makes it longer. */
 import { expect, test } from "vitest";
-import { openNodes } from "../../support/nodes.ts";
-import { endure, forEachLock } from "../../support/trouble.ts";
-import { isLong } from "../../support/worlds.ts";
+import { openNodes } from "../support/nodes.ts";
+import { endure, forEachLock } from "../support/trouble.ts";
+import { isLong } from "../support/worlds.ts";
 
 const minutes = Number(process.env["HOLDFAST_MINUTES"] ?? (isLong ? 0.5 : 0.2));
 
