@@ -472,7 +472,8 @@ describe.concurrent("a restarted node", () => {
     const managers = await Promise.all([1, 2, 3].map(() => nodes.manager({ ttl: 300 })));
     const [holder, ...others] = managers as [LockManager, ...LockManager[]];
     const name = unique();
-    const lock = await holder.acquire(name);
+    // Long enough for both to be in the queue on a slow machine: else they are served when it ends.
+    const lock = await holder.acquire(name, { ttl: 1_500 });
     const waiting = others.map(async (locks) => (await locks.acquire(name)).release());
     const queue = `{lock:${name}}:queue`;
     const lengths = (): Promise<number[]> => Promise.all(nodes.redis.map((redis) => redis.zcard(queue)));
@@ -481,8 +482,13 @@ describe.concurrent("a restarted node", () => {
     await lock.release();
     await Promise.all(waiting);
     await nodes.servers[1]!.restart();
-    await holder.request(name, { steal: true }, () => {});
-    await nodes.cleared(10_000);
+    // As long as it is left out, no request reaches it.
+    const asksThere = async (): Promise<boolean> => {
+      await holder.request(name, { steal: true }, () => {});
+      return (await lengths()).join() === "0,0,0";
+    };
+    await until(asksThere, "those of old had left its queue", 30_000);
+    await nodes.cleared();
   });
 
   test("does not count for a manager that begins later, as long as a lease lasts that it may have forgotten", async (t) => {
