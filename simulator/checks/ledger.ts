@@ -208,6 +208,8 @@ export class Ledger implements Keeping {
     const { lost, lostAt = 0, toldAt = Infinity } = this.#grantOf(hold) ?? {};
     if (hold.beganAt >= toldAt) return undefined;
     // What was taken away is not handed on within a process once that is known there.
+    // Who asks for several locks begins with the last. That a key was deleted meanwhile, only a renewal tells.
+    if (lost === "deleted" && hold.terms.attempt.operation.locks.length > 1) return lost;
     const isKnown = (lost === "stolen" || lost === "deleted") && !this.#terms.mayNotKnow(hold, lostAt);
     return isKnown ? undefined : lost;
   }

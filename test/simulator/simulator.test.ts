@@ -32,6 +32,7 @@ const KEPT = [
   ["q1", "redlock", "crowd"],
   ["p7.11", "redlock", "crowd"],
   ["b279cc.27", "redlock", "crowd"],
+  ["d425ff3863cd.39", "lua", "crowd"],
   ["b491dc.22", "redlock", "crowd"],
   ["b3b505.57", "set"],
   ["cc45a59.53", "redlock"],
