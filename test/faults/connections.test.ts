@@ -99,10 +99,12 @@ describe.concurrent("when replies are lost", () => {
     const name = unique();
     const holder = await hold(await stage.manager(), name);
     const locks = await stage.manager({ url: proxy.url, settings: { maxRetriesPerRequest: 0 } });
-    const refused = rejection(locks.acquire(name, { waitTimeout: 400, ttl: 50 }));
+    const abort = new AbortController();
+    const refused = rejection(locks.acquire(name, { signal: abort.signal, ttl: 50 }));
     await waiting(await stage.manager(), name, 1);
     await proxy.refuse();
-    expect(await refused).toMatchObject({ code: "timeout" });
+    abort.abort("enough");
+    expect(await refused).toBe("enough");
     // Much longer than the ttl: a waiter's entry does not end with it.
     const later = performance.now() + 500;
     await until(() => performance.now() > later, "the line had been down for a while");

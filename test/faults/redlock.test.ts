@@ -50,14 +50,12 @@ describe.concurrent("a minority of the nodes", () => {
 
   test.for(libraries)("may be frozen: nobody waits for it, and its late answers leave nothing (%s)", async (on, t) => {
     const nodes = await openNodes(t);
-    const locks = await nodes.manager({ on });
+    // Longer than the test may take: it could not end if the node were waited for.
+    const locks = await nodes.manager({ on, nodeTimeout: 120_000 });
     await (await locks.acquire(unique())).release();
     nodes.servers[1]!.freeze();
     const name = unique();
-    const start = performance.now();
     for (let i = 0; i < 5; i++) await (await locks.acquire(name)).release();
-    // The time limit of a node is 1.5 s here: that much each if it were waited for.
-    expect(performance.now() - start).toBeLessThan(5 * 1_500);
     nodes.servers[1]!.thaw();
     await nodes.cleared();
   });
@@ -538,6 +536,16 @@ describe.concurrent("managers that are gone before they have waited", () => {
     await nodes.cleared();
   });
 
+  test("count a restarted node again that answers slowly", { timeout: 60_000 }, async (t) => {
+    const nodes = await openNodes(t);
+    await useOnce(nodes);
+    // It takes many round trips to count it again, in which the others grant and release a lock.
+    nodes.proxies[1]!.delay(40);
+    await nodes.servers[1]!.restart();
+    await countsAgain(nodes, 1);
+    await nodes.cleared();
+  });
+
   test("count a majority again that was restarted, when their ttl is over", { timeout: 60_000 }, async (t) => {
     const nodes = await openNodes(t);
     await useOnce(nodes);
@@ -726,9 +734,11 @@ describe.concurrent("a release", () => {
     const [a, b] = [await nodes.manager(), await nodes.manager()];
     const name = unique();
     const lock = await a.acquire(name);
-    const refused = rejection(b.acquire(name, { waitTimeout: 500 }));
+    const abort = new AbortController();
+    const refused = rejection(b.acquire(name, { signal: abort.signal }));
     await until(async () => (await queueOf(nodes, name)).every((each) => each === 1), "it waited on all nodes");
-    await refused;
+    abort.abort("enough");
+    expect(await refused).toBe("enough");
     await until(async () => (await queueOf(nodes, name)).every((each) => each === 0), "it was in no queue");
     await lock.release();
     await nodes.cleared();

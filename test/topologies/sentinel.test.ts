@@ -40,6 +40,9 @@ const replacements = families.flatMap((on) =>
 
 const isLate = { timeout: 60_000 };
 
+/** Of locks that outlive a failover: longer than one takes on a busy machine. */
+const long = { ttl: 60_000 };
+
 /** The lock's queue on a server: tokens in their order. */
 function queue(redis: Redis, name: string): Promise<string[]> {
   return redis.zrange(`{lock:${name}}:queue`, "0", "-1");
@@ -122,7 +125,7 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
       const stage = await openSentinels(t);
       const [first, ...others] = await managers(stage, 4, on);
       const name = unique();
-      const holder = await hold(first!, name);
+      const holder = await hold(first!, name, long);
       await holder.lock.extend();
       const queued = await enqueueAll(others, name);
       const before = await stage.look();
@@ -144,7 +147,7 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
     const stage = await openSentinels(t, { replicas: 1 });
     const [first, ...others] = await managers(stage, 4, on);
     const name = unique();
-    const holder = await hold(first!, name);
+    const holder = await hold(first!, name, long);
     const before = await stage.look();
     expect(await before.wait(1, 5_000)).toBe(1);
     const { thaw } = await stage.cutOff();
@@ -172,7 +175,7 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
       ]),
     );
     const name = unique();
-    const holder = await hold(await stage.manager({ on, turn: 1 }), name);
+    const holder = await hold(await stage.manager({ on, turn: 1 }), name, long);
     // The first in line gets back later than the one behind it.
     const settings = { natMap: detours, nodeAddressMap: detours };
     const [away, back] = [await stage.manager({ on, turn: 1, settings }), await stage.manager({ on, turn: 1 })];
@@ -276,7 +279,7 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
       client.on("end", () => ends++);
       const locks = stage.managerOn(client);
       const name = unique();
-      const holder = await hold(await stage.manager(), name);
+      const holder = await hold(await stage.manager(), name, long);
       const waiter = enqueue(locks, name);
       await listeners(await stage.look(), 2);
       const news = new Redis(heard[0]!);

@@ -56,6 +56,9 @@ export class Node {
   /** Why it is not asked anything. */
   #trouble: unknown;
   #isProbing = false;
+  /** When that began, and whether it has answered since. */
+  #probedAt = 0;
+  #hasAnswered = false;
   /** How often the connection had been lost when it was last probed. */
   #probed = -1;
   #pause = FIRST_PAUSE;
@@ -149,8 +152,10 @@ export class Node {
   }
 
   /** Sends one command, within the time limit. */
-  send(command: readonly string[]): Promise<unknown> {
-    return this.limit.guard(this.driver.send(command));
+  async send(command: readonly string[]): Promise<unknown> {
+    const reply = await this.limit.guard(this.driver.send(command));
+    this.#hasAnswered = true;
+    return reply;
   }
 
   /** A script that is about no lock, or writes nothing. */
@@ -182,10 +187,13 @@ export class Node {
     });
   }
 
-  /** Wait until it has heard what it is owed, within the time limit. */
+  /**
+   * Wait until it has heard what it is owed, within the time limit; and until it has been met, if it is not away: it may
+   * be that all managers end early, and none would ever have it counted again.
+   */
   async settled(): Promise<void> {
     const end = this.#clock.now() + COMMAND_LIMIT;
-    while (this.#out.size + this.#owed.size > 0 && this.#clock.now() < end) {
+    while ((this.#out.size + this.#owed.size > 0 || this.#isBeingMet) && this.#clock.now() < end) {
       if (this.#trouble === undefined) this.#pay();
       await new Promise<void>((resolve) => void this.#clock.after(20, () => resolve(), true));
     }
@@ -261,6 +269,8 @@ export class Node {
   #probe(isSecond = false): void {
     if (this.#isProbing || this.#isClosed) return;
     this.#isProbing = true;
+    this.#probedAt = this.#clock.now();
+    this.#hasAnswered = false;
     const { drops } = this.driver;
     this.#probed = drops;
     this.#meeting.meet(this).then(
@@ -281,6 +291,12 @@ export class Node {
         this.#leaveFor(schemeError(error));
       },
     );
+  }
+
+  /** And is not away, as far as is known: it has answered, or has had little time to. */
+  get #isBeingMet(): boolean {
+    if (!this.#isProbing || this.#hasAnswered) return this.#isProbing;
+    return this.driver.complaint === undefined && this.#clock.now() - this.#probedAt < SILENT_AFTER;
   }
 
   #leaveFor(trouble: SchemeError): void {

@@ -43,10 +43,10 @@ export function additionsSuite(use: () => Managers, open: Open): void {
       const reader = await hold(locks, name, shared);
       const inLine = deferred();
       const writer = other.request(name, { waitTimeout: 300, onWait: () => inLine.resolve() }, () => "wrote");
-      writer.catch(() => {}); // it may be over before the next one is there
-      await inLine.promise;
+      const timedOut = rejection(writer); // it may be over before it is known to wait
+      await Promise.race([inLine.promise, timedOut]);
       const behind = enqueue(locks, name, shared);
-      expect(await rejection(writer)).toBeInstanceOf(LockTimeoutError);
+      expect(await timedOut).toBeInstanceOf(LockTimeoutError);
       expect((await behind.granted).mode).toBe("shared");
       expect((await stateOf(locks, name)).pending).toEqual([]);
       await Promise.all([reader.end(), behind.end()]);
