@@ -278,6 +278,32 @@ describe.each(clientNames)(`${atHand.product} ${atHand.version} on %s`, (clientN
     expect(await redis.pttl(key)).toBeGreaterThan(50_000);
   });
 
+  test("WATCH: a renewal passes what has to wait for the batch before, and the order for each key and value stays", async () => {
+    const compare = watching(await openDriver());
+    const [key, other] = [unique("key"), unique("other")];
+    await redis.mset(key, "a#1", other, "holder");
+    await redis.config("RESETSTAT");
+    const done = [
+      compare.extend(key, "a#1", 60_000),
+      compare.replace(key, "a#1", "b#2", 60_000), // must wait for the extension
+      compare.delete(key, "b#2"), // and this for that
+      compare.extend(other, "holder", 60_000),
+    ];
+    const order: number[] = [];
+    expect(
+      await Promise.all(
+        done.map(async (each, i) => {
+          const isDone = await each;
+          order.push(i);
+          return isDone;
+        }),
+      ),
+    ).toEqual([true, true, true, true]);
+    expect(order).toEqual([0, 3, 1, 2]);
+    expect((await commandsUsed())["watch"]).toBe(3);
+    expect(await redis.exists(key)).toBe(0);
+  });
+
   test.skipIf(isNative)(
     "WATCH: its connection is open before a short lease has to be renewed or released",
     async () => {

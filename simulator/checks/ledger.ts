@@ -57,6 +57,8 @@ interface LockBook {
 
 /** How many renewals of a lock are remembered. */
 const RENEWALS = 100;
+/** PTTL tells whole milliseconds: an end that nobody has changed seems to be later by less than that. */
+const ROUNDING = 1;
 /** What a command may do to a lock beside giving it to whoever stands first in line. */
 const BY_FORCE = new Set(["steal", "handover"]);
 
@@ -302,10 +304,11 @@ export class Ledger implements Keeping {
       if (record.kind === "foreign") continue;
       const grant = this.#grants.get(key) ?? this.#granted(lock, holder, before, record, how);
       book.kept.set(key, grant);
+      const isRenewed = holder.expiry > grant.expiry + ROUNDING;
       // Set back in time it may end earlier than it was said to.
       if (how.isLook && holder.expiry < grant.expiry) grant.lost ??= how.cause;
-      else if (!how.isLook && holder.expiry > grant.expiry) grant.lost = undefined;
-      if (holder.expiry > grant.expiry && book.renewals.push(this.#world.now) > RENEWALS) book.renewals.shift();
+      else if (!how.isLook && isRenewed) grant.lost = undefined;
+      if (isRenewed && book.renewals.push(this.#world.now) > RENEWALS) book.renewals.shift();
       grant.expiry = holder.expiry;
       grant.isKept = true;
     }

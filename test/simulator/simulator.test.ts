@@ -28,6 +28,8 @@ const KEPT = [
   ["perf.16", "lua"],
   ["third.2", "lua"],
   ["s3.2.5", "set"],
+  ["12fa4300720e.31", "set", "crowd"],
+  ["12fa4300720e.31.46", "set"],
   ["c.20", "redlock"],
   ["q1", "redlock", "crowd"],
   ["p7.11", "redlock", "crowd"],

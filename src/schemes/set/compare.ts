@@ -65,9 +65,13 @@ export function groupOf(driver: Driver, key: string): string {
  * most one of them can find its value there, now or once the other is done: the releases of several who have given up
  * beside the renewal of who holds. A batch is proven as a whole.
  */
-export function mayJoin(batch: readonly Comparison[], { key, value, next, proof }: Comparison): boolean {
-  return (
-    batch[0]?.proof === proof &&
-    batch.every((each) => each.key !== key || (each.value !== value && each.next !== value && each.value !== next))
+export function mayJoin(batch: readonly Comparison[], item: Comparison): boolean {
+  return batch[0]?.proof === item.proof && mayPass(batch, item);
+}
+
+/** In which order they are done makes no difference. */
+export function mayPass(others: readonly Comparison[], { key, value, next }: Comparison): boolean {
+  return others.every(
+    (each) => each.key !== key || (each.value !== value && each.next !== value && each.value !== next),
   );
 }

@@ -2,6 +2,8 @@ import { afterPromises } from "../../runtime.ts";
 
 /** More items in one batch would block the server for too long: an item costs it one to two microseconds. */
 const MOST_ITEMS = 128;
+/** And this many that may not join a batch are passed by others. */
+const MOST_PASSED = 128;
 
 interface Terms<Item> {
   /** Send what is sent in the course of `run` in one write. */
@@ -10,8 +12,10 @@ interface Terms<Item> {
   readonly send: (batch: Item[]) => Promise<void>;
   /** Whether items of its group that come while this batch is unanswered are collected until its answer. */
   readonly isAlone: (batch: readonly Item[]) => boolean;
-  /** Whether the item may join a batch of its group; if not, the batch ends there. */
+  /** Whether the item may join a batch of its group (default: always). */
   readonly mayJoin?: (batch: readonly Item[], item: Item) => boolean;
+  /** Whether the item may be sent before these, which came first and may not join the batch (default: always). */
+  readonly mayPass?: (passed: readonly Item[], item: Item) => boolean;
 }
 
 /**
@@ -50,28 +54,31 @@ export class Groups<Item> {
     for (const [group, items] of this.#waiting) {
       if (this.#out.has(group)) continue;
       this.#waiting.delete(group);
-      for (let from = 0; from < items.length;) {
-        const batch = this.#firstOf(items, from);
-        from += batch.length;
+      for (let left: readonly Item[] = items; left.length > 0;) {
+        const [batch, later] = this.#split(left);
+        left = later;
         const sent = this.#terms.send(batch);
         if (!this.#terms.isAlone(batch)) continue;
-        if (from < items.length) this.#waiting.set(group, items.slice(from));
+        if (later.length > 0) this.#waiting.set(group, later);
         this.#waitFor(group, sent);
         break;
       }
     }
   }
 
-  #firstOf(items: readonly Item[], from: number): Item[] {
-    const { mayJoin } = this.#terms;
-    if (!mayJoin) return items.slice(from, from + MOST_ITEMS);
+  /** The next batch, and what is left for later ones. */
+  #split(items: readonly Item[]): [batch: Item[], later: Item[]] {
+    const { mayJoin, mayPass } = this.#terms;
+    if (!mayJoin) return [items.slice(0, MOST_ITEMS), items.slice(MOST_ITEMS)];
     const batch: Item[] = [];
-    for (let at = from; at < items.length && batch.length < MOST_ITEMS; at++) {
+    const passed: Item[] = [];
+    let at = 0;
+    for (; at < items.length && batch.length < MOST_ITEMS && passed.length < MOST_PASSED; at++) {
       const item = items[at] as Item;
-      if (batch.length > 0 && !mayJoin(batch, item)) break;
-      batch.push(item);
+      const joins = (batch.length === 0 || mayJoin(batch, item)) && (mayPass?.(passed, item) ?? true);
+      (joins ? batch : passed).push(item);
     }
-    return batch;
+    return [batch, passed.concat(items.slice(at))];
   }
 
   #waitFor(group: string, sent: Promise<void>): void {

@@ -7,7 +7,7 @@ import type { Durability } from "../../durability.ts";
 import type { SchemeError } from "../../errors.ts";
 import { clientKey } from "../keys.ts";
 import { Groups } from "./groups.ts";
-import { Compare, groupOf, mayJoin } from "./compare.ts";
+import { Compare, groupOf, mayJoin, mayPass } from "./compare.ts";
 import type { Compared, Comparison } from "./compare.ts";
 import { inParts } from "./parts.ts";
 import { integerOf, isDone } from "./replies.ts";
@@ -42,6 +42,7 @@ export class NativeCompare extends Compare {
       send: (batch) => inParts(batch, (some) => this.#sendReplaces(some)),
       isAlone: () => true,
       mayJoin,
+      mayPass,
     });
   }
 

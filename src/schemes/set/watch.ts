@@ -9,7 +9,7 @@ import type { TimeLimit } from "../../drivers/time-limit.ts";
 import type { Durability } from "../../durability.ts";
 import { SchemeError } from "../../errors.ts";
 import { Groups } from "./groups.ts";
-import { Compare, groupOf, mayJoin } from "./compare.ts";
+import { Compare, groupOf, mayJoin, mayPass } from "./compare.ts";
 import type { Comparison } from "./compare.ts";
 import { inParts } from "./parts.ts";
 import { integerOf, isDone, listOf, textOf } from "./replies.ts";
@@ -40,6 +40,7 @@ export class WatchCompare extends Compare {
       send: (batch) => inParts(batch, (some) => this.#compare(some)),
       isAlone: () => true,
       mayJoin,
+      mayPass,
     });
   }
 
