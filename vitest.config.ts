@@ -1,15 +1,19 @@
 import { configDefaults, defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-// What takes minutes has a command of its own: npm run test:topologies, test:package, test:site.
+// What takes minutes has a command of its own: npm run test:topologies, test:package, test:docs, test:site.
 const long = process.env["HOLDFAST_LONG"] === undefined ? ["test/topologies/**"] : [];
 const runtimes = process.env["HOLDFAST_RUNTIMES"] === undefined ? ["test/runtimes/**"] : ["test/runtimes/*/**"];
 const packaging =
   process.env["HOLDFAST_PACKAGE"] === undefined
     ? ["test/package/**", "test/nestjs/**", "test/next/**"]
     : ["test/nestjs/app/**", "test/next/shop/**"];
-const site = process.env["HOLDFAST_SITE"] === undefined ? ["test/site/**"] : [];
-const exclude = [...configDefaults.exclude, ...long, ...packaging, ...runtimes, ...site];
+const docs =
+  process.env["HOLDFAST_DOCS"] === undefined
+    ? ["test/{choosing,demo,examples,moving,pages,python}.test.ts", "test/frameworks/recipes.test.ts"]
+    : [];
+const site = process.env["HOLDFAST_SITE"] === undefined ? ["test/site/**", "test/dashboard/page.test.ts"] : [];
+const exclude = [...configDefaults.exclude, ...long, ...packaging, ...runtimes, ...docs, ...site];
 
 /**
  * These need a process of their own: they replace a module or a prototype, count on its timers, fill its memory, or hear
@@ -37,12 +41,9 @@ const longest = [
   "cli/output",
   "cli/usage",
   "durability",
-  "pages",
   "semaphore",
   "hand-over",
-  "dashboard/page",
   "written",
-  "python",
 ];
 
 class LongestFirst extends BaseSequencer {
