@@ -1,10 +1,19 @@
 /** User code that blocks the event loop as soon as it holds: no lock is lost for that. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import type { Lock } from "../src/index.ts";
-import { hold, unique, waiting as queued } from "./support/locks.ts";
-import { openStage } from "./support/stage.ts";
+import { type Lock, LockManager } from "../src/index.ts";
+import { hold, turn, unique, waiting as queued } from "./support/locks.ts";
+import { openNodes } from "./support/nodes.ts";
+import { connectClient, openStage } from "./support/stage.ts";
 
 const clients = ["ioredis 6", "node-redis 6"] as const;
+
+/** Keeps a server busy for 0.3 s. */
+const BUSY = `
+local function micros() local now = redis.call('TIME'); return now[1] * 1000000 + now[2] end
+local start = micros()
+repeat until micros() - start > 300000
+`;
 
 function block(duration: number): void {
   const end = performance.now() + duration;
@@ -63,5 +72,25 @@ describe.each(clients)("on %s", (on) => {
     await queued(locks, name, 2);
     await holder.end();
     expect(await Promise.all(requests)).toEqual([true, true]);
+  });
+
+  test("a lease over several nodes is extended, though the process works for 2.3 s while they answer", async (t) => {
+    const nodes = await openNodes(t);
+    const connected = await Promise.all(nodes.servers.map(({ url }) => connectClient(on, url)));
+    t.onTestFinished(() => connected.forEach(({ end }) => end()));
+    const locks = new LockManager(connected.map(({ client }) => client));
+    const lock = await locks.acquire(unique(), { ttl: 10_000, renew: false });
+    // Each answers while this process reads nothing.
+    const busy = nodes.redis.map((redis) => redis.eval(BUSY, 0));
+    await turn();
+    const extended = lock.extend();
+    await sleep(50); // until that is written
+    // Longer than answers of different nodes may lie apart to count together.
+    block(2_300);
+    await extended;
+    expect(lock.held).toBe(true);
+    expect(await lock.release()).toBe(true);
+    await Promise.all(busy);
+    await locks.close();
   });
 });

@@ -192,7 +192,9 @@ export class Excuses {
   /** Whether it was blocked right behind a grant for so long that what the nodes answered did not count together. */
   #wasDeaf({ by: { process }, holds }: Attempt): boolean {
     if (this.#scheme !== "redlock") return false;
-    return holds.some(({ beganAt }) => process.blockedBetween(beganAt, beganAt + CLAIM) >= DECIDED_WITHIN - SLACK);
+    // By other code of its process, if its own has not begun.
+    const granted = holds.length > 0 ? holds.map(({ beganAt }) => beganAt) : [process.time - CLAIM];
+    return granted.some((at) => process.blockedBetween(at, at + CLAIM) >= DECIDED_WITHIN - SLACK);
   }
 
   #wasRobbed({ operation, askedAt }: Attempt): boolean {

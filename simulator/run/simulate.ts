@@ -69,6 +69,7 @@ export async function replay(file: string): Promise<boolean> {
 }
 
 async function shrunk(broken: Outcome, servers: Servers, file: string): Promise<Outcome> {
+  report(broken, true); // the search may take long, and be ended
   const { outcome, tries } = await shrink(broken, (plan) => servers.run(plan));
   const { clients, steps, length } = outcome.plan;
   await writeFile(file, JSON.stringify(outcome.plan));

@@ -20,6 +20,8 @@ const RETRY_SOON = 1 / 4;
 const SHORTEST_RETRY = 20;
 /** If a renewal is later than this share of the ttl, it explains a loss. */
 const LATE = 1 / 6;
+/** And if the end of a lease is noticed later than this, in milliseconds. */
+const UNNOTICED = 1_000;
 
 export interface LeaseTerms {
   readonly ttl: number;
@@ -286,7 +288,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
 
   /** It is due, and what had arrived has been read: renew it, or end it. */
   look(firedAt: number): void {
-    if (firedAt >= this.#deadline) return this.#expire(this.#now());
+    if (firedAt >= this.#deadline) return this.#expire(this.#now(), firedAt - this.#deadline);
     if (firedAt >= this.#renewAt && this.#asked === 0) this.#prolong(this.ttl, this);
     else this.#keeper.reschedule(this);
   }
@@ -366,13 +368,16 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     this.#expire(now);
   }
 
-  #expire(now: number): void {
+  /** @param unnoticed for how long it has been over, when the keeper was due */
+  #expire(now: number, unnoticed = 0): void {
     const isOut = this.#asked > 0;
-    // How late it was renewed, or is now, because the event loop was blocked.
-    const blocked = (isOut ? this.#askedAt : now) - this.#renewAt;
+    // How late it was renewed, or is now, or when its answer could be read: because the event loop was blocked.
+    const late = (isOut ? this.#askedAt : now) - this.#renewAt;
+    const isBlocked = late > this.ttl * LATE || (isOut && unnoticed > UNNOTICED);
     // maxHold ends the lease in any case.
     const couldRenew = this.#end === undefined || this.#ground.grantedUntil < this.#end;
-    if (couldRenew && this.#trouble === undefined && blocked > this.ttl * LATE) this.lose("expired", { blocked });
+    if (couldRenew && this.#trouble === undefined && isBlocked)
+      this.lose("expired", { blocked: isOut ? Math.max(late, unnoticed) : late });
     else if (couldRenew && (isOut || this.#trouble !== undefined)) this.lose("unreachable", { cause: this.#trouble });
     else this.lose("expired");
   }

@@ -38,6 +38,7 @@ const KEPT = [
   ["b491dc.22", "redlock", "crowd"],
   ["b3b505.57", "set"],
   ["cc45a59.53", "redlock"],
+  ["n1128b.101", "redlock"],
   ["e1.15", "redlock", "crowd"],
   ["e3.13", "redlock", "crowd"],
 ] as const;

@@ -192,10 +192,23 @@ describe.concurrent("on a client that asks Sentinels", isLate, () => {
     await Promise.all(proxies.map((proxy) => proxy.refuse()));
     const redis = await stage.look(await stage.sentinels.failover());
     await listeners(redis, 2);
+    const monitor = await redis.monitor();
+    t.onTestFinished(() => monitor.disconnect());
+    const given: string[] = [];
+    monitor.on("monitor", (_time: string, [command = "", key, value = ""]: string[]) => {
+      if (/^set$/i.test(command) && key === `lock:${name}` && !value.includes(holder.lock.token)) given.push(value);
+    });
     await holder.end();
-    expect(await redis.get(`lock:${name}`), "the first in line was granted the lock").toContain(tokens[0]);
+    await until(() => given.length > 0, "it was handed on");
+    expect(given[0], "the first in line was granted the lock").toContain(tokens[0]);
     await Promise.all(proxies.map((proxy) => proxy.heal()));
-    await expectServed(queued, tokens, holder.lock.fence);
+    // On a slow machine its grant may lapse before it is back, and the other is served first.
+    await Promise.all(
+      queued.map(async (waiter) => {
+        expect((await served(waiter)).fence).toBeGreaterThan(holder.lock.fence);
+        await waiter.end();
+      }),
+    );
     await stage.cleared();
   });
 

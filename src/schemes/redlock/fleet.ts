@@ -54,6 +54,7 @@ export interface Claimed extends Pick<LockRequest, "lock" | "token"> {
   readonly fences: number;
   /** The last of them. */
   last: number;
+  readonly isOver: boolean;
   /** What makes its lease longer at a node. */
   renewal(node: Node, ttl: number, caller: Caller<unknown>, how?: string): Item;
 }
@@ -183,8 +184,9 @@ export class Fleet {
   extend(claim: Claimed, ttl: number, caller: Caller<Extension>, how = ""): void {
     const { nodes, clock } = this;
     const askedAt = clock.now();
+    const again = (): void => (claim.isOver ? caller.answered("gone") : this.extend(claim, ttl, caller));
     const poll = new Poll<Extension>(
-      { nodes, all: nodes, limit: this.limit(ttl), clock },
+      { nodes, all: nodes, limit: this.limit(ttl), clock, ...(how === "" && { again }) },
       (said) => {
         const verdict = judgeRenewal(said, nodes.length);
         if (verdict) this.took(clock.now() - askedAt);

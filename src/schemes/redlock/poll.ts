@@ -19,6 +19,8 @@ export interface Polled {
   /** What takes longer, in milliseconds, does not count. Undefined if every question ends by itself. */
   readonly limit?: number;
   readonly clock: Clock;
+  /** Ask once more, instead of failing because this process was blocked and heard too late what had been said in time. */
+  readonly again?: () => void;
 }
 
 /** Hears what each node says, and tells the caller the verdict as soon as there is one; a QuorumError if there is none. */
@@ -31,6 +33,7 @@ export class Poll<R> {
   readonly #voters: Node[] = [];
   readonly #timer: Timer | undefined;
   readonly #end: number;
+  #wasBlocked = false;
   #isOver = false;
 
   constructor(polled: Polled, judge: Judge<R>, caller: Caller<R>) {
@@ -46,8 +49,9 @@ export class Poll<R> {
   heard(node: Node, vote: Vote): void {
     if (this.#isOver) return;
     const { clock, limit = 0 } = this.#polled;
-    // This process may have been blocked, and the timer be behind.
+    // This process was blocked, and the timer is behind.
     const isLate = this.#end !== Infinity && clock.now() > this.#end;
+    this.#wasBlocked ||= isLate && vote.kind !== "failed";
     this.#count(node, isLate ? late(limit) : vote);
     this.#look();
   }
@@ -68,6 +72,8 @@ export class Poll<R> {
     this.#isOver = true;
     this.#timer?.cancel();
     if (verdict !== undefined) return this.#caller.answered(verdict);
+    const { again } = this.#polled;
+    if (this.#wasBlocked && again) return again();
     this.#caller.failed(noQuorum(this.#polled.all.map((node) => [node.title, this.#saidBy(node)] as const)));
   }
 
