@@ -245,9 +245,15 @@ export class Fleet {
     }
   }
 
-  #bound({ by }: Attempt, since: number): number {
+  #bound({ by, operation }: Attempt, since: number): number {
     const { scheme } = this.#plan;
     if (scheme !== "lua" || !this.excuses.isCalmAt(since)) return SERVICE[scheme];
+    // Only the first in line look when a lease ends. If they are all in one process that is blocked, nobody does.
+    const isBlockedInLine = (other: Attempt): boolean =>
+      other.by !== by &&
+      other.operation.locks.some((lock) => operation.locks.includes(lock)) &&
+      other.by.process.blockedBetween(since, this.world.now) > 0;
+    if (this.#waits.open.some(isBlockedInLine)) return SERVICE[scheme];
     // Whoever is let in and has just left keeps the lock for the claim window; then there are 4 L.
     return CLAIM + 4 * by.latency + by.process.blockedBetween(since, this.world.now);
   }

@@ -35,6 +35,7 @@ const KEPT = [
   ["p7.11", "redlock", "crowd"],
   ["b279cc.27", "redlock", "crowd"],
   ["d425ff3863cd.39", "lua", "crowd"],
+  ["c5e5d4eb5ce3.123", "lua", "crowd"],
   ["b491dc.22", "redlock", "crowd"],
   ["b3b505.57", "set"],
   ["cc45a59.53", "redlock"],
