@@ -227,6 +227,7 @@ export class LockManager {
     const wanted = state.holders.filter(({ token }) => !tokens || tokens.includes(token));
     const holders = [];
     for (const holder of wanted) {
+      this.#lines.assertOpen(); // it may have been closed meanwhile, and nothing may be sent after that
       if (!(await this.#lines.evict(name, holder))) continue;
       holders.push(holder);
       events.forced(state, holder, this.#lines.origin, undefined);

@@ -479,6 +479,18 @@ export function additionsSuite(use: () => Managers, open: Open): void {
       await holder.request;
     });
 
+    test("a manager that is closed meanwhile forces nobody's release any more", async () => {
+      const { other } = use();
+      const holder = await hold(other, unique());
+      const { locks, close } = await open();
+      const forced = rejection(locks.forceRelease(holder.lock.name));
+      await locks.close();
+      expect(await forced).toMatchObject({ name: "LockError", code: "closed" });
+      await holder.lock.extend();
+      await close();
+      await holder.end();
+    });
+
     test("await using closes the manager at the end of its block", async () => {
       const opened = await open();
       let seen: LockManager | undefined;
