@@ -271,6 +271,23 @@ test("the first request does not wait long for a node that does not say who it i
   expect(await answer).toMatchObject({ kind: "granted" });
 });
 
+test("nobody waits for a node that does not answer: what the others say decides, before its time is over", async (t) => {
+  const nodes = await openNodes(t);
+  const own = await openScheme(t, nodes);
+  await ask(own.scheme, wish(unique(), own), true);
+  nodes.servers[1]!.freeze();
+  const lock = unique();
+  for (let count = 2; count < 7; count++) {
+    const asking = wish(lock, own, count);
+    const answer = ask(own.scheme, asking, true);
+    await turn();
+    // Then another is asked in its place. Its own time, 1.5 s, does not pass in this test.
+    await own.clock.advance(50);
+    expect(await answer).toMatchObject({ kind: "granted" });
+    expect(await release(own.scheme, { ...asking, fence: 1 })).toBe("released");
+  }
+});
+
 test("the other nodes are asked only if a majority takes longer than grants took of late", async (t) => {
   const nodes = await openNodes(t);
   const own = await openScheme(t, nodes);
