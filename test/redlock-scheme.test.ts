@@ -349,6 +349,22 @@ describe("a vote that is pushed before the question is answered that it answers"
   });
 });
 
+test("a release is pushed to the first in line: it does not ask, because its clock stands still", async (t) => {
+  const nodes = await openNodes(t);
+  const [a, b] = [await openScheme(t, nodes), await openScheme(t, nodes)];
+  const lock = unique();
+  const [holder, waiter] = [wish(lock, a), wish(lock, b)];
+  const granted: string[] = [];
+  b.scheme.listen({ ...nothing, granted: (_, token) => granted.push(token) });
+  await ask(a.scheme, holder, true);
+  await until(async () => (await nodes.holders(lock)).every((each) => each === holder.token), "all had voted");
+  expect(await ask(b.scheme, waiter, true)).toMatchObject({ kind: "pending" });
+  await listening(nodes, b);
+  await release(a.scheme, { ...holder, fence: 1 });
+  await until(() => granted.length > 0, "it was granted");
+  expect(granted).toEqual([waiter.token]);
+});
+
 test("a vote that was taken by force before its answer came does not count", async (t) => {
   const nodes = await openNodes(t);
   const [a, b] = [await openScheme(t, nodes), await openScheme(t, nodes)];
