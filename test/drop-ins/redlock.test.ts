@@ -75,12 +75,13 @@ test("two servers that disagree settle the matter, and nothing is left of the tr
 
 test("what a try took is given back before the next, so that a server does not block itself", async (t) => {
   const machines = await openMachines(t, 3);
-  const [, b, c] = machines.clients();
+  const [a, b, c] = machines.clients();
   await b!.set("a", "other", "PX", 150);
   await c!.set("a", "other", "PX", 150);
-  const lock = await new Redlock(machines.clients(), { retryDelay: 100, retryJitter: 0 }).acquire(["a"], hour);
-  const { votesFor } = (await lock.attempts.at(-1))!;
-  expect(votesFor.size).toBe(3);
+  const lock = await new Redlock([a!, b!, c!], { retryDelay: 100, retryJitter: 0 }).acquire(["a"], hour);
+  const tries = await Promise.all(lock.attempts);
+  expect(tries.length).toBeGreaterThan(1);
+  for (const { votesFor } of tries) expect([...votesFor]).toContain(a);
 });
 
 test("a lock that took longer to get than it lasts is no lock", async (t) => {

@@ -157,6 +157,29 @@ describe.concurrent("a majority of the nodes", () => {
     await nodes.cleared();
   });
 
+  test("that did not answer for a while is asked once more before anything about a held lock fails", async (t) => {
+    const nodes = await openNodes(t);
+    const locks = await nodes.manager();
+    const names = Array.from({ length: 5 }, unique) as [string, string, string, string, string];
+    const [, seen, , stolen, freed] = names;
+    const held = await Promise.all(names.map((name) => locks.acquire(name)));
+    const detached = await held[2]!.detach();
+    for (const server of nodes.servers.slice(1)) server.freeze();
+    expect(await rejection(held[0]!.extend())).toMatchObject({ code: "no-quorum" });
+    for (const server of nodes.servers.slice(1)) server.thaw();
+    const [, state, heir, thief, victims] = await Promise.all([
+      held[0]!.extend(),
+      locks.query({ name: seen }),
+      locks.attach(detached),
+      locks.acquire(stolen, { steal: true }),
+      locks.forceRelease(freed),
+    ]);
+    expect(state).toMatchObject({ held: [{ token: held[1]!.token }] });
+    expect(victims).toMatchObject([{ token: held[4]!.token }]);
+    await Promise.all([heir, thief, ...held].map((lock) => lock.release()));
+    await nodes.cleared();
+  });
+
   test("too slow for the ttl fails as such, and leaves nothing", async (t) => {
     const nodes = await openNodes(t);
     const locks = await nodes.manager({ ttl: 200 });
@@ -610,7 +633,7 @@ describe.concurrent("a majority that forgot", () => {
     await locks.close();
     end();
     await Promise.all([nodes.servers[0]!.restart(), nodes.servers[1]!.restart()]);
-    const later = await nodes.manager({ ttl: 1_000 });
+    const later = await nodes.manager({ ttl: 2_000, nodeTimeout: 500 });
     const lock = await later.acquire(unique());
     expect(lock.held).toBe(true);
     await lock.release();

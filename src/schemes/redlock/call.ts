@@ -15,7 +15,7 @@ export interface Item extends Caller<unknown> {
   /** Nobody wants to know any more, unless it has been sent. */
   readonly isOver: boolean;
   /** If the node did not answer of late, find out first whether it does now. */
-  readonly insists?: boolean;
+  insists?: boolean;
   /** Written when it is sent. */
   isSent?: boolean;
 }

@@ -173,6 +173,16 @@ export class Fleet {
     return (this.#introduction ??= this.#introduce(ttl).finally(() => (this.#introduction = undefined)));
   }
 
+  /** Too few nodes are known to be well: those that did not answer of late are asked as well, for they may answer now. */
+  get #isShort(): boolean {
+    return this.nodes.filter(({ trouble }) => trouble === undefined).length < this.quorum;
+  }
+
+  #askAll(kind: "renew" | "keep", itemFor: (node: Node) => Item): void {
+    const isShort = this.#isShort;
+    for (const node of this.nodes) node.ask(kind, Object.assign(itemFor(node), { insists: isShort && node.isAway }));
+  }
+
   granted(claim: Claimed, fence: number, since: number): void {
     this.#events.granted(claim, fence, since);
   }
@@ -194,11 +204,11 @@ export class Fleet {
       },
       caller,
     );
-    for (const node of nodes) {
+    this.#askAll("renew", (node) => {
       const answered = (reply: unknown): void => poll.heard(node, readRenewal(node, reply));
       const failed = (cause: unknown): void => poll.heard(node, { kind: "failed", cause });
-      node.ask("renew", claim.renewal(node, ttl, { answered, failed }, how));
-    }
+      return claim.renewal(node, ttl, { answered, failed }, how);
+    });
   }
 
   /** Let what the claim holds end after exactly that time, under another label. */
@@ -207,7 +217,7 @@ export class Fleet {
     const judge = (said: readonly Vote[]): Release | undefined => judgeLeaving(said, nodes.length, nodes.length);
     const poll = new Poll({ nodes, all: nodes, limit: COMMAND_LIMIT, clock }, judge, caller);
     const args = [token, String(ttl), label];
-    for (const node of nodes) node.ask("keep", new Leave(node, poll, keys, args));
+    this.#askAll("keep", (node) => new Leave(node, poll, keys, args));
   }
 
   /** @param nodes those that may know the token @param ttl how long something may be left of it */
@@ -252,7 +262,7 @@ export class Fleet {
   ): Promise<[Node, T][]> {
     return this.askEach(DECIDED_WITHIN, async (node) => {
       const reply = await new Promise<unknown>((answered, failed) =>
-        node.ask(kind, { keys, args, isOver: false, answered, failed }),
+        node.ask(kind, { keys, args, isOver: false, insists: node.isAway, answered, failed }),
       );
       return [node, read(reply)] as [Node, T];
     });
@@ -262,6 +272,7 @@ export class Fleet {
   async askEach<T>(limit: number | undefined, ask: (node: Node) => Promise<T>): Promise<T[]> {
     const answers = new Map<Node, T>();
     const said = new Map<Node, Said>();
+    const isShort = this.#isShort;
     let timer: Timer | undefined;
     await new Promise<void>((resolve) => {
       if (limit !== undefined) timer = this.clock.after(limit, () => resolve(), true);
@@ -273,7 +284,10 @@ export class Fleet {
         }
       };
       for (const node of this.nodes) {
-        const asking = node.trouble === undefined ? ask(node) : Promise.reject(schemeError(node.trouble));
+        const { trouble, isAway } = node;
+        const refused = (): Promise<never> => Promise.reject(schemeError(trouble));
+        const asking =
+          trouble === undefined ? ask(node) : isShort && isAway ? node.met().then(() => ask(node)) : refused();
         const heard = asking.then(
           (answer) => answers.set(node, answer) && said.set(node, "yes"),
           (error: unknown) => said.set(node, { cause: schemeError(error) }),

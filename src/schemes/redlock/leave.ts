@@ -15,6 +15,7 @@ const UNSURE: Vote = { kind: "unsure", holder: "" };
 export class Leave implements Item {
   readonly keys: NodeKeys;
   readonly args: readonly string[];
+  insists = false;
   isSent = false;
   protected readonly node: Node;
   readonly #poll: Poll<Release>;

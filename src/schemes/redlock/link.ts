@@ -141,6 +141,7 @@ function isWhole(reply: unknown): boolean {
 export class Renewal implements Item {
   readonly keys: NodeKeys;
   readonly args: readonly string[];
+  insists = false;
   readonly #claim: Asking;
   readonly #link: Link;
   readonly #caller: Caller<unknown>;
@@ -173,9 +174,4 @@ export class Renewal implements Item {
   failed(error: unknown): void {
     this.#caller.failed(error);
   }
-}
-
-/** The server may be there again, if it is asked again. */
-export function isUnreachable(trouble: unknown): boolean {
-  return trouble instanceof SchemeError && trouble.code === "unreachable";
 }

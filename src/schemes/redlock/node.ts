@@ -6,7 +6,7 @@ import type { Driver, Script, ScriptStrings, Subscription } from "../../drivers/
 import { runScript, sendCall } from "../../drivers/run-script.ts";
 import { messageOf, schemeError } from "../../drivers/server-errors.ts";
 import { COMMAND_LIMIT, TimeLimit } from "../../drivers/time-limit.ts";
-import { SchemeError } from "../../errors.ts";
+import { LockError, SchemeError } from "../../errors.ts";
 import { Queue } from "../../queue.ts";
 import { Batches, inRuns } from "../batches.ts";
 import { channelPrefix, nodeKey } from "../keys.ts";
@@ -104,6 +104,11 @@ export class Node {
   /** Why it is not asked anything at present. */
   get trouble(): unknown {
     return this.#trouble;
+  }
+
+  /** It is not asked anything, because it did not answer; it may answer now. */
+  get isAway(): boolean {
+    return isUnreachable(this.#trouble);
   }
 
   get isSilent(): boolean {
@@ -204,6 +209,8 @@ export class Node {
     this.#timer?.cancel();
     this.#silence?.cancel();
     this.#owed.take();
+    for (const held of this.#held.splice(0))
+      held.failed(this.#trouble ?? new LockError("closed", "The LockManager was closed."));
     this.#subscription?.close();
     this.limit.close();
     this.driver.close();
@@ -337,4 +344,9 @@ function refuse(caller: Caller<never>, error: unknown): void {
 
 function silent(time: number): SchemeError {
   return new SchemeError("unreachable", `It has not answered for ${time} ms.`, [], true);
+}
+
+/** The server may be there again, if it is asked again. */
+export function isUnreachable(trouble: unknown): boolean {
+  return trouble instanceof SchemeError && trouble.code === "unreachable";
 }
