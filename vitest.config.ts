@@ -1,7 +1,8 @@
 import { configDefaults, defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-// What takes minutes has a command of its own: npm run test:topologies, test:package, test:docs, test:site.
+// What takes minutes has a command of its own: npm run test:command, test:topologies, test:package, test:docs, test:site.
+const command = process.env["HOLDFAST_COMMAND"] === undefined ? ["test/cli/**"] : [];
 const long = process.env["HOLDFAST_LONG"] === undefined ? ["test/topologies/**"] : [];
 const runtimes = process.env["HOLDFAST_RUNTIMES"] === undefined ? ["test/runtimes/**"] : ["test/runtimes/*/**"];
 const packaging =
@@ -13,7 +14,7 @@ const docs =
     ? ["test/{choosing,demo,examples,moving,pages,python}.test.ts", "test/frameworks/recipes.test.ts"]
     : [];
 const site = process.env["HOLDFAST_SITE"] === undefined ? ["test/site/**", "test/dashboard/page.test.ts"] : [];
-const exclude = [...configDefaults.exclude, ...long, ...packaging, ...runtimes, ...docs, ...site];
+const exclude = [...configDefaults.exclude, ...command, ...long, ...packaging, ...runtimes, ...docs, ...site];
 
 /**
  * These need a process of their own: they replace a module or a prototype, count on its timers, fill its memory, or hear
@@ -33,6 +34,7 @@ const alone = [
 const longest = [
   "web-locks",
   "cli/exec",
+  "cli/listing",
   "conformance",
   "faults/redlock",
   "connect",

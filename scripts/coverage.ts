@@ -14,9 +14,9 @@ import type { CoverageMap, CoverageMapData } from "istanbul-lib-coverage";
 import { childCoverage } from "./child-coverage.ts";
 import { findServerBinary, readVersion } from "./servers.ts";
 
-/** The runs of vitest that count; the first is that of `npm test` and `npm run test:docs`. */
+/** The runs of vitest that count; the first is that of `npm test`, `npm run test:command` and `npm run test:docs`. */
 const PARTS = [
-  { name: "tests", env: { HOLDFAST_DOCS: "1" }, args: [] },
+  { name: "tests", env: { HOLDFAST_COMMAND: "1", HOLDFAST_DOCS: "1" }, args: [] },
   { name: "topologies", env: { HOLDFAST_LONG: "1" }, args: ["test/topologies"] },
   // Not the other application: its runner kills its processes before Node has written down what ran in them.
   { name: "nestjs", env: { HOLDFAST_PACKAGE: "1" }, args: ["test/nestjs", "-t", "nest11"] },
