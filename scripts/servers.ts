@@ -1,15 +1,14 @@
 // Real Redis and Valkey servers for tests and the demo: found, installed if that is possible, started, always stopped.
 
-import { type ChildProcess, type ChildProcessByStdio, execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { access, constants, mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { access, constants, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { keep, openFolder } from "./keeper.ts";
 
 const run = promisify(execFile);
 
@@ -61,8 +60,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     ...(typeof args === "function" ? await args(place) : args),
   ];
   for (let attempt = 1; ; attempt++) {
-    const dir = await mkdtemp(join(tmpdir(), "holdfast-server-"));
-    const server = new Server(binary, options.port ?? drawPort(), dir, allArgs, config);
+    const server = new Server(binary, options.port ?? drawPort(), openFolder(), allArgs, config);
     try {
       await server.start();
       return server;
@@ -98,7 +96,6 @@ export class Server {
   readonly #binary: string;
   readonly #args: (place: Place) => Promise<string[]>;
   readonly #config: string | undefined;
-  readonly #keeper: Keeper;
   #command: string[] | undefined;
   #process: ChildProcess | undefined;
 
@@ -116,7 +113,6 @@ export class Server {
     this.#binary = binary;
     this.#args = args;
     this.#config = config;
-    this.#keeper = startKeeper(dir);
   }
 
   get pid(): number {
@@ -134,8 +130,7 @@ export class Server {
     });
     closeSync(log);
     this.#process = server;
-    if (server.pid !== undefined) this.#keeper.stdin.write(`${server.pid}\n`);
-    server.once("exit", () => this.#keeper.stdin.write("\n"));
+    keep(server, this.dir);
     server.unref();
     await this.#answers(server);
   }
@@ -186,11 +181,7 @@ export class Server {
 
   async stop(): Promise<void> {
     await this.crash();
-    if (hasEnded(this.#keeper)) return;
-    this.#keeper.ref();
-    const ended = once(this.#keeper, "exit");
-    this.#keeper.stdin.end();
-    await ended;
+    await rm(this.dir, { recursive: true, force: true, maxRetries: 3 }); // a child that saves may still write to it
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -218,24 +209,6 @@ export class Server {
 }
 
 class PortTakenError extends Error {}
-
-type Keeper = ChildProcessByStdio<Writable, null, null>;
-
-/**
- * A shell that outlives us. It reads the server's pid from a pipe, and when the pipe closes, for whatever reason we
- * ended (also SIGKILL, where no handler of ours runs), it kills that server and removes its folder.
- */
-function startKeeper(dir: string): Keeper {
-  const script = 'while read -r line; do pid=$line; done; [ -z "$pid" ] || kill -9 "$pid"; rm -rf "$1"';
-  const keeper = spawn("sh", ["-c", script, "holdfast-keeper", dir], {
-    stdio: ["pipe", "ignore", "ignore"],
-    detached: true,
-  });
-  keeper.stdin.on("error", () => {}); // its end, which it has caused itself, is reported here too
-  keeper.unref();
-  (keeper.stdin as Writable & { unref?(): void }).unref?.(); // Bun has none, and needs none
-  return keeper;
-}
 
 function hasEnded(child: ChildProcess): boolean {
   return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
@@ -269,7 +242,16 @@ export interface ServerVersion {
 }
 
 /** What the server says of itself when asked on the command line (to a client, Valkey says that it is Redis 7.2.4). */
-export async function readVersion(binary: string): Promise<ServerVersion> {
+export function readVersion(binary: string): Promise<ServerVersion> {
+  const known = versions.get(binary) ?? askVersion(binary);
+  versions.set(binary, known);
+  return known;
+}
+
+/** By binary, because starting one for this takes longer than starting a server. */
+const versions = new Map<string, Promise<ServerVersion>>();
+
+async function askVersion(binary: string): Promise<ServerVersion> {
   const { stdout } = await run(binary, ["--version"]);
   const [, product, version] = /^(Redis|Valkey) server v=(\S+)/.exec(stdout) ?? [];
   if (product === undefined || version === undefined) {
