@@ -5,7 +5,7 @@ import { type Server, startServer } from "../scripts/servers.ts";
 import { driverFor } from "../src/drivers/index.ts";
 import { SchemeError } from "../src/errors.ts";
 import { Node } from "../src/schemes/redlock/node.ts";
-import { ask, look, release, renew } from "../src/schemes/redlock/scripts.generated.ts";
+import { ask, look, note, release, renew, seize, take } from "../src/schemes/redlock/scripts.generated.ts";
 import { ManualClock } from "../src/testing.ts";
 import { type Deferred, deferred, rejection } from "./support/locks.ts";
 import type { Finishing } from "./support/stage.ts";
@@ -94,6 +94,45 @@ test.each(["exclusive", "shared"] as const)("a renewal never ends an %s lease ea
   expect(await redis.pttl("lock:x")).toBeGreaterThan(1_000);
   expect([await run(renew, MARK, "lock:push:", one, "", mode, fence, fence, 3 * TTL, "")].flat()).toEqual([1]);
   expect(await redis.pttl("lock:x")).toBeGreaterThan(2 * TTL);
+});
+
+test("a vote is not given past those who wait, though whoever asks could hold beside the holder", async () => {
+  await takes(one, "shared");
+  await asks(two, "bid", "exclusive");
+  expect(await takes(three, "shared")).toBeLessThan(0);
+  expect(await redis.hkeys(HOLDERS)).toEqual([one]);
+});
+
+test("a free lock is voted for, though another lock of the same call is waited for", async () => {
+  await takes(one, "exclusive");
+  await asks(two, "bid", "exclusive");
+  const keys = ["lock::node", "lock:x", COUNTER, QUEUE, "lock:y", "{lock:y}:fence", "{lock:y}:queue"];
+  const reply = await redis.eval(take.source, keys.length, ...keys, MARK, TTL, 1, two, 2_000, three, 3_000);
+  expect([reply].flat().map((each) => Math.sign(Number(each)))).toEqual([-1, 1]);
+});
+
+test("what a node notes of the leases that another forgot stands, whatever later managers know of them", async () => {
+  const notes = async (left: number | ""): Promise<number> => {
+    const reply = await redis.eval(note.source, 2, "lock::node", "lock::note", MARK, left);
+    return Number([reply].flat(2)[1]);
+  };
+  expect(await notes("")).toBe(-1);
+  expect(await notes(60_000)).toBe(60_000);
+  expect(await notes(90_000)).toBeLessThanOrEqual(60_000);
+  expect(await notes("")).toBeGreaterThan(0);
+});
+
+test("who evicts one reader leaves the others their votes, and no renewal brings the evicted one back", async () => {
+  const [theirs, mine] = [await takes(one, "shared"), await takes(two, "shared")];
+  const evicts = () => run(seize, MARK, "lock:push:", "", 0, 0, "", two, mine);
+  expect([await evicts()].flat(2)).toEqual([1, two, String(mine)]);
+  expect(await redis.hkeys(HOLDERS)).toEqual([one]);
+  expect([await evicts()].flat(2)).toEqual([0]);
+  const renews = (token: string, fence: number) =>
+    run(renew, MARK, "lock:push:", token, "", "shared", fence, fence, TTL, "");
+  expect([await renews(two, mine)].flat()).toEqual([0]);
+  expect([await renews(one, theirs)].flat()).toEqual([1]);
+  expect(await redis.hkeys(HOLDERS)).toEqual([one]);
 });
 
 test("a waiter that has not asked for too long is not shown", async () => {

@@ -155,6 +155,13 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     await locks.release();
   });
 
+  test("with renew: false none is renewed any more once all are held", async () => {
+    const locks = await a.acquire(three(), { ttl: 300, renew: false });
+    await until(() => locks.signal.aborted, "their time was over");
+    expect((locks.signal.reason as LockLostError).reason).toBe("expired");
+    await locks.release();
+  });
+
   test("a lock that is lost while others are waited for ends the wait", async () => {
     const names = three();
     await using _ = await a.acquire(names[2]);
