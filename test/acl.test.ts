@@ -67,8 +67,8 @@ test("an account with the documented rules can do all that the scheme set does, 
 });
 
 async function doTheRest(a: LockManager, b: LockManager, name: string): Promise<void> {
-  const held = await a.acquire(name, { ttl: 1_000 });
-  await held.extend(2_000);
+  const held = await a.acquire(name, { ttl: 3_000 });
+  await held.extend(4_000);
   await b.request(name, { steal: true }, () => undefined);
   await until(() => !held.held, "the thief was noticed");
   const result = await a.once(unique(), { atMost: 1_000, atLeast: 50 }, () => 7);

@@ -46,7 +46,7 @@ test.each([
 ])("a holder of the %s scheme is freed by the %s scheme, with a label of its own too", async (holds, frees) => {
   const name = unique();
   const managers: Record<string, LockManager> = { lua, set };
-  const lock = await (managers[holds] as LockManager).acquire(name, { label: "its own", ttl: 300 });
+  const lock = await (managers[holds] as LockManager).acquire(name, { label: "its own", ttl: 1_500 });
   const taken = await (managers[frees] as LockManager).forceRelease(name, [lock.token]);
   expect(taken).toMatchObject([{ token: lock.token }]);
   expect((await lua.query({ name })).held).toEqual([]);

@@ -139,7 +139,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
     const never = deferred();
     const nested: Promise<unknown>[] = [];
     const outer = rejection(
-      a.request(name, { ...reentrant, ttl: 300 }, async () => {
+      a.request(name, { ...reentrant, ttl: 1_500 }, async () => {
         nested.push(rejection(a.request(name, reentrant, () => never.promise)));
         await never.promise;
       }),

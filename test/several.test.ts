@@ -176,7 +176,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
   test("the whole is lost with the first: its signal is aborted and its request rejects", async () => {
     const names = three();
     let reason: unknown;
-    const request = a.request(names, { ttl: 500 }, async (locks) => {
+    const request = a.request(names, { ttl: 1_500 }, async (locks) => {
       await until(() => locks.signal.aborted, "it was told");
       reason = locks.signal.reason;
       expect([locks.held, locks.remaining]).toEqual([false, 0]);

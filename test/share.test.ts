@@ -267,7 +267,7 @@ describe("faults", () => {
 
   test("if the server restarts without memory, the computing caller gets an error, and the next computes", async (t) => {
     const stage = await openStage(t);
-    const [one, two] = [await stage.manager({ ttl: 600 }), await stage.manager({ ttl: 600 })];
+    const [one, two] = [await stage.manager({ ttl: 2_000 }), await stage.manager({ ttl: 2_000 })];
     const name = unique();
     const { compute, locks, end } = computation<string>();
     const first = rejection(one.share(name, { ttl: 60_000 }, compute));

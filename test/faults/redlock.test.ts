@@ -489,11 +489,11 @@ describe.concurrent("a restarted node", () => {
 
   test("that comes back with waiters of old lets them go when somebody asks there next", async (t) => {
     const nodes = await openNodes(t);
-    const managers = await Promise.all([1, 2, 3].map(() => nodes.manager({ ttl: 300 })));
+    const managers = await Promise.all([1, 2, 3].map(() => nodes.manager({ ttl: 1_500, nodeTimeout: 375 })));
     const [holder, ...others] = managers as [LockManager, ...LockManager[]];
     const name = unique();
     // Long enough for both to be in the queue on a slow machine: else they are served when it ends.
-    const lock = await holder.acquire(name, { ttl: 1_500 });
+    const lock = await holder.acquire(name);
     const waiting = others.map(async (locks) => (await locks.acquire(name)).release());
     const queue = `{lock:${name}}:queue`;
     const lengths = (): Promise<number[]> => Promise.all(nodes.redis.map((redis) => redis.zcard(queue)));
