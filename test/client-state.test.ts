@@ -162,7 +162,7 @@ describe("a client whose answers have other types", () => {
       const next = enqueue(locks, name);
       if (scheme === "lua") await waiting(other, name, 1);
       await holder.end();
-      const lock = await until(() => next.granted, "it was handed over", 3_000);
+      const lock = await until(() => next.granted, "it was handed over", 4_500);
       expect(lock.fence).toBeGreaterThan(holder.lock.fence);
       await lock.extend(60_000);
       expect((await locks.query({ name })).held).toMatchObject([{ token: lock.token }]);

@@ -88,7 +88,7 @@ describe.each(kinds)("with %s", (on) => {
     const next = enqueue(managers[0]!, "x");
     await waiting(managers[0]!, "x", 1);
     await last.end();
-    await until(() => next.granted, "it was told", 3_000);
+    await until(() => next.granted, "it was told", 4_500);
     await next.end();
     expect(await subscribed(stage)).toHaveLength(1);
 

@@ -102,7 +102,7 @@ test("a routine is notified that its lock has ended while the server is silent",
   let reason: unknown;
   const using = new Redlock(machines.clients()).using(["a"], 500, settings, async (signal) => {
     machines.servers[0]!.freeze();
-    await until(() => signal.aborted, "the signal was aborted", 3_000);
+    await until(() => signal.aborted, "the signal was aborted", 4_500);
     reason = signal.error;
     machines.servers[0]!.thaw();
   });
@@ -128,7 +128,7 @@ test("a routine is notified at the next extension that its lock was taken away",
   const redlock = new Redlock([client!]);
   const using = redlock.using(["a"], 10_000, { automaticExtensionThreshold: 9_800 }, async (signal) => {
     await client!.set("a", "thief");
-    await until(() => signal.aborted, "the signal was aborted", 3_000);
+    await until(() => signal.aborted, "the signal was aborted", 8_000);
     expect(signal.error).toBeInstanceOf(ExecutionError);
   });
   expect(await rejection(using)).toBeInstanceOf(ExecutionError);

@@ -96,7 +96,7 @@ describe.concurrent("close()", () => {
       const waiter = rejection(locks.acquire(name));
       await until(async () => (await scriptCalls(stage.redis)) > 1 || kind.scheme === "set", "it waited");
       stage.server.freeze();
-      await until(() => locks.close().then(() => true), "the manager was closed", 12_000);
+      await until(() => locks.close().then(() => true), "the manager was closed", 30_000);
       expect(await waiter).toMatchObject({ code: "closed" });
     });
     expect(rejections).toEqual([]);
@@ -122,7 +122,7 @@ describe.concurrent("a program whose work is done", () => {
     expect(await program.tell("finish", how)).toBe("finished");
     let code: number | null | undefined;
     void program.exited.then((value) => (code = value));
-    await until(() => code !== undefined, "it had ended by itself", 10_000);
+    await until(() => code !== undefined, "it had ended by itself", 30_000);
     expect(code).toBe(0);
     if (how === "close") expect(await leftovers(stage.redis)).toEqual([]);
   });
@@ -199,7 +199,7 @@ describe.concurrent("many at once", () => {
     await listening(stage.redis, 3);
     await holder.end();
     const all = Promise.all(readers.map(({ granted }) => granted));
-    const granted = await until(() => all, "all of them held", 4_000);
+    const granted = await until(() => all, "all of them held", 4_500);
     expect(granted.every((lock) => lock.held)).toBe(true);
     expect(new Set(granted.map((lock) => lock.fence)).size).toBe(250);
     await Promise.all(readers.map((reader) => reader.end()));

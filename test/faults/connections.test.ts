@@ -109,7 +109,7 @@ describe.concurrent("when replies are lost", () => {
     const later = performance.now() + 500;
     await until(() => performance.now() > later, "the line had been down for a while");
     await proxy.heal();
-    await until(async () => (await stage.redis.zcard(`{lock:${name}}:queue`)) === 0, "the queue was empty", 4_000);
+    await until(async () => (await stage.redis.zcard(`{lock:${name}}:queue`)) === 0, "the queue was empty", 10_000);
     await holder.end();
   });
 });

@@ -149,7 +149,7 @@ describe.concurrent("a majority of the nodes", () => {
     const lock = await locks.acquire(unique(), { ttl: 1_000 });
     const { signal } = lock;
     for (const server of nodes.servers) server.freeze();
-    await until(() => signal.aborted, "the holder was told", 1_500);
+    await until(() => signal.aborted, "the holder was told", 4_000);
     expect(lock.held).toBe(false);
     expect((signal.reason as LockLostError).reason).toBe("unreachable");
     for (const server of nodes.servers) server.thaw();
@@ -394,7 +394,7 @@ describe.concurrent("a lost key", () => {
       return undefined;
     }, "it was to be told of a release on the third"))!;
     await told.lock.release();
-    await until(async () => !(await third.exists(told.waiters)), "it was not any more", 3_000);
+    await until(async () => !(await third.exists(told.waiters)), "it was not any more", 10_000);
   });
 
   test("is not put back after the release by a renewal that comes late", async (t) => {
@@ -691,7 +691,7 @@ describe.concurrent("steal and forceRelease", () => {
     await nodes.proxies[2]!.refuse();
     const thief = await b.acquire(name, { steal: true });
     // The next renewal is 10 s away.
-    await until(() => !lock.held, "the holder was told", 3_000);
+    await until(() => !lock.held, "the holder was told", 8_000);
     expect((lock.signal.reason as LockLostError).reason).toBe("stolen");
     expect(await b.forceRelease(name)).toMatchObject([{ token: thief.token }]);
     expect(await thief.release()).toBe(false);
