@@ -25,8 +25,8 @@ interface OpenScheme {
   readonly asked: readonly number[];
   /** How many commands were sent to all nodes together. */
   readonly sent: number;
-  /** Answers are heard when the promise that this returns is resolved. */
-  hold(): () => void;
+  /** Answers, or those to that command, are heard when the function that this returns is called. */
+  hold(name?: string): () => void;
   /** Lets that many milliseconds pass. All that is sent meanwhile is answered in no time. */
   pass(time: number): Promise<void>;
   /** Resolves when every client has lost its connection and has another. */
@@ -40,6 +40,7 @@ let clients = 0;
 async function openScheme(t: Finishing, nodes: Nodes): Promise<OpenScheme> {
   const asked = nodes.servers.map(() => 0);
   let gate = Promise.resolve();
+  let held: string | undefined;
   let sent = 0;
   let out = 0;
   const drivers = await Promise.all(
@@ -51,7 +52,7 @@ async function openScheme(t: Finishing, nodes: Nodes): Promise<OpenScheme> {
         sent++;
         out++;
         const answer = await driver.send(command, key).finally(() => out--);
-        await gate;
+        if (held === undefined || held === command[0]) await gate;
         return answer;
       };
       return watched(driverFor(client, { watchServer: true }), send);
@@ -62,8 +63,9 @@ async function openScheme(t: Finishing, nodes: Nodes): Promise<OpenScheme> {
   const settings = { prefix: "lock:", clientId, label: "", ttl: 30_000, nodeTimeout: undefined, delayRestarted: true };
   const scheme = new RedlockScheme(drivers, clock, settings);
   t.onTestFinished(() => drivers.forEach((driver) => driver.close()));
-  const hold = (): (() => void) => {
+  const hold = (name?: string): (() => void) => {
     const { promise, resolve } = deferred();
+    held = name;
     gate = promise;
     return resolve;
   };
@@ -194,6 +196,25 @@ describe("nodes that forgot", () => {
       expect(await ask(own.scheme, wish(unique(), own, 3), true)).toMatchObject({ kind: "granted" });
     },
   );
+
+  test("count when the leases of the others are over, however long these took to say how long that is", async (t) => {
+    const nodes = await (await openNodes(t)).inUse();
+    const own = await openScheme(t, nodes);
+    const held = wish(unique(), own);
+    expect(await ask(own.scheme, held, true)).toMatchObject({ kind: "granted" });
+    for (const redis of nodes.redis.slice(1)) await redis.set("lock:other", "theirs", "PX", 60_000);
+    await nodes.redis[0]!.flushall();
+    const hear = own.hold("SCAN");
+    // All nodes are asked, and the first tells that it has forgotten.
+    await called((caller) => own.scheme.extend({ ...held, fence: 1 }, 30_000, undefined, caller));
+    await own.pass(2_500);
+    await own.pass(4_000);
+    hear();
+    await own.pass(57_000);
+    expect(await countMarks(nodes)).toBe(2);
+    await own.pass(5_000);
+    expect(await countMarks(nodes)).toBe(3);
+  });
 
   /** As another manager does. */
   async function mark(redis: Nodes["redis"][number]): Promise<void> {

@@ -330,7 +330,7 @@ describe.concurrent("a vote that wins nothing", () => {
 
 describe.concurrent("a lost key", () => {
   test("is put back by a renewal where nobody was granted the lock since", async (t) => {
-    const nodes = await openNodes(t);
+    const nodes = await (await openNodes(t)).inUse();
     const locks = await nodes.manager();
     const name = unique();
     const lock = await locks.acquire(name);
@@ -346,7 +346,7 @@ describe.concurrent("a lost key", () => {
   });
 
   test("is not put back where another has held since: the old holder is told", async (t) => {
-    const nodes = await openNodes(t);
+    const nodes = await (await openNodes(t)).inUse();
     const [a, b] = [await nodes.manager(), await nodes.manager()];
     const name = unique();
     // Who has waited listens, and extends whenever it is heard again: that would put the key back.
@@ -414,7 +414,7 @@ describe.concurrent("a restarted node", () => {
   test.for(["ioredis 6", "glide"] as const)(
     "that forgets counts only when the largest ttl is over; the lock is not granted twice (%s)",
     async (on, t) => {
-      const nodes = await openNodes(t);
+      const nodes = await (await openNodes(t)).inUse();
       const [a, b] = [await nodes.manager({ on, ttl: 5_000 }), await nodes.manager({ on, ttl: 5_000 })];
       await Promise.all([a, b].map(async (locks) => (await locks.acquire(unique())).release()));
       const name = unique();
@@ -471,7 +471,7 @@ describe.concurrent("a restarted node", () => {
   );
 
   test("does not count with a vote that was out when it was restarted", async (t) => {
-    const nodes = await openNodes(t);
+    const nodes = await (await openNodes(t)).inUse();
     const patient = { ttl: 20_000, nodeTimeout: 5_000 };
     const [a, b] = [await nodes.manager(patient), await nodes.manager(patient)];
     await Promise.all([a, b].map(async (locks) => (await locks.acquire(unique())).release()));
@@ -512,7 +512,7 @@ describe.concurrent("a restarted node", () => {
   });
 
   test("does not count for a manager that begins later, as long as a lease lasts that it may have forgotten", async (t) => {
-    const nodes = await openNodes(t);
+    const nodes = await (await openNodes(t)).inUse();
     const name = unique();
     const holder = await nodes.manager();
     const lock = (await holder.tryAcquire(name, { ttl: 3_000, renew: false })) as Lock;
@@ -578,7 +578,7 @@ describe.concurrent("managers that are gone before they have waited", () => {
   });
 
   test("do not count a node at once that forgets twice without a restart", { timeout: 60_000 }, async (t) => {
-    const nodes = await openNodes(t);
+    const nodes = await (await openNodes(t)).inUse();
     await useOnce(nodes);
     await nodes.redis[0]!.flushall();
     await countsAgain(nodes, 0);
@@ -608,7 +608,7 @@ describe.concurrent("managers that are gone before they have waited", () => {
 
 describe.concurrent("a node that forgot without a restart", () => {
   test("does not count at once, though it writes every change to its disk: it lost that", async (t) => {
-    const nodes = await openNodes(t, 3, { args: ["--appendonly", "yes", "--appendfsync", "always"] });
+    const nodes = await (await openNodes(t, 3, { args: ["--appendonly", "yes", "--appendfsync", "always"] })).inUse();
     const [a, b] = [await nodes.manager(), await nodes.manager()];
     await (await b.acquire(unique())).release();
     const name = unique();
@@ -712,7 +712,7 @@ describe.concurrent("steal and forceRelease", () => {
   });
 
   test("are final: a holder that has not been told cannot extend, nor put its keys back", async (t) => {
-    const nodes = await openNodes(t);
+    const nodes = await (await openNodes(t)).inUse();
     const [a, b] = [await nodes.manager(), await nodes.manager()];
     const name = unique();
     const lock = await a.acquire(name);
@@ -849,7 +849,7 @@ describe.concurrent("bad input", () => {
 
 describe.concurrent("with other libraries", () => {
   test("it excludes, and is excluded by, whoever does SET key token NX PX on the same nodes", async (t) => {
-    const nodes = await openNodes(t);
+    const nodes = await (await openNodes(t)).inUse();
     const locks = await nodes.manager();
     const name = unique();
     const set = (): Promise<unknown[]> =>

@@ -3,6 +3,7 @@ import { Redis } from "ioredis";
 import { type Server, type ServerOptions, startServer } from "../../scripts/servers.ts";
 import type { LockManager, ManagerOptions, RedisClient } from "../../src/index.ts";
 import { LockManager as Manager } from "../../src/index.ts";
+import { unique } from "./locks.ts";
 import { type Proxy, startProxy } from "./proxy.ts";
 import { type Finishing, connectClient, leftovers } from "./stage.ts";
 import { until } from "./until.ts";
@@ -60,6 +61,22 @@ export class Nodes {
       end();
     });
     return { locks: manager, clients: connected.map(({ client }) => client), end };
+  }
+
+  /**
+   * Nodes that count, all of them. New ones may not: if one of them does not answer the first manager for half a second,
+   * because the machine stands still, it is left out until the largest ttl is over.
+   */
+  async inUse(): Promise<this> {
+    for (;;) {
+      const { locks, end } = await this.open();
+      await locks.request(unique(), () => {}).catch(() => {});
+      await locks.close();
+      end();
+      const marked = await Promise.all(this.redis.map((redis) => redis.hexists("lock::node", "mark")));
+      if (marked.every((each) => each === 1)) return this;
+      await Promise.all(this.redis.map((redis) => redis.flushall()));
+    }
   }
 
   /** Who holds on each node: a token, or another library's value. */

@@ -96,7 +96,9 @@ export class Marks implements Meeting {
     });
     if (absence.until === undefined) {
       if (absence.again && this.againIn(node) > 0) throw leftOut(absence.again.reason(this.#clock.now()));
-      absence.until = this.#clock.now() + (await this.#leftOf(absence, node, met, mark));
+      const time = await this.#leftOf(absence, node, met, mark);
+      // From the end of that question on: the nodes may have taken long to answer.
+      absence.until = this.#clock.now() + time;
     }
     const left = absence.until - this.#clock.now();
     if (left > 0) throw leftOut(`for another ${Math.ceil(left)} ms`);
