@@ -179,7 +179,9 @@ export class Excuses {
     // Whoever never believed, because its process stood still before its code began, has no deadline.
     const ends = holds.map(({ deadlineTime, beganAt }) => (Number.isFinite(deadlineTime) ? deadlineTime : beganAt));
     const at = Math.min(now, ...ends);
-    const renewal = MESSAGES[this.#scheme] * attempt.by.latency;
+    const one = MESSAGES[this.#scheme] * attempt.by.latency;
+    // Of a lease one renewal is out at a time: if it takes longer than a third of the ttl, the next is late by the rest.
+    const renewal = one + Math.max(0, one - ttl * (1 - FOR_RENEWAL));
     const spare = ttl * FOR_RENEWAL - drift(ttl) - ROUNDED;
     return this.#isDelayed(attempt, renewal, spare, at - ttl, at) || this.#isTooFar(attempt, ttl);
   }

@@ -30,6 +30,7 @@ const KEPT = [
   ["s3.2.5", "set"],
   ["12fa4300720e.31", "set", "crowd"],
   ["12fa4300720e.31.46", "set"],
+  ["n1128t.85", "set"],
   ["c.20", "redlock"],
   ["q1", "redlock", "crowd"],
   ["p7.11", "redlock", "crowd"],
