@@ -219,6 +219,18 @@ describe("renewal", () => {
     expect(scheme.extends.count).toBe(1);
   });
 
+  test("of which each answer takes longer than a third of the ttl: the next is late, and that is no blocked loop", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start();
+    await clock.advance(RENEWAL);
+    await clock.advance(DEADLINE - RENEWAL - 1);
+    scheme.extends.last.answer("extended");
+    await clock.advance(0);
+    expect(scheme.extends.all.map(({ at }) => at)).toEqual([RENEWAL, DEADLINE - 1]);
+    await clock.advance(RENEWAL + 1); // the second has no answer
+    expect(lease.error).toMatchObject({ reason: "unreachable", blocked: undefined });
+  });
+
   test("asked for late, and answered with stolen behind the deadline, is no theft: the loop was blocked", async () => {
     const { clock, scheme, start } = setUp();
     const lease = start();
