@@ -203,6 +203,20 @@ describe("renewal", () => {
     expect(scheme.extends.count).toBe(1);
   });
 
+  test("is sent at once if there is doubt whether it is held, and not again because of doubt before its answer", async () => {
+    const { clock, scheme, start } = setUp();
+    const lease = start();
+    lease.doubt();
+    expect(scheme.extends.count).toBe(1);
+    await clock.advance(1_000);
+    lease.doubt();
+    scheme.extends.last.answer("extended");
+    await clock.advance(1_000);
+    expect(scheme.extends.count).toBe(1);
+    lease.doubt();
+    expect(scheme.extends.count).toBe(2);
+  });
+
   test.each([
     ["gone", "expired"],
     ["stolen", "stolen"],

@@ -2,8 +2,14 @@
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
 import { acquire, take } from "../src/schemes/lua/scripts.generated.ts";
+import { driverFor } from "../src/drivers/index.ts";
+import type { Send } from "../src/drivers/driver.ts";
+import { Clients } from "../src/schemes/clients.ts";
+import { clientKey } from "../src/schemes/keys.ts";
+import { ManualClock } from "../src/testing.ts";
 import { unique } from "./support/locks.ts";
 import { connections, type Finishing, openStage, type Stage } from "./support/stage.ts";
+import { until } from "./support/until.ts";
 
 /** Notes which of the two scripts are sent with which it asks for locks. */
 class NotingRedis extends Redis {
@@ -39,6 +45,41 @@ test("a free lock is asked for by the short script, and by the long one if there
     expect(await scriptFor(() => locks.acquire(unique(), options)), JSON.stringify(options)).toEqual(["acquire"]);
   }
   expect(await scriptFor(() => locks.semaphore(unique(), 3).acquire())).toEqual(["acquire"]);
+});
+
+test("locks that are asked for in one turn have each its own ttl", async (t) => {
+  const stage = await openStage(t);
+  const locks = await stage.manager();
+  const ttls = [20_000, 90_000, 40_000, 90_000];
+  const held = await Promise.all(ttls.map((ttl) => locks.acquire(unique(), { ttl, renew: false })));
+  for (const [i, { name }] of held.entries()) {
+    const left = await stage.redis.pttl(`lock:${name}`);
+    expect([left > ttls[i]! - 10_000, left <= ttls[i]!], `${left} of ${ttls[i]}`).toEqual([true, true]);
+  }
+  await Promise.all(held.map((lock) => lock.release()));
+});
+
+test("a manager's label outlasts whatever it asks for, and is written again only when it would not", async (t) => {
+  const stage = await openStage(t);
+  const [clock, driver] = [new ManualClock(), driverFor(stage.client())];
+  t.onTestFinished(() => driver.close());
+  const sent: number[] = [];
+  const send: Send = (command, key) => {
+    sent.push(Number(command.at(-1)));
+    return driver.send(command, key);
+  };
+  const clients = new Clients(send, clock, { prefix: "lock:", clientId: "me", label: "web" }, async () => []);
+  clients.announce(30_000);
+  clients.announce(30_000);
+  await clock.advance(60_000);
+  clients.announce(30_000);
+  expect(sent).toEqual([90_000]);
+  await clock.advance(1);
+  clients.announce(30_000);
+  expect(sent).toEqual([90_000, 90_000]);
+  clients.announce(120_000);
+  expect(sent).toEqual([90_000, 90_000, 180_000]);
+  await until(() => stage.redis.get(clientKey("lock:", "me")), "it was written");
 });
 
 test("a manager that neither waits nor renews opens no connection for pushes", async (t) => {

@@ -137,6 +137,8 @@ describe("votes", () => {
     const no = { kind: "no", holder: "x" } as const;
     expect(judgeRenewal([no, no], 5)).toBeUndefined();
     expect(judgeRenewal([no, no, no], 5)).toBe("stolen");
+    const nobody = { kind: "no", holder: "" } as const;
+    expect(judgeRenewal([nobody, nobody, no], 5), "most of them know of no other holder").toBe("gone");
     expect(judgeRelease([{ kind: "no" }], 3, 3)).toBeUndefined();
     expect(judgeRelease([{ kind: "yes" }, { kind: "yes" }], 3, 3)).toBe("released");
   });

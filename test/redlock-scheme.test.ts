@@ -496,6 +496,29 @@ test("a majority of nodes on which others read keeps a request from bidding for 
   expect(isHeld(free, free, free)).toBe(false);
 });
 
+test("a node that has lost a lock that was downgraded gets it back as shared", async (t) => {
+  const nodes = await openNodes(t);
+  const locks = await nodes.manager();
+  await using lock = await locks.acquire(unique(), { renew: false });
+  await lock.downgrade();
+  await until(async () => (await nodes.redis[0]!.type(`lock:${lock.name}`)) === "zset", "all nodes had heard of it");
+  await nodes.redis[0]!.del(`lock:${lock.name}`, `{lock:${lock.name}}:holders`);
+  await lock.extend();
+  await until(() => nodes.redis[0]!.exists(`lock:${lock.name}`), "it was back");
+  expect(await nodes.redis[0]!.type(`lock:${lock.name}`)).toBe("zset");
+});
+
+test("a holder is evicted once, and whoever is told to do it again finds nobody", async (t) => {
+  const nodes = await openNodes(t);
+  const own = await openScheme(t, nodes);
+  const held = wish(unique(), own);
+  expect(await ask(own.scheme, held, true)).toMatchObject({ kind: "granted" });
+  const [state] = await own.scheme.query({ name: held.lock });
+  const [holder] = state!.holders;
+  expect(await own.scheme.evict(held.lock, holder!)).toBe(true);
+  expect(await own.scheme.evict(held.lock, holder!)).toBe(false);
+});
+
 describe("the label of a holder over several nodes", () => {
   test("is found if one node has lost it", async (t) => {
     const nodes = await openNodes(t);
