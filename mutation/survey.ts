@@ -5,7 +5,7 @@ import type { Crew } from "./crew.ts";
 import { CONTROL, type Coverage, type Mutant, type TestResult } from "./mutant.ts";
 
 /** Tests that take longer, or failed unchanged, are left out: the more a test waits, the less its failure says. */
-const LONGEST = 3_000;
+const LONGEST = 15_000;
 
 type Seen = Coverage & { readonly file: string };
 

@@ -16,11 +16,15 @@ class AsGiven extends BaseSequencer {
 const alone = ["test/memory.test.ts", "test/waiting.test.ts", "test/reentrancy.test.ts", "test/turns/*.test.ts"];
 
 const files = [
-  "acl,bounds,client-state,close,compare,conformance,contexts,downgrade,durability,events,fence,followers,glob,hand-over",
-  "holds,key-prefix,keys,lease,lua,model,once,order,query,queue,redlock-fences,redlock-scheme",
-  "release,schedule,semaphore,set,several,share,web-locks",
+  "acl,blocked-loop,bounds,channels,clients,client-state,close,compare,conformance,contexts,downgrade,driver,durability",
+  "events,fence,followers,glob,hand-over,holds,key-prefix,keys,lease,lua,lua-scheme,model,once,options,order,query,queue",
+  "redlock-fences,redlock-node,redlock-rules,redlock-scheme,release,renewal,schedule,semaphore,set,several,share,web-locks",
 ];
-const folders = ["doctor/eviction", "faults/{cleanup,errors,fences,foreign,leases,redlock,waiters}"];
+const folders = [
+  "doctor/eviction",
+  "faults/{cleanup,connections,errors,fences,foreign,leases,redlock,redlock-random,waiters}",
+  "security/{names,replies}",
+];
 const shared = [`test/{${files.join(",")}}.test.ts`, ...folders.map((name) => `test/${name}.test.ts`)];
 
 export default defineConfig({
@@ -40,7 +44,7 @@ export default defineConfig({
     maxWorkers: 1,
     setupFiles: [fileURLToPath(new URL("setup.ts", import.meta.url))],
     globalSetup: ["test/support/global-setup.ts"],
-    testTimeout: 12_000,
+    testTimeout: 30_000,
     hookTimeout: 20_000,
     restoreMocks: true,
     watch: false,

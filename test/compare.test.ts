@@ -11,6 +11,7 @@ import type { Compare } from "../src/schemes/set/compare.ts";
 import { NativeCompare } from "../src/schemes/set/native.ts";
 import { WatchCompare } from "../src/schemes/set/watch.ts";
 import { rejection, unique } from "./support/locks.ts";
+import { connections } from "./support/stage.ts";
 import { until } from "./support/until.ts";
 import { clientNames, openClient } from "./support/worlds.ts";
 
@@ -55,11 +56,6 @@ describe.each(clientNames)(`${atHand.product} ${atHand.version} on %s`, (clientN
 
   function native(driver: Driver): Promise<Compare | undefined> {
     return NativeCompare.detect(driver, new TimeLimit(systemClock, driver), "lock:");
-  }
-
-  /** The ids of the connections to the server. */
-  async function connections(): Promise<string[]> {
-    return [...String(await redis.client("LIST")).matchAll(/^id=(\d+)/gm)].map(([, id]) => id!);
   }
 
   /** How often the server was sent each of the commands that compare and delete, since `CONFIG RESETSTAT`. */
@@ -317,10 +313,10 @@ describe.each(clientNames)(`${atHand.product} ${atHand.version} on %s`, (clientN
       const locks = new LockManager(client, { scheme: "set" });
       await redis.config("RESETSTAT");
       await driverFor(client).send(["PING"]);
-      const before = await connections();
+      const before = (await connections(redis)).map(({ id }) => id);
       const lock = await locks.acquire(unique(), { renew: false });
       // The number of connections says nothing: those of the test before may only now be closed.
-      const opened = async (): Promise<boolean> => (await connections()).some((id) => !before.includes(id));
+      const opened = async (): Promise<boolean> => (await connections(redis)).some(({ id }) => !before.includes(id));
       await until(opened, "the connection for WATCH was open");
       expect((await commandsUsed())["watch"]).toBeUndefined();
       await lock.release();
