@@ -73,12 +73,24 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
 }
 
 /**
- * A port below the range that the system gives to outgoing connections. Inside that range, a client that reconnects
- * while the server is down takes the server's port now and then, or even connects to itself.
+ * A port for a server. It lies below the range that the system gives to outgoing connections: inside that range, a client
+ * that reconnects while the server is down takes the server's port now and then, or even connects to itself.
  */
 export function randomPort(): number {
+  return draw(20_000, 32_000);
+}
+
+/**
+ * A port that nothing listens at, and that no server is given, in other processes either: what a test finds down must not
+ * be another test's server.
+ */
+export function idlePort(): number {
+  return draw(12_000, 20_000);
+}
+
+function draw(from: number, to: number): number {
   for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const port = from + Math.floor(Math.random() * (to - from));
     if (drawn.has(port)) continue;
     drawn.add(port);
     return port;

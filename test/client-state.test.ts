@@ -77,12 +77,12 @@ describe.each(Object.keys(users))("in the middle of a MULTI of its user, %s", (o
     const locks = new LockManager(user.client, { scheme });
     t.onTestFinished(() => locks.close());
     await locks.request(unique(), () => {}); // what is asked for once is known then
-    const first = await locks.acquire(unique(), { ttl: 900 });
+    const first = await locks.acquire(unique(), { ttl: 3_000 });
     await user.command("MULTI");
     await user.command("SET", "theirs", "1");
     const second = locks.acquire(unique());
     // Long enough for a renewal.
-    const later = performance.now() + 400;
+    const later = performance.now() + 1_300;
     await until(() => performance.now() > later, "a while had passed");
     await user.command("EXEC").catch(() => {});
     expect((await second).held).toBe(true);

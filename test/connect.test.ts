@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { randomPort, startServer } from "../scripts/servers.ts";
+import { idlePort, startServer } from "../scripts/servers.ts";
 import type { Server, ServerOptions } from "../scripts/servers.ts";
 import { Connections, LIBRARIES } from "../src/drivers/url/connect.ts";
 import { parseUrls } from "../src/drivers/url/url.ts";
@@ -204,7 +204,7 @@ describe.each(LIBRARIES)("on a real server, with %s,", (library) => {
   });
 
   test("a server that is down is reported with the client's error, and found when it is up", async () => {
-    const port = randomPort();
+    const port = idlePort();
     const locks = managerOn(library, `redis://127.0.0.1:${port}`);
     const error = await rejection(locks.tryAcquire(unique()));
     expect(error).toMatchObject({ code: "unreachable", message: expect.stringContaining("ECONNREFUSED") });
@@ -327,7 +327,7 @@ describe("a process", () => {
   }
 
   test("lives until its manager is closed, and ends then, without a word, though no server is there", async () => {
-    const urls = Array.from({ length: 3 }, () => `redis://127.0.0.1:${randomPort()}`);
+    const urls = Array.from({ length: 3 }, () => `redis://127.0.0.1:${idlePort()}`);
     const { code, stdout, stderr } = await run(`
       const locks = new LockManager(${JSON.stringify(urls)});
       process.once("SIGTERM", () => (console.log("closes"), locks.close()));

@@ -121,7 +121,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
 
   test("a leader that is robbed is notified, and continues as a candidate", async () => {
     const name = unique();
-    const one = new Candidate(a, name, { ttl: 300 });
+    const one = new Candidate(a, name, { ttl: 3_000 });
     const first = await one.elected();
     const thief = await b.acquire(name, { steal: true });
     await until(() => first.signal.aborted, "the leader was told");
@@ -194,7 +194,7 @@ describe.each(schemes)("$title", ({ scheme, open }) => {
 describe("when things break", () => {
   test("a leader that the server no longer answers is notified at its deadline, and may be elected again", async (t) => {
     const stage = await openStage(t);
-    const one = new Candidate(await stage.manager(), "scheduler", { ttl: 400 });
+    const one = new Candidate(await stage.manager(), "scheduler", { ttl: 4_000 });
     const first = await one.elected();
     stage.server.freeze();
     await until(() => first.signal.aborted, "the leader was told");
@@ -209,7 +209,7 @@ describe("when things break", () => {
     async (t) => {
       const stage = await openStage(t);
       const leader = await participant(t, stage.server.url);
-      const { fence } = await leader.acquire("scheduler", { ttl: 500 });
+      const { fence } = await leader.acquire("scheduler", { ttl: 3_000 });
       const next = new Candidate(await stage.manager(), "scheduler");
       await until(
         async () => (await stage.redis.exists("{lock:scheduler}:queue")) === 1,

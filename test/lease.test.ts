@@ -245,6 +245,20 @@ describe("renewal", () => {
     expect(lease.error).toMatchObject({ reason: "unreachable", blocked: undefined });
   });
 
+  test.each([
+    ["with more time for its answer than it was late, and not answered, is the server's fault", 6_000, "unreachable"],
+    ["with less time for its answer than it was late, and not answered, is the blocked loop's", 12_000, "expired"],
+  ] as const)("asked for late, %s", async (_, late, reason) => {
+    const { clock, scheme, start } = setUp();
+    const lease = start();
+    const now = vi.spyOn(clock, "now").mockReturnValue(RENEWAL + late);
+    await clock.advance(RENEWAL);
+    expect(scheme.extends.count).toBe(1);
+    now.mockRestore();
+    await clock.advance(DEADLINE - RENEWAL);
+    expect(lease.error).toMatchObject({ reason, blocked: reason === "expired" ? late : undefined });
+  });
+
   test("asked for late, and answered with stolen behind the deadline, is no theft: the loop was blocked", async () => {
     const { clock, scheme, start } = setUp();
     const lease = start();

@@ -229,7 +229,7 @@ test(
     const locks = await stage.manager();
     const holder = await locks.acquire("b");
     const victim = await participant(t, stage.server.url);
-    await victim.tell("enqueue", ["a", "b"], { ttl: 500 });
+    await victim.tell("enqueue", ["a", "b"], { ttl: 3_000 });
     await until(async () => (await stateOf(locks, "b")).pending.length === 1, "it held one and waited for the other");
     expect(await isFree(locks, "a")).toBe(false);
     await victim.kill();

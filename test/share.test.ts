@@ -257,7 +257,7 @@ describe("faults", () => {
     const stage = await openStage(t);
     const locks = await stage.manager();
     const name = unique();
-    const victim = await participant(t, stage.server.url, { ttl: 500 });
+    const victim = await participant(t, stage.server.url, { ttl: 3_000 });
     expect([await victim.tell("share", name), await victim.said()]).toEqual(["asked", "computing"]);
     const asked = [1, 2, 3].map((value) => locks.share(name, { ttl: 60_000 }, () => value));
     await waiting(locks, name, 1);

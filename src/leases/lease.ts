@@ -18,7 +18,7 @@ const RETRY_AFTER = 1 / 12;
 /** Share of the time that is left: a short lease must not end during the pause before the next attempt. */
 const RETRY_SOON = 1 / 4;
 const SHORTEST_RETRY = 20;
-/** If a renewal is later than this share of the ttl, it explains a loss. */
+/** If a renewal that has not been asked for is later than this share of the ttl, it explains a loss. */
 const LATE = 1 / 6;
 /** And if the end of a lease is noticed later than this, in milliseconds. */
 const UNNOTICED = 1_000;
@@ -388,7 +388,9 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     const isOut = this.#asked > 0;
     // How late it was renewed, or is now, or when its answer could be read: because the event loop was blocked.
     const late = isOut ? this.#late : now - this.#renewAt;
-    const isBlocked = late > this.ttl * LATE || (isOut && unnoticed > UNNOTICED);
+    // A renewal that had more time to be answered than it was late failed for want of an answer.
+    const allowed = isOut ? this.#deadline - this.#askedAt : this.ttl * LATE;
+    const isBlocked = late > allowed || (isOut && unnoticed > UNNOTICED);
     // maxHold ends the lease in any case.
     const couldRenew = this.#end === undefined || this.#ground.grantedUntil < this.#end;
     if (couldRenew && this.#trouble === undefined && isBlocked)

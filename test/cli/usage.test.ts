@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { randomPort, startServer } from "../../scripts/servers.ts";
+import { idlePort, startServer } from "../../scripts/servers.ts";
 import { failureOf } from "../../src/cli/failures.ts";
 import { interpret } from "../../src/cli/program.ts";
 import { ExitCode } from "../../src/cli/exit-codes.ts";
@@ -185,7 +185,7 @@ describe("help", () => {
 
 describe.each(["ioredis", "redis"])("with %s, a server that cannot be used exits 69 with one line", (client) => {
   test("when it is down, without telling the password", async () => {
-    const redis = `redis://user:secret@127.0.0.1:${randomPort()}`;
+    const redis = `redis://user:secret@127.0.0.1:${idlePort()}`;
     for (const args of [["ls"], ["exec", "a", "--", "true"]]) {
       const [command = "", ...rest] = args;
       const { code, stderr } = await cli.run([command, "--client", client, "--redis", redis, ...rest].flat());

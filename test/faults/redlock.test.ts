@@ -146,10 +146,10 @@ describe.concurrent("a majority of the nodes", () => {
   test("frozen costs a holder its lease at its own deadline, while renewals hang", async (t) => {
     const nodes = await openNodes(t);
     const locks = await nodes.manager();
-    const lock = await locks.acquire(unique(), { ttl: 1_000 });
+    const lock = await locks.acquire(unique(), { ttl: 4_000 });
     const { signal } = lock;
     for (const server of nodes.servers) server.freeze();
-    await until(() => signal.aborted, "the holder was told", 4_000);
+    await until(() => signal.aborted, "the holder was told", 8_000);
     expect(lock.held).toBe(false);
     expect((signal.reason as LockLostError).reason).toBe("unreachable");
     for (const server of nodes.servers) server.thaw();

@@ -116,7 +116,7 @@ describe.concurrent("a waiter is served", () => {
   test("after the ttl when the process that held was killed, and not before", PROCESSES, async (t) => {
     const stage = await openStage(t);
     const name = unique();
-    const holder = await participant(t, stage.server.url, { ttl: 900 });
+    const holder = await participant(t, stage.server.url, { ttl: 3_000 });
     const held = await holder.acquire(name);
     const locks = await stage.manager();
     const waiter = enqueue(locks, name);
@@ -267,7 +267,7 @@ describe.concurrent("when the server lost its memory", () => {
     const stage = await openStage(t);
     const name = unique();
     const [one, other]: LockManager[] = [await stage.manager(), await stage.manager()];
-    const holder = await hold(one!, name, { ttl: 900 });
+    const holder = await hold(one!, name, { ttl: 3_000 });
     const waiter = enqueue(other!, name);
     await waiting(other!, name, 1);
     await stage.redis.flushall();

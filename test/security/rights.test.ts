@@ -34,14 +34,14 @@ async function everything(locks: LockManager, other: LockManager): Promise<unkno
   };
   const name = unique();
   await attempt(async () => {
-    await using lock = await locks.acquire(name, { ttl: 400, waitTimeout: 300 });
-    const waiter = other.acquire(name, { ttl: 400, waitTimeout: 600 }).then((next) => next.release());
+    await using lock = await locks.acquire(name, { ttl: 4_000, waitTimeout: 3_000 });
+    const waiter = other.acquire(name, { ttl: 4_000, waitTimeout: 6_000 }).then((next) => next.release());
     waiter.catch(() => {});
     await lock.extend(500);
     await lock.release();
     await waiter;
   });
-  await attempt(() => locks.request(name, { ttl: 400, steal: true }, () => 1));
+  await attempt(() => locks.request(name, { ttl: 4_000, steal: true }, () => 1));
   await attempt(() => locks.query());
   await attempt(() => locks.forceRelease(name));
   return errors;

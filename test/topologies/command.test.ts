@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { randomPort, startServer } from "../../scripts/servers.ts";
+import { idlePort, startServer } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
 import { type Cluster, type Sentinels, startCluster, startSentinels } from "../../scripts/topologies.ts";
 import { LIBRARIES } from "../../src/drivers/url/connect.ts";
@@ -30,7 +30,7 @@ function urlOf(i: number): string {
   return (servers[i] as Server).url;
 }
 
-const nowhere = (): string => `redis://127.0.0.1:${randomPort()}`;
+const nowhere = (): string => `redis://127.0.0.1:${idlePort()}`;
 
 /** --redis for each. */
 const over = (...urls: string[]): string[] => urls.flatMap((url) => ["--redis", url]);
@@ -93,7 +93,7 @@ describe("over several servers", () => {
 
   test("a server that comes later is used from then on", async () => {
     const name = unique();
-    const port = randomPort();
+    const port = idlePort();
     const run = cli.start([
       "exec",
       name,
@@ -173,7 +173,7 @@ describe("over Sentinels", () => {
 
   /** Of two of them, behind one that is down. */
   const urls = (): string[] =>
-    over(`redis+sentinel://127.0.0.1:${randomPort()},${hostsOf(sentinels.addresses.slice(0, 2))}/mymaster`);
+    over(`redis+sentinel://127.0.0.1:${idlePort()},${hostsOf(sentinels.addresses.slice(0, 2))}/mymaster`);
 
   async function look(): Promise<Redis> {
     const redis = new Redis((await sentinels.master()).url);
@@ -218,7 +218,7 @@ test.each([
   ["Sentinel", "sentinel", "/mymaster", "?sentinelPassword=secret"],
   ["host of a Cluster", "cluster", "", ""],
 ])("where no %s is there it ends with 69 within seconds", async (_, kind, master, query) => {
-  const down = randomPort();
+  const down = idlePort();
   const nobody = over(`redis+${kind}://:secret@127.0.0.1:${down}${master}${query}`);
   const runs = LIBRARIES.map((client) => cli.run(["ls", "--client", client, ...nobody]));
   for (const { code, stderr } of await Promise.all(runs)) {
@@ -242,7 +242,7 @@ describe("on a Cluster", () => {
     const [first, second] = cluster.seeds.map((seed) => hostsOf([seed])) as [string, string];
     const holder = cli.start(["exec", name, ...by(first), ...HOLD]);
     await holder.hasPrinted("held");
-    const others = by(`127.0.0.1:${randomPort()},${second}`);
+    const others = by(`127.0.0.1:${idlePort()},${second}`);
     const other = await cli.run(["exec", name, "--wait", "0", ...others, "--", "true"]);
     expect(other).toMatchObject({ code: 75, stderr: expect.stringContaining(`:${holder.pid}:`) });
     expect((await cli.run(["ls", "--json", ...others])).stdout).toContain(name);

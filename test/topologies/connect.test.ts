@@ -1,7 +1,7 @@
 /** URLs of Sentinels and of Clusters: locks are shared, what hangs is left, and nobody stays connected. */
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { randomPort } from "../../scripts/servers.ts";
+import { idlePort } from "../../scripts/servers.ts";
 import type { Server } from "../../scripts/servers.ts";
 import { type Cluster, type Sentinels, startCluster, startSentinels } from "../../scripts/topologies.ts";
 import { LIBRARIES } from "../../src/drivers/url/connect.ts";
@@ -88,7 +88,7 @@ describe("behind Sentinels", () => {
   test.each(LIBRARIES)("a Sentinel that is down is passed over, and nothing is printed, with %s", async (library) => {
     const printed = vi.spyOn(console, "error");
     onTestFinished(() => printed.mockRestore());
-    const hosts = `127.0.0.1:${randomPort()},${hostsOf(sentinels.addresses.slice(0, 1))}`;
+    const hosts = `127.0.0.1:${idlePort()},${hostsOf(sentinels.addresses.slice(0, 1))}`;
     const locks = managerOn(library, url(hosts, 1));
     const master = await sentinels.master();
     const redis = new Redis({ port: master.port, password: "pass-word", db: 1 });
@@ -151,7 +151,7 @@ describe("on a Cluster", () => {
   });
 
   test.each(LIBRARIES)("the first host of the URL may be down, with %s", async (library) => {
-    const hosts = `127.0.0.1:${randomPort()},${hostsOf(cluster.seeds.slice(1, 2))}`;
+    const hosts = `127.0.0.1:${idlePort()},${hostsOf(cluster.seeds.slice(1, 2))}`;
     const locks = managerOn(library, `redis+cluster://:pass-word@${hosts}`);
     const names = Array.from({ length: 8 }, () => unique());
     const held = await Promise.all(names.map((name) => locks.request(name, (lock) => lock.held)));
