@@ -138,7 +138,7 @@ export class Quorum implements Keeping {
     const { lock, fence } = hold.terms;
     const holds = this.#holdsOf(lock);
     for (const other of holds) {
-      if (other.terms.fence < fence || !mustGrow(other, hold)) continue;
+      if (other.terms.fence < fence || !mustGrow(other, hold, holds)) continue;
       const text = `${lock}: ${hold.label} has ${fence}; ${other.label}, granted before it, ${other.terms.fence}`;
       // Who has not heard of a loss may begin behind the next holder: stolen on its way, or handed on within a process.
       const cause = this.causeFor(hold);
@@ -356,14 +356,25 @@ function idOf(token: string): string {
   return token.slice(0, token.indexOf(":"));
 }
 
-/** Readers that asked before another reader began may have been granted the lock before it, but with another fence. */
-function mustGrow(earlier: Hold, later: Hold): boolean {
+/**
+ * Readers that asked before another reader began may have been granted the lock before it, but with another fence. Those
+ * of a turn have one grant, so what counts is when the first of them asked.
+ */
+function mustGrow(earlier: Hold, later: Hold, holds: readonly Hold[]): boolean {
   const areReaders = earlier.terms.mode === "shared" && later.terms.mode === "shared";
-  return !areReaders || later.terms.fence === earlier.terms.fence || later.terms.attempt.askedAt >= earlier.beganAt;
+  if (!areReaders || later.terms.fence === earlier.terms.fence) return true;
+  const turn = holds.filter((hold) => hold.beganAt === later.beganAt && isOfTurn(hold, later.terms));
+  return [later, ...turn].every(({ terms }) => terms.attempt.askedAt >= earlier.beganAt);
+}
+
+/** Whether it is of the turn of that holder, and before it in this turn. */
+function isOfTurn({ terms }: Hold, { token, fence }: Hold["terms"]): boolean {
+  return idOf(terms.token) === idOf(token) && terms.fence < fence && fence - terms.fence < LONGEST_TURN;
 }
 
 /** Until when, by the server's clock, it votes for the grant of which this is a turn; -Infinity if it does not. */
-function voteFor({ terms: { token, fence } }: Hold, { holders }: LockRecord, holds: readonly Hold[]): number {
+function voteFor({ terms }: Hold, { holders }: LockRecord, holds: readonly Hold[]): number {
+  const { token, fence } = terms;
   const exact = holders.find((holder) => holder.token === token);
   if (exact) return exact.expiry;
   const isEarlier = (holder: HolderRecord): boolean =>
@@ -371,8 +382,8 @@ function voteFor({ terms: { token, fence } }: Hold, { holders }: LockRecord, hol
   const [latest] = holders.filter(isEarlier).sort((a, b) => (b.fence ?? 0) - (a.fence ?? 0));
   if (latest) return latest.expiry;
   // Nodes may have been told larger fences than the turn has, before a majority voted with smaller ones.
-  const isOfTurn = ({ terms }: Hold): boolean =>
-    idOf(terms.token) === idOf(token) && terms.fence < fence && fence - terms.fence < LONGEST_TURN;
-  const first = holders.find((holder) => holds.some((hold) => hold.terms.token === holder.token && isOfTurn(hold)));
+  const first = holders.find((holder) =>
+    holds.some((hold) => hold.terms.token === holder.token && isOfTurn(hold, terms)),
+  );
   return first?.expiry ?? -Infinity;
 }

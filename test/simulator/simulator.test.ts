@@ -43,6 +43,7 @@ const KEPT = [
   ["n1128b.101", "redlock"],
   ["e1.15", "redlock", "crowd"],
   ["e3.13", "redlock", "crowd"],
+  ["201682f3b86a.47", "redlock", "crowd"],
 ] as const;
 
 const short = (terms: Pick<PlanTerms, "seed" | "scheme">): PlanTerms => ({ ...terms, length: 60_000, faults: 200 });
