@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { findServerBinary, readVersion } from "../scripts/servers.ts";
 import type { Mutant } from "./mutant.ts";
-import type { Tests } from "./survey.ts";
+import { LONGEST, type Tests } from "./survey.ts";
 
 export interface Verdict {
   readonly id: string;
@@ -55,6 +55,8 @@ export interface Figures {
   readonly only: string;
   readonly tests: number;
   readonly leftOut: number;
+  /** Which took longer than that, in milliseconds, or failed. */
+  readonly longest: number;
   readonly controls: number;
   readonly controlsThatDied: number;
   readonly scores: readonly Score[];
@@ -143,6 +145,7 @@ export async function report(run: Run): Promise<{ figures: Figures; summary: str
     only: run.only,
     tests: tests.count,
     leftOut: tests.leftOut,
+    longest: LONGEST,
     controls: controls.filter(({ id }) => !["not covered", undefined].includes(known.get(id)?.result)).length,
     controlsThatDied: died.length,
     scores: [...scores, total],

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import type { Crew } from "./crew.ts";
 import { CONTROL, type Coverage, type Mutant, type TestResult } from "./mutant.ts";
 
-/** Tests that take longer, or failed unchanged, are left out: the more a test waits, the less its failure says. */
-const LONGEST = 15_000;
+/** Tests that take longer, in milliseconds, or failed unchanged, are left out: what waits that long is tried too seldom. */
+export const LONGEST = 15_000;
 
 type Seen = Coverage & { readonly file: string };
 
