@@ -1,6 +1,7 @@
 /** How long a call may take, what a server's words mean, and how scripts are sent. */
 import { describe, expect, test } from "vitest";
 import { COMMAND_LIMIT, TimeLimit } from "../src/drivers/time-limit.ts";
+import type { Timer } from "../src/clock.ts";
 import { type Driver } from "../src/drivers/driver.ts";
 import { runScript } from "../src/drivers/run-script.ts";
 import { schemeError } from "../src/drivers/server-errors.ts";
@@ -30,6 +31,15 @@ function driver(send: Driver["send"] = () => Promise.resolve("OK")): Driver & { 
   return { client: "ioredis", drops: 0, complaint: undefined, send, ...rest };
 }
 
+/** Its timers fire late, as those of a process that was blocked. */
+class LateClock extends ManualClock {
+  late = 0;
+
+  override after(delay: number, run: (firedAt: number) => void): Timer {
+    return super.after(delay + this.late, run);
+  }
+}
+
 describe("the time limit", () => {
   const limited = () => {
     const clock = new ManualClock();
@@ -57,6 +67,26 @@ describe("the time limit", () => {
     expect(failed).toBeInstanceOf(SchemeError);
     expect(failed).toMatchObject({ code: "unreachable", transient: true });
     expect((failed as SchemeError).message).toContain(`no answer within ${COMMAND_LIMIT} ms`);
+  });
+
+  test("a call that is not answered in time because the process was blocked has another second to be answered", async () => {
+    const clock = new LateClock();
+    const limit = new TimeLimit(clock, driver());
+    const answer = deferred<string>();
+    const outcomes: unknown[] = [];
+    const note = (outcome: unknown): void => void outcomes.push(outcome);
+    clock.late = 600;
+    limit.guard(answer.promise).then(note, note);
+    limit.guard(deferred().promise).then(note, note);
+    clock.late = 0;
+    await clock.advance(COMMAND_LIMIT + 1_599);
+    expect(outcomes).toEqual([]);
+    answer.resolve("late");
+    await clock.advance(0);
+    expect(outcomes).toEqual(["late"]);
+    await clock.advance(1);
+    expect(outcomes).toMatchObject(["late", { code: "unreachable" }]);
+    expect(clock.pending).toBe(0);
   });
 
   test("what the connection last complained of is the reason that is given", async () => {

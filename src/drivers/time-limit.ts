@@ -8,6 +8,10 @@ import { isClosed, messageOf, schemeError } from "./server-errors.ts";
 
 /** A command without an answer for this long has failed, because clients queue indefinitely while they reconnect. */
 export const COMMAND_LIMIT = 5_000;
+/** If its timer fires later than that, the process was blocked: what is unanswered may only now be sent, or be read. */
+const BLOCKED = 250;
+/** For so long calls may then still be answered, because a command may take several round trips. */
+const GRACE = 1_000;
 
 /** Bounds the time that calls may take, with one timer for all of them. */
 export class TimeLimit {
@@ -61,11 +65,11 @@ export class TimeLimit {
     this.#timer = undefined;
   }
 
-  #arm(): void {
-    const { first } = this.#calls;
-    if (!first) return;
-    this.#timer = this.#clock.after(first.end - this.#clock.now(), (firedAt) => {
+  #arm(due: number | undefined = this.#calls.first?.end): void {
+    if (due === undefined) return;
+    this.#timer = this.#clock.after(due - this.#clock.now(), (firedAt) => {
       this.#timer = undefined;
+      if (firedAt - due > BLOCKED) return this.#arm(firedAt + GRACE);
       for (const call of this.#calls) {
         if (call.end > firedAt) break;
         this.isSilent = true;
