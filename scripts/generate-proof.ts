@@ -258,8 +258,8 @@ function mutation(): string {
     `${percent(each.from)} to ${percent(each.to)}`,
   ]);
   const head = ["where", "mutants", "tried", "killed", "endless", "equivalent", "survived", "not run", "score", "95 %"];
-  const { date, server, node, stryker, seed, tests, leftOut, longest, controls, controlsThatDied, survivors } = results;
-  const words = `${date}, seed \`${seed}\`, ${server}, Node ${node}, mutants of TypeScript by Stryker ${stryker}. Tried with ${number(tests)} tests; ${number(leftOut)} were left out, because they failed or took longer than ${longest / 1_000} s. Of ${controls} controls, in which nothing was changed, ${controlsThatDied} died.`;
+  const { date, server, node, stryker, seed, tests, leftOut, controls, controlsThatDied, survivors } = results;
+  const words = `${date}, seed \`${seed}\`, ${server}, Node ${node}, mutants of TypeScript by Stryker ${stryker}. Tried with ${number(tests)} tests; ${number(leftOut)} were left out, because they failed or took longer than ${results.longest / 1_000} s. Of ${controls} controls, in which nothing was changed, ${controlsThatDied} died.`;
   const lines = survivors.map(
     ({ file, line, what, before, after, isCovered }) =>
       `- ${file}:${line}, ${what}: ${code(before)} → ${code(after)}${isCovered ? "" : " (not run)"}`,
