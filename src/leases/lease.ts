@@ -4,8 +4,9 @@ import type { LossReason } from "../errors.ts";
 import { events } from "../events.ts";
 import type { Context, Origin } from "../events.ts";
 import { duration, SHORTEST_TTL } from "../options/checks.ts";
-import type { Extension, Grant, Leaving, LeftValue, Release } from "../schemes/scheme.ts";
+import type { Extension, Grant, Leaving, LeftValue } from "../schemes/scheme.ts";
 import { deadline } from "./deadline.ts";
+import type { Departing, Departure, Kept } from "./departing.ts";
 import type { DetachedLock } from "./detached-lock.ts";
 import type { Holding } from "./holding.ts";
 import type { LeaseKeeper } from "./keeper.ts";
@@ -29,20 +30,6 @@ export interface LeaseTerms {
   readonly maxHold: number | undefined;
   /** What must have stored each extension before it counts. */
   readonly durability: Wish | undefined;
-}
-
-/** A lock that outlasts its holder: until then a release leaves it held, under that label. */
-export interface Kept {
-  readonly until: number;
-  readonly label: string;
-}
-
-/** The scheme's answer to the end of a lease or request: "unheard" if it did not answer. */
-export type Departure = Release | "unheard";
-
-/** Is notified of that answer. */
-export interface Departing {
-  departed(outcome: Departure): void;
 }
 
 /**

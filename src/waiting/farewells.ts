@@ -3,7 +3,7 @@ import type { Timer } from "../clock.ts";
 import { SchemeError } from "../errors.ts";
 import { events } from "../events.ts";
 import type { Origin } from "../events.ts";
-import type { Departing, Departure, Kept } from "../leases/lease.ts";
+import type { Departing, Departure, Kept } from "../leases/departing.ts";
 import type { Farewell, Grant, LockMode, Release } from "../schemes/scheme.ts";
 import type { Manner, Over, Room } from "./room.ts";
 

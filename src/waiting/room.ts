@@ -1,7 +1,8 @@
 import type { Clock } from "../clock.ts";
 import type { Origin } from "../events.ts";
+import type { Departing, Kept } from "../leases/departing.ts";
 import type { LeaseKeeper } from "../leases/keeper.ts";
-import type { Departing, Kept, Lease } from "../leases/lease.ts";
+import type { Lease } from "../leases/lease.ts";
 import type { LockMode, Scheme } from "../schemes/scheme.ts";
 
 /** A request or grant that is over, with what is known of it. */
