@@ -77,15 +77,11 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   #end: number | undefined;
   /** Whole milliseconds, rounded to the safe side, as is the next: V8 keeps such a number in the object itself, and others beside it. */
   #deadline: number;
-  /**
-   * When to renew it; while an extension has no answer, when to look whether the event loop still runs. Infinity if it
-   * is not renewed.
-   */
+  /** Infinity if it is not renewed. */
   #renewAt: number;
-  /** How many extensions have no answer yet, when the first of them was requested, and how late that was. */
+  /** How many extensions have no answer yet, and when the first of them was requested. */
   #asked = 0;
   #askedAt = 0;
-  #late = 0;
   /** The error of the latest extension that failed. */
   #trouble: unknown;
   #state: State = "running";
@@ -132,7 +128,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
 
   /** When the keeper must look at this lease next. */
   get due(): number {
-    return Math.min(this.#renewAt, this.#deadline);
+    return this.#asked === 0 ? Math.min(this.#renewAt, this.#deadline) : this.#deadline;
   }
 
   get held(): boolean {
@@ -280,9 +276,8 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   /** It is due, and what had arrived has been read: renew it, or end it. */
   look(firedAt: number): void {
     if (firedAt >= this.#deadline) return this.#expire(this.#now(), firedAt - this.#deadline);
-    if (firedAt >= this.#renewAt && this.#asked === 0) return this.#prolong(this.ttl, this);
-    if (firedAt >= this.#renewAt) this.#renewAt = Math.ceil(firedAt + this.ttl * RETRY_AFTER);
-    this.#keeper.reschedule(this);
+    if (firedAt >= this.#renewAt && this.#asked === 0) this.#prolong(this.ttl, this);
+    else this.#keeper.reschedule(this);
   }
 
   /** A notice may have been missed: ask whether it is still held. */
@@ -296,11 +291,7 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
     if (this.#state !== "running") return;
     // The server held it for us all the time, so a deadline that passed while this answer was unread does not count.
     this.#deadline = Math.max(this.#deadline, Math.floor(this.#atMost(deadline(grantedUntil, askedAt))));
-    if (this.#renewAt < Infinity) {
-      // If it is due before this answer arrived, and the loop ran meanwhile, then the answer was slow: due now, not late.
-      const since = Math.min(this.#now(), this.#renewAt);
-      this.#renewAt = Math.ceil(Math.max(since, askedAt + this.ttl * RENEW_AFTER));
-    }
+    if (this.#renewAt < Infinity) this.#renewAt = Math.ceil(askedAt + this.ttl * RENEW_AFTER);
     this.#keeper.reschedule(this);
     events.renewed(this);
   }
@@ -343,20 +334,14 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   /** Request at least ttl from now; never less than was granted before, never more than maxHold allows. */
   #prolong(ttl: number, caller: Extending): void {
     const now = this.#now();
-    if (this.#asked++ === 0) {
-      this.#askedAt = now;
-      this.#late = Math.max(0, Math.floor(now - this.#renewAt));
-      if (this.#renewAt < Infinity) this.#renewAt = Math.ceil(now + this.ttl * RENEW_AFTER);
-    }
+    if (this.#asked++ === 0) this.#askedAt = now;
     this.#keeper.reschedule(this);
     this.#ground.extend(Math.max(this.#ground.grantedUntil, this.#atMost(now + ttl)), caller);
   }
 
   /** If another extension is queued behind it, that one has just been requested. */
   #heardExtension(): void {
-    if (--this.#asked === 0) return;
-    this.#askedAt = this.#now();
-    this.#late = 0;
+    if (--this.#asked > 0) this.#askedAt = this.#now();
   }
 
   /**
@@ -374,8 +359,9 @@ export class Lease implements Scheduled, Holding, Extending, Departing {
   #expire(now: number, unnoticed = 0): void {
     const isOut = this.#asked > 0;
     // How late it was renewed, or is now, or when its answer could be read: because the event loop was blocked.
-    const late = isOut ? this.#late : now - this.#renewAt;
-    // A renewal that had more time to be answered than it was late failed for want of an answer.
+    const late = (isOut ? this.#askedAt : now) - this.#renewAt;
+    // A renewal that had more time to be answered than it was late failed for want of an answer. One that was late only
+    // because the answer before it was slow always had more.
     const allowed = isOut ? this.#deadline - this.#askedAt : this.ttl * LATE;
     const isBlocked = late > allowed || (isOut && unnoticed > UNNOTICED);
     // maxHold ends the lease in any case.
