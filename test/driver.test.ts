@@ -89,6 +89,15 @@ describe("the time limit", () => {
     expect(clock.pending).toBe(0);
   });
 
+  test("a call fails also if the process is blocked again and again", async () => {
+    const clock = new LateClock();
+    clock.late = 600;
+    const refused = rejection(new TimeLimit(clock, driver()).guard(deferred().promise));
+    await clock.advance(COMMAND_LIMIT + 1_000 + 2 * clock.late);
+    expect(await refused).toMatchObject({ code: "unreachable" });
+    expect(clock.pending).toBe(0);
+  });
+
   test("what the connection last complained of is the reason that is given", async () => {
     const { clock, limit, to } = limited();
     const refused = rejection(limit.guard(deferred().promise));
